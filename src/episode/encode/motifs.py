@@ -1,0 +1,364 @@
+"""The bank of known motifs: which position weight matrices are used, and what a site scores.
+
+Here belong the choice of JASPAR matrices, their redundancy, log-odds and score thresholds.
+This module does NOT know how sequences are scanned or binned.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from episode.config import StemConfig
+from episode.errors import ConfigError
+
+__all__ = [
+    "GRID",
+    "LEAST_LOG_ODDS",
+    "PSEUDOCOUNT",
+    "MotifBank",
+    "load_bank",
+    "similarity",
+    "thin",
+]
+
+PSEUDOCOUNT = 0.8
+"""Sites added to the counts of every column, shared evenly by the four bases."""
+LEAST_LOG_ODDS = -8.0
+"""The most one mismatch can cost, in bits; matrices made from many sites would else charge up to 17."""
+GRID = 256
+"""Log-odds are whole multiples of 1/GRID bit, so that sums of them are exact in float32 in any order."""
+LEAST_OVERLAP = 0.75
+"""Two matrices are compared at alignments that cover at least this share of the shorter one."""
+JSON_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class MotifBank:
+    """Position weight matrices, in a fixed order.
+
+    Parameters
+    ----------
+    ids : tuple of str
+        Matrix identifiers with version, such as ``MA0139.2``; distinct.
+    names : tuple of str
+        Names of the transcription factors; not always distinct.
+    probabilities : tuple of np.ndarray, each shape (length, 4), float32
+        Share of A, C, G, T at each position of a site; each row sums to 1.
+
+    Raises
+    ------
+    ValueError
+        If the parts do not agree in number or shape, or a row is not a distribution.
+    """
+
+    ids: tuple[str, ...]
+    names: tuple[str, ...]
+    probabilities: tuple[np.ndarray, ...]
+
+    def __post_init__(self) -> None:
+        if not self.ids:
+            raise ValueError("a motif bank needs at least one matrix")
+        if not len(self.ids) == len(self.names) == len(self.probabilities):
+            raise ValueError(
+                f"{len(self.ids)} ids, {len(self.names)} names and {len(self.probabilities)} matrices; "
+                "one of each is needed for a motif"
+            )
+        if len(set(self.ids)) != len(self.ids):
+            raise ValueError("motif ids must be distinct")
+        matrices = tuple(np.array(matrix, dtype=np.float32) for matrix in self.probabilities)
+        for name, matrix in zip(self.ids, matrices, strict=True):
+            if matrix.ndim != 2 or matrix.shape[1] != 4 or matrix.shape[0] == 0:
+                raise ValueError(f"{name}: a matrix of shape (length, 4) is needed, not {matrix.shape}")
+            if not (matrix >= 0).all() or np.abs(matrix.sum(axis=1) - 1).max() > 1e-4:
+                raise ValueError(f"{name}: each row must be four shares that sum to 1")
+            matrix.setflags(write=False)
+        object.__setattr__(self, "probabilities", matrices)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """Length of each motif in base pairs, shape (n_motifs,), int64."""
+        return np.array([len(matrix) for matrix in self.probabilities], dtype=np.int64)
+
+    @cached_property
+    def information(self) -> np.ndarray:
+        """Information content in bits against a uniform background, shape (n_motifs,), float64."""
+        return np.array([_information(matrix) for matrix in self.probabilities])
+
+    @cached_property
+    def max_score(self) -> np.ndarray:
+        """Score of the best possible site of each motif in bits, shape (n_motifs,), float32."""
+        return np.array([self.log_odds(i).max(axis=1).sum() for i in range(len(self))], dtype=np.float32)
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 over ids, names and matrices, 64 hex digits."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    def index(self, key: str) -> int:
+        """Return the position of a motif given by id (``MA0139.2``), id without version, or name.
+
+        Raises
+        ------
+        KeyError
+            If no motif of the bank is called so.
+        """
+        bases = tuple(identifier.split(".")[0] for identifier in self.ids)
+        for labels in (self.ids, bases, self.names):
+            if key in labels:
+                return labels.index(key)
+        raise KeyError(f"no motif {key!r} among the {len(self)} of the bank")
+
+    def log_odds(self, motif: int) -> np.ndarray:
+        """Return what each base at each position adds to the score of a site.
+
+        ``log2(p / 0.25)``, not below `LEAST_LOG_ODDS`, rounded to a multiple of ``1 / GRID``.
+        The pseudocount is in the probabilities already (see `load_bank`).
+
+        Parameters
+        ----------
+        motif : int
+            Position in the bank.
+
+        Returns
+        -------
+        np.ndarray, shape (length, 4), float32
+            Bits, columns A, C, G, T.
+        """
+        shares = self.probabilities[motif].astype(np.float64)
+        bits = np.log2(np.maximum(shares * 4, 2.0**LEAST_LOG_ODDS))
+        return (np.rint(bits * GRID) / GRID).astype(np.float32)
+
+    def reverse_complement(self) -> MotifBank:
+        """Return the bank of the same sites read on the other strand."""
+        return MotifBank(self.ids, self.names, tuple(matrix[::-1, ::-1] for matrix in self.probabilities))
+
+    def thresholds(self, p: float = 1e-4) -> np.ndarray:
+        """Return the scores that random DNA reaches with a given probability.
+
+        Exact for the rounded log-odds of `log_odds`: the distribution of the score of one site of
+        independent, equally likely bases is computed by convolution over the positions.
+
+        Parameters
+        ----------
+        p : float
+            Tail probability at one site on one strand, in (0, 1).
+
+        Returns
+        -------
+        np.ndarray, shape (n_motifs,), float32
+            The least reachable score s with ``P(score >= s) <= p``, in bits; where even the best site is
+            likelier than `p`, the best score.
+
+        References
+        ----------
+        Touzet, Varré. Efficient and accurate P-value computation for position weight matrices.
+        Algorithms for Molecular Biology 2007, 2:15.
+        """
+        if not 0 < p < 1:
+            raise ValueError(f"a tail probability in (0, 1) is needed, not {p}")
+        return np.array([_threshold(self.log_odds(i), p) for i in range(len(self))], dtype=np.float32)
+
+    def to_json(self) -> str:
+        """Return the bank as JSON text; `from_json` gives back the same bits."""
+        content = {
+            "format_version": JSON_VERSION,
+            "motifs": [
+                {
+                    "id": identifier,
+                    "name": name,
+                    "probabilities": [[float(str(share)) for share in row] for row in matrix],
+                }
+                for identifier, name, matrix in zip(self.ids, self.names, self.probabilities, strict=True)
+            ],
+        }
+        return json.dumps(content)
+
+    @classmethod
+    def from_json(cls, text: str) -> MotifBank:
+        """Rebuild a bank from the text of `to_json`.
+
+        Raises
+        ------
+        ValueError
+            If the text is not a motif bank of a known format version.
+        """
+        content: Any = json.loads(text)
+        version = content.get("format_version") if isinstance(content, dict) else None
+        if version != JSON_VERSION:
+            raise ValueError(f"motif bank of format version {version}; version {JSON_VERSION} is needed")
+        motifs = content["motifs"]
+        return cls(
+            tuple(motif["id"] for motif in motifs),
+            tuple(motif["name"] for motif in motifs),
+            tuple(np.array(motif["probabilities"], dtype=np.float32) for motif in motifs),
+        )
+
+
+def load_bank(config: StemConfig) -> MotifBank:
+    """Load the JASPAR CORE vertebrate matrices that the stem uses.
+
+    The latest version of each matrix is taken, `PSEUDOCOUNT` added to its counts, matrices with less than
+    ``config.min_information`` bits left out, and of matrices alike the one with the lowest id kept
+    (the first described one: the factor a reader knows).
+
+    Parameters
+    ----------
+    config : StemConfig
+        Release, least information and greatest similarity.
+
+    Returns
+    -------
+    MotifBank
+        Sorted by id.
+
+    Raises
+    ------
+    ConfigError
+        If the release is unknown or no matrix is informative enough.
+    """
+    ids, names, matrices = _read_jaspar(config.release)
+    chosen = [i for i in range(len(ids)) if _information(matrices[i]) >= config.min_information]
+    if not chosen:
+        raise ConfigError(
+            f"stem.min_information {config.min_information}: no matrix of {config.release} has so much"
+        )
+    kept = [chosen[i] for i in thin([matrices[i] for i in chosen], config.max_similarity)]
+    return MotifBank(
+        tuple(ids[i] for i in kept), tuple(names[i] for i in kept), tuple(matrices[i] for i in kept)
+    )
+
+
+def thin(matrices: list[np.ndarray], max_similarity: float) -> list[int]:
+    """Keep matrices in the given order, leaving out each that is too like one already kept.
+
+    Parameters
+    ----------
+    matrices : list of np.ndarray, each shape (length, 4)
+        Shares of A, C, G, T.
+    max_similarity : float
+        Matrices with a greater `similarity` to a kept one are left out.
+
+    Returns
+    -------
+    list of int
+        Positions of the kept matrices, ascending.
+    """
+    alike = similarity(matrices) > max_similarity
+    kept: list[int] = []
+    for i in range(len(matrices)):
+        if not alike[i, kept].any():
+            kept.append(i)
+    return kept
+
+
+def similarity(matrices: list[np.ndarray]) -> np.ndarray:
+    """Return how alike matrices are, all against all.
+
+    The Pearson correlation over the entries of the overlapping columns, at the best alignment on either
+    strand that covers at least `LEAST_OVERLAP` of the shorter matrix.
+
+    Parameters
+    ----------
+    matrices : list of np.ndarray, each shape (length, 4)
+        Shares of A, C, G, T.
+
+    Returns
+    -------
+    np.ndarray, shape (n, n), float32
+        In [-1, 1], symmetric, 1 on the diagonal.
+    """
+    same = _best_correlation(matrices, matrices)
+    other = _best_correlation(matrices, [matrix[::-1, ::-1] for matrix in matrices])
+    best = np.maximum(same, other)
+    return np.maximum(best, best.T)
+
+
+def _best_correlation(left: list[np.ndarray], right: list[np.ndarray]) -> np.ndarray:
+    """Correlate every left with every right matrix at the best offset >= 0 of the right one's start.
+
+    Every column has the mean 1/4, so the correlation over an overlap is the cosine of what exceeds 1/4.
+    """
+    lengths = np.array([len(matrix) for matrix in left])
+    longest = int(lengths.max())
+    a, b = _excess(left, longest), _excess(right, longest)
+    norm_a, norm_b = _running_norm(a), _running_norm(b)
+    shorter = np.minimum(lengths[:, None], lengths[None, :])
+    rows = np.arange(len(left))
+    best = np.full((len(left), len(right)), -1.0, dtype=np.float32)
+    for offset in range(longest):
+        width = longest - offset
+        product = a[:, offset:].reshape(len(left), -1) @ b[:, :width].reshape(len(right), -1).T
+        overlap = np.minimum(lengths[:, None] - offset, lengths[None, :])
+        valid = overlap >= np.maximum(1, LEAST_OVERLAP * shorter)
+        end = np.maximum(overlap, 0)
+        square_a = norm_a[rows[:, None], np.minimum(end + offset, longest)] - norm_a[:, offset, None]
+        square_b = norm_b[rows[None, :], end]
+        scale = np.sqrt(np.maximum(square_a * square_b, 1e-12))
+        np.maximum(best, np.where(valid, product / scale, -1.0), out=best)
+    return best
+
+
+def _excess(matrices: list[np.ndarray], longest: int) -> np.ndarray:
+    """Stack ``share - 1/4`` into shape (n, longest, 4), zero past the end of each matrix."""
+    stacked = np.zeros((len(matrices), longest, 4), dtype=np.float32)
+    for row, matrix in zip(stacked, matrices, strict=True):
+        row[: len(matrix)] = matrix - 0.25
+    return stacked
+
+
+def _running_norm(excess: np.ndarray) -> np.ndarray:
+    """Sum squares over the first k columns, k = 0..longest: shape (n, longest + 1)."""
+    squares = np.square(excess).sum(axis=2)
+    return np.concatenate([np.zeros((len(squares), 1), np.float32), squares.cumsum(axis=1)], axis=1)
+
+
+def _information(matrix: np.ndarray) -> float:
+    """Return the information content of a matrix in bits against a uniform background."""
+    shares = matrix.astype(np.float64)
+    return float((shares * np.log2(np.where(shares > 0, shares * 4, 1.0))).sum())
+
+
+def _threshold(log_odds: np.ndarray, p: float) -> float:
+    """Return the least score whose tail probability under equally likely bases is at most `p`, in bits."""
+    steps = np.rint(log_odds * GRID).astype(np.int64)
+    lowest = steps.min(axis=1)
+    steps = steps - lowest[:, None]
+    distribution = np.ones(1)
+    for column in steps:
+        longer = np.zeros(len(distribution) + int(column.max()))
+        for step in column:
+            longer[step : step + len(distribution)] += 0.25 * distribution
+        distribution = longer
+    tail = distribution[::-1].cumsum()[::-1]
+    reached = (distribution > 0) & (tail <= p)
+    score = int(np.argmax(reached)) if reached.any() else len(distribution) - 1
+    return (score + int(lowest.sum())) / GRID
+
+
+def _read_jaspar(release: str) -> tuple[list[str], list[str], list[np.ndarray]]:
+    """Read ids, names and probabilities of the CORE vertebrate matrices of a release, sorted by id."""
+    import pyjaspar  # slow to import and needed only when a bank is made
+
+    if release not in pyjaspar.jaspar_releases:
+        known = ", ".join(sorted(pyjaspar.jaspar_releases))
+        raise ConfigError(f"stem.release {release!r}: not a JASPAR release that pyJASPAR holds ({known})")
+    database = pyjaspar.jaspardb(release=release)
+    with contextlib.closing(database.conn):
+        motifs = database.fetch_motifs(collection="CORE", tax_group=["vertebrates"], all_versions=False)
+    motifs = sorted(motifs, key=lambda motif: motif.matrix_id)
+    matrices = []
+    for motif in motifs:
+        counts = np.array([motif.counts[base] for base in "ACGT"], dtype=np.float64).T
+        counts += PSEUDOCOUNT / 4
+        matrices.append((counts / counts.sum(axis=1, keepdims=True)).astype(np.float32))
+    return [motif.matrix_id for motif in motifs], [motif.name for motif in motifs], matrices
