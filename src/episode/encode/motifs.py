@@ -34,8 +34,6 @@ LEAST_LOG_ODDS = -8.0
 """The most one mismatch can cost, in bits; matrices made from many sites would else charge up to 17."""
 GRID = 256
 """Log-odds are whole multiples of 1/GRID bit, so that sums of them are exact in float32 in any order."""
-LEAST_OVERLAP = 0.75
-"""Two matrices are compared at alignments that cover at least this share of the shorter one."""
 JSON_VERSION = 1
 
 
@@ -264,8 +262,9 @@ def thin(matrices: list[np.ndarray], max_similarity: float) -> list[int]:
 def similarity(matrices: list[np.ndarray]) -> np.ndarray:
     """Return how alike matrices are, all against all.
 
-    The Pearson correlation over the entries of the overlapping columns, at the best alignment on either
-    strand that covers at least `LEAST_OVERLAP` of the shorter matrix.
+    The Pearson correlation over the entries of all columns of both, at the best alignment on either strand,
+    where a matrix is continued past its ends by the uniform distribution. A half site is therefore not the
+    same as the whole site, but flanks without information do not count.
 
     Parameters
     ----------
@@ -277,49 +276,27 @@ def similarity(matrices: list[np.ndarray]) -> np.ndarray:
     np.ndarray, shape (n, n), float32
         In [-1, 1], symmetric, 1 on the diagonal.
     """
-    same = _best_correlation(matrices, matrices)
-    other = _best_correlation(matrices, [matrix[::-1, ::-1] for matrix in matrices])
-    best = np.maximum(same, other)
+    longest = max(len(matrix) for matrix in matrices)
+    forward = _excess(matrices, longest)
+    best = np.full((len(matrices), len(matrices)), -1.0, dtype=np.float32)
+    for other in (forward, _excess([matrix[::-1, ::-1] for matrix in matrices], longest)):
+        for offset in range(longest):
+            left = forward[:, offset:].reshape(len(matrices), -1)
+            right = other[:, : longest - offset].reshape(len(matrices), -1)
+            np.maximum(best, left @ right.T, out=best)
     return np.maximum(best, best.T)
 
 
-def _best_correlation(left: list[np.ndarray], right: list[np.ndarray]) -> np.ndarray:
-    """Correlate every left with every right matrix at the best offset >= 0 of the right one's start.
-
-    Every column has the mean 1/4, so the correlation over an overlap is the cosine of what exceeds 1/4.
-    """
-    lengths = np.array([len(matrix) for matrix in left])
-    longest = int(lengths.max())
-    a, b = _excess(left, longest), _excess(right, longest)
-    norm_a, norm_b = _running_norm(a), _running_norm(b)
-    shorter = np.minimum(lengths[:, None], lengths[None, :])
-    rows = np.arange(len(left))
-    best = np.full((len(left), len(right)), -1.0, dtype=np.float32)
-    for offset in range(longest):
-        width = longest - offset
-        product = a[:, offset:].reshape(len(left), -1) @ b[:, :width].reshape(len(right), -1).T
-        overlap = np.minimum(lengths[:, None] - offset, lengths[None, :])
-        valid = overlap >= np.maximum(1, LEAST_OVERLAP * shorter)
-        end = np.maximum(overlap, 0)
-        square_a = norm_a[rows[:, None], np.minimum(end + offset, longest)] - norm_a[:, offset, None]
-        square_b = norm_b[rows[None, :], end]
-        scale = np.sqrt(np.maximum(square_a * square_b, 1e-12))
-        np.maximum(best, np.where(valid, product / scale, -1.0), out=best)
-    return best
-
-
 def _excess(matrices: list[np.ndarray], longest: int) -> np.ndarray:
-    """Stack ``share - 1/4`` into shape (n, longest, 4), zero past the end of each matrix."""
+    """Stack ``share - 1/4`` into shape (n, longest, 4), zero past the end of each matrix, each of norm 1.
+
+    Every column has the mean 1/4, so the correlation of two matrices is the product of what exceeds it.
+    """
     stacked = np.zeros((len(matrices), longest, 4), dtype=np.float32)
     for row, matrix in zip(stacked, matrices, strict=True):
         row[: len(matrix)] = matrix - 0.25
+        row /= max(float(np.linalg.norm(row)), 1e-6)
     return stacked
-
-
-def _running_norm(excess: np.ndarray) -> np.ndarray:
-    """Sum squares over the first k columns, k = 0..longest: shape (n, longest + 1)."""
-    squares = np.square(excess).sum(axis=2)
-    return np.concatenate([np.zeros((len(squares), 1), np.float32), squares.cumsum(axis=1)], axis=1)
 
 
 def _information(matrix: np.ndarray) -> float:
