@@ -1,0 +1,23 @@
+"""Planted worlds with known U_I, R_E(c), T and labels, to try the method where the truth is known.
+
+Knows nothing about models: it makes the files a user would bring, and a truth that training never reads.
+"""
+
+from episode.data.simulate.config import PRESETS, SETS, WORLDS, SetConfig, WorldConfig
+from episode.data.simulate.sequences import Genome, draw_genome
+from episode.data.simulate.world import World, simulate
+from episode.data.simulate.write import write_domain_kl, write_tidy
+
+__all__ = [
+    "PRESETS",
+    "SETS",
+    "WORLDS",
+    "Genome",
+    "SetConfig",
+    "World",
+    "WorldConfig",
+    "draw_genome",
+    "simulate",
+    "write_domain_kl",
+    "write_tidy",
+]

@@ -1,0 +1,150 @@
+"""How large and how hard a planted world is, and the presets.
+
+Knows nothing about how the world is drawn or written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from episode.errors import ConfigError
+
+__all__ = ["PRESETS", "SETS", "WORLDS", "SetConfig", "WorldConfig"]
+
+WORLDS = {"label": 1.0, "concept": 0.0, "both": 0.5}
+"""Share of the impedance that is label shift, by world."""
+
+SETS = ("train", "val", "test")
+"""Chromosome sets; the pairs of a set carry its name as their split."""
+
+
+@dataclass(frozen=True)
+class SetConfig:
+    """One set of chromosomes, shared with no other set."""
+
+    chromosomes: int
+    """Number of chromosomes."""
+    loci: int
+    """Number of loci, dealt evenly to the chromosomes."""
+    pairs: tuple[int, int]
+    """Least and most pairs of a cell line on these chromosomes (log-uniform)."""
+
+
+@dataclass(frozen=True)
+class WorldConfig:
+    """Size and difficulty of a planted world. Lengths in base pairs, potentials in units of U_I."""
+
+    train: SetConfig
+    """Where the training cell lines get the pairs of split "train"."""
+    val: SetConfig
+    """Held-out loci of the training cell lines: split "val"."""
+    test: SetConfig
+    """Where the unseen cell lines get their pairs: split "test"."""
+    training_lines: int
+    """Training cell lines."""
+    unseen_lines: int
+    """Unseen cell lines."""
+    enhancer_length: int
+    """Length of every enhancer."""
+    promoter_length: int
+    """Length of every promoter."""
+    enhancers_per_locus: tuple[int, int]
+    """Least and most enhancers of a locus (uniform)."""
+    promoters_per_locus: tuple[int, int]
+    """Least and most promoters of a locus (uniform)."""
+    spacer: tuple[int, int] = (20, 120)
+    """Least and most background between two elements of a locus."""
+    locus_gap: int = 600
+    """Background between two loci."""
+    temperature: float = 1.0
+    """T."""
+    impedance_mean: float = 3.0
+    """Mean R_E in units of T: high enough that R_E stays positive."""
+    potential_sd: float = 2.0
+    """SD of U_I / T over all pairs of the universe."""
+    share_positive: float = 0.27
+    """Share of positives over all pairs of the universe at the mean impedance."""
+    grammar_motifs: int = 5
+    """Motifs that count in enhancers, and as many others that count in promoters."""
+    main_effects: int = 3
+    """How many of them have an effect by themselves, on each side."""
+    rules: int = 6
+    """Products of an enhancer motif and a promoter motif."""
+    oriented_rules: int = 1
+    """How many of the rules ask for convergent sites."""
+    grammar_presence: float = 0.45
+    """Chance that an element carries a given motif of the grammar."""
+    burden_motifs: int = 8
+    """Motifs of the trace, and as many others of the nuisance; half of each count negatively."""
+    burden_presence: float = 0.4
+    """Chance that an element carries a given motif of the trace or of the nuisance."""
+    selection: float = 1.0
+    """Log-odds of an element's being active per unit of factor times burden; the same for trace and nuisance."""
+    trace_share: float = 0.75
+    """R² of the impedance deviation on the trace factor."""
+    active_enhancers: float = 0.35
+    """Share of the enhancers that are candidates in a cell line (more only where they would not suffice)."""
+    active_promoters: float = 0.5
+    """The same for promoters."""
+    min_information: float = 14.0
+    """Least information content of a planted motif, in bits."""
+    motif_length: tuple[int, int] = (8, 18)
+    """Least and most columns of a planted motif."""
+    weakest_site: float = 0.3
+    """Planted sites that score below this quantile of the motif's own sites are drawn again."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, tuple) and not 0 <= value[0] <= value[1]:
+                raise ConfigError(f"{item.name} {value} is not a pair of least and most")
+        longest = (self.grammar_motifs + 2 * self.burden_motifs) * self.motif_length[1]
+        if longest > min(self.enhancer_length, self.promoter_length):
+            raise ConfigError(
+                f"elements of {min(self.enhancer_length, self.promoter_length)} bp cannot hold all motifs at "
+                f"once ({longest} bp): make the elements longer or plant fewer motifs"
+            )
+        if self.main_effects > self.grammar_motifs or self.oriented_rules > self.rules:
+            raise ConfigError("more main effects than motifs, or more oriented rules than rules")
+        if self.rules > self.grammar_motifs**2:
+            raise ConfigError(f"{self.rules} rules need more than {self.grammar_motifs} motifs on each side")
+        if self.training_lines < 1 or self.unseen_lines < 1:
+            raise ConfigError("a world needs at least one training and one unseen cell line")
+
+
+PRESETS = {
+    "tiny": WorldConfig(
+        train=SetConfig(chromosomes=3, loci=24, pairs=(200, 300)),
+        val=SetConfig(chromosomes=1, loci=12, pairs=(60, 100)),
+        test=SetConfig(chromosomes=2, loci=24, pairs=(200, 300)),
+        training_lines=8,
+        unseen_lines=4,
+        enhancer_length=400,
+        promoter_length=600,
+        enhancers_per_locus=(8, 16),
+        promoters_per_locus=(5, 9),
+    ),
+    "demo": WorldConfig(
+        train=SetConfig(chromosomes=8, loci=200, pairs=(700, 2000)),
+        val=SetConfig(chromosomes=3, loci=66, pairs=(300, 500)),
+        test=SetConfig(chromosomes=8, loci=200, pairs=(900, 2500)),
+        training_lines=32,
+        unseen_lines=16,
+        enhancer_length=600,
+        promoter_length=1200,
+        enhancers_per_locus=(10, 30),
+        promoters_per_locus=(6, 14),
+    ),
+    "domain-kl": WorldConfig(
+        train=SetConfig(chromosomes=12, loci=300, pairs=(28000, 32000)),
+        val=SetConfig(chromosomes=4, loci=75, pairs=(2500, 3500)),
+        test=SetConfig(chromosomes=12, loci=300, pairs=(28000, 32000)),
+        training_lines=8,
+        unseen_lines=8,
+        enhancer_length=1000,
+        promoter_length=4000,
+        enhancers_per_locus=(40, 90),
+        promoters_per_locus=(12, 28),
+    ),
+}
+"""Ready-made sizes by name."""

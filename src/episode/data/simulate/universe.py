@@ -1,0 +1,147 @@
+"""The elements that exist, where they lie, which motif sites they carry, and the pairs they can form.
+
+Knows nothing about cell lines, weights or DNA: sites are known by slot and strand only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from episode.data.simulate.config import SETS, SetConfig, WorldConfig
+
+__all__ = ["Slots", "Universe", "draw_universe"]
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Which columns of `Universe.sites` belong to what."""
+
+    enhancer: slice
+    """Motifs of the grammar read in enhancers."""
+    promoter: slice
+    """Motifs of the grammar read in promoters."""
+    trace: slice
+    """Motifs whose composition follows the trace factor."""
+    nuisance: slice
+    """Motifs whose composition follows the nuisance factor."""
+    count: int
+    """All slots together."""
+
+    @classmethod
+    def of(cls, config: WorldConfig) -> Slots:
+        """Lay the slots out one after another."""
+        edges = np.cumsum([0, *[config.grammar_motifs] * 2, *[config.burden_motifs] * 2]).tolist()
+        return cls(*(slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)), count=edges[-1])
+
+
+@dataclass(frozen=True)
+class Universe:
+    """All elements and all pairs that any cell line may use.
+
+    Parameters
+    ----------
+    elements : DataFrame
+        Index = element id; kind, name, chrom, start, end (0-based half-open), locus, set, gc (of the background),
+        trace, nuisance (standardised burdens over the elements of one kind).
+    sites : ndarray, shape (n_elements, n_slots), int8
+        1: one site on the forward strand, -1: one on the reverse strand, 0: none.
+    pairs : DataFrame
+        All enhancer-promoter pairs inside a locus: enhancer, promoter (element ids), set, mirrored.
+    chromosomes : dict
+        Chromosome name to length in bp.
+    """
+
+    elements: pd.DataFrame
+    sites: np.ndarray
+    pairs: pd.DataFrame
+    chromosomes: dict[str, int]
+
+
+def draw_universe(config: WorldConfig, slots: Slots, rng: np.random.Generator) -> Universe:
+    """Draw loci, coordinates and motif sites; presence of any two motifs is independent."""
+    parts, chromosomes, first_locus = [], {}, 0
+    for name in SETS:
+        part, lengths = _lay_out(config, name, getattr(config, name), first_locus, len(chromosomes), rng)
+        parts.append(part)
+        chromosomes.update(lengths)
+        first_locus = int(part["locus"].iloc[-1]) + 1
+    elements = pd.concat(parts, ignore_index=True)
+    is_enhancer = elements["kind"].to_numpy() == "enhancer"
+    sites = _draw_sites(config, slots, is_enhancer, rng)
+    elements["gc"] = np.clip(rng.normal(np.where(is_enhancer, 0.45, 0.52), 0.06), 0.25, 0.75)
+    for kind in ("trace", "nuisance"):
+        burden = (sites[:, getattr(slots, kind)] != 0) @ _signs(config.burden_motifs)
+        scale = np.sqrt(config.burden_motifs * config.burden_presence * (1 - config.burden_presence))
+        elements[kind] = burden / scale
+    return Universe(elements, sites, _all_pairs(elements, is_enhancer), chromosomes)
+
+
+def _signs(n: int) -> np.ndarray:
+    """Return +1 for the first half of `n` burden motifs and -1 for the rest, so that the mean burden is 0."""
+    return np.where(np.arange(n) < n / 2, 1.0, -1.0)
+
+
+def _lay_out(
+    config: WorldConfig,
+    name: str,
+    part: SetConfig,
+    first_locus: int,
+    first_chromosome: int,
+    rng: np.random.Generator,
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Lay the loci of one set along its chromosomes, enhancers and promoters in random order."""
+    rows: list[tuple[str, str, int, int, int]] = []
+    ends = [config.locus_gap] * part.chromosomes
+    for i in range(part.loci):
+        k = i * part.chromosomes // part.loci
+        chrom = f"sim{first_chromosome + k + 1}"
+        counts = (
+            rng.integers(*config.enhancers_per_locus, endpoint=True),
+            rng.integers(*config.promoters_per_locus, endpoint=True),
+        )
+        kinds = rng.permutation(np.repeat(["enhancer", "promoter"], counts))
+        spacers = rng.integers(*config.spacer, endpoint=True, size=len(kinds))
+        for kind, spacer in zip(kinds.tolist(), spacers.tolist(), strict=True):
+            length = config.enhancer_length if kind == "enhancer" else config.promoter_length
+            rows.append((kind, chrom, ends[k], ends[k] + length, first_locus + i))
+            ends[k] += length + spacer
+        ends[k] += config.locus_gap
+    frame = pd.DataFrame(rows, columns=["kind", "chrom", "start", "end", "locus"])
+    frame["set"] = name
+    spans = frame["chrom"] + ":" + frame["start"].astype(str) + "-" + frame["end"].astype(str)
+    frame.insert(1, "name", spans)
+    return frame, {f"sim{first_chromosome + k + 1}": end for k, end in enumerate(ends)}
+
+
+def _draw_sites(
+    config: WorldConfig, slots: Slots, is_enhancer: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw which element carries which motif, and on which strand."""
+    shape = (len(is_enhancer), slots.count)
+    chance = np.full(slots.count, config.burden_presence)
+    chance[slots.enhancer] = chance[slots.promoter] = config.grammar_presence
+    present = rng.random(shape) < chance
+    present[~is_enhancer, slots.enhancer] = False
+    present[is_enhancer, slots.promoter] = False
+    strand = np.where(rng.random(shape) < 0.5, 1, -1)
+    return (present * strand).astype(np.int8)
+
+
+def _all_pairs(elements: pd.DataFrame, is_enhancer: np.ndarray) -> pd.DataFrame:
+    """Pair every enhancer with every promoter of its locus."""
+    table = elements[["locus", "set", "start", "end"]].assign(element=np.arange(len(elements)))
+    left = table[is_enhancer]
+    right = table.loc[~is_enhancer, ["locus", "start", "end", "element"]]
+    pairs = left.merge(right, on="locus", suffixes=("_e", "_p"))
+    mirrored = pairs["start_p"] + pairs["end_p"] < pairs["start_e"] + pairs["end_e"]
+    return pd.DataFrame(
+        {
+            "enhancer": pairs["element_e"].to_numpy(),
+            "promoter": pairs["element_p"].to_numpy(),
+            "set": pairs["set"].to_numpy(),
+            "mirrored": mirrored.to_numpy(),
+        }
+    )
