@@ -1,0 +1,349 @@
+"""How good a set of scores is: pure functions, arrays in, a frozen record out.
+
+Two kinds of numbers are kept apart. Ranking (``aupr_potential``, ``aupr``, ``auroc``) cannot be moved inside
+one environment by a scalar impedance; calibration and the decision at probability 0.5 can. Rows whose label
+is -1 (unknown) are ignored everywhere. Whatever reads the labels to choose something is called *oracle* by
+name.
+
+This module does not know what an environment, a file or a model is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
+from scipy.special import expit
+from scipy.special import logit as log_odds
+from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
+
+__all__ = [
+    "Calibration",
+    "Metrics",
+    "ReliabilityCurve",
+    "average_precision",
+    "binary_metrics",
+    "calibration_line",
+    "expected_calibration_error",
+    "log_loss",
+    "oracle_impedance",
+    "reliability_curve",
+]
+
+BINS = 15
+ROWS_PER_BIN = 20
+COLLAPSE_RECALL = 0.98
+COLLAPSE_MARGIN = 0.02
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """The numbers of one set of labelled pairs; None where a number is not defined.
+
+    With one class only, ranking, decision and calibration-line numbers are None; log-loss, Brier and ECE
+    remain. With no labelled row everything but the counts is None.
+    """
+
+    n: int
+    """Labelled pairs."""
+    positives: int
+    """Pairs with label 1."""
+    aupr_potential: float | None
+    """Average precision by the potential alone."""
+    aupr: float | None
+    """Average precision by the logit."""
+    auroc: float | None
+    """Area under the ROC curve by the logit."""
+    log_loss: float | None
+    """Mean negative log-likelihood, nats, from the logit (never clipped)."""
+    brier: float | None
+    """Mean squared difference between probability and label."""
+    ece: float | None
+    """Expected calibration error, see `expected_calibration_error`."""
+    f1: float | None
+    """F1 of the call ``probability >= 0.5``."""
+    precision: float | None
+    """Precision of the same call; 0 where nothing is called."""
+    recall: float | None
+    """Recall of the same call."""
+    collapsed: bool | None
+    """The call at 0.5 is (nearly) constant, see `binary_metrics`."""
+    calibration_slope: float | None
+    """Slope of the logistic recalibration, 1 when calibrated, see `calibration_line`."""
+    calibration_intercept: float | None
+    """Intercept of the same, 0 when calibrated."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A logistic recalibration ``logit P(y = 1) = intercept + slope * logit``."""
+
+    slope: float
+    intercept: float
+
+
+@dataclass(frozen=True)
+class ReliabilityCurve:
+    """Predicted against observed share of positives in bins of equal mass.
+
+    Parameters
+    ----------
+    probability : ndarray, shape (n_bins,), float
+        Mean predicted probability in the bin, ascending.
+    observed : ndarray, shape (n_bins,), float
+        Share of positives in the bin.
+    count : ndarray, shape (n_bins,), int
+        Rows in the bin, each at least 1.
+    """
+
+    probability: NDArray[np.float64]
+    observed: NDArray[np.float64]
+    count: NDArray[np.int64]
+
+
+def binary_metrics(label: ArrayLike, logit: ArrayLike, potential: ArrayLike) -> Metrics:
+    """Compute every number of one set of pairs.
+
+    *Collapsed* means that the call at probability 0.5 says nearly the same of every pair: either recall >=
+    0.98 with precision within 0.02 of the share of positives (nearly all are called), or recall <= 0.02 with
+    at most 2 % of the negatives called (nearly none is). Where positives are rare the second can befall a
+    model whose ranking is good: the threshold 0.5 is then of no use, which is what the flag says.
+
+    Parameters
+    ----------
+    label : array_like, shape (n,), int
+        1, 0, or -1 for unknown.
+    logit : array_like, shape (n,), float
+        ``(U_I - R_E) / T``.
+    potential : array_like, shape (n,), float
+        ``U_I``.
+
+    Returns
+    -------
+    Metrics
+
+    Raises
+    ------
+    ValueError
+        If shapes differ, a label is none of -1, 0, 1, or a score of a labelled row is not finite.
+    """
+    truth, scores, potentials = _labelled(label, logit, potential)
+    n, positives = truth.size, int(truth.sum())
+    if n == 0:
+        return Metrics(0, 0, *[None] * 12)
+    probability = expit(scores)
+    loss = log_loss(truth, scores)
+    brier = float(np.mean((probability - truth) ** 2))
+    ece = expected_calibration_error(truth, probability)
+    if positives in (0, n):
+        return Metrics(n, positives, None, None, None, loss, brier, ece, *[None] * 6)
+
+    called = scores >= 0
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        truth, called.astype(np.int8), average="binary", zero_division=0.0
+    )
+    all_called = recall >= COLLAPSE_RECALL and abs(precision - positives / n) <= COLLAPSE_MARGIN
+    none_called = recall <= 1 - COLLAPSE_RECALL and called[truth == 0].mean() <= COLLAPSE_MARGIN
+    line = calibration_line(truth, scores)
+    return Metrics(
+        n=n,
+        positives=positives,
+        aupr_potential=average_precision(truth, potentials),
+        aupr=average_precision(truth, scores),
+        auroc=float(roc_auc_score(truth, scores)),
+        log_loss=loss,
+        brier=brier,
+        ece=ece,
+        f1=float(f1),
+        precision=float(precision),
+        recall=float(recall),
+        collapsed=bool(all_called or none_called),
+        calibration_slope=None if line is None else line.slope,
+        calibration_intercept=None if line is None else line.intercept,
+    )
+
+
+def average_precision(label: ArrayLike, score: ArrayLike) -> float | None:
+    """Average precision (the step-wise area under the precision-recall curve), None with one class only.
+
+    Parameters
+    ----------
+    label : array_like, shape (n,), int
+        1, 0, or -1 for unknown.
+    score : array_like, shape (n,), float
+        Anything that ranks.
+    """
+    truth, scores = _labelled(label, score)
+    if truth.size == 0 or truth.min() == truth.max():
+        return None
+    return float(average_precision_score(truth, scores))
+
+
+def log_loss(label: ArrayLike, logit: ArrayLike) -> float | None:
+    """Mean negative log-likelihood in nats, computed on the logit; None without a labelled row.
+
+    Parameters
+    ----------
+    label : array_like, shape (n,), int
+        1, 0, or -1 for unknown.
+    logit : array_like, shape (n,), float
+        Log-odds of label 1.
+    """
+    truth, scores = _labelled(label, logit)
+    if truth.size == 0:
+        return None
+    return float(np.mean(np.logaddexp(0.0, np.where(truth == 1, -scores, scores))))
+
+
+def expected_calibration_error(label: ArrayLike, probability: ArrayLike) -> float | None:
+    """Expected calibration error with adaptive bins of equal mass; None without a labelled row.
+
+    The bins are those of `reliability_curve`; the error is ``sum_b (n_b / n) |mean probability_b - share
+    positive_b|``.
+
+    Parameters
+    ----------
+    label : array_like, shape (n,), int
+        1, 0, or -1 for unknown.
+    probability : array_like, shape (n,), float
+        In [0, 1].
+    """
+    curve = reliability_curve(label, probability)
+    if curve.count.size == 0:
+        return None
+    return float(np.sum(curve.count * np.abs(curve.probability - curve.observed)) / curve.count.sum())
+
+
+def reliability_curve(label: ArrayLike, probability: ArrayLike) -> ReliabilityCurve:
+    """Lay labelled rows in bins of equal mass by predicted probability.
+
+    There are ``B = min(15, max(1, n // 20))`` bins. A row goes to bin ``floor(B (r + 1/2) / n)``, r its
+    0-based rank by probability; rows of equal probability share their mean rank, hence a bin, so the result
+    does not depend on row order. Bins left empty by ties are not returned.
+
+    Parameters
+    ----------
+    label : array_like, shape (n,), int
+        1, 0, or -1 for unknown.
+    probability : array_like, shape (n,), float
+        In [0, 1].
+    """
+    truth, chance = _labelled(label, probability)
+    if chance.size and (chance.min() < 0 or chance.max() > 1):
+        raise ValueError("a probability lies outside [0, 1]")
+    n = truth.size
+    if n == 0:
+        return ReliabilityCurve(np.empty(0), np.empty(0), np.empty(0, dtype=np.int64))
+    bins = min(BINS, max(1, n // ROWS_PER_BIN))
+    _, tied, ties = np.unique(chance, return_inverse=True, return_counts=True)
+    mean_rank = np.cumsum(ties) - (ties + 1) / 2
+    place = np.floor(bins * (mean_rank + 0.5) / n).astype(np.int64)[tied]
+    count = np.bincount(place, minlength=bins)
+    used = count > 0
+    return ReliabilityCurve(
+        probability=(np.bincount(place, chance, bins)[used] / count[used]),
+        observed=(np.bincount(place, truth, bins)[used] / count[used]),
+        count=count[used],
+    )
+
+
+def calibration_line(label: ArrayLike, logit: ArrayLike) -> Calibration | None:
+    """Fit ``logit P(y = 1) = intercept + slope * logit`` by maximum likelihood.
+
+    None where the maximum does not exist: one class only, all logits equal, or the classes separated by a
+    threshold (in one dimension that is the only way in which a logistic fit diverges).
+
+    Parameters
+    ----------
+    label : array_like, shape (n,), int
+        1, 0, or -1 for unknown.
+    logit : array_like, shape (n,), float
+        Log-odds as predicted.
+    """
+    truth, scores = _labelled(label, logit)
+    if truth.size == 0 or truth.min() == truth.max():
+        return None
+    high, low = scores[truth == 1], scores[truth == 0]
+    if low.max() <= high.min() or high.max() <= low.min():
+        return None
+    centre, scale = float(scores.mean()), float(scores.std())
+    design = np.column_stack([np.ones_like(scores), (scores - centre) / scale])
+    weights = np.array([float(log_odds(truth.mean())), 0.0])
+
+    def loss(candidate: NDArray[np.float64]) -> float:
+        return float(np.mean(np.logaddexp(0.0, design @ candidate) - truth * (design @ candidate)))
+
+    current = loss(weights)
+    for _ in range(100):
+        fitted = expit(design @ weights)
+        gradient = design.T @ (fitted - truth) / truth.size
+        if np.abs(gradient).max() < 1e-10:
+            break
+        hessian = (design * (fitted * (1 - fitted))[:, None]).T @ design / truth.size
+        step = np.linalg.solve(hessian + 1e-12 * np.eye(2), gradient)
+        size = 1.0
+        while size > 1e-10 and loss(weights - size * step) > current:
+            size /= 2
+        weights = weights - size * step
+        current = loss(weights)
+    slope = float(weights[1] / scale)
+    return Calibration(slope=slope, intercept=float(weights[0] - slope * centre))
+
+
+def oracle_impedance(potential: ArrayLike, label: ArrayLike, temperature: float) -> float | None:
+    """Find the scalar impedance that minimises log-loss, given the labels: an oracle, not to be had in use.
+
+    Log-loss is convex in R and its derivative vanishes where the mean of ``sigmoid((U_I - R) / T)`` equals
+    the share of positives. That R lies between ``min U_I - T logit(share)`` and ``max U_I - T logit(share)``.
+    It may be negative: the oracle is not held to ``R_E >= 0``.
+
+    Parameters
+    ----------
+    potential : array_like, shape (n,), float
+        ``U_I``.
+    label : array_like, shape (n,), int
+        1, 0, or -1 for unknown.
+    temperature : float
+        T > 0.
+
+    Returns
+    -------
+    float or None
+        In the units of ``U_I``; None with one class only, where it would be infinite.
+
+    Raises
+    ------
+    ValueError
+        If `temperature` is not positive and finite.
+    """
+    if not (np.isfinite(temperature) and temperature > 0):
+        raise ValueError(f"temperature must be positive and finite, not {temperature}")
+    truth, potentials = _labelled(label, potential)
+    if truth.size == 0 or truth.min() == truth.max():
+        return None
+    share = float(truth.mean())
+    shift = temperature * float(log_odds(share))
+    lower, upper = float(potentials.min()) - shift, float(potentials.max()) - shift
+    margin = 1e-6 * (temperature + abs(lower) + abs(upper))
+
+    def excess(impedance: float) -> float:
+        return float(expit((potentials - impedance) / temperature).mean()) - share
+
+    return float(brentq(excess, lower - margin, upper + margin, xtol=1e-10 * (temperature + abs(lower))))
+
+
+def _labelled(label: ArrayLike, *scores: ArrayLike) -> tuple[NDArray[np.float64], ...]:
+    """Return labels and scores of the labelled rows as float64, checked."""
+    truth = np.asarray(label)
+    columns = [np.asarray(score, dtype=np.float64) for score in scores]
+    if truth.ndim != 1 or any(column.shape != truth.shape for column in columns):
+        raise ValueError(f"shapes differ: label {truth.shape}, scores {[column.shape for column in columns]}")
+    if not np.isin(truth, (-1, 0, 1)).all():
+        raise ValueError("a label is none of -1, 0, 1")
+    keep = truth >= 0
+    kept = [column[keep] for column in columns]
+    if not all(np.isfinite(column).all() for column in kept):
+        raise ValueError("a score of a labelled row is not finite")
+    return truth[keep].astype(np.float64), *kept

@@ -1,0 +1,210 @@
+"""Reading the share of positives from a distribution of scores: the rivals of the Student under label shift.
+
+Both estimators hold the class-conditional distributions fixed and let only the share of positives move; under
+concept shift they have nothing to read and find about the training share. They want probabilities that are
+calibrated on the training environments, so IMMAX logits go through `inverse_link` first.
+
+NumPy only: this is called inside the training loop. It does not know environments, models or labels of the
+target.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["SourceScores", "bbse_prior", "em_prior", "inverse_link", "prior_to_impedance", "source_scores"]
+
+PRIOR_FLOOR = 1e-4
+PROBABILITY_FLOOR = 1e-12
+
+
+@dataclass(frozen=True)
+class SourceScores:
+    """Mean score of each class on labelled source data that the scorer was not fitted to (the confusion matrix of BBSE).
+
+    Parameters
+    ----------
+    positive, negative : float
+        Mean over positives and over negatives of the probability (soft), or of the call at `threshold` (hard:
+        the true- and false-positive rates).
+    threshold : float or None
+        None for the soft estimator.
+    """
+
+    positive: float
+    negative: float
+    threshold: float | None = None
+
+
+def em_prior(probability: ArrayLike, train_prior: float, *, tol: float = 1e-5, max_iter: int = 300) -> float:
+    """Estimate the share of positives by expectation maximisation.
+
+    Each step re-weights the probabilities to the current share and takes their mean as the next share.
+
+    Parameters
+    ----------
+    probability : array_like, shape (n,), float
+        P(y = 1 | x) as calibrated on data with share `train_prior`; n >= 1.
+    train_prior : float
+        Share of positives in those data, in (0, 1).
+    tol : float
+        Stop when the share moves by less.
+    max_iter : int
+        Stop after so many steps.
+
+    Returns
+    -------
+    float
+        Kept in [1e-4, 1 - 1e-4], so that its log-odds are finite.
+
+    Raises
+    ------
+    ValueError
+        If there are no scores, or the prior lies outside (0, 1).
+
+    References
+    ----------
+    Saerens, Latinne, Decaestecker. Adjusting the outputs of a classifier to new a priori probabilities: a
+    simple procedure. Neural Computation 14, 2002.
+    """
+    scores = _scores(probability)
+    _check_prior(train_prior)
+    chance = np.clip(scores, PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)
+    # p(x | y=0) / p(x | y=1), by Bayes' rule from the source probability
+    against = (1 - chance) / chance * (train_prior / (1 - train_prior))
+    prior = train_prior
+    for _ in range(max_iter):
+        previous = prior
+        prior = float((1 / (1 + against * ((1 - prior) / prior))).mean())
+        prior = min(max(prior, PRIOR_FLOOR), 1 - PRIOR_FLOOR)
+        if abs(prior - previous) < tol:
+            break
+    return prior
+
+
+def source_scores(
+    label: ArrayLike, probability: ArrayLike, *, threshold: float | None = None
+) -> SourceScores:
+    """Measure on labelled source data what `bbse_prior` needs.
+
+    Parameters
+    ----------
+    label : array_like, shape (n,), int
+        1, 0, or -1 (ignored); both classes present.
+    probability : array_like, shape (n,), float
+        Scores of the same scorer that will score the target.
+    threshold : float or None
+        Call a pair positive at or above this score; None keeps the score itself, which loses less.
+
+    Raises
+    ------
+    ValueError
+        If a class is missing, or both classes score the same, so that nothing can be read.
+    """
+    truth = np.asarray(label)
+    scores = _scores(probability, threshold)
+    if not ((truth == 1).any() and (truth == 0).any()):
+        raise ValueError("the source data must hold both classes")
+    positive, negative = float(scores[truth == 1].mean()), float(scores[truth == 0].mean())
+    if abs(positive - negative) < 1e-9:
+        raise ValueError(
+            "both classes of the source data have the same mean score: nothing can be read from it"
+        )
+    return SourceScores(positive=positive, negative=negative, threshold=threshold)
+
+
+def bbse_prior(probability: ArrayLike, source: SourceScores) -> float:
+    """Estimate the share of positives by black-box shift estimation.
+
+    The mean score is a mixture of the two class means of the source; solve for the mixing share.
+
+    Parameters
+    ----------
+    probability : array_like, shape (n,), float
+        Scores on the target, from the scorer that `source` was measured with; n >= 1.
+    source : SourceScores
+        From `source_scores`.
+
+    Returns
+    -------
+    float
+        Kept in [1e-4, 1 - 1e-4].
+
+    References
+    ----------
+    Lipton, Wang, Smola. Detecting and correcting for label shift with black box predictors. ICML 2018.
+    """
+    mean = float(_scores(probability, source.threshold).mean())
+    prior = (mean - source.negative) / (source.positive - source.negative)
+    return min(max(prior, PRIOR_FLOOR), 1 - PRIOR_FLOOR)
+
+
+def inverse_link(logit: ArrayLike, alpha: float) -> NDArray[np.float64]:
+    """Turn logits that minimise IMMAX into the probability they stand for.
+
+    ``logit p = logit alpha + log sigmoid(2 alpha l) - log sigmoid(-2 (1 - alpha) l)``: the posterior is alpha
+    at l = 0, with slope 1 there in log-odds; alpha = 1/2 gives the sigmoid.
+
+    Parameters
+    ----------
+    logit : array_like, any shape, float
+        ``(U_I - R_E) / T``, stable for magnitudes up to 1e4.
+    alpha : float
+        IMMAX's share of the margin given to positives, in (0, 1).
+
+    Returns
+    -------
+    ndarray, same shape, float
+        In [0, 1].
+    """
+    _check_prior(alpha)
+    value = np.asarray(logit, dtype=np.float64)
+    log_odds = (
+        _log_odds(alpha) - np.logaddexp(0.0, -2 * alpha * value) + np.logaddexp(0.0, 2 * (1 - alpha) * value)
+    )
+    return np.asarray(np.exp(-np.logaddexp(0.0, -log_odds)))
+
+
+def prior_to_impedance(
+    prior: float, train_prior: float, reference_impedance: float, temperature: float
+) -> float:
+    """Translate a share of positives into the impedance that says the same.
+
+    ``R = R_ref + T (logit train_prior - logit prior)``: fewer positives, more impedance.
+
+    Parameters
+    ----------
+    prior, train_prior : float
+        Share of positives here, and where `reference_impedance` holds; both in (0, 1).
+    reference_impedance : float
+        Units of ``U_I``.
+    temperature : float
+        T > 0.
+
+    Returns
+    -------
+    float
+        May be negative; the caller decides whether to hold it at 0.
+    """
+    _check_prior(prior)
+    _check_prior(train_prior)
+    return reference_impedance + temperature * (_log_odds(train_prior) - _log_odds(prior))
+
+
+def _log_odds(share: float) -> float:
+    return float(np.log(share) - np.log1p(-share))
+
+
+def _check_prior(share: float) -> None:
+    if not 0 < share < 1:
+        raise ValueError(f"a share must lie strictly between 0 and 1, not {share}")
+
+
+def _scores(probability: ArrayLike, threshold: float | None = None) -> NDArray[np.float64]:
+    scores = np.asarray(probability, dtype=np.float64)
+    if scores.ndim != 1 or scores.size == 0:
+        raise ValueError(f"a one-dimensional array of at least one score is needed, not shape {scores.shape}")
+    return scores if threshold is None else (scores >= threshold).astype(np.float64)
