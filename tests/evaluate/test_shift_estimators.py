@@ -34,7 +34,7 @@ class TestEm:
         assert step == pytest.approx((1 / 37 + 1 / 5 + 1 / 2) / 3)
 
     def test_second_step_by_hand(self):
-        # source prior 1/2, one pair of ratio 3 and one of 1/3, then a third of 3: first step 1/3 (3/4 + 1/4 + 3/4)
+        # source prior 1/2, likelihood ratios 3, 1/3, 3: the first step is the mean of 3/4, 1/4, 3/4
         probability = np.array([0.75, 0.25, 0.75])
         first = (0.75 + 0.25 + 0.75) / 3
         odds = first / (1 - first)
@@ -117,7 +117,7 @@ class TestInverseLink:
 
     @pytest.mark.parametrize("alpha", [0.1, 0.31, 0.7])
     def test_inverts_the_minimiser_of_the_loss(self, alpha: float):
-        # at posterior p, IMMAX's derivative p (-s+)(1 - sigmoid(s+ l)) + (1 - p) s- sigmoid(s- l) is 0 at the minimiser
+        # at posterior p the derivative of IMMAX by the logit is 0 at the minimiser
         logit = np.linspace(-4, 4, 17)
         p = inverse_link(logit, alpha)
         wide, narrow = 2 * (1 - alpha), 2 * alpha

@@ -23,7 +23,7 @@ PROBABILITY_FLOOR = 1e-12
 
 @dataclass(frozen=True)
 class SourceScores:
-    """Mean score of each class on labelled source data that the scorer was not fitted to (the confusion matrix of BBSE).
+    """Mean score of each class on labelled source data that the scorer was not fitted to (BBSE's confusion).
 
     Parameters
     ----------
