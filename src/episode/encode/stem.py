@@ -6,11 +6,12 @@ The layout of bins, the score of a site and the exact symmetry under reverse com
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from torch.nn import functional
 
 from episode.encode.motifs import MotifBank
@@ -27,15 +28,15 @@ LETTERS = 5
 WORD = 4
 WORDS = LETTERS**WORD
 UNKNOWN_BITS = -1024.0
-BLOCK = 1 << 19
+BLOCK = 1 << 13
 
 
-def bin_count(length: int | np.ndarray, width: int) -> int | np.ndarray:
-    """Return the number of bins of an element: its length over the bin width, rounded up."""
-    return -(-length // width)
+def bin_count(lengths: np.ndarray, bin: int) -> np.ndarray:
+    """Return the number of bins of elements: their lengths over the bin width, rounded up."""
+    return -(-lengths // bin)
 
 
-def scan(codes: np.ndarray, bank: MotifBank, width: int) -> np.ndarray:
+def scan(codes: np.ndarray, bank: MotifBank, bin: int) -> np.ndarray:
     """Scan one element.
 
     Parameters
@@ -43,7 +44,7 @@ def scan(codes: np.ndarray, bank: MotifBank, width: int) -> np.ndarray:
     codes : np.ndarray, shape (length,), uint8
         A=0, C=1, G=2, T=3, anything else 4.
     bank : MotifBank
-    width : int
+    bin : int
         Base pairs of a bin.
 
     Returns
@@ -52,10 +53,10 @@ def scan(codes: np.ndarray, bank: MotifBank, width: int) -> np.ndarray:
         Best log-odds score in bits among the sites whose centre lies in the bin, on the forward (0) and the
         reverse strand (1); `FLOOR` where there is none, or none as good.
     """
-    return scan_many([codes], bank, width)
+    return scan_many([codes], bank, bin)
 
 
-def scan_many(elements: Sequence[np.ndarray], bank: MotifBank, width: int) -> np.ndarray:
+def scan_many(elements: Sequence[np.ndarray], bank: MotifBank, bin: int) -> np.ndarray:
     """Scan several elements; the same as joining what `scan` gives for each.
 
     Parameters
@@ -63,7 +64,7 @@ def scan_many(elements: Sequence[np.ndarray], bank: MotifBank, width: int) -> np
     elements : sequence of np.ndarray, each shape (length,), uint8
         Codes as for `scan`; lengths may differ.
     bank : MotifBank
-    width : int
+    bin : int
         Base pairs of a bin.
 
     Returns
@@ -71,17 +72,28 @@ def scan_many(elements: Sequence[np.ndarray], bank: MotifBank, width: int) -> np
     np.ndarray, shape (total_bins, 2, n_motifs), float16
         The bins of the first element, then those of the second, and so on.
     """
-    return Scanner(bank, width)(elements)
+    return Scanner(bank, bin)(elements)
 
 
 @dataclass(frozen=True)
 class _Group:
-    """Motifs scanned together: as many words long, and of the same parity of length."""
+    """Motifs scanned together, because their sites are as many words long."""
 
     words: int
-    odd: bool
-    motifs: np.ndarray
+    odd: torch.Tensor
     table: torch.Tensor
+
+
+@dataclass(frozen=True)
+class _Bins:
+    """All bins of a batch of elements.
+
+    `centre` is the position of the first site centre of each bin among the joined letters; `halved` tells
+    whether the left edge of a bin lies in the middle of a base.
+    """
+
+    centre: np.ndarray
+    halved: torch.Tensor
 
 
 class Scanner:
@@ -93,47 +105,48 @@ class Scanner:
     Parameters
     ----------
     bank : MotifBank
-    width : int
+    bin : int
         Base pairs of a bin, at least 1.
     block : int, optional
-        Scores held at a time; bounds the working memory, does not change the result.
+        Positions scored at a time; bounds the working memory, does not change the result.
 
     Raises
     ------
     ValueError
-        If `width` or `block` is not positive.
+        If `bin` or `block` is not positive.
     """
 
-    def __init__(self, bank: MotifBank, width: int, block: int = BLOCK) -> None:
-        if width < 1:
-            raise ValueError(f"a bin of at least 1 base pair is needed, not {width}")
+    def __init__(self, bank: MotifBank, bin: int, block: int = BLOCK) -> None:
+        if bin < 1:
+            raise ValueError(f"a bin of at least 1 base pair is needed, not {bin}")
         if block < 1:
-            raise ValueError(f"a block of at least 1 score is needed, not {block}")
-        self.width = width
-        self._block = block
+            raise ValueError(f"a block of at least 1 position is needed, not {block}")
+        self.width = bin
+        self._block = max(1, block // (bin + 1))
         self._n_motifs = len(bank)
-        self._groups = tuple(_groups(bank))
-        self._margin = max(group.words for group in self._groups) * WORD
+        self._groups, self._columns = _groups(bank)
+        self._window = max(group.words for group in self._groups) * WORD
 
     def __call__(self, elements: Sequence[np.ndarray]) -> np.ndarray:
         """Scan elements; see `scan_many`."""
         lengths = np.array([len(codes) for codes in elements], dtype=np.int64)
         total = int(bin_count(lengths, self.width).sum())
-        tokens = torch.full((total, 2, self._n_motifs), FLOOR, dtype=torch.float16)
-        if total == 0:
-            return tokens.numpy()
-        words, starts = self._words(elements, lengths)
-        first, last, centre = self._layout(lengths, starts)
-        for group in self._groups:
-            self._scan_group(group, words, first, last, centre, tokens)
-        return tokens.numpy()
+        tokens = torch.empty((total, 2 * self._n_motifs), dtype=torch.float16)
+        if total > 0:
+            words, starts = self._words(elements, lengths)
+            bins = self._bins(lengths, starts)
+            for low in range(0, total, self._block):
+                part = slice(low, min(low + self._block, total))
+                tokens[part] = self._best(words, bins.centre[part], bins.halved[part])
+        return tokens.view(total, 2, self._n_motifs).numpy()
 
     def _words(self, elements: Sequence[np.ndarray], lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Join elements with unknown bases around each; number the word at each position.
+        """Join elements and number the word that begins at each position.
 
-        Returns the word numbers and the position of the first base of each element.
+        The unknown letters between elements are so many that no window about a centre in or just beyond an
+        element reaches a complete site of another. Returns the numbers and the start of each element.
         """
-        margin = self._margin
+        margin = self.width + self._window
         starts = margin + np.concatenate([[0], np.cumsum(lengths + margin)[:-1]])
         letters = np.full(int(starts[-1] + lengths[-1]) + margin + WORD, UNKNOWN, dtype=np.int32)
         for start, codes in zip(starts, elements, strict=True):
@@ -143,66 +156,50 @@ class Scanner:
             words = words * LETTERS + letters[k : len(letters) - WORD + 1 + k]
         return words, starts
 
-    def _layout(self, lengths: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return, for every bin, twice its left edge and the element's first and last base.
+    def _bins(self, lengths: np.ndarray, starts: np.ndarray) -> _Bins:
+        """Lay bins of equal width symmetrically about the middle of each element."""
+        count = bin_count(lengths, self.width)
+        number = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
+        lacking = np.repeat(count * self.width - lengths, count)
+        centre = np.repeat(starts, count) + number * self.width - (lacking + 1) // 2
+        return _Bins(centre, torch.from_numpy(lacking % 2 == 1))
 
-        Bins have the same width and are laid symmetrically about the middle of the element, so that the first
-        and the last stand out by half of what is lacking.
+    def _best(self, words: np.ndarray, centre: np.ndarray, halved: torch.Tensor) -> torch.Tensor:
+        """Return the best score of every column in some bins, shape (n_bins, 2 * n_motifs), float16.
+
+        The ``width + 1`` positions from one edge to the next, both included, hold all centres of a bin. A
+        site of even length is centred between two bases and named by the right one, a site of odd length by
+        the base in its middle. So where edges lie between bases, the last position belongs to the next bin
+        for sites of odd length; where they lie within bases, the first to the bin before for those of even.
         """
-        bins = bin_count(lengths, self.width)
-        number = np.arange(int(bins.sum())) - np.repeat(np.cumsum(bins) - bins, bins)
-        lacking = np.repeat(bins * self.width - lengths, bins)
-        start = np.repeat(starts, bins)
-        edge = 2 * (start + number * self.width) - lacking
-        return start, start + np.repeat(lengths, bins), edge
-
-    def _scan_group(
-        self,
-        group: _Group,
-        words: np.ndarray,
-        first: np.ndarray,
-        end: np.ndarray,
-        edge: np.ndarray,
-        tokens: torch.Tensor,
-    ) -> None:
-        """Write the best scores of one group of motifs into `tokens`."""
-        columns = group.table.shape[1]
-        step = max(1, self._block // (columns * (self.width + 1)))
-        motifs = torch.from_numpy(group.motifs)
-        offsets = np.arange(group.words, dtype=np.int64)
-        for low in range(0, len(edge), step):
-            high = min(low + step, len(edge))
-            centre = _centres(edge[low:high], first[low:high], end[low:high], self.width, group.odd)
-            begin = centre.reshape(-1, 1) - group.words * WORD // 2
-            index = words[begin + WORD * offsets] + WORDS * offsets.astype(np.int32)
-            scores = functional.embedding_bag(torch.from_numpy(index), group.table, mode="sum")
-            best = scores.view(high - low, -1, columns).amax(dim=1).clamp_(min=FLOOR)
-            tokens[low:high, :, motifs] = best.view(high - low, 2, -1).to(torch.float16)
+        n_bins = len(centre)
+        rows = sliding_window_view(words, self.width + self._window)[centre - self._window // 2]
+        best = []
+        for group in self._groups:
+            begin = (self._window - group.words * WORD) // 2
+            index = np.empty((n_bins, self.width + 1, group.words), dtype=np.int32)
+            for k in range(group.words):
+                at = begin + k * WORD
+                np.add(rows[:, at : at + self.width + 1], k * WORDS, out=index[:, :, k])
+            bags = torch.from_numpy(index.reshape(-1, group.words))
+            scores = functional.embedding_bag(bags, group.table, mode="sum").view(n_bins, self.width + 1, -1)
+            scores[:, 0].masked_fill_(halved[:, None] & ~group.odd, FLOOR)
+            scores[:, -1].masked_fill_(~halved[:, None] & group.odd, FLOOR)
+            best.append(scores.amax(dim=1))
+        return torch.cat(best, dim=1)[:, self._columns].clamp_(min=FLOOR).to(torch.float16)
 
 
-def _centres(edge: np.ndarray, first: np.ndarray, end: np.ndarray, width: int, odd: bool) -> np.ndarray:
-    """Return the centres of sites that belong to each bin, shape (n_bins, width + 1).
-
-    A site of even length is centred between two bases and named by the right one, a site of odd length by the
-    base in its middle. A centre on an edge belongs to the bins on both sides. Where a bin has fewer than
-    ``width + 1`` centres one is named twice, and centres beyond the element are moved to its end.
-    """
-    shift = 1 if odd else 0
-    lowest = -((shift - edge) // 2)
-    highest = (edge + 2 * width - shift) // 2
-    centre = np.minimum(lowest[:, None] + np.arange(width + 1), highest[:, None])
-    return np.clip(centre, first[:, None], (end - shift)[:, None])
-
-
-def _groups(bank: MotifBank) -> Iterator[_Group]:
-    """Gather motifs by word count and parity, and tabulate what each word adds to their scores.
+def _groups(bank: MotifBank) -> tuple[tuple[_Group, ...], torch.Tensor]:
+    """Gather motifs by word count and tabulate what each word adds to their scores.
 
     A motif is laid so that its centre falls on the middle of the words; the letters beyond it add nothing.
+    Returns the groups and where among their columns those of the tokens (strand, then motif) are.
     """
-    odd = bank.lengths % 2 == 1
+    odd = bank.lengths % 2
     words = -(-(bank.lengths + odd) // WORD)
-    for n_words, parity in sorted(set(zip(words.tolist(), odd.tolist(), strict=True))):
-        motifs = np.flatnonzero((words == n_words) & (odd == parity))
+    groups, order = [], []
+    for n_words in np.unique(words):
+        motifs = np.flatnonzero(words == n_words)
         bits = np.zeros((n_words * WORD, LETTERS, 2, len(motifs)), dtype=np.float32)
         for column, motif in enumerate(motifs):
             log_odds = bank.log_odds(int(motif))
@@ -211,7 +208,10 @@ def _groups(bank: MotifBank) -> Iterator[_Group]:
             bits[inside, :UNKNOWN, 0, column] = log_odds
             bits[inside, :UNKNOWN, 1, column] = log_odds[::-1, ::-1]
             bits[inside, UNKNOWN, :, column] = UNKNOWN_BITS
-        yield _Group(n_words, bool(parity), motifs, torch.from_numpy(_word_table(bits, n_words)))
+        parity = torch.from_numpy(np.tile(odd[motifs] == 1, 2))
+        groups.append(_Group(int(n_words), parity, torch.from_numpy(_word_table(bits, n_words))))
+        order.extend([motifs, motifs + len(bank)])
+    return tuple(groups), torch.from_numpy(np.argsort(np.concatenate(order)))
 
 
 def _word_table(bits: np.ndarray, n_words: int) -> np.ndarray:

@@ -1,0 +1,288 @@
+"""Tokens of all elements of a dataset, scanned once and read many times.
+
+Here belong the folder of the cache, its validity, and the gathering of padded batches.
+This module does NOT know how an element is scored, nor which elements make a pair.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from episode.config import StemConfig
+from episode.encode.motifs import MotifBank
+from episode.encode.stem import CODE_VERSION, FLOOR, Scanner, bin_count
+from episode.errors import EpisodeError
+from episode.files import atomic_folder, file_sha256, read_json, write_json
+
+__all__ = ["FORMAT_VERSION", "ElementStore", "Sequences", "build_store", "mirror"]
+
+FORMAT_VERSION = 1
+"""Of the cache folder: ``tokens.npy`` and ``manifest.json``."""
+BATCH = 1 << 20
+"""Base pairs scanned at a time."""
+
+
+class Sequences(Protocol):
+    """What is needed of a dataset."""
+
+    @property
+    def elements(self) -> pd.DataFrame:
+        """One row an element, with the columns ``length`` and ``offset`` into `codes`, both in bases."""
+
+    @property
+    def codes(self) -> np.ndarray:
+        """All sequences, uint8: A=0, C=1, G=2, T=3, anything else 4."""
+
+
+@dataclass(frozen=True, eq=False)
+class ElementStore:
+    """Tokens of every element.
+
+    Parameters
+    ----------
+    tokens : np.ndarray, shape (total_bins, 2, n_motifs), float16
+        Scores in bits (see `episode.encode.stem.scan`), element after element; may be mapped from a file.
+    bins : np.ndarray, shape (n_elements,), int64
+        Number of bins of each element.
+    hash : str
+        SHA-256 of all that the tokens depend on: sequences, bank, bin width and code version.
+    """
+
+    tokens: np.ndarray
+    bins: np.ndarray
+    hash: str
+
+    def __len__(self) -> int:
+        return len(self.bins)
+
+    @property
+    def n_motifs(self) -> int:
+        """Number of motifs of a token."""
+        return int(self.tokens.shape[2])
+
+    @property
+    def offset(self) -> np.ndarray:
+        """First row of each element in `tokens`, shape (n_elements,), int64."""
+        return np.cumsum(self.bins) - self.bins
+
+    def gather(self, ids: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Return the tokens of some elements, padded to the longest of them.
+
+        Parameters
+        ----------
+        ids : np.ndarray, shape (n,), int
+            Element ids, in any order, repeats allowed. The file is read in ascending order.
+
+        Returns
+        -------
+        tokens : Tensor, shape (n, max_bins, 2, n_motifs), float32
+            Scores in bits; `FLOOR` in the padding, which follows the bins of an element.
+        mask : Tensor, shape (n, max_bins), bool
+            True at the bins of the element.
+
+        Raises
+        ------
+        IndexError
+            If an id is not that of an element.
+        """
+        ids = np.asarray(ids, dtype=np.int64)
+        if ids.size and not (ids.min() >= 0 and ids.max() < len(self)):
+            raise IndexError(f"element ids {ids.min()}..{ids.max()}: the store holds 0..{len(self) - 1}")
+        bins = self.bins[ids]
+        longest = int(bins.max(initial=0))
+        order = np.argsort(ids, kind="stable")
+        count = bins[order]
+        number = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
+        source = np.repeat(self.offset[ids[order]], count) + number
+        target = torch.from_numpy(np.repeat(order * longest, count) + number)
+        tokens = torch.full((len(ids) * longest, 2, self.n_motifs), FLOOR)
+        tokens[target] = torch.from_numpy(np.asarray(self.tokens)[source]).float()
+        mask = torch.arange(longest) < torch.from_numpy(bins)[:, None]
+        return tokens.view(len(ids), longest, 2, self.n_motifs), mask
+
+
+def mirror(tokens: Tensor, mask: Tensor, reverse: Tensor) -> Tensor:
+    """Turn tokens of elements into those of their reverse complements.
+
+    Parameters
+    ----------
+    tokens : Tensor, shape (n, max_bins, 2, n_motifs)
+        As from `ElementStore.gather`; any channels may stand in place of motifs.
+    mask : Tensor, shape (n, max_bins), bool
+        True at the bins of each element, which come before the padding.
+    reverse : Tensor, shape (n,), bool
+        Which elements to turn; the others are returned as they are.
+
+    Returns
+    -------
+    Tensor, shape (n, max_bins, 2, n_motifs)
+        A copy; padding stays where it is.
+    """
+    place = torch.arange(mask.shape[1], device=tokens.device).expand(mask.shape)
+    turned = torch.where(mask & reverse[:, None], mask.sum(dim=1, keepdim=True) - 1 - place, place)
+    strand = torch.arange(2, device=tokens.device) ^ reverse[:, None].long()
+    row = torch.arange(len(tokens), device=tokens.device)
+    return tokens[row[:, None, None], turned[:, :, None], strand[:, None, :]]
+
+
+def build_store(
+    dataset: Sequences,
+    bank: MotifBank,
+    config: StemConfig,
+    cache: Path | None = None,
+    progress: bool = False,
+) -> ElementStore:
+    """Scan every element of a dataset once, or open the result of having done so.
+
+    A folder of the cache is named by what its tokens depend on, so a stale one is never met. It appears by
+    renaming when it is complete; of two processes that build the same one the later takes the earlier's. A
+    folder that does not match its checksum is removed and built again.
+
+    Parameters
+    ----------
+    dataset : Sequences
+        A `episode.data.dataset.Dataset` or anything with its `elements` and `codes`.
+    bank : MotifBank
+    config : StemConfig
+        Bin width; the bank is taken as given.
+    cache : Path, optional
+        Folder that holds the stores; made if it is not there. Without it the tokens stay in memory.
+    progress : bool, optional
+        Show a progress bar on standard error.
+
+    Returns
+    -------
+    ElementStore
+    """
+    lengths = dataset.elements["length"].to_numpy(np.int64)
+    bins = bin_count(lengths, config.bin)
+    shape = (int(bins.sum()), 2, len(bank))
+    key = _hash(dataset, bank, config)
+    if cache is None or shape[0] == 0:
+        tokens = np.empty(shape, dtype=np.float16)
+        _fill(tokens, dataset, bank, config, progress)
+        return ElementStore(tokens, bins, key)
+    folder = cache / key
+    stored = _open(folder, shape)
+    if stored is None:
+        _discard(folder)
+        try:
+            with atomic_folder(folder) as temporary:
+                _write(temporary, shape, dataset, bank, config, progress)
+        except (OSError, EpisodeError):
+            stored = _open(folder, shape)
+            if stored is None:  # not because another process was first
+                raise
+        else:
+            stored = np.load(folder / "tokens.npy", mmap_mode="r")
+    return ElementStore(stored, bins, key)
+
+
+def _sequences(dataset: Sequences) -> Iterator[np.ndarray]:
+    """Yield the codes of each element."""
+    codes = np.asarray(dataset.codes)
+    offsets = dataset.elements["offset"].to_numpy(np.int64)
+    lengths = dataset.elements["length"].to_numpy(np.int64)
+    for offset, length in zip(offsets.tolist(), lengths.tolist(), strict=True):
+        yield codes[offset : offset + length]
+
+
+def _hash(dataset: Sequences, bank: MotifBank, config: StemConfig) -> str:
+    """Hash everything that the tokens depend on."""
+    digest = hashlib.sha256(f"{FORMAT_VERSION} {CODE_VERSION} {bank.hash} {config.bin}\n".encode())
+    digest.update(dataset.elements["length"].to_numpy(np.int64).astype("<i8").tobytes())
+    for codes in _sequences(dataset):
+        digest.update(np.ascontiguousarray(codes))
+    return digest.hexdigest()
+
+
+def _fill(
+    tokens: np.ndarray, dataset: Sequences, bank: MotifBank, config: StemConfig, progress: bool
+) -> None:
+    """Scan all elements into `tokens`, some at a time."""
+    from tqdm import tqdm  # only where work is shown
+
+    scanner = Scanner(bank, config.bin)
+    total = int(dataset.elements["length"].sum())
+    row = 0
+    with tqdm(total=total, desc="scan", unit="bp", unit_scale=True, disable=not progress) as bar:
+        for batch in _batches(dataset):
+            scanned = scanner(batch)
+            tokens[row : row + len(scanned)] = scanned
+            row += len(scanned)
+            bar.update(sum(map(len, batch)))
+
+
+def _batches(dataset: Sequences) -> Iterator[list[np.ndarray]]:
+    """Gather elements into batches of about `BATCH` base pairs, at least one element each."""
+    batch: list[np.ndarray] = []
+    size = 0
+    for codes in _sequences(dataset):
+        batch.append(codes)
+        size += len(codes)
+        if size >= BATCH:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _write(
+    folder: Path,
+    shape: tuple[int, int, int],
+    dataset: Sequences,
+    bank: MotifBank,
+    config: StemConfig,
+    progress: bool,
+) -> None:
+    """Write the two files of a store."""
+    path = folder / "tokens.npy"
+    tokens = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+    _fill(tokens, dataset, bank, config, progress)
+    tokens.flush()
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "code_version": CODE_VERSION,
+        "bank": bank.hash,
+        "bin": config.bin,
+        "shape": list(shape),
+        "sha256": file_sha256(path),
+    }
+    write_json(folder / "manifest.json", manifest)
+
+
+def _open(folder: Path, shape: tuple[int, int, int]) -> np.ndarray | None:
+    """Map the tokens of a stored folder; None if it is not there or damaged."""
+    path = folder / "tokens.npy"
+    try:
+        manifest = read_json(folder / "manifest.json")
+        if manifest["sha256"] != file_sha256(path):
+            return None
+        tokens = np.load(path, mmap_mode="r")
+    except (OSError, EpisodeError, ValueError, KeyError, TypeError):
+        return None
+    return tokens if tokens.shape == shape and tokens.dtype == np.float16 else None
+
+
+def _discard(folder: Path) -> None:
+    """Remove a damaged folder, if there is one; moved away first, so that nobody opens half of it."""
+    if not folder.exists():
+        return
+    away = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".damaged", dir=folder.parent))
+    try:
+        folder.rename(away / folder.name)
+    except FileNotFoundError:
+        pass  # another process removed it
+    finally:
+        shutil.rmtree(away, ignore_errors=True)
