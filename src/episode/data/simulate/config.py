@@ -60,9 +60,9 @@ class WorldConfig:
     """T."""
     impedance_mean: float = 3.0
     """Mean R_E in units of T: high enough that R_E stays positive."""
-    potential_sd: float = 2.0
+    potential_sd: float = 1.7
     """SD of U_I / T over all pairs of the universe."""
-    share_positive: float = 0.27
+    share_positive: float = 0.25
     """Share of positives over all pairs of the universe at the mean impedance."""
     grammar_motifs: int = 5
     """Motifs that count in enhancers, and as many others that count in promoters."""
@@ -78,8 +78,8 @@ class WorldConfig:
     """Motifs of the trace, and as many others of the nuisance; half of each count negatively."""
     burden_presence: float = 0.4
     """Chance that an element carries a given motif of the trace or of the nuisance."""
-    selection: float = 1.0
-    """Log-odds of an element's being active per unit of factor times burden; the same for trace and nuisance."""
+    selection: float = 1.25
+    """Log-odds of an element's being active per unit of factor times burden; one for trace and nuisance."""
     trace_share: float = 0.75
     """R² of the impedance deviation on the trace factor."""
     active_enhancers: float = 0.35

@@ -68,7 +68,7 @@ def _quantiles(n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _uncorrelated(values: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Take from `values` what `other` explains linearly, keeping their SD; fewer than 3 values are left alone."""
+    """Take from `values` what `other` explains linearly, keeping their SD; leave fewer than 3 alone."""
     if len(values) < 3:
         return values
     centred = other - other.mean()
@@ -112,7 +112,6 @@ def draw_pairs(
     sizes: SetConfig = getattr(config, part)
     n = round(float(np.exp(rng.uniform(*np.log(sizes.pairs)))))
     rows = np.flatnonzero(universe.pairs["set"].to_numpy() == part)
-    enhancer = universe.pairs["enhancer"].to_numpy()[rows]
     accepted = rows[_accept(config, potential[rows], line, prior, rng)]
     enhancer = universe.pairs["enhancer"].to_numpy()[accepted]
     promoter = universe.pairs["promoter"].to_numpy()[accepted]

@@ -37,8 +37,8 @@ class Genome:
 def draw_genome(world: World) -> Genome:
     """Draw the DNA of a world: elements with their planted sites, between them background.
 
-    Bases of the background are independent, the GC content is the element's own (0.42 between elements); sites
-    never overlap.
+    Bases of the background are independent, with the GC content of the element (0.42 between elements);
+    sites never overlap.
     """
     rng = generator(world.seed, "simulate", "background")
     chromosomes = {

@@ -33,8 +33,14 @@ class Slots:
     @classmethod
     def of(cls, config: WorldConfig) -> Slots:
         """Lay the slots out one after another."""
-        edges = np.cumsum([0, *[config.grammar_motifs] * 2, *[config.burden_motifs] * 2]).tolist()
-        return cls(*(slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)), count=edges[-1])
+        grammar, burden = config.grammar_motifs, config.burden_motifs
+        return cls(
+            enhancer=slice(0, grammar),
+            promoter=slice(grammar, 2 * grammar),
+            trace=slice(2 * grammar, 2 * grammar + burden),
+            nuisance=slice(2 * grammar + burden, 2 * (grammar + burden)),
+            count=2 * (grammar + burden),
+        )
 
 
 @dataclass(frozen=True)
@@ -44,8 +50,8 @@ class Universe:
     Parameters
     ----------
     elements : DataFrame
-        Index = element id; kind, name, chrom, start, end (0-based half-open), locus, set, gc (of the background),
-        trace, nuisance (standardised burdens over the elements of one kind).
+        Index = element id; kind, name, chrom, start, end (0-based half-open), locus, set, trace and nuisance
+        (standardised burdens), gc (share of G and C in the background).
     sites : ndarray, shape (n_elements, n_slots), int8
         1: one site on the forward strand, -1: one on the reverse strand, 0: none.
     pairs : DataFrame
@@ -62,7 +68,9 @@ class Universe:
 
 def draw_universe(config: WorldConfig, slots: Slots, rng: np.random.Generator) -> Universe:
     """Draw loci, coordinates and motif sites; presence of any two motifs is independent."""
-    parts, chromosomes, first_locus = [], {}, 0
+    parts: list[pd.DataFrame] = []
+    chromosomes: dict[str, int] = {}
+    first_locus = 0
     for name in SETS:
         part, lengths = _lay_out(config, name, getattr(config, name), first_locus, len(chromosomes), rng)
         parts.append(part)

@@ -48,9 +48,11 @@ class World:
         Where the planted motifs come from.
     motifs : tuple of int
         Row of the bank for every slot.
+    prior : float
+        Share of positives over the universe in the reference environment, that of the mean impedance.
     environments : DataFrame
-        One row a cell line: cell_line, role, deviation, impedance, temperature, trace_factor, nuisance_factor,
-        label_shift, concept_shift, pairs, share_positive.
+        One row a cell line: cell_line, role, deviation, impedance, temperature, trace_factor,
+        nuisance_factor, label_shift, concept_shift, pairs, share_positive.
     pairs : DataFrame
         One row a pair of a cell line: cell_line, split, label, enhancer, promoter (element ids), mirrored,
         potential (U_I), logit ((U_I - R_E)/T), probability.
@@ -64,6 +66,7 @@ class World:
     grammar: Grammar
     bank: MotifBank
     motifs: tuple[int, ...]
+    prior: float
     environments: pd.DataFrame
     pairs: pd.DataFrame
 
@@ -118,7 +121,7 @@ def simulate(config: WorldConfig, world: str, seed: int, *, bank: MotifBank | No
     labels = pairs.groupby("cell_line")["label"]
     lines["pairs"] = lines["cell_line"].map(labels.size())
     lines["share_positive"] = lines["cell_line"].map(labels.mean())
-    return World(config, world, seed, universe, slots, grammar, bank, motifs, lines, pairs)
+    return World(config, world, seed, universe, slots, grammar, bank, motifs, prior, lines, pairs)
 
 
 def _pair_frame(

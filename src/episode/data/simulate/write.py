@@ -49,8 +49,8 @@ def write_tidy(world: World, path: Path) -> None:
 def write_domain_kl(world: World, path: Path) -> None:
     """Write ``{train,val}/ALL`` and ``test/<cell line>`` in the domain-kl format, and ``truth/``.
 
-    Every folder holds ``pairs_hg19.csv``, ``e_seq.csv`` and ``p_seq.csv``. The name of the pair table is that of
-    the format; the chromosomes are the world's own.
+    Every folder holds ``pairs_hg19.csv``, ``e_seq.csv`` and ``p_seq.csv``. The name of the pair table is that
+    of the format; the chromosomes are the world's own.
 
     Raises
     ------
@@ -136,5 +136,6 @@ def describe(world: World) -> dict[str, Any]:
         },
         "trace_motifs": names[world.slots.trace],
         "nuisance_motifs": names[world.slots.nuisance],
+        "prior": world.prior,
         "parameters": dataclasses.asdict(world.config),
     }

@@ -1,0 +1,319 @@
+"""The dataset: validated pairs plus every distinct element encoded once, in memory or as a folder.
+
+Pairs and DNA meet here: intervals are checked against the genome, windows are read, loci and layout are derived.
+Does not parse pair tables and does not know models.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+import episode
+from episode.config import WindowConfig
+from episode.data.elements import overlap_groups
+from episode.data.extract import extract
+from episode.data.genome import Genome
+from episode.data.pairs import PairTable, empty_dropped, environment_names
+from episode.data.splits import split_audit
+from episode.errors import DatasetError, EpisodeError
+from episode.files import atomic_folder, read_json, write_json
+
+__all__ = ["FORMAT_VERSION", "Dataset", "assemble", "load_dataset", "write_dataset"]
+
+FORMAT_VERSION = 1
+
+_PAIR_COLUMNS = ("environment", "enhancer_id", "promoter_id", "locus", "mirrored", "has_coordinates")
+_ELEMENT_COLUMNS = ("kind", "name", "chrom", "start", "end", "length", "gc", "n_fraction", "offset")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Pairs and encoded elements.
+
+    Parameters
+    ----------
+    pairs : DataFrame, n_pairs rows
+        The frame of a `PairTable` plus `environment` (str), `enhancer_id` and `promoter_id` (int32, rows of
+        `elements`), `locus` (int32, enhancers whose windows overlap share one), `mirrored` (bool, the promoter's
+        midpoint lies upstream of the enhancer's) and `has_coordinates` (bool, both elements have).
+    elements : DataFrame, n_elements rows
+        `kind`, `name`, `chrom`, `start`, `end` (the bases encoded that lie on the chromosome, 0-based half-open, -1
+        unknown), `length` (int64, bases encoded), `gc` (float32, of known bases; NaN without any), `n_fraction`
+        (float32), `offset` (int64, into `codes`).
+    codes : uint8 array, shape (sum of lengths,)
+        A=0, C=1, G=2, T=3, anything else 4; all elements one after another, forward strand.
+    manifest : mapping
+        What the dataset was made from; see `docs/formats.md`.
+    dropped : DataFrame
+        Rows of the tables that were left out, with their reasons.
+    """
+
+    pairs: pd.DataFrame
+    elements: pd.DataFrame
+    codes: npt.NDArray[np.uint8]
+    manifest: Mapping[str, Any]
+    dropped: pd.DataFrame = field(default_factory=empty_dropped)
+
+    def sequence(self, element_id: int) -> npt.NDArray[np.uint8]:
+        """Return the codes of one element, a view of shape (length,)."""
+        offset = int(self.elements["offset"].iloc[element_id])
+        return self.codes[offset : offset + int(self.elements["length"].iloc[element_id])]
+
+    @property
+    def genome_hash(self) -> str | None:
+        """SHA-256 of the genome file, None if no genome was read."""
+        value = self.manifest["genome"]["sha256"]
+        return None if value is None else str(value)
+
+    @property
+    def environments(self) -> list[str]:
+        """Names of the environments, sorted."""
+        return sorted(self.pairs["environment"].unique())
+
+    def select(self, mask: npt.NDArray[np.bool_] | pd.Series) -> Dataset:
+        """Keep the pairs where `mask` (bool, shape (n_pairs,)); elements and their ids stay."""
+        keep = np.asarray(mask)
+        if keep.dtype != np.bool_ or keep.shape != (len(self.pairs),):
+            raise ValueError(f"mask has {keep.dtype} {keep.shape}, needs bool ({len(self.pairs)},)")
+        return dataclasses.replace(self, pairs=self.pairs[keep].reset_index(drop=True))
+
+    def summary(self) -> pd.DataFrame:
+        """Count pairs by environment and label.
+
+        Returns
+        -------
+        DataFrame, one row an environment, sorted by name
+            `environment`, `cell_line`, `assay`, `n`, `positives`, `negatives`, `unknown`, `share_positive` (of
+            labelled pairs, NaN without any), `enhancers`, `promoters` (distinct), `one_class` (bool, labelled pairs of
+            one class only), `outside_genome` (rows left out for lying outside the genome).
+        """
+        outside: Mapping[str, int] = self.manifest["counts"]["outside_genome_by_environment"]
+        label = self.pairs["label"]
+        frame = self.pairs.assign(positive=label == 1, negative=label == 0, unlabelled=label < 0)
+        table = frame.groupby("environment").agg(
+            cell_line=("cell_line", "first"),
+            assay=("assay", "first"),
+            n=("label", "size"),
+            positives=("positive", "sum"),
+            negatives=("negative", "sum"),
+            unknown=("unlabelled", "sum"),
+            enhancers=("enhancer_id", "nunique"),
+            promoters=("promoter_id", "nunique"),
+        )
+        labelled = (table["positives"] + table["negatives"]).astype("float64")
+        table.insert(6, "share_positive", table["positives"] / labelled.where(labelled > 0))
+        table["one_class"] = (table["positives"] == 0) != (table["negatives"] == 0)
+        table["outside_genome"] = [int(outside.get(name, 0)) for name in table.index]
+        return table.reset_index()
+
+
+def assemble(
+    table: PairTable,
+    genome: Genome | None,
+    windows: WindowConfig,
+    *,
+    outside_genome: Literal["error", "report"] = "error",
+    on_invalid: Literal["error", "drop"] = "error",
+) -> Dataset:
+    """Read the DNA of every distinct element and make a dataset in memory.
+
+    Parameters
+    ----------
+    table : PairTable
+        Validated pairs.
+    genome : Genome or None
+        Needed unless the table brings every sequence.
+    windows : WindowConfig
+        Bases read around each midpoint; 0 is the whole element.
+    outside_genome : {"error", "report"}
+        What to do about pairs on chromosomes, at positions, or in stretches that the genome lacks: raise, or leave
+        them out, count them and list them in `Dataset.dropped`.
+    on_invalid : {"error", "drop"}
+        "drop" leaves such pairs out too.
+
+    Raises
+    ------
+    InputError
+        If pairs lie outside the genome and are not to be left out, or no pair is left.
+    EpisodeError
+        If a genome is needed and there is none, or an option is impossible.
+    """
+    if min(windows.enhancer, windows.promoter) < 0:
+        raise EpisodeError(
+            f"windows are {windows.enhancer} and {windows.promoter} bp; each needs at least 0 (0: whole element)"
+        )
+    drop = outside_genome == "report" or on_invalid == "drop"
+    found = extract(table, genome, windows, drop=drop)
+    pairs = table.frame[found.keep].reset_index(drop=True)
+    pairs["environment"] = environment_names(pairs)
+    pairs["enhancer_id"] = found.enhancer_id
+    pairs["promoter_id"] = found.promoter_id
+    pairs["locus"] = _loci(found.elements)[found.enhancer_id]
+    known = (pairs["enhancer_chrom"] != "") & (pairs["promoter_chrom"] != "")
+    upstream = (
+        pairs["promoter_start"] + pairs["promoter_end"] < pairs["enhancer_start"] + pairs["enhancer_end"]
+    )
+    pairs["mirrored"] = (known & upstream).to_numpy(dtype=bool)
+    pairs["has_coordinates"] = known.to_numpy(dtype=bool)
+    lost = environment_names(table.frame[~found.keep])
+    kinds = found.elements["kind"]
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "created_by": f"episode {episode.__version__}",
+        "windows": dataclasses.asdict(windows),
+        "sources": [dataclasses.asdict(source) for source in table.sources],
+        "genome": {
+            "file": None if genome is None else genome.path.name,
+            "sha256": None if genome is None else genome.sha256,
+            "assembly": table.assembly,
+        },
+        "counts": {
+            "pairs": len(pairs),
+            "enhancers": int((kinds == "enhancer").sum()),
+            "promoters": int((kinds == "promoter").sum()),
+            "bases": len(found.codes),
+            "merged_duplicates": table.merged,
+            "dropped_invalid": len(table.dropped),
+            "outside_genome": found.reasons,
+            "outside_genome_by_environment": {
+                str(k): int(v) for k, v in lost.value_counts(sort=False).items()
+            },
+        },
+    }
+    parts = [part for part in (table.dropped, found.dropped) if len(part)]
+    dropped = pd.concat(parts, ignore_index=True) if parts else empty_dropped()
+    return Dataset(pairs, found.elements, found.codes, manifest, dropped)
+
+
+def _loci(elements: pd.DataFrame) -> npt.NDArray[np.int32]:
+    """Number the loci; returns one number an element, -1 for promoters."""
+    locus = np.full(len(elements), -1, dtype=np.int32)
+    enhancer = (elements["kind"] == "enhancer").to_numpy()
+    placed = enhancer & (elements["chrom"] != "").to_numpy()
+    chrom = pd.factorize(elements.loc[placed, "chrom"])[0].astype(np.int64)
+    start, end = (elements.loc[placed, name].to_numpy(dtype=np.int64) for name in ("start", "end"))
+    locus[placed] = overlap_groups(chrom, start, end)
+    alone = enhancer & ~placed
+    locus[alone] = np.arange(int(alone.sum())) + int(locus.max(initial=-1)) + 1
+    return locus
+
+
+def write_dataset(dataset: Dataset, path: Path | str) -> None:
+    """Write a dataset folder; it appears whole or not at all.
+
+    Raises
+    ------
+    EpisodeError
+        If `path` exists and is not an empty folder.
+    """
+    with atomic_folder(Path(path)) as folder:
+        dataset.pairs.to_parquet(folder / "pairs.parquet", index=False)
+        dataset.elements.to_parquet(folder / "elements.parquet", index=False)
+        np.save(folder / "codes.npy", dataset.codes)
+        dataset.summary().to_csv(
+            folder / "summary.tsv", sep="\t", index=False, na_rep="", float_format="%.6g"
+        )
+        write_json(folder / "audit.json", split_audit(dataset))
+        if len(dataset.dropped):
+            dataset.dropped.to_csv(folder / "dropped.tsv", sep="\t", index=False)
+        write_json(folder / "manifest.json", dict(dataset.manifest))
+
+
+def load_dataset(path: Path | str) -> Dataset:
+    """Open a dataset folder; `codes` stays on disk (memory-mapped, read-only).
+
+    Raises
+    ------
+    DatasetError
+        If the folder or a file is missing or damaged, the files disagree, or the format version is another.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        came = "is a file" if folder.exists() else "no such folder"
+        raise DatasetError(f"{folder}: {came}; needs a dataset folder made by `episode data build`")
+    manifest = _read_manifest(folder / "manifest.json")
+    pairs = _read_frame(folder / "pairs.parquet", _PAIR_COLUMNS)
+    elements = _read_frame(folder / "elements.parquet", _ELEMENT_COLUMNS)
+    codes_path = folder / "codes.npy"
+    try:
+        codes = np.load(codes_path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise DatasetError(f"{codes_path}: no such file; the dataset is incomplete") from None
+    except (ValueError, OSError, EOFError) as error:
+        raise DatasetError(f"{codes_path}: cannot be read ({error})") from None
+    if codes.dtype != np.uint8 or codes.ndim != 1:
+        raise DatasetError(
+            f"{codes_path}: holds {codes.dtype} of {codes.ndim} dimensions; needs uint8 of one"
+        )
+    counts = manifest["counts"]
+    for name, came, need in (
+        ("pairs.parquet", len(pairs), counts["pairs"]),
+        ("elements.parquet", len(elements), counts["enhancers"] + counts["promoters"]),
+        ("codes.npy", len(codes), counts["bases"]),
+    ):
+        if came != need:
+            raise DatasetError(f"{folder / name}: holds {came} entries; manifest.json says {need}")
+    _check_links(folder, pairs, elements, len(codes))
+    dropped_path = folder / "dropped.tsv"
+    dropped = empty_dropped()
+    if dropped_path.exists():
+        dropped = pd.read_csv(dropped_path, sep="\t", keep_default_na=False, dtype={"row": "int64"})
+    return Dataset(pairs, elements, codes, manifest, dropped)
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = read_json(path)
+    except EpisodeError as error:
+        raise DatasetError(f"{error}; needs the manifest of a dataset made by `episode data build`") from None
+    version = manifest.get("format_version") if isinstance(manifest, dict) else None
+    if version != FORMAT_VERSION:
+        raise DatasetError(
+            f"{path}: format_version is {version!r}; this version of EPIsode reads {FORMAT_VERSION}"
+        )
+    missing = [name for name in ("windows", "sources", "genome", "counts") if name not in manifest]
+    missing += [
+        f"counts.{name}"
+        for name in ("pairs", "enhancers", "promoters", "bases", "outside_genome_by_environment")
+        if name not in manifest.get("counts", {})
+    ]
+    if missing:
+        raise DatasetError(f"{path}: lacks {', '.join(missing)}")
+    return manifest
+
+
+def _read_frame(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
+    import pyarrow as pa
+
+    try:
+        frame = pd.read_parquet(path)
+    except FileNotFoundError:
+        raise DatasetError(f"{path}: no such file; the dataset is incomplete") from None
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DatasetError(f"{path}: cannot be read as Parquet ({str(error).splitlines()[0]})") from None
+    missing = [name for name in needed if name not in frame]
+    if missing:
+        raise DatasetError(f"{path}: lacks the columns {', '.join(missing)}")
+    return frame
+
+
+def _check_links(folder: Path, pairs: pd.DataFrame, elements: pd.DataFrame, bases: int) -> None:
+    for side in ("enhancer", "promoter"):
+        ids = pairs[f"{side}_id"].to_numpy()
+        if len(ids) and not (ids.min() >= 0 and ids.max() < len(elements)):
+            raise DatasetError(f"{folder / 'pairs.parquet'}: {side}_id points outside elements.parquet")
+        if not (elements["kind"].to_numpy()[ids] == side).all():
+            raise DatasetError(
+                f"{folder / 'pairs.parquet'}: {side}_id points at an element that is no {side}"
+            )
+    length = elements["length"].to_numpy()
+    if not np.array_equal(elements["offset"].to_numpy(), np.cumsum(length) - length) or length.sum() != bases:
+        raise DatasetError(f"{folder / 'elements.parquet'}: offset and length do not cover codes.npy")

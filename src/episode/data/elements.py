@@ -1,0 +1,143 @@
+"""Elements as arrays: which bases are read around an element, and how bases become numbers.
+
+Pure functions on arrays and strings; knows nothing about tables, files or genomes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "DNA_LETTERS",
+    "UNKNOWN",
+    "crop_offset",
+    "decode",
+    "digest",
+    "encode",
+    "gc_content",
+    "overlap_groups",
+    "reverse_complement",
+    "unknown_fraction",
+    "window_bounds",
+]
+
+DNA_LETTERS = "ACGTRYSWKMBDHVN"
+"""Letters a sequence may hold, in either case: the bases and the IUPAC codes for more than one base."""
+
+UNKNOWN = 4
+"""Code of every letter that is not A, C, G or T."""
+
+Codes = npt.NDArray[np.uint8]
+Integers = npt.NDArray[np.int64]
+
+_CODE_OF_BYTE = np.full(256, UNKNOWN, dtype=np.uint8)
+for _code, _letter in enumerate("ACGT"):
+    _CODE_OF_BYTE[[ord(_letter), ord(_letter.lower())]] = _code
+_COMPLEMENT = np.array([3, 2, 1, 0, UNKNOWN], dtype=np.uint8)
+_LETTER_OF_CODE = np.frombuffer(b"ACGTN", dtype=np.uint8)
+
+
+def encode(sequence: str) -> Codes:
+    """Turn letters into codes: A=0, C=1, G=2, T=3 in either case, anything else 4.
+
+    Parameters
+    ----------
+    sequence : str
+        DNA, 5' to 3'.
+
+    Returns
+    -------
+    uint8 array, shape (len(sequence),)
+    """
+    return _CODE_OF_BYTE[np.frombuffer(sequence.encode("latin-1", "replace"), dtype=np.uint8)]
+
+
+def decode(codes: Codes) -> str:
+    """Turn codes into upper-case letters, 4 into N."""
+    return _LETTER_OF_CODE[codes].tobytes().decode("ascii")
+
+
+def reverse_complement(codes: Codes) -> Codes:
+    """Return the codes of the other strand, 5' to 3'."""
+    return _COMPLEMENT[codes[::-1]]
+
+
+def window_bounds(start: Integers, end: Integers, window: int) -> tuple[Integers, Integers]:
+    """Lay a window around the midpoint of each element.
+
+    Parameters
+    ----------
+    start, end : int64 array, shape (n,)
+        Elements, 0-based half-open.
+    window : int
+        Length in bp; 0 means the whole element.
+
+    Returns
+    -------
+    tuple of int64 arrays, shape (n,)
+        Start and end of the windows, 0-based half-open; they may reach past the ends of the chromosome.
+    """
+    if window == 0:
+        return start, end
+    left = (start + end) // 2 - window // 2
+    return left, left + window
+
+
+def crop_offset(length: int, window: int) -> tuple[int, int]:
+    """Return start and end, within a sequence of `length`, of the part that `window_bounds` would read.
+
+    A sequence no longer than the window is kept whole.
+    """
+    if window == 0 or length <= window:
+        return 0, length
+    left = length // 2 - window // 2
+    return left, left + window
+
+
+def gc_content(codes: Codes) -> float:
+    """Return the share of C and G among the known bases; NaN where no base is known."""
+    count = np.bincount(codes, minlength=5)
+    known = int(count[:4].sum())
+    return float(count[1] + count[2]) / known if known else float("nan")
+
+
+def unknown_fraction(codes: Codes) -> float:
+    """Return the share of bases that are not A, C, G or T; 1 for an empty sequence."""
+    return float(np.count_nonzero(codes == UNKNOWN)) / codes.size if codes.size else 1.0
+
+
+def digest(codes: Codes) -> str:
+    """Return a short text that two elements share only if their encoded sequences are equal."""
+    return hashlib.blake2b(codes.tobytes(), digest_size=16).hexdigest()
+
+
+def overlap_groups(group: npt.NDArray[np.int64], start: Integers, end: Integers) -> Integers:
+    """Number the clusters of intervals that overlap, directly or through others.
+
+    Parameters
+    ----------
+    group : int64 array, shape (n,)
+        Only intervals of one group (chromosome) can overlap.
+    start, end : int64 array, shape (n,)
+        0-based half-open; intervals that only touch do not overlap.
+
+    Returns
+    -------
+    int64 array, shape (n,)
+        Cluster of each interval, numbered from 0 in order of group and start.
+    """
+    if not len(start):
+        return np.zeros(0, dtype=np.int64)
+    order = np.lexsort((end, start, group))
+    cluster = np.empty(len(start), dtype=np.int64)
+    number, reach, last = -1, -1, None
+    for index in order:
+        if last is None or group[index] != last or start[index] >= reach:
+            number, reach, last = number + 1, int(end[index]), group[index]
+        else:
+            reach = max(reach, int(end[index]))
+        cluster[index] = number
+    return cluster

@@ -1,0 +1,168 @@
+"""The pair table: one row for each enhancer-promoter pair, in one frozen layout whatever file it came from.
+
+Holds the layout, the names of elements and environments, and nothing else. Does not read files, does not know
+genomes, and does not look for mistakes: the readers and `episode.data.validate` do that before a table is made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+__all__ = [
+    "CANONICAL_DTYPES",
+    "DROPPED_COLUMNS",
+    "SIDES",
+    "SPLITS",
+    "PairTable",
+    "Source",
+    "carried_columns",
+    "empty_dropped",
+    "environment_names",
+    "interval_names",
+    "parse_intervals",
+]
+
+SIDES = ("enhancer", "promoter")
+SPLITS = ("train", "val", "test")
+
+CANONICAL_DTYPES: dict[str, str] = {
+    "cell_line": "str",
+    "assay": "str",
+    "label": "int8",
+    "enhancer_name": "str",
+    "promoter_name": "str",
+    "enhancer_chrom": "str",
+    "promoter_chrom": "str",
+    "enhancer_start": "int64",
+    "enhancer_end": "int64",
+    "promoter_start": "int64",
+    "promoter_end": "int64",
+    "distance": "float64",
+    "split": "str",
+    "source": "int32",
+    "row": "int64",
+}
+"""Columns of every pair table, in order; further columns are carried through as text."""
+
+DROPPED_COLUMNS = ("file", "row", "column", "value", "reason")
+
+_INTERVAL = r"(?P<chrom>[A-Za-z0-9_.]+):(?P<start>[0-9]{1,12})-(?P<end>[0-9]{1,12})(?![0-9])"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that pairs or sequences came from.
+
+    Parameters
+    ----------
+    path : str
+        As the user gave it.
+    sha256 : str
+        Of the file's bytes, 64 hex digits.
+    rows : int
+        Rows in the file, the header not counted.
+    """
+
+    path: str
+    sha256: str
+    rows: int
+
+
+def empty_dropped() -> pd.DataFrame:
+    """Return a table of dropped rows (`DROPPED_COLUMNS`) without rows."""
+    return pd.DataFrame(
+        {name: pd.Series(dtype="int64" if name == "row" else "str") for name in DROPPED_COLUMNS}
+    )
+
+
+@dataclass(frozen=True)
+class PairTable:
+    """Validated pairs of one or more files.
+
+    Parameters
+    ----------
+    frame : DataFrame, n_pairs rows
+        Columns of `CANONICAL_DTYPES`, then the carried-through ones (str). Intervals are 0-based half-open, -1 and
+        "" where unknown; `label` is 1, 0 or -1 (unknown); `distance` in bp, NaN where unknown; `source` is an index
+        into `sources`; `row` is the 1-based line in that file.
+    sources : tuple of Source
+        Files read.
+    enhancer_sequences, promoter_sequences : dict of str to str
+        DNA by element name; names that are not here are to be read from a genome.
+    assembly : str
+        "hg19" or "hg38" where the format tells, else "".
+    dropped : DataFrame
+        Rows left out, one line each (`DROPPED_COLUMNS`).
+    merged : int
+        Rows left out because an earlier row says the same (environment, split, enhancer, promoter and label).
+    """
+
+    frame: pd.DataFrame
+    sources: tuple[Source, ...]
+    enhancer_sequences: dict[str, str] = field(default_factory=dict)
+    promoter_sequences: dict[str, str] = field(default_factory=dict)
+    assembly: str = ""
+    dropped: pd.DataFrame = field(default_factory=empty_dropped)
+    merged: int = 0
+
+    def sequences(self, side: str) -> dict[str, str]:
+        """Return the DNA by name of one side, "enhancer" or "promoter"."""
+        return self.enhancer_sequences if side == "enhancer" else self.promoter_sequences
+
+
+def carried_columns(frame: pd.DataFrame) -> list[str]:
+    """Return the columns of a pair frame that no part of the library interprets."""
+    return [name for name in frame.columns if name not in CANONICAL_DTYPES]
+
+
+def environment_names(frame: pd.DataFrame) -> pd.Series:
+    """Return the environment of each row: the cell line, or ``cell_line:assay`` where there is an assay.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        With columns `cell_line` and `assay`.
+
+    Returns
+    -------
+    Series of str
+        With the index of `frame`.
+    """
+    joined = frame["cell_line"] + ":" + frame["assay"]
+    return frame["cell_line"].where(frame["assay"] == "", joined).astype(str)
+
+
+def interval_names(frame: pd.DataFrame, side: str) -> pd.Series:
+    """Return ``chrom:start-end`` (0-based half-open) for each row of one side, "" where coordinates are unknown."""
+    chrom = frame[f"{side}_chrom"]
+    names = chrom + ":" + frame[f"{side}_start"].astype(str) + "-" + frame[f"{side}_end"].astype(str)
+    return names.where(chrom != "", "")
+
+
+def parse_intervals(names: pd.Series) -> pd.DataFrame:
+    """Find an interval in each element name.
+
+    Parameters
+    ----------
+    names : Series of str
+        Such as ``chr1:9685722-9686400``, also with other text around it (``K562|chr1:9685722-9686400``).
+
+    Returns
+    -------
+    DataFrame
+        Columns chrom (str), start and end (int64, 0-based half-open as in BED); "", -1 and -1 where a name holds no
+        interval or one that is empty.
+    """
+    found = names.astype(str).str.extract(_INTERVAL)
+    start = found["start"].fillna("-1").astype("int64")
+    end = found["end"].fillna("-1").astype("int64")
+    known = found["chrom"].notna() & (start < end)
+    return pd.DataFrame(
+        {
+            "chrom": found["chrom"].where(known, "").astype(str),
+            "start": start.where(known, -1),
+            "end": end.where(known, -1),
+        }
+    )

@@ -1,0 +1,150 @@
+"""Reader of domain-kl folders: ``{train,val,test}/{ALL or CELL}/`` with pairs and sequences in files of their own.
+
+Does not judge the values of pairs; sequences are checked here, because they stand in other files.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from episode.data.pairs import SIDES, SPLITS
+from episode.data.text import RawTable, TextTable, column_list, fail, read_text
+from episode.data.validate import sequence_fault
+from episode.errors import InputError, Problem
+
+__all__ = ["find_pair_files", "read_domain_kl"]
+
+_PAIRS_FILE = re.compile(r"pairs_(?P<assembly>hg19|hg38)\.csv(\.gz)?")
+_SEQUENCE_FILE = {"enhancer": "e_seq.csv", "promoter": "p_seq.csv"}
+_PAIR_COLUMNS = ("enhancer_name", "promoter_name", "label", "cell_line")
+
+
+def find_pair_files(path: Path) -> list[Path]:
+    """List the pairs files under a domain-kl folder, a part of it, or the file itself.
+
+    Raises
+    ------
+    InputError
+        If there is none, or a folder holds two.
+    """
+    if not path.is_dir():
+        return [path]
+    found = sorted(p for p in path.rglob("pairs_hg*.csv*") if _PAIRS_FILE.fullmatch(p.name))
+    if not found:
+        raise fail(
+            path,
+            "holds no pairs_hg19.csv or pairs_hg38.csv; needs {train,val,test}/{ALL or CELL}/pairs_hg19.csv",
+        )
+    folders = [p.parent for p in found]
+    twice = sorted({str(folder) for folder in folders if folders.count(folder) > 1})
+    if twice:
+        names = " and ".join(p.name for p in found if str(p.parent) == twice[0])
+        raise fail(twice[0], f"holds {names}; give the file that is meant in place of the folder")
+    return found
+
+
+def read_domain_kl(path: Path, *, cell_line: str | None, assay: str | None) -> list[RawTable]:
+    """Read a domain-kl folder: one raw table for each pairs file.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, cannot be read, or lacks a column.
+    """
+    raws, problems, cache = [], [], dict[Path, _Sequences]()
+    for file in find_pair_files(path):
+        try:
+            raws.append(_read_part(file, cell_line, assay, cache))
+        except InputError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise InputError(problems)
+    return raws
+
+
+@dataclass(frozen=True)
+class _Sequences:
+    """DNA by region of one file, and the regions whose letters are not DNA."""
+
+    text: TextTable
+    by_name: dict[str, str]
+    bad: frozenset[str]
+
+
+def _read_part(
+    file: Path, cell_line: str | None, assay: str | None, cache: dict[Path, _Sequences]
+) -> RawTable:
+    found = _PAIRS_FILE.fullmatch(file.name)
+    if found is None:
+        raise fail(
+            file,
+            "is not a domain-kl pairs file; needs a folder, or a file named pairs_hg19.csv or pairs_hg38.csv",
+        )
+    text = read_text(file, header=True)
+    frame = text.frame
+    if cell_line is not None and "cell_line" not in frame:
+        frame = frame.assign(cell_line=cell_line)
+    if assay is not None and "assay" not in frame:
+        frame = frame.assign(assay=assay)
+    problems = [
+        Problem(str(file), f"has no column {name!r}; it has {column_list(list(text.frame.columns))}")
+        for name in _PAIR_COLUMNS
+        if name not in frame and name != "label"
+    ]
+    parts: dict[str, _Sequences] = {}
+    for side in SIDES:
+        try:
+            parts[side] = _read_sequences(file.parent / _SEQUENCE_FILE[side], cache)
+        except InputError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise InputError(problems)
+    if "split" not in frame:
+        frame = frame.assign(split=_split_of(file))
+    faults = [problem for side in SIDES for problem in parts[side].text.problems]
+    return RawTable(
+        replace(text, frame=frame, problems=(*text.problems, *faults)),
+        enhancer_sequences=parts["enhancer"].by_name,
+        promoter_sequences=parts["promoter"].by_name,
+        bad_sequences=parts["enhancer"].bad | parts["promoter"].bad,
+        sequence_sources=tuple(parts[side].text for side in SIDES),
+        assembly=found["assembly"],
+    )
+
+
+def _split_of(file: Path) -> str:
+    """Return the part of the split that a path names: the nearest folder called train, val or test."""
+    return next((part for part in reversed(file.absolute().parent.parts) if part in SPLITS), "")
+
+
+def _read_sequences(path: Path, cache: dict[Path, _Sequences]) -> _Sequences:
+    if not path.exists() and path.with_name(f"{path.name}.gz").exists():
+        path = path.with_name(f"{path.name}.gz")
+    if path in cache:
+        return cache[path]
+    text = read_text(path, header=True)
+    missing = [name for name in ("region", "sequence") if name not in text.frame]
+    if missing:
+        has = column_list(list(text.frame.columns))
+        raise InputError([Problem(str(path), f"has no column {name!r}; it has {has}") for name in missing])
+    by_name: dict[str, str] = {}
+    bad: set[str] = set()
+    problems = list(text.problems)
+    for row, region, sequence in zip(text.row, text.frame["region"], text.frame["sequence"], strict=True):
+        fault = sequence_fault(sequence)
+        if fault is None and by_name.setdefault(region, sequence) != sequence:
+            fault = f"of region {region!r} differs from the one in an earlier row"
+        elif fault is not None:
+            bad.add(region)
+        if fault is not None:
+            problems.append(Problem(str(path), fault, int(row), "sequence"))
+    for region in bad:
+        by_name.pop(region, None)
+    # Letters are held once, by name: the text is not kept.
+    light = replace(text, frame=text.frame[["region"]], row=np.asarray(text.row), problems=tuple(problems))
+    cache[path] = _Sequences(light, by_name, frozenset(bad))
+    return cache[path]
