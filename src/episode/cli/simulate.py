@@ -25,8 +25,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = subparsers.add_parser(
         "simulate",
         help="write a planted world with known truth",
-        description="Write simulated pair tables and DNA whose potentials, impedances and labels follow the model, "
-        "with the truth in a folder of its own.",
+        description="Write simulated pair tables and DNA whose potentials, impedances and labels follow "
+        "the model, with the truth in a folder of its own.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -41,8 +41,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--world",
         choices=("label", "concept", "both"),
         default="both",
-        help="what the impedance changes: the share of positives among the candidates (label), the chance of the "
-        "same pair (concept), or half and half (default: both)",
+        help="what the impedance changes: the share of positives among the candidates (label), the chance "
+        "of the same pair (concept), or half and half (default: both)",
     )
     parser.add_argument(
         "--format", choices=("tidy", "domain-kl"), default="tidy", help="files to write (default: tidy)"
@@ -76,8 +76,8 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(json.dumps(summary) + "\n")
     else:
         sys.stdout.write(
-            f"{args.out}: {summary['training_cell_lines']} training and {summary['unseen_cell_lines']} unseen cell "
-            f"lines, {summary['pairs']:,} pairs ({summary['positives']:,} positive) over {summary['elements']:,} "
-            f"elements; the truth is in {args.out / 'truth'}\n"
+            f"{args.out}: {summary['training_cell_lines']} training and {summary['unseen_cell_lines']} unseen "
+            f"cell lines, {summary['pairs']:,} pairs ({summary['positives']:,} positive) over "
+            f"{summary['elements']:,} elements; the truth is in {args.out / 'truth'}\n"
         )
     return 0
