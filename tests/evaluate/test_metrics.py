@@ -11,6 +11,7 @@ from sklearn.metrics import average_precision_score, brier_score_loss
 from sklearn.metrics import log_loss as sklearn_log_loss
 
 from episode.evaluate.metrics import (
+    auroc,
     average_precision,
     binary_metrics,
     calibration_line,
@@ -226,5 +227,6 @@ class TestOracleImpedance:
             oracle_impedance([1.0, 2.0], [0, 1], 0.0)
 
 
-def test_average_precision_of_one_class():
+def test_ranking_of_one_class():
     assert average_precision([0, 0, -1], [0.1, 0.2, 0.3]) is None
+    assert auroc([0, 0, -1], [0.1, 0.2, 0.3]) is None

@@ -23,6 +23,7 @@ __all__ = [
     "Calibration",
     "Metrics",
     "ReliabilityCurve",
+    "auroc",
     "average_precision",
     "binary_metrics",
     "calibration_line",
@@ -152,7 +153,7 @@ def binary_metrics(label: ArrayLike, logit: ArrayLike, potential: ArrayLike) -> 
         positives=positives,
         aupr_potential=average_precision(truth, potentials),
         aupr=average_precision(truth, scores),
-        auroc=float(roc_auc_score(truth, scores)),
+        auroc=auroc(truth, scores),
         log_loss=loss,
         brier=brier,
         ece=ece,
@@ -179,6 +180,22 @@ def average_precision(label: ArrayLike, score: ArrayLike) -> float | None:
     if truth.size == 0 or truth.min() == truth.max():
         return None
     return float(average_precision_score(truth, scores))
+
+
+def auroc(label: ArrayLike, score: ArrayLike) -> float | None:
+    """Area under the ROC curve, None with one class only.
+
+    Parameters
+    ----------
+    label : array_like, shape (n,), int
+        1, 0, or -1 for unknown.
+    score : array_like, shape (n,), float
+        Anything that ranks.
+    """
+    truth, scores = _labelled(label, score)
+    if truth.size == 0 or truth.min() == truth.max():
+        return None
+    return float(roc_auc_score(truth, scores))
 
 
 def log_loss(label: ArrayLike, logit: ArrayLike) -> float | None:
