@@ -76,8 +76,8 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(json.dumps(summary) + "\n")
     else:
         sys.stdout.write(
-            f"{args.out}: {summary['training_cell_lines']} training and {summary['unseen_cell_lines']} unseen "
-            f"cell lines, {summary['pairs']:,} pairs ({summary['positives']:,} positive) over "
-            f"{summary['elements']:,} elements; the truth is in {args.out / 'truth'}\n"
+            f"{args.out}: {summary['training_cell_lines']} training and {summary['unseen_cell_lines']} "
+            f"unseen cell lines, {summary['pairs']:,} pairs ({summary['positives']:,} positive) over "
+            f"{summary['elements']:,} elements; truth in {args.out / 'truth'}\n"
         )
     return 0

@@ -114,15 +114,15 @@ class WorldConfig:
 
 PRESETS = {
     "tiny": WorldConfig(
-        train=SetConfig(chromosomes=3, loci=24, pairs=(200, 300)),
+        train=SetConfig(chromosomes=3, loci=32, pairs=(200, 300)),
         val=SetConfig(chromosomes=1, loci=12, pairs=(60, 100)),
-        test=SetConfig(chromosomes=2, loci=24, pairs=(200, 300)),
+        test=SetConfig(chromosomes=2, loci=32, pairs=(200, 300)),
         training_lines=8,
         unseen_lines=4,
         enhancer_length=400,
         promoter_length=600,
         enhancers_per_locus=(8, 16),
-        promoters_per_locus=(5, 9),
+        promoters_per_locus=(6, 12),
     ),
     "demo": WorldConfig(
         train=SetConfig(chromosomes=8, loci=200, pairs=(700, 2000)),
@@ -144,7 +144,7 @@ PRESETS = {
         enhancer_length=1000,
         promoter_length=4000,
         enhancers_per_locus=(40, 90),
-        promoters_per_locus=(12, 28),
+        promoters_per_locus=(14, 34),
     ),
 }
 """Ready-made sizes by name."""
