@@ -1,7 +1,7 @@
 """The dataset: validated pairs plus every distinct element encoded once, in memory or as a folder.
 
-Pairs and DNA meet here: intervals are checked against the genome, windows are read, loci and layout are derived.
-Does not parse pair tables and does not know models.
+Pairs and DNA meet here: intervals are checked against the genome, windows are read, loci and layout are
+derived. Does not parse pair tables and does not know models.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class Dataset:
     ----------
     pairs : DataFrame, n_pairs rows
         The frame of a `PairTable` plus `environment` (str), `enhancer_id` and `promoter_id` (int32, rows of
-        `elements`), `locus` (int32, enhancers whose windows overlap share one), `mirrored` (bool, the promoter's
-        midpoint lies upstream of the enhancer's) and `has_coordinates` (bool, both elements have).
+        `elements`), `locus` (int32, enhancers whose windows overlap share one), `mirrored` (bool, the
+        promoter's midpoint lies upstream of the enhancer's) and `has_coordinates` (bool, both elements have).
     elements : DataFrame, n_elements rows
-        `kind`, `name`, `chrom`, `start`, `end` (the bases encoded that lie on the chromosome, 0-based half-open, -1
-        unknown), `length` (int64, bases encoded), `gc` (float32, of known bases; NaN without any), `n_fraction`
-        (float32), `offset` (int64, into `codes`).
+        `kind`, `name`, `chrom`, `start`, `end` (the bases encoded that lie on the chromosome, 0-based
+        half-open, -1 unknown), `length` (int64, bases encoded), `gc` (float32, of known bases; NaN without
+        any), `n_fraction` (float32), `offset` (int64, into `codes`).
     codes : uint8 array, shape (sum of lengths,)
         A=0, C=1, G=2, T=3, anything else 4; all elements one after another, forward strand.
     manifest : mapping
@@ -91,9 +91,9 @@ class Dataset:
         Returns
         -------
         DataFrame, one row an environment, sorted by name
-            `environment`, `cell_line`, `assay`, `n`, `positives`, `negatives`, `unknown`, `share_positive` (of
-            labelled pairs, NaN without any), `enhancers`, `promoters` (distinct), `one_class` (bool, labelled pairs of
-            one class only), `outside_genome` (rows left out for lying outside the genome).
+            `environment`, `cell_line`, `assay`, `n`, `positives`, `negatives`, `unknown`, `share_positive`
+            (of labelled pairs, NaN without any), `enhancers`, `promoters` (distinct), `one_class` (bool,
+            labelled pairs of one class only), `outside_genome` (rows left out for lying outside the genome).
         """
         outside: Mapping[str, int] = self.manifest["counts"]["outside_genome_by_environment"]
         label = self.pairs["label"]
@@ -122,6 +122,7 @@ def assemble(
     *,
     outside_genome: Literal["error", "report"] = "error",
     on_invalid: Literal["error", "drop"] = "error",
+    max_unknown: float = 0.0,
 ) -> Dataset:
     """Read the DNA of every distinct element and make a dataset in memory.
 
@@ -134,10 +135,13 @@ def assemble(
     windows : WindowConfig
         Bases read around each midpoint; 0 is the whole element.
     outside_genome : {"error", "report"}
-        What to do about pairs on chromosomes, at positions, or in stretches that the genome lacks: raise, or leave
-        them out, count them and list them in `Dataset.dropped`.
+        What to do about pairs on chromosomes, at positions, or in stretches that the genome lacks: raise,
+        or leave them out, count them and list them in `Dataset.dropped`.
     on_invalid : {"error", "drop"}
         "drop" leaves such pairs out too.
+    max_unknown : float
+        Largest share of N that an element read from the genome may have, in [0, 1); more is outside the
+        genome.
 
     Raises
     ------
@@ -148,10 +152,12 @@ def assemble(
     """
     if min(windows.enhancer, windows.promoter) < 0:
         raise EpisodeError(
-            f"windows are {windows.enhancer} and {windows.promoter} bp; each needs at least 0 (0: whole element)"
+            f"windows are {windows.enhancer} and {windows.promoter} bp; each needs at least 0 (whole element)"
         )
+    if not 0 <= max_unknown < 1:
+        raise EpisodeError(f"max_unknown is {max_unknown}; needs a share of at least 0 and less than 1")
     drop = outside_genome == "report" or on_invalid == "drop"
-    found = extract(table, genome, windows, drop=drop)
+    found = extract(table, genome, windows, drop=drop, max_unknown=max_unknown)
     pairs = table.frame[found.keep].reset_index(drop=True)
     pairs["environment"] = environment_names(pairs)
     pairs["enhancer_id"] = found.enhancer_id
@@ -254,13 +260,13 @@ def load_dataset(path: Path | str) -> Dataset:
             f"{codes_path}: holds {codes.dtype} of {codes.ndim} dimensions; needs uint8 of one"
         )
     counts = manifest["counts"]
-    for name, came, need in (
+    for name, have, need in (
         ("pairs.parquet", len(pairs), counts["pairs"]),
         ("elements.parquet", len(elements), counts["enhancers"] + counts["promoters"]),
         ("codes.npy", len(codes), counts["bases"]),
     ):
-        if came != need:
-            raise DatasetError(f"{folder / name}: holds {came} entries; manifest.json says {need}")
+        if have != need:
+            raise DatasetError(f"{folder / name}: holds {have} entries; manifest.json says {need}")
     _check_links(folder, pairs, elements, len(codes))
     dropped_path = folder / "dropped.tsv"
     dropped = empty_dropped()

@@ -1,7 +1,7 @@
-"""Reference sequence: FASTA (plain or BGZF, through pysam) and 2bit (through py2bit) behind one small interface.
+"""Reference sequence: FASTA (plain or BGZF, by pysam) and 2bit (by py2bit) behind one small interface.
 
-Index files are never needed beside the genome and never written there: they live in a cache folder of the user's.
-Knows nothing about pairs or windows.
+Index files are never needed beside the genome and never written there: they live in a cache folder of the
+user's. Knows nothing about pairs or windows.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Genome:
         bases = self._read(chrom, start, end)
         if len(bases) != end - start:
             raise GenomeError(
-                f"{self.path}: {chrom}:{start}-{end} gave {len(bases)} bases: the file is damaged or was changed while read"
+                f"{self.path}: {chrom}:{start}-{end} gave {len(bases)} bases: is the file damaged?"
             )
         return bases
 
@@ -106,7 +106,7 @@ def open_genome(path: Path | str) -> Genome:
     if head[:2] == _GZIP:
         if not _is_bgzf(head):
             raise GenomeError(
-                f"{path}: is ordinary gzip, which cannot be read at a position; needs plain FASTA, BGZF or 2bit. "
+                f"{path}: is ordinary gzip, which has no index; needs plain FASTA, BGZF or 2bit. "
                 f"Convert it with: gunzip -c {path.name} | bgzip > {path.name.removesuffix('.gz')}.bgz"
             )
     elif not head.startswith((b">", b";")):
@@ -183,7 +183,7 @@ def _entry(path: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise GenomeError(
-            f"{folder}: the cache folder cannot be written ({error.strerror}); set XDG_CACHE_HOME to one that can"
+            f"{folder}: the cache folder cannot be written ({error.strerror}); set XDG_CACHE_HOME to another"
         ) from None
     return folder
 

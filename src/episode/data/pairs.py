@@ -1,7 +1,8 @@
 """The pair table: one row for each enhancer-promoter pair, in one frozen layout whatever file it came from.
 
 Holds the layout, the names of elements and environments, and nothing else. Does not read files, does not know
-genomes, and does not look for mistakes: the readers and `episode.data.validate` do that before a table is made.
+genomes, and does not look for mistakes: the readers and `episode.data.validate` do that before a table is
+made.
 """
 
 from __future__ import annotations
@@ -84,9 +85,9 @@ class PairTable:
     Parameters
     ----------
     frame : DataFrame, n_pairs rows
-        Columns of `CANONICAL_DTYPES`, then the carried-through ones (str). Intervals are 0-based half-open, -1 and
-        "" where unknown; `label` is 1, 0 or -1 (unknown); `distance` in bp, NaN where unknown; `source` is an index
-        into `sources`; `row` is the 1-based line in that file.
+        Columns of `CANONICAL_DTYPES`, then the carried-through ones (str). Intervals are 0-based
+        half-open, -1 and "" where unknown; `label` is 1, 0 or -1 (unknown); `distance` in bp, NaN where
+        unknown; `source` is an index into `sources`; `row` is the 1-based line in that file.
     sources : tuple of Source
         Files read.
     enhancer_sequences, promoter_sequences : dict of str to str
@@ -135,7 +136,7 @@ def environment_names(frame: pd.DataFrame) -> pd.Series:
 
 
 def interval_names(frame: pd.DataFrame, side: str) -> pd.Series:
-    """Return ``chrom:start-end`` (0-based half-open) for each row of one side, "" where coordinates are unknown."""
+    """Return ``chrom:start-end`` (0-based half-open) for each row of one side, "" where unknown."""
     chrom = frame[f"{side}_chrom"]
     names = chrom + ":" + frame[f"{side}_start"].astype(str) + "-" + frame[f"{side}_end"].astype(str)
     return names.where(chrom != "", "")
@@ -152,8 +153,8 @@ def parse_intervals(names: pd.Series) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns chrom (str), start and end (int64, 0-based half-open as in BED); "", -1 and -1 where a name holds no
-        interval or one that is empty.
+        Columns chrom (str), start and end (int64, 0-based half-open as in BED); "", -1 and -1 where a name
+        holds no interval or one that is empty.
     """
     found = names.astype(str).str.extract(_INTERVAL)
     start = found["start"].fillna("-1").astype("int64")

@@ -29,7 +29,7 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Shared:
-    """Rows of part B that share something with part A: how many, and which share of part B (NaN if B is empty)."""
+    """Rows of part B that share something with part A: how many, and their share of part B (0 if empty)."""
 
     rows: int
     share: float
@@ -113,7 +113,8 @@ def hold_out(dataset: Dataset, *, cell_lines: Sequence[str] = (), chromosomes: S
     ----------
     dataset : Dataset
     cell_lines, chromosomes : sequence of str
-        Held out. Test pairs have both (a condition without names does not count); training pairs have neither.
+        Held out. Test pairs have both (a condition without names does not count); training pairs have
+        neither.
 
     Raises
     ------
@@ -155,8 +156,8 @@ def _check_names(what: str, asked: Iterable[str], present: Iterable[str]) -> Non
 def leakage_audit(dataset: Dataset, part_a: Mask, part_b: Mask) -> Leakage:
     """Count the pairs of part B whose elements occur in part A.
 
-    Elements are the same if their encoded sequences are, so one interval under two names counts, and so do two
-    intervals with one sequence.
+    Elements are the same if their encoded sequences are, so one interval under two names counts, and so do
+    two intervals with one sequence.
 
     Parameters
     ----------
@@ -193,7 +194,7 @@ def _leakage(pairs: pd.DataFrame, identity: npt.NDArray[np.int64], part_a: Mask,
 
     def shared(key: npt.NDArray[Any]) -> Shared:
         rows = int(np.isin(key[part_b], key[part_a]).sum())
-        return Shared(rows, rows / rows_b if rows_b else float("nan"))
+        return Shared(rows, rows / rows_b if rows_b else 0.0)
 
     return Leakage(
         int(part_a.sum()),

@@ -1,7 +1,7 @@
 """From a file's bytes to columns of text with line numbers: what all readers share.
 
-Finds what is wrong with a file as a file (missing, empty, truncated, not text, rows of the wrong width). Does not
-know what the columns mean.
+Finds what is wrong with a file as a file (missing, empty, truncated, not text, rows of the wrong width).
+Does not know what the columns mean.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def read_bytes(path: Path) -> tuple[bytes, str]:
 
 
 def first_line(path: Path) -> str:
-    """Return the first line that is not blank, without its line end; bytes that are not UTF-8 are replaced."""
+    """Return the first line that is not blank, without its line end, whatever its encoding."""
     data, _ = read_bytes(path)
     head = data.lstrip()[: 1 << 20].removeprefix(_BOM)
     return head.splitlines()[0].decode("utf-8", "replace")
@@ -139,7 +139,8 @@ def _lines(data: bytes, file: str) -> tuple[list[str], list[Problem]]:
             lines.append(line.decode("utf-8"))
         except UnicodeDecodeError as error:
             lines.append("")
-            need = f"byte 0x{line[error.start]:02x} at position {error.start + 1} is not UTF-8; save the file as UTF-8"
+            byte = f"byte 0x{line[error.start]:02x} at position {error.start + 1}"
+            need = f"{byte} is not UTF-8; save the file as UTF-8"
             if number == 1:
                 raise fail(file, need, row=number) from None
             problems.append(Problem(file, need, row=number))

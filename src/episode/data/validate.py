@@ -17,7 +17,8 @@ Whether an interval lies on the genome is decided where the genome is read (`epi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -42,7 +43,7 @@ RESERVED = frozenset(
         "has_coordinates",
     }
 )
-"""Names the library gives to columns of its own; a carried-through column of such a name gets `_given` added."""
+"""Names of the library's own columns; a carried-through column of such a name gets `_given` added."""
 
 _DNA_BYTES = (DNA_LETTERS + DNA_LETTERS.lower()).encode()
 _SHOWN_VALUE = 60
@@ -58,7 +59,7 @@ class Findings:
         self,
         bad: npt.NDArray[np.bool_],
         column: str | None,
-        need: str | Sequence[str],
+        need: str | list[str],
         values: pd.Series | None = None,
     ) -> None:
         """Note a problem for every row where `bad`; `need` is one text, or one text a row."""
@@ -112,8 +113,8 @@ def validate(raw: RawTable) -> Validated:
     Parameters
     ----------
     raw : RawTable
-        Needs column `cell_line`; for each side either `<side>_chrom`, `_start` and `_end`, or `<side>_sequence`, or
-        `<side>_name` with sequences by name.
+        Needs column `cell_line`; for each side either `<side>_chrom`, `_start` and `_end`, or
+        `<side>_sequence`, or `<side>_name` with sequences by name.
 
     Returns
     -------
@@ -173,7 +174,7 @@ def validate(raw: RawTable) -> Validated:
     columns["source"] = pd.Series(np.zeros(n), dtype="int32")
     columns["row"] = pd.Series(raw.text.row)
 
-    frame = pd.DataFrame({name: columns[name].astype(dtype) for name, dtype in CANONICAL_DTYPES.items()})
+    frame = pd.DataFrame({name: columns[name] for name in CANONICAL_DTYPES}).astype(CANONICAL_DTYPES)
     inline = {f"{side}_sequence" for side in SIDES}
     for name in text.columns:
         if name not in CANONICAL_DTYPES and name not in inline:
@@ -196,12 +197,14 @@ def _labels(text: pd.Series, name: str, findings: Findings) -> pd.Series:
 
 
 def _coordinates(
-    text: pd.DataFrame, side: str, named: object, findings: Findings, columns: dict[str, pd.Series]
+    text: pd.DataFrame,
+    side: str,
+    named: Callable[[str], str],
+    findings: Findings,
+    columns: dict[str, pd.Series],
 ) -> None:
     """Fill `<side>_chrom`, `_start` and `_end`; a row with a problem gets the unknown values."""
-    display = {
-        part: named(f"{side}_{part}") if callable(named) else part for part in ("chrom", "start", "end")
-    }
+    display = {part: named(f"{side}_{part}") for part in ("chrom", "start", "end")}
     chrom = text[f"{side}_chrom"]
     findings.add((chrom == "").to_numpy(), display["chrom"], "is empty; needs a chromosome name")
     whole: dict[str, npt.NDArray[np.bool_]] = {}
@@ -253,8 +256,6 @@ def _inline(
     sequences: pd.Series, names: pd.Series, column: str, findings: Findings
 ) -> tuple[pd.Series, dict[str, str]]:
     """Check sequences that stand in the table itself; nameless ones are named after their letters."""
-    import hashlib
-
     codes, distinct = pd.factorize(sequences)
     fault = [sequence_fault(sequence) for sequence in distinct]
     bad = np.array([f is not None for f in fault])[codes]

@@ -1,6 +1,7 @@
 """Readers of pair tables, one file a format, and the one door to them: `read_pairs`.
 
-Files become a validated `PairTable`; problems of all tables are reported together. Knows nothing about genomes.
+Files become a validated `PairTable`; problems of all tables are reported together. Knows nothing about
+genomes.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ def read_pairs(
     cell_line, assay : str, optional
         For tables without such a column; for BENGI tables they go before the file name.
     on_invalid : {"error", "drop"}
-        What to do about rows that break a rule: raise, or leave them out and list them in `PairTable.dropped`.
-        Problems of a whole file (no such column, truncated) always raise.
+        What to do about rows that break a rule: raise, or leave them out and list them in
+        `PairTable.dropped`. Problems of a whole file (no such column, truncated) always raise.
 
     Returns
     -------
@@ -146,7 +147,7 @@ def _join_sequences(
 
 
 def _pair_keys(frame: pd.DataFrame, sequences: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
-    """Return what makes two rows one pair: environment, and each element's interval, or name where it has DNA."""
+    """Return what makes two rows one pair: environment and, of each element, interval or (with DNA) name."""
     keys = {"cell_line": frame["cell_line"], "assay": frame["assay"]}
     for side in SIDES:
         named = frame[f"{side}_name"].isin(list(sequences[side]))
@@ -173,7 +174,7 @@ def _conflicts(
     for source, row, label, group in part.itertuples(index=False):
         other = first.loc[(group, 1 - label)]
         where = f"{files[int(other['source'])]}:{int(other['row'])}"
-        need = f"conflicts with {1 - label} for the same pair at {where}; a pair of one environment needs one label"
+        need = f"conflicts with {1 - label} for the same pair at {where}; a pair needs one label"
         problems.append(Problem(files[source], need, int(row), "label", str(label)))
     return conflict, problems
 
@@ -193,7 +194,7 @@ def _sources(raws: list[RawTable]) -> tuple[Source, ...]:
 
 
 def dropped_rows(problems: Sequence[Problem]) -> pd.DataFrame:
-    """Turn problems of rows into a table with one line a row; several problems of a row are joined by "; "."""
+    """Turn problems of rows into a table, one line a row; several of a row are joined by a semicolon."""
     if not problems:
         return empty_dropped()
     frame = pd.DataFrame(

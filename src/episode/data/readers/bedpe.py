@@ -29,7 +29,7 @@ BEDPE_COLUMNS = (
 """The ten standard columns; `name`, `score` and the strands are carried through."""
 
 EXTRA_COLUMNS = ("label", "cell_line", "assay")
-"""Columns 11, 12 and 13 of a file without header; further ones are carried through as ``column_14`` and so on."""
+"""Columns 11 to 13 of a file without header; further ones are carried through as ``column_14`` and so on."""
 
 
 def read_bedpe(

@@ -33,8 +33,8 @@ _NAME = re.compile(r"(?P<cell_line>[^.]+)\.(?P<assay>[^.]+?)(-Benchmark)?(\.v[0-
 def environment_of_file(name: str) -> tuple[str, str] | None:
     """Read cell line and assay off a file name.
 
-    ``GM12878.CTCF-ChIAPET-Benchmark.v3.tsv.gz`` is ``("GM12878", "CTCF-ChIAPET")``; None where the name is not of
-    the form ``CELL.ASSAY[-Benchmark][.vN].tsv[.gz]``.
+    ``GM12878.CTCF-ChIAPET-Benchmark.v3.tsv.gz`` is ``("GM12878", "CTCF-ChIAPET")``; None where the name is
+    not of the form ``CELL.ASSAY[-Benchmark][.vN].tsv[.gz]``.
     """
     found = _NAME.fullmatch(name)
     return None if found is None else (found["cell_line"], found["assay"])

@@ -18,8 +18,9 @@ def detect_format(path: Path) -> str:
     """Return the format of a path, one of `FORMATS`.
 
     A folder, or a file named ``pairs_hg19.csv`` or ``pairs_hg38.csv``, is domain-kl; ``*.parquet`` is tidy;
-    ``*.bedpe[.gz]``, a header that starts with ``#chrom1``, and rows with numbers in columns 2, 3, 5 and 6 are BEDPE;
-    ten tab-separated columns with numbers in 1, 2, 4, 5, 8 and 9 are BENGI; everything else is tidy.
+    ``*.bedpe[.gz]``, a header that starts with ``#chrom1``, and rows with numbers in columns 2, 3, 5 and 6
+    are BEDPE; ten tab-separated columns with numbers in 1, 2, 4, 5, 8 and 9 are BENGI; everything else is
+    tidy.
 
     Raises
     ------

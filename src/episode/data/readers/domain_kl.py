@@ -1,4 +1,4 @@
-"""Reader of domain-kl folders: ``{train,val,test}/{ALL or CELL}/`` with pairs and sequences in files of their own.
+"""Reader of domain-kl folders: ``{train,val,test}/{ALL or CELL}/`` with pairs and sequences in own files.
 
 Does not judge the values of pairs; sequences are checked here, because they stand in other files.
 """
@@ -55,7 +55,9 @@ def read_domain_kl(path: Path, *, cell_line: str | None, assay: str | None) -> l
     InputError
         If a file is missing, cannot be read, or lacks a column.
     """
-    raws, problems, cache = [], [], dict[Path, _Sequences]()
+    raws: list[RawTable] = []
+    problems: list[Problem] = []
+    cache: dict[Path, _Sequences] = {}
     for file in find_pair_files(path):
         try:
             raws.append(_read_part(file, cell_line, assay, cache))

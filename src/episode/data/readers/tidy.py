@@ -12,7 +12,7 @@ from pathlib import Path
 
 from episode.data.pairs import SIDES
 from episode.data.text import RawTable, TextTable, column_list, fail, read_parquet, read_text
-from episode.errors import EpisodeError
+from episode.errors import EpisodeError, InputError, Problem
 
 __all__ = ["KNOWN_COLUMNS", "check_columns", "fill_constant", "read_tidy", "rename"]
 
@@ -52,7 +52,8 @@ def rename(text: TextTable, columns: Mapping[str, str]) -> RawTable:
     text : TextTable
         With the file's own names.
     columns : mapping of str to str
-        Canonical name to the file's name; goes before aliases and before a column that has the canonical name.
+        Canonical name to the file's name; goes before aliases and before a column that has the canonical
+        name.
     """
     present = list(text.frame.columns)
     named: dict[str, str] = {}
@@ -107,8 +108,6 @@ def read_tidy(
 
 def _need_columns(raw: RawTable) -> None:
     """Raise one error that names every column that is needed and absent."""
-    from episode.errors import InputError, Problem
-
     present = list(raw.text.frame.columns)
     given = [raw.named.get(name, name) for name in present]
     problems = []

@@ -1,0 +1,82 @@
+"""The ``episode`` command: finds the sub-command, turns errors into messages and exit codes.
+
+Knows the names of the commands, not what they do; each lives in a module of its own that imports what it needs
+only when it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+
+import episode
+from episode.errors import EpisodeError
+
+__all__ = ["COMMANDS", "build_parser", "main"]
+
+COMMANDS = ("simulate", "data", "train", "predict", "evaluate", "report")
+"""Sub-commands, in the order of the pipeline: `episode.cli.<name>` has `register` and `run`."""
+
+EXAMPLES = """\
+examples:
+  episode simulate --out world
+  episode data build world/pairs.tsv --genome world/genome.fa --out dataset
+  episode COMMAND --help
+      options and examples of one command
+"""
+
+ERROR, INTERRUPTED = 2, 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands that are installed."""
+    parser = argparse.ArgumentParser(
+        prog="episode",
+        description="Enhancer-promoter interactions from DNA, in cell lines for which nobody has labels.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"episode {episode.__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        module = f"episode.cli.{name}"
+        if importlib.util.find_spec(module) is not None:
+            importlib.import_module(module).register(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments; by default those of the process.
+
+    Returns
+    -------
+    int
+        Exit code: 0, 2 for an error that the user can mend (also raised as `SystemExit` by argparse), 130 if
+        interrupted.
+    """
+    args = build_parser().parse_args(argv)
+    try:
+        return int(args.run(args) or 0)
+    except EpisodeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return ERROR
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone (as in `| head`); a second failure at exit must not be shown.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ERROR
+
+
+if __name__ == "__main__":
+    sys.exit(main())
