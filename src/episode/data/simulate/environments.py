@@ -131,7 +131,7 @@ def draw_pairs(
             break
         if share.min() >= 0.95:
             raise ConfigError(
-                f"the {part} chromosomes hold too few pairs: {len(kept)} of {n} for a cell line"
+                f"the {part} chromosomes hold {len(kept)} pairs for a cell line that needs {n}; give them more loci"
             )
         share = share * GROWTH
     order = np.argsort(rank[universe.pairs["enhancer"].to_numpy()[kept]], kind="stable")
