@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -115,6 +116,19 @@ def test_batch_and_block_do_not_matter(batch: list[np.ndarray], width: int, bloc
     expected = np.concatenate([np.zeros((0, 2, len(BANK)), np.float16), *single])
     np.testing.assert_array_equal(scan_many(batch, BANK, width), expected)
     np.testing.assert_array_equal(Scanner(BANK, width, block=block)(batch), expected)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_do_not_matter_and_stay_the_callers(threads: int) -> None:
+    codes = random_codes(900, 11)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        tokens = Scanner(BANK, 9, block=10)([codes])
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_array_equal(tokens, reference(codes, BANK, 9))
 
 
 def test_nothing_known_is_the_floor() -> None:

@@ -6,12 +6,14 @@ The layout of bins, the score of a site and the exact symmetry under reverse com
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 from torch.nn import functional
 
 from episode.encode.motifs import MotifBank
@@ -29,6 +31,7 @@ WORD = 4
 WORDS = LETTERS**WORD
 UNKNOWN_BITS = -1024.0
 BLOCK = 1 << 13
+WORTH_THREADS = 16
 
 
 def bin_count(lengths: np.ndarray, bin: int) -> np.ndarray:
@@ -135,9 +138,12 @@ class Scanner:
         if total > 0:
             words, starts = self._words(elements, lengths)
             bins = self._bins(lengths, starts)
-            for low in range(0, total, self._block):
+
+            def scan_part(low: int) -> None:
                 part = slice(low, min(low + self._block, total))
                 tokens[part] = self._best(words, bins.centre[part], bins.halved[part])
+
+            _for_each(scan_part, range(0, total, self._block))
         return tokens.view(total, 2, self._n_motifs).numpy()
 
     def _words(self, elements: Sequence[np.ndarray], lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -187,6 +193,28 @@ class Scanner:
             scores[:, -1].masked_fill_(~halved[:, None] & group.odd, FLOOR)
             best.append(scores.amax(dim=1))
         return torch.cat(best, dim=1)[:, self._columns].clamp_(min=FLOOR).to(torch.float16)
+
+
+def _for_each(work: Callable[[int], None], items: Sequence[int]) -> None:
+    """Run independent work in as many threads as torch would use here.
+
+    Whole blocks are shared out instead of single operations: operations of this size spend much of their time
+    waiting for each other, most of all on a busy machine. The limit on threads holds in the workers only.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1 or len(items) < WORTH_THREADS:
+        for item in items:
+            work(item)
+        return
+    controller = ThreadpoolController()
+
+    def start() -> None:
+        torch.get_num_threads()  # torch sets the number on first use in a thread; limited only after that
+        controller.limit(limits=1, user_api="openmp")
+
+    with ThreadPoolExecutor(threads, initializer=start) as pool:
+        for _ in pool.map(work, items):
+            pass  # raises what a worker raised
 
 
 def _groups(bank: MotifBank) -> tuple[tuple[_Group, ...], torch.Tensor]:
