@@ -51,7 +51,7 @@ def best_score(codes: np.ndarray, log_odds: np.ndarray) -> float:
 
 class TestDna:
     def test_planted_sites_can_be_read(self, world: World):
-        """Nearly all planted sites of the grammar outscore nearly all of the background, on their own strand."""
+        """Nearly all planted sites outscore nearly all of the background, on their own strand."""
         genome = draw_genome(world)
         elements = world.universe.elements
         rng = np.random.default_rng(0)

@@ -131,7 +131,8 @@ def draw_pairs(
             break
         if share.min() >= 0.95:
             raise ConfigError(
-                f"the {part} chromosomes hold {len(kept)} pairs for a cell line that needs {n}; give them more loci"
+                f"the {part} chromosomes hold {len(kept)} pairs for a cell line that needs {n}; "
+                "give them more loci"
             )
         share = share * GROWTH
     order = np.argsort(rank[universe.pairs["enhancer"].to_numpy()[kept]], kind="stable")
