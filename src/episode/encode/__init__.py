@@ -1,0 +1,1 @@
+"""DNA to numbers: the bank of known motifs, scanning, and the store of tokens."""
