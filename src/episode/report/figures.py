@@ -1,19 +1,14 @@
 """The figures of a report, each from the material alone, so that a reader can redraw them.
 
-Figures are narrow (4.6 inches), so that they stay legible on a telephone, and use colours that colour-blind
-readers can tell apart, each with a marker or dash of its own. They go through Matplotlib's object interface:
-no global state, no window. This module knows neither HTML nor where the files go.
+A figure whose numbers the material lacks is left out. This module knows neither HTML nor where the files go.
 """
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,44 +17,23 @@ from scipy.special import expit
 from sklearn.metrics import precision_recall_curve
 
 from episode.evaluate.metrics import average_precision, expected_calibration_error, reliability_curve
+from episode.report.drawing import COLOURS, WIDTH, Drawing, legend, new_figure, style
 from episode.report.material import Material
 
-__all__ = ["COLOURS", "Drawing", "draw_all", "to_png", "to_svg"]
+__all__ = [
+    "aupr_by_environment",
+    "draw_all",
+    "impedance_against_oracle",
+    "impedance_against_truth",
+    "pooled_precision_recall",
+    "pooled_reliability",
+    "training_curves",
+]
 
-COLOURS = {
-    "ink": "#1b1f24",
-    "muted": "#5b646f",
-    "grid": "#dfe3e8",
-    "paper": "#fefefe",
-    "blue": "#0072b2",
-    "red": "#d55e00",
-    "green": "#009e73",
-    "purple": "#aa4499",
-}
-WIDTH = 4.6
 NAMED_ROWS = 60
 NAME_LENGTH = 24
 CURVE_POINTS = 400
 SMOOTHING = 40
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A figure with what is said about it.
-
-    Parameters
-    ----------
-    name : str
-        File name without ending.
-    title, caption : str
-        Plain text; the caption says how to read the figure.
-    figure : Figure
-    """
-
-    name: str
-    title: str
-    caption: str
-    figure: Figure
 
 
 def draw_all(material: Material) -> list[Drawing]:
@@ -75,29 +49,12 @@ def draw_all(material: Material) -> list[Drawing]:
     return [drawing for draw in drawers if (drawing := draw(material)) is not None]
 
 
-def to_png(figure: Figure) -> bytes:
-    """Render at 200 dots an inch."""
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=200, facecolor=COLOURS["paper"], metadata={"Software": None})
-    return stream.getvalue()
-
-
-def to_svg(figure: Figure) -> str:
-    """Render as SVG, the same bytes for the same figure."""
-    stream = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": "episode", "svg.fonttype": "path"}):
-        figure.savefig(
-            stream, format="svg", facecolor=COLOURS["paper"], metadata={"Date": None, "Creator": None}
-        )
-    return stream.getvalue()
-
-
 def impedance_against_truth(material: Material) -> Drawing | None:
     """Draw R_S against the planted R_E; the two scales differ by the gauge, so a fitted line is drawn."""
     rows = _impedances(material, "r_true")
     if not rows:
         return None
-    figure, axes = _figure(3.6)
+    figure, axes = new_figure(3.8)
     x, y = _draw_impedances(axes, rows, "r_true")
     if len(rows) >= 3 and x.std() > 0:
         slope, intercept = np.polyfit(x, y, 1)
@@ -112,15 +69,15 @@ def impedance_against_truth(material: Material) -> Drawing | None:
             zorder=1,
         )
     axes.set_xlabel("true impedance (units of the planted potential)")
-    axes.set_ylabel("R_S (units of U_I)")
-    _legend(axes, loc="upper left")
+    axes.set_ylabel("$R_S$ (units of $U_I$)")
+    legend(figure, columns=3)
     rank = material.summary.get("truth", {}).get("spearman_impedance")
     said = "" if rank is None else f" Spearman correlation {rank:.2f}."
     return Drawing(
         "impedance_truth",
         "Impedance read by the Student against the truth",
-        "One point an environment, with the 90 % interval from bootstrap supports. The model is free to shift and stretch "
-        f"its scale, so the order and the tightness count, not the level.{said}",
+        "One point an environment, with the 90 % interval from bootstrap supports. The model is free to "
+        f"shift and stretch its scale, so the order and the tightness count, not the level.{said}",
         figure,
     )
 
@@ -130,22 +87,22 @@ def impedance_against_oracle(material: Material) -> Drawing | None:
     rows = _impedances(material, "r_oracle")
     if not rows:
         return None
-    figure, axes = _figure(3.6)
+    figure, axes = new_figure(3.8)
     x, y = _draw_impedances(axes, rows, "r_oracle")
     ends = [min(x.min(), y.min()), max(x.max(), y.max())]
     axes.plot(ends, ends, "--", color=COLOURS["muted"], lw=1, label="equal", zorder=1)
     mean = material.summary["mean_impedance"]["impedance"]
     if mean is not None:
         axes.axhline(mean, color=COLOURS["red"], lw=1, ls=":", label="training mean", zorder=1)
-    axes.set_xlabel("oracle impedance (units of U_I)")
-    axes.set_ylabel("R_S (units of U_I)")
-    _legend(axes, loc="upper left")
+    axes.set_xlabel("oracle impedance (units of $U_I$)")
+    axes.set_ylabel("$R_S$ (units of $U_I$)")
+    legend(figure, columns=2)
     return Drawing(
         "impedance_oracle",
         "Impedance read by the Student against the oracle",
-        "The oracle is the impedance that an environment's own labels call for; it is not to be had in use. Intervals (90 %) "
-        "should cross the dashed line in about nine environments of ten. A cloud along the dotted line would be a Student "
-        "that repeats the average.",
+        "The oracle is the impedance that an environment's own labels call for; it is not to be had in "
+        "use. Intervals (90 %) should cross the dashed line in about nine environments of ten. A cloud "
+        "along the dotted line would be a Student that repeats the average.",
         figure,
     )
 
@@ -164,10 +121,10 @@ def aupr_by_environment(material: Material) -> Drawing | None:
     chance = np.array([entry["share_positive"] for _, entry in rows])
     potential = np.array([entry["aupr_potential"] for _, entry in rows])
     named = len(rows) <= NAMED_ROWS
-    figure, axes = _figure(1.3 + (0.19 * len(rows) if named else 5.5))
+    figure, axes = new_figure(1.3 + (0.19 * len(rows) if named else 5.5))
     axes.hlines(place, chance, potential, color=COLOURS["grid"], lw=2.5, zorder=1)
     axes.plot(chance, place, "|", color=COLOURS["muted"], ms=8, mew=1.6, label="chance (share of positives)")
-    axes.plot(potential, place, "o", color=COLOURS["blue"], ms=5, label="U_I")
+    axes.plot(potential, place, "o", color=COLOURS["blue"], ms=5, label="$U_I$")
     known = [
         (entry["aupr_bayes"], at)
         for (_, entry), at in zip(rows, place, strict=True)
@@ -192,20 +149,12 @@ def aupr_by_environment(material: Material) -> Drawing | None:
     else:
         axes.set_yticks([])
         axes.set_ylabel(f"{len(rows)} environments, by AUPR")
-    figure.legend(
-        loc="outside upper center",
-        ncols=3,
-        frameon=False,
-        fontsize=8,
-        labelcolor=COLOURS["ink"],
-        handletextpad=0.3,
-        columnspacing=1.2,
-    )
+    legend(figure, columns=3)
     return Drawing(
         "aupr_by_environment",
         "Ranking inside each environment",
-        "A scalar impedance cannot change this ranking: it is that of the potential U_I, which reads DNA alone. The bar from "
-        "the grey tick to the dot is what the ranking adds to chance."
+        "A scalar impedance cannot change this ranking: it is that of the potential U_I, which reads DNA "
+        "alone. The bar from the grey tick to the dot is what the ranking adds to chance."
         + (" The diamond ranks by the planted log-odds: no model can do better on average." if known else ""),
         figure,
     )
@@ -216,9 +165,9 @@ def pooled_precision_recall(material: Material) -> Drawing | None:
     label, potential, logit = _scores(material)
     if label.size == 0 or label.min() == label.max():
         return None
-    figure, axes = _figure(3.7)
+    figure, axes = new_figure(4.2)
     curves = [
-        ("U_I alone", potential, COLOURS["red"], (0, (4, 1.5))),
+        ("$U_I$ alone", potential, COLOURS["red"], (0, (4, 1.5))),
         ("with the impedance used", logit, COLOURS["blue"], "-"),
         ("oracle impedance", _oracle_logit(material, potential, logit), COLOURS["green"], (0, (1, 1.2))),
     ]
@@ -232,12 +181,12 @@ def pooled_precision_recall(material: Material) -> Drawing | None:
     axes.set_ylim(0, 1.02)
     axes.set_xlabel("recall")
     axes.set_ylabel("precision")
-    _legend(axes, loc="upper right")
+    legend(figure, columns=1)
     return Drawing(
         "pooled_precision_recall",
         "Ranking over all environments together",
-        "Here the impedance can help: it puts pairs of different environments on one scale. The oracle curve is what the best "
-        "scalar per environment would give with the same U_I.",
+        "Here the impedance can help: it puts pairs of different environments on one scale. The oracle "
+        "curve is what the best scalar per environment would give with the same U_I.",
         figure,
     )
 
@@ -248,20 +197,20 @@ def pooled_reliability(material: Material) -> Drawing | None:
     mean = material.summary["mean_impedance"]["impedance"]
     if label.size == 0:
         return None
-    figure, axes = _figure(3.9)
+    figure, axes = new_figure(4.2)
     axes.plot([0, 1], [0, 1], color=COLOURS["muted"], lw=1, ls="--", zorder=1, label="calibrated")
     curves = [("with the impedance used", logit, COLOURS["blue"], "o-")]
     if mean is not None:
         flat = (potential - mean) / material.summary["temperature"]
         curves.insert(0, ("mean impedance everywhere", flat, COLOURS["red"], "s--"))
-    for name, score, colour, style in curves:
+    for name, score, colour, line in curves:
         probability = expit(score)
         curve = reliability_curve(label, probability)
         error = expected_calibration_error(label, probability)
         axes.plot(
             curve.probability,
             curve.observed,
-            style,
+            line,
             color=colour,
             lw=1.4,
             ms=4.5,
@@ -271,12 +220,13 @@ def pooled_reliability(material: Material) -> Drawing | None:
     axes.set_ylim(0, 1)
     axes.set_xlabel("predicted probability (mean of the bin)")
     axes.set_ylabel("share of positives in the bin")
-    _legend(axes, loc="upper left")
+    legend(figure, columns=1)
     return Drawing(
         "pooled_reliability",
         "Calibration over all environments together",
-        "Bins of equal mass. On the dashed line a probability means what it says. ECE is the mean distance from it. Pooled "
-        "calibration can hide environments that err in opposite ways: the table gives ECE for each.",
+        "Bins of equal mass. On the dashed line a probability means what it says. ECE is the mean distance"
+        " from it. Pooled calibration can hide environments that err in opposite ways: the table gives ECE"
+        " for each.",
         figure,
     )
 
@@ -290,9 +240,9 @@ def training_curves(material: Material) -> Drawing | None:
             [],
         ),
         ("validation\nlog-loss (nats)", [("validation", "log_loss", "log-loss", "blue")], []),
-        ("validation\nAUPR", [("validation", "aupr", "AUPR of U_I", "blue")], []),
-        ("slope of R_S", [("validation", "slope", "slope", "blue")], [0.3, 1.0]),
-        ("distillation\n(U_I units²)", [("train", "distillation", "distillation", "blue")], []),
+        ("validation\nAUPR", [("validation", "aupr", "AUPR", "blue")], []),
+        ("slope of $R_S$", [("validation", "slope", "slope", "blue")], [0.3, 1.0]),
+        ("distillation\n($U_I$ units²)", [("train", "distillation", "distillation", "blue")], []),
         (
             "competition\n(nats)",
             [("train", "pull_in", "pull-in", "green"), ("train", "push_away", "push-away", "red")],
@@ -313,11 +263,11 @@ def training_curves(material: Material) -> Drawing | None:
     if not filled:
         return None
     figure = Figure(
-        figsize=(WIDTH, 0.6 + 1.25 * len(filled)), layout="constrained", facecolor=COLOURS["paper"]
+        figsize=(WIDTH, 0.6 + 1.35 * len(filled)), layout="constrained", facecolor=COLOURS["paper"]
     )
     grid = figure.subplots(len(filled), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (name, series, marks) in zip(grid, filled, strict=True):
-        _style(axes)
+        style(axes)
         for mark in marks:
             axes.axhline(mark, color=COLOURS["muted"], lw=1, ls=":", zorder=1)
         for (step, value, title, colour, kind), dash in zip(series, ("-", "--"), strict=False):
@@ -327,48 +277,25 @@ def training_curves(material: Material) -> Drawing | None:
         axes.set_ylabel(name)
         axes.margins(y=0.12)
         if len(series) > 1:
-            _legend(axes, loc="upper right", ncols=2)
+            axes.legend(
+                loc="lower right",
+                bbox_to_anchor=(1.0, 0.97),
+                ncols=2,
+                fontsize=8.5,
+                labelcolor=COLOURS["ink"],
+                frameon=False,
+                borderpad=0.1,
+            )
     figure.align_ylabels(list(grid))
     grid[-1].set_xlabel("training step")
     return Drawing(
         "training_curves",
         "Training",
-        "Training values are running means; validation values are single checks on the validation environments. The slope "
-        "of R_S on the impedance that the labels call for should lie near 1 (dotted); below 0.3 (dotted) the Student "
-        "repeats the average. Pull-in and push-away at zero throughout would mean that the competition did nothing.",
+        "Training values are running means; validation values are single checks on the validation "
+        "environments. The slope of R_S on the impedance that the labels call for should lie near 1 "
+        "(dotted); below 0.3 (dotted) the Student repeats the average. Pull-in and push-away at zero "
+        "throughout would mean that the competition did nothing.",
         figure,
-    )
-
-
-def _figure(height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(WIDTH, height), layout="constrained", facecolor=COLOURS["paper"])
-    axes = figure.subplots()
-    _style(axes)
-    return figure, axes
-
-
-def _style(axes: Axes) -> None:
-    axes.set_facecolor(COLOURS["paper"])
-    axes.grid(color=COLOURS["grid"], lw=0.7)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=COLOURS["ink"], labelsize=8.5, length=0)
-    axes.xaxis.label.set(color=COLOURS["ink"], fontsize=9.5)
-    axes.yaxis.label.set(color=COLOURS["ink"], fontsize=9.5)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(COLOURS["muted"])
-
-
-def _legend(axes: Axes, *, loc: str, ncols: int = 1) -> None:
-    axes.legend(
-        loc=loc,
-        ncols=ncols,
-        fontsize=8,
-        labelcolor=COLOURS["ink"],
-        facecolor=COLOURS["paper"],
-        edgecolor="none",
-        framealpha=0.8,
-        borderpad=0.3,
     )
 
 

@@ -42,7 +42,9 @@ class Material:
 
 
 def load_material(folder: Path) -> Material:
-    """Read ``metrics.json``, ``predictions.parquet`` and, if there, ``training.jsonl`` (or ``metrics.jsonl``).
+    """Read the metrics, the predictions and, where there is one, the training log of an evaluation.
+
+    The files are ``metrics.json``, ``predictions.parquet``, and ``training.jsonl`` (or ``metrics.jsonl``).
 
     Raises
     ------
@@ -61,7 +63,7 @@ def load_material(folder: Path) -> Material:
     try:
         predictions = pd.read_parquet(path, columns=list(COLUMNS))
     except (OSError, ValueError) as error:
-        raise EpisodeError(f"{path}: not a table with the columns {', '.join(COLUMNS)} ({error})") from None
+        raise EpisodeError(f"{path}: needs the columns {', '.join(COLUMNS)} ({error})") from None
     scored = predictions.loc[predictions["label"] >= 0].reset_index(drop=True)
     return Material(summary=summary, scored=scored, training=_training(folder))
 

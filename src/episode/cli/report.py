@@ -1,0 +1,54 @@
+"""``episode report``: draw the figures and the page of an evaluation."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+__all__ = ["register", "run"]
+
+EXAMPLES = """\
+examples:
+  episode report evaluation
+      draw evaluation/index.html and evaluation/figures/ anew from metrics.json and predictions.parquet
+  episode report evaluation --out page --title "HMEC, IMR90 and NHEK, unlabelled"
+      the same into another folder, under a heading of your own
+"""
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser."""
+    parser = subparsers.add_parser(
+        "report",
+        help="draw the figures and the page of an evaluation",
+        description="Draw one self-contained HTML page and its figures (PNG, SVG) from the folder that 'episode "
+        "evaluate' wrote. A training.jsonl in it adds the training curves.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="holds metrics.json and predictions.parquet"
+    )
+    parser.add_argument("--out", type=Path, help="folder for index.html and figures/ (default: FOLDER)")
+    parser.add_argument("--title", default="EPIsode evaluation", help="heading of the page")
+    parser.add_argument("--seed", type=int, default=0, help="taken by every command; a report draws no lots")
+    parser.add_argument("--json", action="store_true", help="print what was written as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Draw; return the exit code."""
+    from episode.report.page import write_report
+
+    written = write_report(args.folder, title=args.title, out=args.out)
+    if args.json:
+        sys.stdout.write(
+            json.dumps({"page": str(written[0]), "files": [str(path) for path in written]}) + "\n"
+        )
+    else:
+        sys.stdout.write(
+            f"{written[0]}: the page; {len(written) - 1} figure files in {written[0].parent / 'figures'}\n"
+        )
+    return 0
