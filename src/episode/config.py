@@ -48,9 +48,249 @@ class StemConfig:
 
     release: str = "JASPAR2024"
     """JASPAR release, as named by pyJASPAR."""
-    min_information: float = 10.0
+    min_information: float = 8.0
     """Least information content of a matrix, in bits."""
-    max_similarity: float = 0.8
+    max_similarity: float = 0.7
     """Matrices more alike than this (column correlation at the best alignment) are thinned to one."""
     bin: int = 128
     """Base pairs of one token."""
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """Element encoder, cross-boundary attention and Fourier-KAN energy head."""
+
+    width: int = 48
+    """Channels of a token."""
+    heads: int = 4
+    """Attention heads; must divide `width`, with an even number of channels a head."""
+    anchors: int = 4
+    """Learned anchors that pool the tokens of each element."""
+    bilinear: int = 48
+    """Products of one enhancer channel with one promoter channel."""
+    kan_hidden: int = 24
+    """Width of the hidden layer of the energy head."""
+    kan_frequencies: int = 3
+    """Fourier terms of each univariate function in the energy head."""
+
+
+@dataclass(frozen=True)
+class EnvironmentConfig:
+    """Set encoder, Student, Teacher and Opportunist."""
+
+    width: int = 32
+    """Size of the environment embedding h_c."""
+    heads: int = 2
+    """Attention heads of the set encoder."""
+    inducing: int = 8
+    """Inducing points of each set-attention block."""
+    prototypes: int = 1
+    """Prototypes of each training environment in the Teacher's graph."""
+    prototype_decay: float = 0.95
+    """Decay of the moving average that makes a prototype."""
+    fusion_weight: float = 0.5
+    """w in R_E = w R_T + (1 - w) R_S for a known environment."""
+    initial_impedance: float = 3.0
+    """R_E / T before training; the level that the U_I mean hinge holds."""
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the losses; the task loss has weight 1."""
+
+    alpha: str = "counts"
+    """IMMAX alpha: "counts" (cube roots of the class counts), "adaptive", or a number in (0, 1) as text."""
+    potential_mean: float = 0.1
+    """Hinge on the mean of U_I."""
+    potential_variance: float = 0.01
+    """Hinge on the spread of U_I."""
+    distillation: float = 0.3
+    """(R_S - sg(R_ref))^2."""
+    pull_in: float = 1.0
+    """Greatest weight of the pull-in term."""
+    pull_in_margin: float = 0.02
+    """Nats by which the Student may miss its baseline before it is pulled in."""
+    push_away: float = 0.1
+    """Weight of the reversed Opportunist loss."""
+    push_away_margin: float = 0.02
+    """Nats of Opportunist lead that count as a shortcut."""
+    sparsity: float = 0.003
+    """L1 on |R_E - sg(mean R_E)|."""
+    orthogonality: float = 0.01
+    """Squared cosine between sg(mean z_I) and h_c."""
+    pacing_low: float = 0.95
+    """Below this ratio L_S / L_O the Student leads."""
+    pacing_high: float = 1.02
+    """Above this ratio L_S / L_O the Opportunist leads."""
+    pacing_decay: float = 0.9
+    """Decay of the moving averages of the pacing lock."""
+
+
+@dataclass(frozen=True)
+class EpisodesConfig:
+    """What a task is, and how the four kinds are mixed."""
+
+    train: float = 0.4
+    pseudo_ood: float = 0.3
+    prior_shift: float = 0.1
+    mixed: float = 0.2
+    support_min: int = 32
+    support_max: int = 2048
+    query: int = 256
+    two_way: float = 0.5
+    """Share of the tasks whose halves swap roles."""
+    label_shown: float = 0.25
+    """Share of the training-environment tasks whose support shows some labels."""
+    pseudo_ood_share: float = 0.25
+    """Share of the training cell lines that the Teacher never sees (at least one)."""
+    validation_share: float = 0.2
+    """Share of the training cell lines kept for validation where there are eight or more."""
+    validation_loci: float = 0.2
+    """Share of the loci kept for validation where the dataset has no "val" split."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The training loop."""
+
+    steps: int = 1500
+    tasks_per_step: int = 4
+    learning_rate: float = 0.003
+    environment_rate: float = 0.003
+    teacher_rate_factor: float = 0.5
+    """Teacher's learning rate as a fraction of the Student's."""
+    weight_decay: float = 0.05
+    clip: float = 1.0
+    """Greatest gradient norm of each part."""
+    warmup: int = 50
+    validate_every: int = 100
+    patience: int = 8
+    """Validations without improvement before training stops."""
+    precision: str = "32-true"
+    """Lightning Fabric precision: "32-true" or "bf16-mixed"."""
+    accelerator: str = "auto"
+    """Lightning Fabric accelerator: "auto", "cpu" or "cuda"."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides a run, besides the data and the seed."""
+
+    stem: StemConfig = field(default_factory=StemConfig)
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    environment: EnvironmentConfig = field(default_factory=EnvironmentConfig)
+    losses: LossConfig = field(default_factory=LossConfig)
+    episodes: EpisodesConfig = field(default_factory=EpisodesConfig)
+    training: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Return a configuration as nested plain dictionaries."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(content: dict[str, Any], kind: type[Any] = Config, *, where: str = "config") -> Any:
+    """Build a configuration from nested dictionaries; missing keys take their defaults.
+
+    Raises
+    ------
+    ConfigError
+        At an unknown key (with the nearest known one) or a value of the wrong type.
+    """
+    hints = typing.get_type_hints(kind)
+    values: dict[str, Any] = {}
+    for key, value in content.items():
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, n=1)
+            advice = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(hints)}"
+            raise ConfigError(f"{where}: unknown key {key!r}; {advice}")
+        values[key] = _convert(value, hints[key], f"{where}.{key}")
+    return kind(**values)
+
+
+def load_config(path: Path) -> Config:
+    """Read a TOML or JSON configuration file."""
+    from episode.files import read_json
+
+    if path.suffix == ".json":
+        return from_dict(read_json(path), where=str(path))
+    try:
+        content = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML ({error})") from None
+    return from_dict(content, where=str(path))
+
+
+def override(config: Config, settings: list[str]) -> Config:
+    """Apply ``section.key=value`` settings, as given on the command line.
+
+    Raises
+    ------
+    ConfigError
+        At an unknown key, a wrong type, or a setting without ``=``.
+    """
+    content = to_dict(config)
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        section, dot, key = name.partition(".")
+        if not equals or not dot:
+            raise ConfigError(f"setting {setting!r}: needed section.key=value, such as training.steps=500")
+        try:
+            value = tomllib.loads(f"x = {text}")["x"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        content.setdefault(section, {})
+        if not isinstance(content[section], dict):
+            raise ConfigError(f"setting {setting!r}: {section!r} is not a section")
+        content[section][key] = value
+    return from_dict(content, where="setting")
+
+
+def _convert(value: Any, hint: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where}: needed a table of settings, got {value!r}")
+        return from_dict(value, typing.cast(type, hint), where=where)
+    if isinstance(hint, types.UnionType):
+        if isinstance(value, hint):
+            return value
+    elif hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    elif type(value) is hint:
+        return value
+    raise ConfigError(f"{where}: needed {getattr(hint, '__name__', hint)}, got {value!r}")
+
+
+def _check(config: Config) -> None:
+    backbone, environment, episodes = config.backbone, config.environment, config.episodes
+    kinds = (episodes.train, episodes.pseudo_ood, episodes.prior_shift, episodes.mixed)
+    checks = [
+        (backbone.width % (2 * backbone.heads) == 0, "backbone.width must be a multiple of 2 x backbone.heads"),
+        (environment.width % environment.heads == 0, "environment.width must be a multiple of its heads"),
+        (0 <= environment.fusion_weight <= 1, "environment.fusion_weight must lie in [0, 1]"),
+        (min(kinds) >= 0 and sum(kinds) > 0, "episodes: the shares of the four kinds must be >= 0 and not all 0"),
+        (episodes.train > 0, "episodes.train must be above 0: the Teacher learns there alone"),
+        (1 <= episodes.support_min <= episodes.support_max, "episodes.support_min must be 1..support_max"),
+        (episodes.query >= 2, "episodes.query must be at least 2"),
+        (config.training.steps >= 1, "training.steps must be at least 1"),
+        (config.training.tasks_per_step >= 1, "training.tasks_per_step must be at least 1"),
+        (config.training.precision in ("32-true", "bf16-mixed"), "training.precision: 32-true or bf16-mixed"),
+        (config.stem.bin >= 8, "stem.bin must be at least 8 bp"),
+    ]
+    for holds, need in checks:
+        if not holds:
+            raise ConfigError(need)
+    if config.losses.alpha not in ("counts", "adaptive"):
+        try:
+            alpha = float(config.losses.alpha)
+        except ValueError:
+            alpha = -1.0
+        if not 0 < alpha < 1:
+            raise ConfigError(
+                f'losses.alpha: needed "counts", "adaptive" or a number in (0, 1), got {config.losses.alpha!r}'
+            )

@@ -1,0 +1,1 @@
+"""Episodes: what one environment's support and query sets are, in training as in prediction."""

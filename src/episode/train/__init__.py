@@ -1,0 +1,1 @@
+"""Training: who may move what, one step, the loop, the final calibration."""

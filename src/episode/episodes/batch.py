@@ -1,0 +1,170 @@
+"""Pairs as arrays, and the one road from stored elements to (U_I, z_I): used alike by training and prediction.
+
+Knows nothing about losses or about what an environment's impedance is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from episode.data.dataset import Dataset
+from episode.encode.store import ElementStore, mirror
+from episode.model.backbone import Backbone, ElementCodes, PairOutput
+
+__all__ = ["PairRows", "Shortcuts", "encode_elements", "pair_rows", "score_rows", "shortcut_statistics"]
+
+
+@dataclass(frozen=True)
+class PairRows:
+    """Pairs of one or more environments as arrays of one length n.
+
+    Parameters
+    ----------
+    enhancer, promoter : ndarray, shape (n,), int64
+        Rows of the element store.
+    mirrored : ndarray, shape (n,), bool
+        The promoter lies upstream: both elements are read reverse-complemented.
+    oriented : ndarray, shape (n,), bool
+        Coordinates are known; where not, both layouts are scored and averaged.
+    label : ndarray, shape (n,), int8
+        1, 0, or -1 unknown.
+    locus : ndarray, shape (n,), int64
+        Pairs of one locus never stand on both sides of an episode.
+    shortcuts : ndarray, shape (n, 9), float32
+        Standardised shortcut statistics, for the Opportunist alone.
+    """
+
+    enhancer: np.ndarray
+    promoter: np.ndarray
+    mirrored: np.ndarray
+    oriented: np.ndarray
+    label: np.ndarray
+    locus: np.ndarray
+    shortcuts: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.enhancer)
+
+    def take(self, index: np.ndarray) -> PairRows:
+        """Return the rows `index`."""
+        return PairRows(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
+
+    @staticmethod
+    def concatenate(parts: list[PairRows]) -> PairRows:
+        """Join tables in order."""
+        names = PairRows.__dataclass_fields__
+        return PairRows(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+@dataclass(frozen=True)
+class Shortcuts:
+    """Mean and spread of the shortcut statistics over the training pairs, each of shape (9,)."""
+
+    mean: np.ndarray
+    deviation: np.ndarray
+
+    @classmethod
+    def fit(cls, statistics: np.ndarray) -> Shortcuts:
+        """Measure them on statistics of shape (n, 9)."""
+        return cls(statistics.mean(0), statistics.std(0))
+
+    def standardise(self, statistics: np.ndarray) -> np.ndarray:
+        """Centre and scale; a statistic that is constant in training is held at 0."""
+        safe = np.where(self.deviation > 1e-6, self.deviation, np.inf)
+        return np.clip((statistics - self.mean) / safe, -5, 5).astype(np.float32)
+
+
+def shortcut_statistics(dataset: Dataset) -> np.ndarray:
+    """GC, length, N fraction, distance and degree of every pair, shape (n, 9); no label is read.
+
+    The degree of an element is the number of pairs it stands in within its environment. Lengths, distances (bp) and
+    degrees enter as natural logarithms of 1 + value; an unknown distance enters as that of 0 bp.
+    """
+    pairs, elements = dataset.pairs, dataset.elements
+    columns = []
+    for name in ("gc", "length", "n_fraction"):
+        values = elements[name].to_numpy(np.float64)
+        values = np.log1p(values) if name == "length" else np.nan_to_num(values)
+        columns += [values[pairs["enhancer_id"]], values[pairs["promoter_id"]]]
+    columns.append(np.log1p(np.nan_to_num(pairs["distance"].to_numpy(np.float64).clip(0))))
+    for name in ("enhancer_id", "promoter_id"):
+        columns.append(np.log1p(pairs.groupby(["environment", name])[name].transform("size").to_numpy(np.float64)))
+    return np.stack(columns, axis=1)
+
+
+def pair_rows(dataset: Dataset, shortcuts: Shortcuts) -> PairRows:
+    """Turn the pairs of a dataset into arrays, in the order of `dataset.pairs`."""
+    pairs: pd.DataFrame = dataset.pairs
+    return PairRows(
+        enhancer=pairs["enhancer_id"].to_numpy(np.int64),
+        promoter=pairs["promoter_id"].to_numpy(np.int64),
+        mirrored=pairs["mirrored"].to_numpy(bool),
+        oriented=pairs["has_coordinates"].to_numpy(bool),
+        label=pairs["label"].to_numpy(np.int8),
+        locus=pairs["locus"].to_numpy(np.int64),
+        shortcuts=shortcuts.standardise(shortcut_statistics(dataset)),
+    )
+
+
+def encode_elements(
+    backbone: Backbone, store: ElementStore, kind: str, element: np.ndarray, mirrored: np.ndarray
+) -> ElementCodes:
+    """Encode elements of one kind ("enhancer" or "promoter") as they are laid out, row by row."""
+    scores, mask = store.gather(element)
+    scores = mirror(scores, mask, torch.from_numpy(np.ascontiguousarray(mirrored)))
+    device = next(backbone.parameters()).device
+    encode = backbone.encode_enhancers if kind == "enhancer" else backbone.encode_promoters
+    return encode(scores.to(device), mask.to(device))
+
+
+def score_rows(
+    backbone: Backbone, store: ElementStore, rows: PairRows, *, block: int = 4096, gradient: bool = False
+) -> PairOutput:
+    """U_I and z_I of pairs, each distinct (element, layout) of a block encoded once.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    store : ElementStore
+    rows : PairRows
+    block : int
+        Pairs scored at a time; the result does not depend on it beyond rounding.
+    gradient : bool
+        Keep the graph (training); otherwise no gradient is recorded.
+    """
+    outputs = []
+    with contextlib.nullcontext() if gradient else torch.no_grad():
+        for start in range(0, len(rows), block):
+            part = rows.take(np.arange(start, min(start + block, len(rows))))
+            output = _score_layout(backbone, store, part, part.mirrored)
+            if not part.oriented.all():
+                other = _score_layout(backbone, store, part, ~part.mirrored)
+                output = _average_unoriented(output, other, part.oriented)
+            outputs.append(output)
+    if len(outputs) == 1:
+        return outputs[0]
+    return PairOutput(
+        torch.cat([output.potential for output in outputs]), torch.cat([output.representation for output in outputs])
+    )
+
+
+def _score_layout(backbone: Backbone, store: ElementStore, rows: PairRows, mirrored: np.ndarray) -> PairOutput:
+    codes = []
+    for kind, element in (("enhancer", rows.enhancer), ("promoter", rows.promoter)):
+        distinct, inverse = np.unique(element * 2 + mirrored, return_inverse=True)
+        encoded = encode_elements(backbone, store, kind, distinct // 2, distinct % 2 == 1)
+        codes.append(encoded.take(torch.from_numpy(inverse.reshape(-1)).to(encoded.mask.device)))
+    return backbone(codes[0], codes[1])
+
+
+def _average_unoriented(output: PairOutput, other: PairOutput, oriented: np.ndarray) -> PairOutput:
+    weight = torch.from_numpy(np.where(oriented, 1.0, 0.5).astype(np.float32)).to(output.potential.device)
+    potential: Tensor = weight * output.potential + (1 - weight) * other.potential
+    weight = weight[:, None]
+    return PairOutput(potential, weight * output.representation + (1 - weight) * other.representation)

@@ -1,0 +1,140 @@
+"""Which environment plays which role in training: known to the Teacher, pseudo-OOD, or validation.
+
+Cell lines are the unit (all assays of one go together), chosen by a seed from their names. Test rows never come here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from episode.config import EpisodesConfig
+from episode.episodes.sampler import EnvironmentPool
+from episode.errors import DatasetError
+from episode.seeds import derive_seed
+
+__all__ = ["Roles", "assign_roles"]
+
+MANY_CELL_LINES = 8
+BUFFER = 2_000_000
+"""Base pairs between training and validation loci on one chromosome."""
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The outcome of `assign_roles`; pools hold rows of the dataset's pair table.
+
+    Parameters
+    ----------
+    training, pseudo_ood, validation : tuple of EnvironmentPool
+        Disjoint by rows; `training` pools are numbered in the Teacher's table.
+    unseen_validation : bool
+        Validation cell lines take no part in training (else only their loci are held out).
+    """
+
+    training: tuple[EnvironmentPool, ...]
+    pseudo_ood: tuple[EnvironmentPool, ...]
+    validation: tuple[EnvironmentPool, ...]
+    unseen_validation: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Environments known to the Teacher, in the order of its table."""
+        return tuple(pool.name for pool in self.training)
+
+
+def assign_roles(pairs: pd.DataFrame, config: EpisodesConfig, seed: int) -> Roles:
+    """Assign roles to the rows of a dataset.
+
+    Parameters
+    ----------
+    pairs : DataFrame
+        Pair table of a dataset; rows whose split is "test" are left out.
+    config : EpisodesConfig
+    seed : int
+
+    Raises
+    ------
+    DatasetError
+        If no training row has both labels present anywhere.
+    """
+    split = pairs["split"].to_numpy()
+    train = (split == "") | (split == "train")
+    validation = split == "val"
+    if not train.any():
+        raise DatasetError('no training rows: every row has split "val" or "test"')
+    labels = set(np.unique(pairs["label"].to_numpy()[train])) - {-1}
+    if labels != {0, 1}:
+        raise DatasetError("training needs pairs of both labels, 1 and 0; the training rows do not have both")
+    if not validation.any():
+        train, validation = _hold_out_loci(pairs, train, config.validation_loci, seed)
+    cell_line = pairs["cell_line"].to_numpy()
+    lines = _shuffled(np.unique(cell_line[train]), seed, "roles")
+    foreign = set(np.unique(cell_line[validation])) - set(lines)
+    held_out: set[str] = set(foreign)
+    if not foreign and len(lines) >= MANY_CELL_LINES:
+        held_out = set(lines[: max(2, round(config.validation_share * len(lines)))])
+    remaining = [line for line in lines if line not in held_out]
+    pseudo: set[str] = set()
+    if len(remaining) > 1 and config.pseudo_ood > 0:
+        pseudo = set(remaining[: max(1, round(config.pseudo_ood_share * len(remaining)))])
+    known = [line for line in remaining if line not in pseudo]
+    judged = sorted(held_out) if held_out else sorted(remaining)
+    return Roles(
+        training=_pools(pairs, train & np.isin(cell_line, known), teacher=True),
+        pseudo_ood=_pools(pairs, train & np.isin(cell_line, sorted(pseudo)), teacher=False),
+        validation=_pools(pairs, validation & np.isin(cell_line, judged), teacher=False),
+        unseen_validation=bool(held_out),
+    )
+
+
+def _pools(pairs: pd.DataFrame, mask: np.ndarray, *, teacher: bool) -> tuple[EnvironmentPool, ...]:
+    chosen = np.flatnonzero(mask)
+    environment = pairs["environment"].to_numpy()[chosen]
+    pools = []
+    for index, name in enumerate(np.unique(environment)):
+        rows = chosen[environment == name]
+        pools.append(
+            EnvironmentPool(
+                name=str(name),
+                rows=rows.astype(np.int64),
+                locus=pairs["locus"].to_numpy()[rows].astype(np.int64),
+                label=pairs["label"].to_numpy()[rows].astype(np.int8),
+                teacher=index if teacher else None,
+            )
+        )
+    return tuple(pools)
+
+
+def _shuffled(names: np.ndarray, seed: int, purpose: str) -> list[str]:
+    return sorted((str(name) for name in names), key=lambda name: derive_seed(seed, purpose, name))
+
+
+def _hold_out_loci(
+    pairs: pd.DataFrame, train: np.ndarray, share: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Keep the end of every chromosome (by row quantile) for validation, with a buffer; loci where there is no place."""
+    validation = np.zeros(len(pairs), dtype=bool)
+    kept = train.copy()
+    placed = pairs["has_coordinates"].to_numpy()
+    chrom = pairs["enhancer_chrom"].to_numpy()
+    ends = pairs[["enhancer_end", "promoter_end"]].to_numpy().max(axis=1)
+    starts = pairs[["enhancer_start", "promoter_start"]].to_numpy().min(axis=1)
+    for name in np.unique(chrom[train & placed]):
+        here = train & placed & (chrom == name)
+        border = np.quantile(starts[here], 1 - share)
+        validation |= here & (starts >= border)
+        kept &= ~(here & (ends > border - BUFFER))
+    elsewhere = train & ~placed
+    if elsewhere.any():
+        loci = pairs["locus"].to_numpy()
+        chosen = [locus for locus in np.unique(loci[elsewhere]) if derive_seed(seed, "locus", int(locus)) % 1000 < share * 1000]
+        validation |= elsewhere & np.isin(loci, chosen)
+        kept &= ~(elsewhere & np.isin(loci, chosen))
+    if not kept.any():
+        raise DatasetError(
+            "too little of each chromosome to hold validation loci out; give the table a split column with train and val"
+        )
+    return kept, validation

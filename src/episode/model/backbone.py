@@ -1,0 +1,171 @@
+"""The Backbone: two DNA elements in, intrinsic potential U_I and pair representation z_I out.
+
+Sequence alone decides here: this module does not know cell lines, environments or impedances, and may not import them.
+The element encoder never sees the partner, so an element is encoded once however many pairs hold it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from episode.config import BackboneConfig
+from episode.model.attention import AnchorPooling, CrossBoundaryAttention
+from episode.model.kan import FourierKAN
+
+__all__ = ["Backbone", "ElementCodes", "PairOutput"]
+
+
+@dataclass(frozen=True)
+class ElementCodes:
+    """What the pair head needs of each distinct element of one kind.
+
+    Parameters
+    ----------
+    tokens : Tensor, shape (n, bins, width)
+    mask : Tensor, shape (n, bins), bool
+    query, key, value : Tensor, shape (n, heads, bins, width / heads)
+    presence : Tensor, shape (n, motifs)
+        Occupancy of each motif by the element as a whole, on either strand.
+    factors : Tensor, shape (n, bilinear)
+        Projection of the strand-wise presence that enters the products across the pair.
+    """
+
+    tokens: Tensor
+    mask: Tensor
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    presence: Tensor
+    factors: Tensor
+
+    def take(self, index: Tensor) -> ElementCodes:
+        """Return the rows `index`, shape (m,), with repeats."""
+        return ElementCodes(*(getattr(self, name).index_select(0, index) for name in self.__dataclass_fields__))
+
+
+@dataclass(frozen=True)
+class PairOutput:
+    """What the Backbone says of each pair.
+
+    Parameters
+    ----------
+    potential : Tensor, shape (n,)
+        U_I, in the units of R_E.
+    representation : Tensor, shape (n, size)
+        z_I.
+    """
+
+    potential: Tensor
+    representation: Tensor
+
+
+class Backbone(nn.Module):
+    """Motif stem, cross-boundary attention and Fourier-KAN energy head.
+
+    Parameters
+    ----------
+    config : BackboneConfig
+    thresholds : Tensor, shape (motifs,)
+        Score in bits at which a site starts as half occupied.
+    initial_potential : float
+        Mean of U_I before training.
+    """
+
+    def __init__(self, config: BackboneConfig, thresholds: Tensor, initial_potential: float) -> None:
+        super().__init__()
+        motifs = len(thresholds)
+        self.occupancy = Occupancy(thresholds)
+        self.enhancer = ElementEncoder(config, motifs)
+        self.promoter = ElementEncoder(config, motifs)
+        self.enhancer_reads = CrossBoundaryAttention(config.width, config.heads)
+        self.promoter_reads = CrossBoundaryAttention(config.width, config.heads)
+        self.enhancer_pool = AnchorPooling(config.width, config.anchors)
+        self.promoter_pool = AnchorPooling(config.width, config.anchors)
+        pooled = 2 * config.anchors * config.width
+        self.summary = nn.Linear(pooled, config.bilinear)
+        channels = 4 * config.bilinear
+        self.scale = nn.LayerNorm(channels)
+        self.hidden = FourierKAN(channels, config.kan_hidden, config.kan_frequencies)
+        self.energy = FourierKAN(config.kan_hidden, 1, config.kan_frequencies)
+        self.direct = nn.Linear(channels, 1)
+        nn.init.constant_(self.direct.bias, initial_potential)
+        self.representation_size = channels + 2 * motifs
+
+    def encode_enhancers(self, scores: Tensor, mask: Tensor) -> ElementCodes:
+        """Encode enhancers as laid out: motif scores (n, bins, 2, motifs) in bits, mask (n, bins)."""
+        return self.enhancer(scores, mask, self.occupancy, self.enhancer_reads, self.promoter_reads)
+
+    def encode_promoters(self, scores: Tensor, mask: Tensor) -> ElementCodes:
+        """Encode promoters as laid out: motif scores (n, bins, 2, motifs) in bits, mask (n, bins)."""
+        return self.promoter(scores, mask, self.occupancy, self.promoter_reads, self.enhancer_reads)
+
+    def forward(self, enhancers: ElementCodes, promoters: ElementCodes) -> PairOutput:
+        """Score pairs; row i of `enhancers` goes with row i of `promoters`."""
+        e, p = enhancers, promoters
+        e_tokens = e.tokens + self.enhancer_reads(e.query, p.key, p.value, p.mask)
+        p_tokens = p.tokens + self.promoter_reads(p.query, e.key, e.value, e.mask)
+        pooled = torch.cat([self.enhancer_pool(e_tokens, e.mask), self.promoter_pool(p_tokens, p.mask)], dim=1)
+        channels = torch.cat([self.summary(pooled), e.factors, p.factors, e.factors * p.factors], dim=1)
+        scaled = self.scale(channels)
+        potential = self.direct(channels) + self.energy(torch.tanh(self.hidden(scaled)) * torch.pi)
+        representation = torch.cat([scaled, e.presence, p.presence], dim=1)
+        return PairOutput(potential.squeeze(1).float(), representation.float())
+
+
+class Occupancy(nn.Module):
+    """Motif score to occupancy, with a learned threshold and slope for each motif (both strands share them)."""
+
+    def __init__(self, thresholds: Tensor) -> None:
+        super().__init__()
+        self.threshold = nn.Parameter(thresholds.clone().float())
+        self.log_slope = nn.Parameter(torch.zeros(len(thresholds)))
+
+    def forward(self, scores: Tensor) -> Tensor:
+        """Map scores (..., motifs) in bits to occupancies in (0, 1)."""
+        steepness = torch.exp(-self.log_slope)
+        return torch.sigmoid(torch.addcmul(-self.threshold * steepness, scores, steepness))
+
+
+class ElementEncoder(nn.Module):
+    """Motif scores of one element to tokens, attention inputs and presence.
+
+    The presence of a motif on a strand is the occupancy of its best site; occupancy rises with the score, so this needs
+    the best score of the element only.
+    """
+
+    def __init__(self, config: BackboneConfig, motifs: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(2 * motifs, config.width)
+        self.norm = nn.LayerNorm(config.width)
+        self.mix = nn.Sequential(
+            nn.Linear(config.width, 2 * config.width), nn.GELU(), nn.Linear(2 * config.width, config.width)
+        )
+        self.factor = nn.Linear(2 * motifs, config.bilinear)
+
+    def forward(
+        self,
+        scores: Tensor,
+        mask: Tensor,
+        occupancy: Occupancy,
+        reads: CrossBoundaryAttention,
+        is_read: CrossBoundaryAttention,
+    ) -> ElementCodes:
+        """Encode scores (n, bins, 2, motifs); `reads` makes the queries, `is_read` the keys and values."""
+        tokens = self.norm(self.project(occupancy(scores).flatten(2)))
+        tokens = tokens + self.mix(tokens)
+        position = torch.arange(mask.shape[1], device=mask.device).expand(mask.shape)
+        best = scores.masked_fill(~mask[:, :, None, None], -torch.inf).amax(1)
+        present = occupancy(best)
+        key, value = is_read.key_value_of(tokens, position)
+        return ElementCodes(
+            tokens=tokens,
+            mask=mask,
+            query=reads.query_of(tokens, position),
+            key=key,
+            value=value,
+            presence=present.amax(1),
+            factors=self.factor(present.flatten(1)),
+        )

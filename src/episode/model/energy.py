@@ -1,0 +1,68 @@
+"""The energy system: Backbone, temperature and environment parts, and the one formula that joins them.
+
+``forward`` only: nothing here trains, logs or saves.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from episode.config import Config
+from episode.model.backbone import Backbone
+from episode.model.environment.opportunist import Opportunist
+from episode.model.environment.set_encoder import SetEncoder
+from episode.model.environment.student import Student
+from episode.model.environment.teacher import Teacher
+
+__all__ = ["PARTS", "EnergySystem", "Temperature", "fuse"]
+
+PARTS = ("backbone", "temperature", "set_encoder", "student", "teacher", "opportunist")
+"""The parts of the system; every parameter belongs to exactly one."""
+
+
+def fuse(teacher: Tensor, student: Tensor, weight: float) -> Tensor:
+    """R_E of a known environment, ``w R_T + (1 - w) R_S``; the same in training and in prediction."""
+    return weight * teacher + (1 - weight) * student
+
+
+class Temperature(nn.Module):
+    """T > 0, and the global offset of U_I that calibration sets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_temperature = nn.Parameter(torch.zeros(()))
+        self.register_buffer("offset", torch.zeros(()))
+
+    def forward(self) -> Tensor:
+        """T, shape ()."""
+        return self.log_temperature.exp()
+
+
+class EnergySystem(nn.Module):
+    """``P(y = 1) = sigmoid((U_I - R_E) / T)``.
+
+    Parameters
+    ----------
+    config : Config
+    thresholds : Tensor, shape (motifs,)
+        Starting thresholds of the motif stem, in bits.
+    environments : int
+        Number of environments that the Teacher knows.
+    base_logit : float
+        Logit of the share of positives in the training set.
+    """
+
+    def __init__(self, config: Config, thresholds: Tensor, environments: int, base_logit: float) -> None:
+        super().__init__()
+        initial = config.environment.initial_impedance + base_logit
+        self.backbone = Backbone(config.backbone, thresholds, initial)
+        self.temperature = Temperature()
+        self.set_encoder = SetEncoder(config.environment, self.backbone.representation_size)
+        self.student = Student(config.environment)
+        self.teacher = Teacher(config.environment, environments)
+        self.opportunist = Opportunist(config.environment)
+
+    def forward(self, potential: Tensor, impedance: Tensor) -> Tensor:
+        """Logit of pairs: U_I (n,) and R_E () or (n,), in the same units, to (n,), dimensionless."""
+        return (potential + self.temperature.offset - impedance) / self.temperature()

@@ -1,0 +1,97 @@
+"""The final stage: T and one global offset of U_I by log-loss on validation environments, all else frozen.
+
+IMMAX's minimiser is not a log-odds; two numbers bring it as near as the formula allows. The residual is reported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from episode.evaluate.metrics import calibration_line, oracle_impedance
+from episode.train.validation import EnvironmentCheck
+
+__all__ = ["Calibration", "calibrate"]
+
+LEAST_INVERSE_TEMPERATURE = 0.02
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Outcome of `calibrate`.
+
+    Parameters
+    ----------
+    temperature, offset : float
+        T, and what is added to U_I.
+    residual_slope : float or None
+        Slope of the labels on the final logit over the pooled validation pairs; 1 is calibrated.
+    impedance_error : float
+        Root mean square of R_S minus oracle R over validation environments, mean removed; units of U_I.
+    impedance_environments : int
+        Number of environments that error was measured on.
+    pairs : int
+        Labelled validation pairs used.
+    """
+
+    temperature: float
+    offset: float
+    residual_slope: float | None
+    impedance_error: float
+    impedance_environments: int
+    pairs: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for the checkpoint."""
+        return asdict(self)
+
+
+def calibrate(checks: list[EnvironmentCheck], temperature: float) -> Calibration:
+    """Fit T and the offset on validation environments under R_S.
+
+    Parameters
+    ----------
+    checks : list of EnvironmentCheck
+        Made before calibration (offset 0).
+    temperature : float
+        T as trained; kept, with offset 0, where validation labels lack a class.
+    """
+    gap = np.concatenate([check.potential - check.student for check in checks]) if checks else np.zeros(0)
+    label = np.concatenate([check.label for check in checks]) if checks else np.zeros(0)
+    slope, offset = 1 / temperature, 0.0
+    if len(np.unique(label)) == 2:
+        slope, offset = _fit(gap.astype(np.float64), label.astype(np.float64), slope)
+    fitted = 1 / slope
+    errors = []
+    for check in checks:
+        oracle = oracle_impedance(check.potential + offset, check.label, fitted)
+        if oracle is not None:
+            errors.append(check.student - oracle)
+    spread = float(np.std(errors, ddof=1)) if len(errors) > 1 else fitted
+    line = calibration_line(label, (gap + offset) / fitted) if len(np.unique(label)) == 2 else None
+    return Calibration(
+        temperature=fitted,
+        offset=offset,
+        residual_slope=None if line is None else line.slope,
+        impedance_error=max(spread, 1e-3 * fitted),
+        impedance_environments=len(errors),
+        pairs=len(label),
+    )
+
+
+def _fit(gap: np.ndarray, label: np.ndarray, slope: float) -> tuple[float, float]:
+    """Minimise log-loss of ``slope * gap + intercept``; return the slope and intercept / slope."""
+    sign = 2 * label - 1
+
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        logit = parameters[0] * gap + parameters[1]
+        pull = -sign * expit(-sign * logit)
+        return float(np.logaddexp(0, -sign * logit).mean()), np.array([(pull * gap).mean(), pull.mean()])
+
+    bounds = [(LEAST_INVERSE_TEMPERATURE, None), (None, None)]
+    result = minimize(loss, np.array([slope, 0.0]), jac=True, method="L-BFGS-B", bounds=bounds)
+    return float(result.x[0]), float(result.x[1] / result.x[0])

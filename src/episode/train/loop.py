@@ -1,0 +1,408 @@
+"""The training loop: draw tasks, step, validate, keep the best, calibrate, save.
+
+All randomness of step s derives from (seed, s), so a training that was killed and resumed equals one that was not.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from episode import __version__
+from episode.checkpoint import Domain, RunFacts, load_state, save_run, save_state
+from episode.config import Config, WindowConfig, from_dict, to_dict
+from episode.data.dataset import Dataset
+from episode.encode.motifs import load_bank
+from episode.encode.store import ElementStore, build_store
+from episode.episodes.batch import PairRows, Shortcuts, pair_rows, score_rows, shortcut_statistics
+from episode.episodes.roles import Roles, assign_roles
+from episode.episodes.tasks import TaskSource
+from episode.errors import CheckpointError, EpisodeError
+from episode.files import atomic_file, write_json
+from episode.losses.immax import alpha_from_counts
+from episode.losses.pacing import PacingLock
+from episode.model.energy import EnergySystem
+from episode.seeds import derive_seed, generator
+from episode.train.alarms import Alarm, CompetitionTotals, training_alarms
+from episode.train.calibrate import calibrate
+from episode.train.optimisers import PartOptimisers
+from episode.train.routing import backward
+from episode.train.step import StepContext, StepOutput, step_losses
+from episode.train.validation import EnvironmentCheck, check_environments, student_slope
+
+__all__ = ["TrainingResult", "train"]
+
+ADAPTIVE_DECAY = 0.98
+ADAPTIVE_BOUNDS = (0.2, 0.8)
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a finished training tells its caller.
+
+    Parameters
+    ----------
+    folder : Path
+    best_step : int
+        Step whose weights were kept.
+    best_loss : float
+        Mean IMMAX loss over validation environments at that step, in nats.
+    steps : int
+        Steps taken.
+    alarms : tuple of Alarm
+    roles : dict of str to list of str
+        Environments by role.
+    calibration : dict
+    """
+
+    folder: Path
+    best_step: int
+    best_loss: float
+    steps: int
+    alarms: tuple[Alarm, ...]
+    roles: dict[str, list[str]]
+    calibration: dict[str, Any]
+
+
+@dataclass
+class _Progress:
+    """What the loop carries from step to step besides weights and moments."""
+
+    step: int = 0
+    best_step: int = 0
+    best_loss: float = math.inf
+    stale: int = 0
+    alpha: float = 0.5
+    hardness: list[float] = field(default_factory=lambda: [math.log(2), math.log(2)])
+    pull_in: int = 0
+    push_away: int = 0
+    tasks: int = 0
+
+
+def train(
+    dataset: Dataset,
+    config: Config,
+    *,
+    seed: int,
+    folder: Path,
+    cache: Path | None = None,
+    resume: bool = False,
+    report: Callable[[int, int, str], None] | None = None,
+) -> TrainingResult:
+    """Train on a dataset and write a run folder.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Rows of split "test" are ignored.
+    config : Config
+    seed : int
+        Decides roles, weights and every task.
+    folder : Path
+        New, or (with `resume`) one that holds an unfinished training of the same dataset, configuration and seed.
+    cache : Path, optional
+        Where encoded elements are kept between runs.
+    resume : bool
+        Continue from the last saved state.
+    report : callable, optional
+        Called with (step, steps, text) after every step, for a progress bar.
+
+    Raises
+    ------
+    EpisodeError
+        If the folder is in use, nothing is there to resume, or the data cannot train.
+    """
+    training = _Training(dataset, config, seed, folder, cache)
+    training.open(resume)
+    while not training.finished():
+        text = training.step()
+        if report is not None:
+            report(training.progress.step, config.training.steps, text)
+    return training.close()
+
+
+class _Training:
+    """One training from its data to its run folder."""
+
+    def __init__(self, dataset: Dataset, config: Config, seed: int, folder: Path, cache: Path | None) -> None:
+        self.config, self.seed, self.folder = config, seed, folder
+        self.roles: Roles = assign_roles(dataset.pairs, config.episodes, seed)
+        self.bank = load_bank(config.stem)
+        self.store: ElementStore = build_store(dataset, self.bank, config.stem, cache)
+        learning = np.concatenate([pool.rows for pool in self.roles.training + self.roles.pseudo_ood])
+        statistics = shortcut_statistics(dataset)
+        self.shortcuts = Shortcuts.fit(statistics[learning])
+        self.rows: PairRows = pair_rows(dataset, self.shortcuts)
+        label = self.rows.label[learning]
+        self.train_share = float((label == 1).sum() / (label >= 0).sum())
+        self.manifest = dataset.manifest
+        self.genome_sha256 = dataset.genome_hash
+        self.fabric = Fabric(accelerator=config.training.accelerator, devices=1, precision=config.training.precision)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(seed, "weights"))
+            thresholds = torch.from_numpy(self.bank.thresholds())
+            base = math.log(self.train_share / (1 - self.train_share))
+            system = EnergySystem(config, thresholds, len(self.roles.training), base)
+        self.system: EnergySystem = system.to(self.fabric.device)
+        self.optimisers = PartOptimisers(self.system, config.training)
+        self.pacing = PacingLock(config.losses)
+        self.source = TaskSource(self.roles.training, self.roles.pseudo_ood, config.episodes)
+        self.progress = _Progress(alpha=self._alpha(label))
+        self.best: dict[str, Tensor] = {}
+        self.lines: list[str] = []
+        self.started = time.time()
+
+    def _alpha(self, label: np.ndarray) -> float:
+        if self.config.losses.alpha in ("counts", "adaptive"):
+            return alpha_from_counts(int((label == 1).sum()), int((label == 0).sum()))
+        return float(self.config.losses.alpha)
+
+    # -- folder and resumption ------------------------------------------------------------------------------------
+
+    @property
+    def _identity(self) -> dict[str, Any]:
+        sources = [source["sha256"] for source in self.manifest.get("sources", [])]
+        return {
+            "config": to_dict(self.config),
+            "seed": self.seed,
+            "store": self.store.hash,
+            "sources": sources,
+            "pairs": len(self.rows),
+        }
+
+    def open(self, resume: bool) -> None:
+        state = self.folder / "resume.safetensors"
+        if resume:
+            if not state.exists():
+                raise CheckpointError(f"{self.folder}: nothing to resume (no resume.safetensors there)")
+            self._restore(state)
+            return
+        if self.folder.exists() and any(self.folder.iterdir()):
+            hint = "resume it with --resume, or" if state.exists() else "give a new folder or"
+            raise EpisodeError(f"{self.folder}: exists already and is not empty; {hint} remove it first")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._save()
+
+    def _save(self) -> None:
+        tensors = {f"model.{name}": value for name, value in self.system.state_dict().items()}
+        tensors |= {f"best.{name}": value for name, value in self.best.items()}
+        tensors |= {f"optimiser.{name}": value for name, value in self.optimisers.state().items()}
+        words = {
+            "identity": self._identity,
+            "progress": asdict(self.progress),
+            "pacing": self.pacing.state(),
+            "lines": len(self.lines),
+        }
+        with atomic_file(self.folder / "metrics.jsonl") as temporary:
+            temporary.write_text("".join(self.lines))
+        save_state(self.folder / "resume.safetensors", tensors, words)
+
+    def _restore(self, path: Path) -> None:
+        tensors, words = load_state(path)
+        if words["identity"] != json.loads(json.dumps(self._identity)):
+            changed = [key for key, value in self._identity.items() if words["identity"].get(key) != value]
+            raise CheckpointError(
+                f"{self.folder}: was started with another {', '.join(changed)}; resume needs the same dataset, "
+                "configuration and seed"
+            )
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+
+        self.system.load_state_dict(part("model."))
+        self.best = part("best.")
+        self.optimisers.restore(part("optimiser."))
+        self.progress = _Progress(**words["progress"])
+        self.pacing.restore(words["pacing"])
+        with (self.folder / "metrics.jsonl").open() as stream:
+            self.lines = stream.readlines()[: words["lines"]]
+
+    # -- one step -------------------------------------------------------------------------------------------------
+
+    def finished(self) -> bool:
+        training = self.config.training
+        return self.progress.step >= training.steps or self.progress.stale >= training.patience
+
+    def step(self) -> str:
+        progress, training = self.progress, self.config.training
+        rng = generator(self.seed, "step", progress.step)
+        with torch.no_grad():
+            impedance = self.system.teacher().cpu().numpy()
+            temperature = float(self.system.temperature())
+        drawn = [self.source.draw(rng, impedance, temperature) for _ in range(training.tasks_per_step)]
+        tasks = [task for task in drawn if len(task.support) and (len(task.query) or task.kind == "mixed")]
+        context = StepContext(
+            self.system, self.store, self.rows, self.config, self.pacing, progress.alpha, self.train_share
+        )
+        if tasks:
+            with self.fabric.autocast():
+                output = step_losses(context, tasks)
+            self.optimisers.zero()
+            backward(self.fabric, self.system, output.losses)
+            self.optimisers.step(progress.step)
+            for index, embedding in output.observed:
+                self.system.teacher.observe(index, embedding)
+            self._note(output)
+        progress.step += 1
+        if progress.step % training.validate_every == 0 or progress.step == training.steps:
+            return self._validate()
+        return ""
+
+    def _note(self, output: StepOutput) -> None:
+        progress = self.progress
+        for task in output.tasks:
+            if "ratio" in task:
+                progress.tasks += 1
+                progress.pull_in += task["pull_in"] > 0
+                progress.push_away += task["push_away"] > 0
+        losses = {name: float(value.detach()) for name, value in output.losses.items()}
+        entry = {"kind": "train", "step": progress.step, "alpha": progress.alpha, **losses, "tasks": output.tasks}
+        self.lines.append(json.dumps(_finite(entry)) + "\n")
+        if self.config.losses.alpha == "adaptive":
+            for index, value in enumerate(output.hardness):
+                if math.isfinite(value):
+                    old = progress.hardness[index]
+                    progress.hardness[index] = ADAPTIVE_DECAY * old + (1 - ADAPTIVE_DECAY) * value
+            up, down = (value ** (1 / 3) for value in progress.hardness)
+            progress.alpha = float(np.clip(down / (up + down), *ADAPTIVE_BOUNDS))
+
+    # -- validation and the end -----------------------------------------------------------------------------------
+
+    def _check(self, *, pseudo: bool) -> list[EnvironmentCheck]:
+        pools = self.roles.pseudo_ood if pseudo else self.roles.validation
+        return check_environments(
+            self.system,
+            self.store,
+            self.rows,
+            pools,
+            support_max=self.config.episodes.support_max,
+            alpha=self.progress.alpha,
+        )
+
+    def _validate(self) -> str:
+        progress = self.progress
+        checks = self._check(pseudo=False)
+        loss = _nanmean([check.task for check in checks])
+        aupr = _nanmean([check.aupr for check in checks])
+        teacher = self.system.teacher().detach().cpu().numpy()
+        temperature = float(self.system.temperature())
+        known = dict(zip(self.roles.names, teacher.tolist(), strict=True))
+        entry = {
+            "kind": "validation",
+            "step": progress.step,
+            "task": loss,
+            "aupr": aupr,
+            "slope": student_slope(checks),
+            "temperature": temperature,
+            "r_teacher_mean": float(teacher.mean()),
+            "r_teacher_sd": float(teacher.std()),
+            "environments": [
+                {
+                    "environment": check.name,
+                    "task": check.task,
+                    "aupr": check.aupr,
+                    "r_student": check.student,
+                    "r_teacher": known.get(check.name),
+                    "r_oracle": check.oracle,
+                }
+                for check in checks
+            ],
+        }
+        self.lines.append(json.dumps(_finite(entry)) + "\n")
+        if not self.best or loss < progress.best_loss:
+            progress.best_loss = loss if math.isfinite(loss) else math.inf
+            progress.best_step, progress.stale = progress.step, 0
+            self.best = {name: value.detach().cpu().clone() for name, value in self.system.state_dict().items()}
+        else:
+            progress.stale += 1
+        self._save()
+        return f"validation loss {loss:.4f}, AUPR {aupr:.3f}"
+
+    def close(self) -> TrainingResult:
+        if self.best:
+            self.system.load_state_dict(self.best)
+        progress = self.progress
+        before = self._check(pseudo=False)
+        fitted = calibrate(before, float(self.system.temperature()))
+        with torch.no_grad():
+            self.system.temperature.log_temperature.fill_(math.log(fitted.temperature))
+            self.system.temperature.offset.fill_(fitted.offset)
+        teacher = self.system.teacher().detach().cpu().numpy()
+        checks = self._check(pseudo=False)
+        leads = [self.pacing.student[name] - self.pacing.opportunist[name] for name in self.pacing.student]
+        totals = CompetitionTotals(progress.pull_in, progress.push_away, progress.tasks, _nanmean(leads))
+        alarms = training_alarms(checks, checks + self._check(pseudo=True), fitted.temperature, teacher, totals)
+        roles = {
+            "training": [pool.name for pool in self.roles.training],
+            "pseudo_ood": [pool.name for pool in self.roles.pseudo_ood],
+            "validation": [pool.name for pool in self.roles.validation],
+        }
+        facts = RunFacts(
+            config=self.config,
+            windows=from_dict(self.manifest["windows"], WindowConfig, where="manifest windows"),
+            seed=self.seed,
+            environments=self.roles.names,
+            train_share=self.train_share,
+            alpha=progress.alpha,
+            genome_sha256=self.genome_sha256,
+            shortcuts=self.shortcuts,
+            calibration=fitted.to_dict() | {"training_impedance": float(teacher.mean())},
+            roles=roles,
+            domain=self._domain(),
+            provenance={
+                "episode": __version__,
+                "torch": torch.__version__,
+                "numpy": np.__version__,
+                "best_step": progress.best_step,
+                "steps": progress.step,
+                "sources": self.manifest.get("sources", []),
+                "unseen_validation": self.roles.unseen_validation,
+            },
+        )
+        with atomic_file(self.folder / "metrics.jsonl") as temporary:
+            temporary.write_text("".join(self.lines))
+        write_json(self.folder / "alarms.json", [asdict(alarm) for alarm in alarms])
+        save_run(self.folder, self.system, self.bank, facts)
+        (self.folder / "resume.safetensors").unlink(missing_ok=True)
+        return TrainingResult(
+            self.folder, progress.best_step, progress.best_loss, progress.step, tuple(alarms), roles, fitted.to_dict()
+        )
+
+    def _domain(self) -> Domain:
+        """Means of z_I over each training environment, on at most 1,024 of its rows."""
+        means = []
+        for pool in self.roles.training + self.roles.pseudo_ood:
+            chosen = generator(self.seed, "domain", pool.name).permutation(pool.rows)[:1024]
+            output = score_rows(self.system.backbone, self.store, self.rows.take(np.sort(chosen)))
+            means.append(output.representation.mean(0).cpu().numpy())
+        table = np.stack(means).astype(np.float64)
+        centre, spread = table.mean(0), np.maximum(table.std(0), 1e-3)
+        domain = Domain(centre, spread, math.inf, self.config.episodes.support_min)
+        limit = max(domain.distance(row) for row in table)
+        return Domain(centre, spread, limit, self.config.episodes.support_min)
+
+
+def _nanmean(values: list[float]) -> float:
+    known = [value for value in values if math.isfinite(value)]
+    return sum(known) / len(known) if known else math.nan
+
+
+def _finite(value: Any) -> Any:
+    """Replace NaN and infinity by None, as JSON wants it."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

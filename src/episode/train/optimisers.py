@@ -1,0 +1,84 @@
+"""One optimiser and one clipping norm for each part, so that no part's gradient changes another part's step."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from episode.config import TrainConfig
+from episode.train.routing import owners
+
+__all__ = ["PartOptimisers", "rate_factor"]
+
+
+def rate_factor(step: int, config: TrainConfig) -> float:
+    """Linear warm-up, then a cosine to 2 % at the last step; `step` counts from 0."""
+    if step < config.warmup:
+        return (step + 1) / config.warmup
+    progress = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+class PartOptimisers:
+    """AdamW for each part of the system.
+
+    Parameters
+    ----------
+    system : EnergySystem
+    config : TrainConfig
+    """
+
+    def __init__(self, system: nn.Module, config: TrainConfig) -> None:
+        self.config = config
+        self.owned = owners(system)
+        student = config.environment_rate
+        self.rates = {
+            "backbone": config.learning_rate,
+            "temperature": config.learning_rate,
+            "set_encoder": student,
+            "student": student,
+            "teacher": student * config.teacher_rate_factor,
+            "opportunist": student,
+        }
+        self.optimisers = {
+            part: torch.optim.AdamW(
+                parameters,
+                lr=self.rates[part],
+                weight_decay=0.0 if part in ("temperature", "teacher") else config.weight_decay,
+            )
+            for part, parameters in self.owned.items()
+        }
+
+    def zero(self) -> None:
+        """Forget the gradients of the last step."""
+        for optimiser in self.optimisers.values():
+            optimiser.zero_grad(set_to_none=True)
+
+    def step(self, step: int) -> None:
+        """Clip and step each part on its own; a part that no loss reached stays as it is."""
+        factor = rate_factor(step, self.config)
+        for part, optimiser in self.optimisers.items():
+            if all(parameter.grad is None for parameter in self.owned[part]):
+                continue
+            torch.nn.utils.clip_grad_norm_(self.owned[part], self.config.clip)
+            for group in optimiser.param_groups:
+                group["lr"] = self.rates[part] * factor
+            optimiser.step()
+
+    def state(self) -> dict[str, Tensor]:
+        """Adam's moments as named tensors, for a checkpoint."""
+        tensors = {}
+        for part, optimiser in self.optimisers.items():
+            for index, parameter in enumerate(self.owned[part]):
+                for name, value in optimiser.state.get(parameter, {}).items():
+                    tensors[f"{part}.{index}.{name}"] = value
+        return tensors
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Take back what `state` gave."""
+        for name, value in tensors.items():
+            part, index, key = name.split(".")
+            parameter = self.owned[part][int(index)]
+            self.optimisers[part].state[parameter][key] = value.to(parameter.device) if key != "step" else value
