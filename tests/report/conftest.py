@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from episode.evaluate.summary import Truth, summarise
+from episode.report.page import write_report
 
 TEMPERATURE = 0.9
 TRAINING_IMPEDANCE = 2.7
@@ -118,6 +119,13 @@ def training_log(rng: np.random.Generator, steps: int = 400) -> list[dict]:
                 }
             )
     return lines
+
+
+@pytest.fixture(scope="session")
+def full_report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
+    """Return a folder with everything in it, reported once, and what was written."""
+    folder = fabricate(tmp_path_factory.mktemp("full"), pairs=300)
+    return folder, write_report(folder, title="A & <B>")
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = subparsers.add_parser(
         "report",
         help="draw the figures and the page of an evaluation",
-        description="Draw one self-contained HTML page and its figures (PNG, SVG) from the folder that 'episode "
-        "evaluate' wrote. A training.jsonl in it adds the training curves.",
+        description="Draw one self-contained HTML page and its figures (PNG, SVG) from the folder that "
+        "'episode evaluate' wrote. A training.jsonl in it adds the training curves.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

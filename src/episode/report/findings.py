@@ -142,7 +142,7 @@ def _cautions(summary: dict[str, Any]) -> Iterable[str]:
     slope = summary["pooled"]["calibration_slope"]
     if slope is not None and not SLOPE[0] <= slope <= SLOPE[1]:
         kind = "too bold" if slope < SLOPE[0] else "too timid"
-        yield f"Probabilities are {kind} as a whole: residual calibration slope {slope:.2f} (1 is calibrated)."
+        yield f"Probabilities are {kind} as a whole: calibration slope {slope:.2f} (1 is calibrated)."
     warned = [name for name, entry in entries.items() if entry["warnings"]]
     if warned:
         yield f"Warned of by the prediction itself: {_names(warned)} (see the impedance table)."

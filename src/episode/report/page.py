@@ -105,12 +105,13 @@ def page(material: Material, drawings: Iterable[Drawing], title: str) -> str:
 <h2>Impedances</h2>
 {impedance_table(summary)}
 <h2>How to read this</h2>
-<p>The model is P(interaction) = sigmoid((U<sub>I</sub> − R<sub>E</sub>) / T). U<sub>I</sub>, the potential, reads
-the two DNA sequences only. R<sub>E</sub>, the impedance, belongs to the environment: a cell line, with its assay
-where one is given. T = {summary["temperature"]:.3f} is one number for all. One impedance shifts all pairs of an
-environment alike, so it cannot change the ranking inside an environment. It moves the pooled ranking, the
-probabilities, and every decision at a fixed threshold.</p>
-<p>Numbers called oracle read the labels that they are judged by: they say what could be had, not what was had.</p>
+<p>The model is P(interaction) = sigmoid((U<sub>I</sub> − R<sub>E</sub>) / T). U<sub>I</sub>, the
+potential, reads the two DNA sequences only. R<sub>E</sub>, the impedance, belongs to the environment: a
+cell line, with its assay where one is given. T = {summary["temperature"]:.3f} is one number for all.
+One impedance shifts all pairs of an environment alike, so it cannot change the ranking inside an
+environment. It moves the pooled ranking, the probabilities, and every decision at a fixed
+threshold.</p>
+<p>Numbers called oracle read the labels that they are judged by: what could be had, not what was had.</p>
 {_provenance(summary.get("provenance"))}
 </body>
 </html>

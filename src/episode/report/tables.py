@@ -46,7 +46,7 @@ def headline_table(summary: dict[str, Any]) -> str:
             ]
         )
     return table(
-        "Unseen and known environments together. Mean AUPR is inside environments, where an impedance "
+        "Mean AUPR is inside environments, where an impedance "
         "changes nothing; the other columns are over all labelled pairs. The oracle reads the labels.",
         ["", "mean AUPR", "pooled AUPR", "log-loss (nats)", "ECE"],
         [[row[0], *(_decimal(value) for value in row[1:])] for row in rows],
