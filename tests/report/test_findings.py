@@ -84,7 +84,9 @@ def test_an_impedance_that_does_not_help_is_said_not_to(
     material: Material, aupr: float, loss: float, said: str
 ):
     material.summary["pooled"].update(aupr=aupr, log_loss=loss)
-    assert f"The impedance {said}:" in find(material).impedance
+    sentence = find(material).impedance
+    assert f"The impedance {said}:" in sentence
+    assert ("oracle impedance would reach" in sentence) == (aupr < 0.5)
 
 
 def test_little_to_correct(material: Material):

@@ -109,7 +109,8 @@ def test_many_environments_with_long_names(make_folder: MakeFolder):
 def test_incomplete_training_log(make_folder: MakeFolder):
     folder = make_folder(environments=2, pairs=60)
     (folder / "training.jsonl").write_text(
-        '{"kind": "train", "step": 0, "task": 0.5}\n\n{"kind": "validation", "step": 0, "slope": NaN}\n{"note": 1}\n'
+        '{"kind": "train", "step": 0, "task": 0.5}\n\n'
+        '{"kind": "validation", "step": 0, "slope": NaN}\n{"note": 1}\n'
     )
     assert any(path.stem == "training_curves" for path in write_report(folder))
     (folder / "training.jsonl").write_text('{"kind": "train", "step": 0}\n')

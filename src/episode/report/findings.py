@@ -113,6 +113,8 @@ def _impedance(summary: dict[str, Any]) -> str:
         against = (
             f"even the oracle impedance reaches only {oracle['aupr']:.3f}, so there is little to correct"
         )
+    elif gain <= 0:
+        against = f"the oracle impedance would reach {oracle['aupr']:.3f}"
     else:
         against = f"{_percent(share)} of what the oracle impedance adds, {oracle['aupr']:.3f}"
     return (
