@@ -153,7 +153,8 @@ def _as_text(dataset: Dataset, audit: Mapping[str, Any], out: Path) -> str:
     lines = [_table([list(shown.columns), *shown.astype(str).to_numpy().tolist()])]
     lines.append("")
     lines.append(
-        f"{counts['pairs']:,} pairs of {counts['enhancers']:,} enhancers and {counts['promoters']:,} promoters"
+        f"{counts['pairs']:,} pairs of "
+        f"{counts['enhancers']:,} enhancers and {counts['promoters']:,} promoters"
     )
     if counts["merged_duplicates"]:
         lines.append(f"{counts['merged_duplicates']:,} rows repeated an earlier one and were merged into it")
@@ -183,7 +184,7 @@ def _as_text(dataset: Dataset, audit: Mapping[str, Any], out: Path) -> str:
 
 
 def _table(rows: list[list[str]], left: int = 1) -> str:
-    """Align text columns: the first `left` to the left, the others to the right."""
+    """Align columns of text: the first `left` to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(

@@ -1,7 +1,7 @@
 """The ``episode`` command: finds the sub-command, turns errors into messages and exit codes.
 
-Knows the names of the commands, not what they do; each lives in a module of its own that imports what it needs
-only when it runs.
+Knows the names of the commands, not what they do; each lives in a module of its own that imports what it
+needs only when it runs.
 """
 
 from __future__ import annotations

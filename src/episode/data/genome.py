@@ -132,9 +132,11 @@ def _open_fasta(path: Path, *, compressed: bool) -> Genome:
                 if compressed:
                     options += ["--gzi-idx", str(stack.enter_context(atomic_file(gzi)))]
                 pysam.faidx(str(path), *options)
-        except pysam.SamtoolsError as error:
-            reason = " ".join(str(error).split())
-            raise GenomeError(f"{path}: cannot be indexed as FASTA ({reason})") from None
+        except pysam.SamtoolsError:
+            raise GenomeError(
+                f"{path}: cannot be indexed as FASTA: it holds no sequence, "
+                "has lines of unequal length, or is damaged"
+            ) from None
     try:
         handle = pysam.FastaFile(
             str(path), filepath_index=str(fai), filepath_index_compressed=str(gzi) if compressed else None

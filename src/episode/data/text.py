@@ -195,10 +195,12 @@ def read_text(
     file = str(path)
     lines, problems = _lines(data, file)
     first = next(i for i, line in enumerate(lines) if line.strip() and not (skip and line.startswith(skip)))
-    if delimiter is None:
-        delimiter = "\t" if "\t" in lines[first] else ","
+    allowed = [delimiter] if delimiter else list(_DELIMITERS)
+    delimiter = next((d for d in allowed if d in lines[first]), allowed[-1])
     if delimiter not in lines[first] and len(lines[first].split()) > 1:
-        need = f"separates columns by spaces; needs a {_DELIMITERS[delimiter]} between columns"
+        need = (
+            f"separates columns by spaces; needs a {' or a '.join(_DELIMITERS[d] for d in allowed)} between"
+        )
         raise fail(file, need, row=first + 1)
     cells, numbers = _split(lines, first, delimiter, file)
     names: list[str] = []

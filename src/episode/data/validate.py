@@ -181,7 +181,7 @@ def validate(raw: RawTable) -> Validated:
             frame[f"{name}_given" if name in RESERVED else name] = text[name]
     problems = sorted(
         [*raw.text.problems, *findings.problems(raw.text.file, raw.text.row)],
-        key=lambda problem: problem.row or 0,
+        key=lambda problem: (problem.file != raw.text.file, problem.file, problem.row or 0),
     )
     keep = np.ones(n, dtype=bool)
     keep[findings.rows()] = False
@@ -256,11 +256,11 @@ def _inline(
     sequences: pd.Series, names: pd.Series, column: str, findings: Findings
 ) -> tuple[pd.Series, dict[str, str]]:
     """Check sequences that stand in the table itself; nameless ones are named after their letters."""
-    codes, distinct = pd.factorize(sequences)
+    codes, distinct = pd.factorize(sequences.str.upper())
     fault = [sequence_fault(sequence) for sequence in distinct]
     bad = np.array([f is not None for f in fault])[codes]
     findings.add(bad, column, [fault[code] or "" for code in codes] if bad.any() else "", sequences)
-    hashes = [f"seq-{hashlib.sha256(sequence.upper().encode()).hexdigest()[:16]}" for sequence in distinct]
+    hashes = [f"seq-{hashlib.sha256(sequence.encode()).hexdigest()[:16]}" for sequence in distinct]
     names = names.where(names != "", pd.Series([hashes[code] for code in codes], dtype="str"))
     first = (
         pd.DataFrame({"name": names, "code": codes})[~bad].drop_duplicates("name").set_index("name")["code"]

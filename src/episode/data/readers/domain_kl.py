@@ -138,7 +138,7 @@ def _read_sequences(path: Path, cache: dict[Path, _Sequences]) -> _Sequences:
     problems = list(text.problems)
     for row, region, sequence in zip(text.row, text.frame["region"], text.frame["sequence"], strict=True):
         fault = sequence_fault(sequence)
-        if fault is None and by_name.setdefault(region, sequence) != sequence:
+        if fault is None and by_name.setdefault(region, sequence.upper()) != sequence.upper():
             fault = f"of region {region!r} differs from the one in an earlier row"
         elif fault is not None:
             bad.add(region)

@@ -1,0 +1,264 @@
+"""Assembling pairs and DNA, and the folder that holds them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from episode.config import WindowConfig
+from episode.data.dataset import Dataset, assemble, load_dataset, write_dataset
+from episode.data.elements import decode
+from episode.data.genome import open_genome
+from episode.data.readers import read_pairs
+from episode.errors import DatasetError, EpisodeError
+
+HEADER = (
+    "cell_line\tlabel\tenhancer_chrom\tenhancer_start\tenhancer_end"
+    "\tpromoter_chrom\tpromoter_start\tpromoter_end\n"
+)
+ROWS = (
+    "K562\t1\tchr1\t100\t200\tchr1\t500\t700\n",
+    "K562\t0\tchr1\t900\t1000\tchr1\t500\t700\n",
+    "HMEC\t\tchr1\t100\t200\tchr1\t500\t700\n",
+    "HMEC\t1\tchr1\t0\t10\tchr1\t1900\t2000\n",
+    "HMEC\t1\tchr1\t190\t200\tchr1\t500\t700\n",
+)
+WINDOWS = WindowConfig(enhancer=40, promoter=120)
+
+
+@pytest.fixture
+def dataset(here: Path) -> Dataset:
+    (here / "pairs.tsv").write_text(HEADER + "".join(ROWS))
+    return assemble(read_pairs("pairs.tsv"), open_genome("genome.fa"), WINDOWS)
+
+
+def test_windows_hold_the_bases_around_midpoints(dataset: Dataset, chromosomes: dict[str, str]) -> None:
+    chr1 = chromosomes["chr1"].upper()
+    pairs = dataset.pairs
+    assert decode(dataset.sequence(pairs["enhancer_id"][0])) == chr1[130:170]
+    assert decode(dataset.sequence(pairs["promoter_id"][0])) == chr1[540:660]
+
+
+def test_windows_past_the_ends_are_filled_with_n(dataset: Dataset, chromosomes: dict[str, str]) -> None:
+    chr1 = chromosomes["chr1"].upper()
+    enhancer, promoter = dataset.pairs.loc[3, ["enhancer_id", "promoter_id"]]
+    assert decode(dataset.sequence(enhancer)) == "N" * 15 + chr1[:25]
+    assert decode(dataset.sequence(promoter)) == chr1[1890:] + "N" * 10
+    row = dataset.elements.iloc[enhancer]
+    assert (row["start"], row["end"], row["length"]) == (0, 25, 40)
+    assert row["n_fraction"] == pytest.approx(15 / 40)
+    assert row["gc"] == pytest.approx(sum(base in "CG" for base in chr1[:25]) / 25)
+
+
+def test_each_element_once(dataset: Dataset) -> None:
+    assert list(dataset.elements["kind"]) == ["enhancer"] * 4 + ["promoter"] * 2
+    assert dataset.pairs["enhancer_id"].tolist() == [1, 3, 1, 0, 2]
+    assert dataset.pairs["promoter_id"].tolist() == [4, 4, 4, 5, 4]
+    assert len(dataset.codes) == 4 * 40 + 2 * 120
+
+
+def test_layout_locus_and_environment(dataset: Dataset) -> None:
+    pairs = dataset.pairs
+    assert pairs["mirrored"].tolist() == [False, True, False, False, False]
+    assert pairs["has_coordinates"].all()
+    # Windows 130-170 and 175-215 do not overlap; the intervals 100-200 and 190-200 do, but are not read.
+    assert pairs["locus"].tolist() == [1, 3, 1, 0, 2]
+    assert pairs["environment"].tolist() == ["K562", "K562", "HMEC", "HMEC", "HMEC"]
+
+
+def test_overlapping_windows_share_a_locus(here: Path) -> None:
+    (here / "pairs.tsv").write_text(HEADER + "".join(ROWS))
+    wide = assemble(read_pairs("pairs.tsv"), open_genome("genome.fa"), WindowConfig(60, 120))
+    assert wide.pairs["locus"].tolist() == [1, 2, 1, 0, 1]
+
+
+def test_whole_elements(here: Path, chromosomes: dict[str, str]) -> None:
+    (here / "pairs.tsv").write_text(HEADER + "".join(ROWS))
+    whole = assemble(read_pairs("pairs.tsv"), open_genome("genome.fa"), WindowConfig(0, 0))
+    assert decode(whole.sequence(whole.pairs["enhancer_id"][3])) == chromosomes["chr1"][:10].upper()
+    assert decode(whole.sequence(whole.pairs["promoter_id"][0])) == chromosomes["chr1"][500:700].upper()
+
+
+def test_given_sequences_equal_the_genome(here: Path, chromosomes: dict[str, str]) -> None:
+    (here / "pairs.tsv").write_text(HEADER + ROWS[0] + ROWS[1])
+    chr1 = chromosomes["chr1"]
+    lines = [row.rstrip("\n").split("\t") for row in ROWS[:2]]
+    (here / "given.tsv").write_text(
+        HEADER.rstrip("\n")
+        + "\tenhancer_sequence\tpromoter_sequence\n"
+        + "".join(
+            "\t".join([*line, chr1[int(line[3]) : int(line[4])], chr1[int(line[6]) : int(line[7])]]) + "\n"
+            for line in lines
+        )
+    )
+    read = assemble(read_pairs("pairs.tsv"), open_genome("genome.fa"), WINDOWS)
+    given = assemble(read_pairs("given.tsv"), None, WINDOWS)
+    assert np.array_equal(given.codes, read.codes)
+    pd.testing.assert_frame_equal(given.elements, read.elements)
+    pd.testing.assert_frame_equal(given.pairs, read.pairs)
+    assert given.genome_hash is None
+    assert read.genome_hash == open_genome("genome.fa").sha256
+
+
+def test_sequences_without_coordinates(here: Path) -> None:
+    (here / "pairs.csv").write_text(
+        "cell_line,label,enhancer_sequence,promoter_sequence\nK562,1,AACGTT,GG\nK562,0,AAAAAA,GG\n"
+    )
+    found = assemble(read_pairs("pairs.csv"), None, WindowConfig(4, 4))
+    assert decode(found.sequence(found.pairs["enhancer_id"][0])) == "ACGT"
+    assert decode(found.sequence(found.pairs["promoter_id"][0])) == "GG"
+    assert not found.pairs["has_coordinates"].any()
+    assert not found.pairs["mirrored"].any()
+    assert sorted(found.pairs["locus"]) == [0, 1]
+    assert set(found.elements["start"]) == {-1}
+
+
+def test_elements_do_not_depend_on_row_order(here: Path, dataset: Dataset) -> None:
+    (here / "reversed.tsv").write_text(HEADER + "".join(reversed(ROWS)))
+    other = assemble(read_pairs("reversed.tsv"), open_genome("genome.fa"), WINDOWS)
+    assert np.array_equal(other.codes, dataset.codes)
+    pd.testing.assert_frame_equal(other.elements, dataset.elements)
+    columns = ["enhancer_id", "promoter_id", "locus", "mirrored"]
+    pd.testing.assert_frame_equal(other.pairs[columns][::-1].reset_index(drop=True), dataset.pairs[columns])
+
+
+def test_partly_unknown_elements_can_be_allowed(here: Path) -> None:
+    (here / "pairs.tsv").write_text(HEADER + "K562\t1\tchr2\t390\t410\tchr2\t500\t600\n")
+    table, genome = read_pairs("pairs.tsv"), open_genome("genome.fa")
+    with pytest.raises(EpisodeError, match="has 10 N in 20 bp"):
+        assemble(table, genome, WINDOWS, max_unknown=0.49)
+    found = assemble(table, genome, WindowConfig(20, 120), max_unknown=0.5)
+    assert decode(found.sequence(0))[:10] == "N" * 10
+
+
+@pytest.mark.parametrize(
+    ("windows", "max_unknown", "message"),
+    [(WindowConfig(-1, 5), 0.0, "windows are -1 and 5 bp"), (WINDOWS, 1.0, r"max_unknown is 1\.0; needs")],
+)
+def test_impossible_options(here: Path, windows: WindowConfig, max_unknown: float, message: str) -> None:
+    (here / "pairs.tsv").write_text(HEADER + ROWS[0])
+    with pytest.raises(EpisodeError, match=message):
+        assemble(read_pairs("pairs.tsv"), open_genome("genome.fa"), windows, max_unknown=max_unknown)
+
+
+def test_summary_counts(dataset: Dataset) -> None:
+    summary = dataset.summary().set_index("environment")
+    assert summary.loc["HMEC", ["n", "positives", "negatives", "unknown"]].tolist() == [3, 2, 0, 1]
+    assert summary["one_class"].to_dict() == {"HMEC": True, "K562": False}
+    assert summary["share_positive"].to_dict() == {"HMEC": 1.0, "K562": 0.5}
+    assert summary.loc["K562", ["enhancers", "promoters"]].tolist() == [2, 1]
+
+
+def test_unlabelled_environment_has_no_share_and_is_not_one_class(here: Path) -> None:
+    (here / "pairs.tsv").write_text(HEADER + ROWS[2])
+    summary = assemble(read_pairs("pairs.tsv"), open_genome("genome.fa"), WINDOWS).summary()
+    assert summary["share_positive"].isna().all()
+    assert not summary["one_class"].any()
+
+
+def test_select_keeps_elements(dataset: Dataset) -> None:
+    part = dataset.select(dataset.pairs["cell_line"] == "HMEC")
+    assert part.environments == ["HMEC"]
+    assert part.elements is dataset.elements
+    assert list(part.pairs.index) == [0, 1, 2]
+    with pytest.raises(ValueError, match=r"needs bool \(5,\)"):
+        dataset.select(np.array([True]))
+
+
+def test_round_trip(here: Path, dataset: Dataset) -> None:
+    write_dataset(dataset, "out")
+    again = load_dataset("out")
+    pd.testing.assert_frame_equal(again.pairs, dataset.pairs)
+    pd.testing.assert_frame_equal(again.elements, dataset.elements)
+    assert isinstance(again.codes, np.memmap)
+    assert np.array_equal(again.codes, dataset.codes)
+    assert again.manifest == json.loads(json.dumps(dataset.manifest))
+    assert again.dropped.empty
+    assert not (here / "out" / "dropped.tsv").exists()
+
+
+def test_building_twice_gives_the_same_bytes(here: Path, dataset: Dataset) -> None:
+    write_dataset(dataset, "one")
+    write_dataset(assemble(read_pairs("pairs.tsv"), open_genome("genome.fa"), WINDOWS), "two")
+    names = sorted(path.name for path in (here / "one").iterdir())
+    assert names == [
+        "audit.json",
+        "codes.npy",
+        "elements.parquet",
+        "manifest.json",
+        "pairs.parquet",
+        "summary.tsv",
+    ]
+    for name in names:
+        assert (here / "one" / name).read_bytes() == (here / "two" / name).read_bytes(), name
+
+
+def _edit_manifest(**change: object) -> Callable[[Path], object]:
+    def edit(folder: Path) -> None:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        (folder / "manifest.json").write_text(json.dumps({**manifest, **change}))
+
+    return edit
+
+
+def _edit_pairs(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Path], object]:
+    def edit(folder: Path) -> None:
+        change(pd.read_parquet(folder / "pairs.parquet")).to_parquet(folder / "pairs.parquet")
+
+    return edit
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no_manifest": (lambda f: (f / "manifest.json").unlink(), "out/manifest.json: no such file"),
+    "bad_manifest": (lambda f: (f / "manifest.json").write_text("{"), "out/manifest.json: not valid JSON"),
+    "version": (_edit_manifest(format_version=2), "out/manifest.json: format_version is 2; this version"),
+    "counts": (_edit_manifest(counts={}), "out/manifest.json: lacks counts.pairs"),
+    "no_pairs": (lambda f: (f / "pairs.parquet").unlink(), "out/pairs.parquet: no such file"),
+    "bad_pairs": (
+        lambda f: (f / "pairs.parquet").write_bytes(b"PAR1"),
+        "out/pairs.parquet: cannot be read as Parquet",
+    ),
+    "fewer_pairs": (_edit_pairs(lambda p: p[1:]), "out/pairs.parquet: holds 4 entries; manifest.json says 5"),
+    "no_locus": (
+        _edit_pairs(lambda p: p.drop(columns="locus")),
+        "out/pairs.parquet: lacks the columns locus",
+    ),
+    "bad_id": (
+        _edit_pairs(lambda p: p.assign(enhancer_id=99)),
+        "out/pairs.parquet: enhancer_id points outside",
+    ),
+    "wrong_kind": (
+        _edit_pairs(lambda p: p.assign(promoter_id=0)),
+        "out/pairs.parquet: promoter_id points at an element that is no promoter",
+    ),
+    "no_codes": (lambda f: (f / "codes.npy").unlink(), "out/codes.npy: no such file"),
+    "bad_codes": (lambda f: (f / "codes.npy").write_bytes(b"xyz"), "out/codes.npy: cannot be read"),
+    "short_codes": (
+        lambda f: np.save(f / "codes.npy", np.zeros(3, dtype=np.uint8)),
+        "out/codes.npy: holds 3 entries",
+    ),
+    "float_codes": (lambda f: np.save(f / "codes.npy", np.zeros(3)), "out/codes.npy: holds float64"),
+}
+
+
+@pytest.mark.parametrize(("damage", "message"), DAMAGE.values(), ids=DAMAGE.keys())
+def test_damaged_folder_names_the_file(
+    here: Path, dataset: Dataset, damage: Callable[[Path], object], message: str
+) -> None:
+    write_dataset(dataset, "out")
+    damage(here / "out")
+    with pytest.raises(DatasetError) as caught:
+        load_dataset("out")
+    assert str(caught.value).startswith(message)
+
+
+def test_no_dataset(here: Path) -> None:
+    with pytest.raises(DatasetError, match="nowhere: no such folder"):
+        load_dataset("nowhere")
+    with pytest.raises(DatasetError, match=r"genome\.fa: is a file"):
+        load_dataset("genome.fa")
