@@ -302,9 +302,10 @@ def test_domain_kl_sequences(here: Path, capsys: pytest.CaptureFixture[str]) -> 
     (folder / "e_seq.csv").write_text("region,sequence\nchr1:1-9,ACGTACGT\n")
     assert refused(here, capsys, "kl") == "kl/train/ALL/p_seq.csv: no such file"
     (folder / "p_seq.csv").write_text("region,sequence\nchr1:20-28,ACGTACGT\nchr1:30-38,ACG!ACGT\n")
+    pairs = "kl/train/ALL/pairs_hg19.csv"
     assert refused(here, capsys, "kl").split("\n") == [
-        "kl/train/ALL/pairs_hg19.csv:3: enhancer_name 'chr1:2-9' is not among the regions of e_seq.csv",
-        "kl/train/ALL/pairs_hg19.csv:3: promoter_name 'chr1:30-38' has a sequence in p_seq.csv that is not DNA",
+        f"{pairs}:3: enhancer_name 'chr1:2-9' is not among the regions of e_seq.csv",
+        f"{pairs}:3: promoter_name 'chr1:30-38' has a sequence in p_seq.csv that is not DNA",
         "kl/train/ALL/p_seq.csv:3: sequence holds '!' at base 4; needs DNA letters (ACGT, N and IUPAC codes)",
         "3 problems in all",
     ]
@@ -313,7 +314,8 @@ def test_domain_kl_sequences(here: Path, capsys: pytest.CaptureFixture[str]) -> 
     (folder / "pairs_hg38.csv").write_text("")
     message = refused(here, capsys, "kl")
     assert message == (
-        "kl/train/ALL: holds pairs_hg19.csv and pairs_hg38.csv; give the file that is meant in place of the folder"
+        "kl/train/ALL: holds pairs_hg19.csv and pairs_hg38.csv; "
+        "give the file that is meant in place of the folder"
     )
 
 

@@ -14,16 +14,16 @@ import pytest
 from episode.cli.main import main
 from episode.data.dataset import load_dataset
 
-TABLE = """\
-cell_line,assay,label,enhancer_chrom,enhancer_start,enhancer_end,promoter_chrom,promoter_start,promoter_end,spli
-cell_line,assay,label,enhancer_chrom,enhancer_start,enhancer_end,promoter_chrom,promoter_start,promoter_end,split K562,HiC,1,chr1,100,200,chr1,500,700,trai
-cell_line,assay,label,enhancer_chrom,enhancer_start,enhancer_end,promoter_chrom,promoter_start,promoter_end,split K562,HiC,1,chr1,100,200,chr1,500,700,train K562,HiC,1,chr1,100,200,chr1,500,700,trai
-cell_line,assay,label,enhancer_chrom,enhancer_start,enhancer_end,promoter_chrom,promoter_start,promoter_end,split K562,HiC,1,chr1,100,200,chr1,500,700,train K562,HiC,1,chr1,100,200,chr1,500,700,train K562,HiC,0,chr1,900,1000,chr1,500,700,trai
-cell_line,assay,label,enhancer_chrom,enhancer_start,enhancer_end,promoter_chrom,promoter_start,promoter_end,split K562,HiC,1,chr1,100,200,chr1,500,700,train K562,HiC,1,chr1,100,200,chr1,500,700,train K562,HiC,0,chr1,900,1000,chr1,500,700,train K562,HiC,2,chr1,900,1000,chr1,500,700,trai
-cell_line,assay,label,enhancer_chrom,enhancer_start,enhancer_end,promoter_chrom,promoter_start,promoter_end,split K562,HiC,1,chr1,100,200,chr1,500,700,train K562,HiC,1,chr1,100,200,chr1,500,700,train K562,HiC,0,chr1,900,1000,chr1,500,700,train K562,HiC,2,chr1,900,1000,chr1,500,700,train HMEC,,1,chr1,100,200,chr1,500,700,tes
-cell_line,assay,label,enhancer_chrom,enhancer_start,enhancer_end,promoter_chrom,promoter_start,promoter_end,split K562,HiC,1,chr1,100,200,chr1,500,700,train K562,HiC,1,chr1,100,200,chr1,500,700,train K562,HiC,0,chr1,900,1000,chr1,500,700,train K562,HiC,2,chr1,900,1000,chr1,500,700,train HMEC,,1,chr1,100,200,chr1,500,700,test HMEC,,,chr1,300,400,chr1,1500,1700,tes
-cell_line,assay,label,enhancer_chrom,enhancer_start,enhancer_end,promoter_chrom,promoter_start,promoter_end,split K562,HiC,1,chr1,100,200,chr1,500,700,train K562,HiC,1,chr1,100,200,chr1,500,700,train K562,HiC,0,chr1,900,1000,chr1,500,700,train K562,HiC,2,chr1,900,1000,chr1,500,700,train HMEC,,1,chr1,100,200,chr1,500,700,test HMEC,,,chr1,300,400,chr1,1500,1700,test IMR90,,1,chr9,300,400,chr9,1500,1700,tes
-cell_line,assay,label,enhancer_chrom,enhancer_start,enhancer_end,promoter_chrom,promoter_start,promoter_end,split K562,HiC,1,chr1,100,200,chr1,500,700,train K562,HiC,1,chr1,100,200,chr1,500,700,train K562,HiC,0,chr1,900,1000,chr1,500,700,train K562,HiC,2,chr1,900,1000,chr1,500,700,train HMEC,,1,chr1,100,200,chr1,500,700,test HMEC,,,chr1,300,400,chr1,1500,1700,test IMR90,,1,chr9,300,400,chr9,1500,1700,test
+SIDES = "enhancer_chrom,enhancer_start,enhancer_end,promoter_chrom,promoter_start,promoter_end"
+TABLE = f"""\
+cell_line,assay,label,{SIDES},split
+K562,HiC,1,chr1,100,200,chr1,500,700,train
+K562,HiC,1,chr1,100,200,chr1,500,700,train
+K562,HiC,0,chr1,900,1000,chr1,500,700,train
+K562,HiC,2,chr1,900,1000,chr1,500,700,train
+HMEC,,1,chr1,100,200,chr1,500,700,test
+HMEC,,,chr1,300,400,chr1,1500,1700,test
+IMR90,,1,chr9,300,400,chr9,1500,1700,test
 """
 
 GOLDEN = """\
