@@ -50,6 +50,10 @@ ROWS = {
         "\t1\tchr1\t100\t200\tchr1\t500\t700\n",
         "cell_line is empty; needs the name of a cell line",
     ),
+    "nan_cell_line": (
+        "NaN\t1\tchr1\t100\t200\tchr1\t500\t700\n",
+        "cell_line 'NaN' is not the name of a cell line",
+    ),
     "colon": (
         "K:562\t1\tchr1\t100\t200\tchr1\t500\t700\n",
         "cell_line 'K:562' holds ':', which is kept for cell_line:assay",
@@ -394,6 +398,24 @@ def test_genome_is_needed(here: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().err == (
         "error: pairs.tsv:2: the sequence of enhancer 'chr1:100-200' needs a genome; give --genome FASTA\n"
     )
+
+
+def test_output_that_cannot_be_written(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "pairs.tsv").write_text(HEADER + GOOD)
+    arguments = ["data", "build", "pairs.tsv", "--genome", "genome.fa", "--out", "pairs.tsv/out"]
+    assert main(arguments) == 2
+    assert capsys.readouterr().err == "error: pairs.tsv: File exists\n"
+
+
+def test_first_row_of_bedpe_is_never_taken_for_a_header(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "a.bedpe").write_text("chr1\t-1\t9\tchr1\t20\t30\nchr1\tx\t9\tchr1\t20\t30\n")
+    assert refused(here, capsys, "a.bedpe", "--cell-line", "K562").split("\n") == [
+        "a.bedpe:1: enhancer_start '-1' is negative; positions are 0-based",
+        "a.bedpe:2: enhancer_start 'x' is not a whole number (0-based position)",
+        "2 problems in all",
+    ]
 
 
 def test_output_that_exists_is_kept(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -97,10 +97,12 @@ def test_given_sequences_equal_the_genome(here: Path, chromosomes: dict[str, str
         )
     )
     read = assemble(read_pairs("pairs.tsv"), open_genome("genome.fa"), WINDOWS)
-    given = assemble(read_pairs("given.tsv"), None, WINDOWS)
+    given = assemble(read_pairs("given.tsv"), open_genome("genome.fa"), WINDOWS)
+    without = assemble(read_pairs("given.tsv"), None, WINDOWS)
     assert np.array_equal(given.codes, read.codes)
     pd.testing.assert_frame_equal(given.elements, read.elements)
     pd.testing.assert_frame_equal(given.pairs, read.pairs)
+    assert without.manifest == given.manifest
     assert given.genome_hash is None
     assert read.genome_hash == open_genome("genome.fa").sha256
 

@@ -76,6 +76,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output has gone (as in `| head`); a second failure at exit must not be shown.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ERROR
+    except OSError as error:
+        where = "" if error.filename is None else f"{error.filename}: "
+        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+        return ERROR
 
 
 if __name__ == "__main__":

@@ -171,14 +171,15 @@ def assemble(
     pairs["has_coordinates"] = known.to_numpy(dtype=bool)
     lost = environment_names(table.frame[~found.keep])
     kinds = found.elements["kind"]
+    used = genome if found.genome_read else None
     manifest = {
         "format_version": FORMAT_VERSION,
         "created_by": f"episode {episode.__version__}",
         "windows": dataclasses.asdict(windows),
         "sources": [dataclasses.asdict(source) for source in table.sources],
         "genome": {
-            "file": None if genome is None else genome.path.name,
-            "sha256": None if genome is None else genome.sha256,
+            "file": None if used is None else used.path.name,
+            "sha256": None if used is None else used.sha256,
             "assembly": table.assembly,
         },
         "counts": {

@@ -47,6 +47,8 @@ class Extracted:
         Rows left out by reason.
     dropped : DataFrame
         The rows left out.
+    genome_read : bool
+        Whether any element was looked up in the genome.
     """
 
     keep: npt.NDArray[np.bool_]
@@ -56,6 +58,7 @@ class Extracted:
     codes: npt.NDArray[np.uint8]
     reasons: dict[str, int]
     dropped: pd.DataFrame
+    genome_read: bool
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class _Side:
     codes: list[npt.NDArray[np.uint8]]
     state: npt.NDArray[np.int8]
     unknown: npt.NDArray[np.int64]
+    genome_read: bool
 
 
 def extract(
@@ -121,9 +125,15 @@ def extract(
     elements["gc"] = np.array([gc_content(c) for c in codes], dtype=np.float32)
     elements["n_fraction"] = np.array([unknown_fraction(c) for c in codes], dtype=np.float32)
     elements["offset"] = elements["length"].cumsum() - elements["length"]
-    dropped = _dropped(table, problems)
     return Extracted(
-        keep, ids["enhancer"], ids["promoter"], elements, np.concatenate(codes), reasons, dropped
+        keep=keep,
+        enhancer_id=ids["enhancer"],
+        promoter_id=ids["promoter"],
+        elements=elements,
+        codes=np.concatenate(codes),
+        reasons=reasons,
+        dropped=_dropped(table, problems),
+        genome_read=any(found.genome_read for found in sides.values()),
     )
 
 
@@ -172,7 +182,7 @@ def _read_side(table: PairTable, genome: Genome | None, side: str, window: int, 
             low, high = window_bounds(np.array([start]), np.array([end]), window)
             bounds[i] = max(int(low[0]), 0), min(int(high[0]), genome.lengths.get(chrom, 0))
     elements["start"], elements["end"] = bounds[:, 0], bounds[:, 1]
-    return _Side(elements, of_row, codes, state, unknown)
+    return _Side(elements, of_row, codes, state, unknown, not bool(given.all()))
 
 
 def _crop(sequence: str, window: int) -> npt.NDArray[np.uint8]:

@@ -25,6 +25,7 @@ __all__ = [
     "column_list",
     "fail",
     "first_line",
+    "is_number",
     "read_bytes",
     "read_parquet",
     "read_text",
@@ -122,6 +123,15 @@ def first_line(path: Path) -> str:
     data, _ = read_bytes(path)
     head = data.lstrip()[: 1 << 20].removeprefix(_BOM)
     return head.splitlines()[0].decode("utf-8", "replace")
+
+
+def is_number(text: str) -> bool:
+    """Tell whether text is a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _lines(data: bytes, file: str) -> tuple[list[str], list[Problem]]:

@@ -2,7 +2,8 @@
 
 A row of a raw table (text under canonical names) becomes a row of the pair frame if
 
-- `cell_line` is not empty and holds no ":" (which joins cell line and assay in environment names);
+- `cell_line` is neither empty nor NaN, and holds no ":" (which joins cell line and assay in environment
+names);
 - `label` is 0, 1 or empty (unknown);
 - each start and end is a whole number, 0-based half-open, `start` at least 0 and `end` past `start`;
 - enhancer and promoter lie on one chromosome;
@@ -41,6 +42,7 @@ RESERVED = frozenset(
         "locus",
         "mirrored",
         "has_coordinates",
+        *("potential", "impedance", "logit", "probability", "probability_low", "probability_high"),
     }
 )
 """Names of the library's own columns; a carried-through column of such a name gets `_given` added."""
@@ -135,6 +137,8 @@ def validate(raw: RawTable) -> Validated:
     columns["cell_line"], columns["assay"], columns["split"] = get("cell_line"), get("assay"), get("split")
     cell_line = columns["cell_line"]
     findings.add((cell_line == "").to_numpy(), named("cell_line"), "is empty; needs the name of a cell line")
+    nan = (cell_line.str.lower() == "nan").to_numpy()
+    findings.add(nan, named("cell_line"), "is not the name of a cell line", cell_line)
     colon = cell_line.str.contains(":", regex=False).to_numpy()
     findings.add(colon, named("cell_line"), "holds ':', which is kept for cell_line:assay", cell_line)
     columns["label"] = _labels(get("label"), named("label"), findings)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from episode.data.readers.tidy import fill_constant, rename
-from episode.data.text import RawTable, TextTable, fail, first_line, read_text
+from episode.data.text import RawTable, TextTable, fail, first_line, is_number, read_text
 
 __all__ = ["BEDPE_COLUMNS", "read_bedpe"]
 
@@ -42,8 +42,8 @@ def read_bedpe(
     InputError
         If the file cannot be read, has fewer than six columns, or nothing tells the cell line.
     """
-    line = first_line(path).removeprefix("#").split("\t")
-    header = len(line) > 1 and not line[1].strip().isdigit()
+    cells = first_line(path).split("\t")
+    header = len(cells) >= 6 and not any(is_number(cells[i]) for i in (1, 2, 4, 5))
     text = read_text(path, header=header, delimiter="\t", skip=None if header else "#")
     width = text.frame.shape[1]
     if width < 6:

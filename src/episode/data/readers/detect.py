@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from episode.data.text import first_line
+from episode.data.text import first_line, is_number
 
 __all__ = ["FORMATS", "detect_format"]
 
@@ -37,16 +37,8 @@ def detect_format(path: Path) -> str:
     cells = line.split("\t")
     if re.match(r"#\s*chr(om)?1\b", line):
         return "bedpe"
-    if len(cells) == 10 and all(map(_is_number, (cells[i] for i in (0, 1, 3, 4, 7, 8)))):
+    if len(cells) == 10 and all(map(is_number, (cells[i] for i in (0, 1, 3, 4, 7, 8)))):
         return "bengi"
-    if len(cells) >= 6 and all(map(_is_number, (cells[i] for i in (1, 2, 4, 5)))):
+    if len(cells) >= 6 and all(map(is_number, (cells[i] for i in (1, 2, 4, 5)))):
         return "bedpe"
     return "tidy"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
