@@ -262,7 +262,7 @@ def _inline(
     """Check sequences that stand in the table itself; nameless ones are named after their letters."""
     codes, distinct = pd.factorize(sequences.str.upper())
     fault = [sequence_fault(sequence) for sequence in distinct]
-    bad = np.array([f is not None for f in fault])[codes]
+    bad = np.array([f is not None for f in fault], dtype=bool)[codes]
     findings.add(bad, column, [fault[code] or "" for code in codes] if bad.any() else "", sequences)
     hashes = [f"seq-{hashlib.sha256(sequence.encode()).hexdigest()[:16]}" for sequence in distinct]
     names = names.where(names != "", pd.Series([hashes[code] for code in codes], dtype="str"))
