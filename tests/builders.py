@@ -1,0 +1,167 @@
+"""Small made-up systems, stores and pairs, shared by the tests of the energy system."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from episode.config import Config, override
+from episode.encode.store import ElementStore
+from episode.episodes.batch import PairRows
+from episode.episodes.sampler import EnvironmentPool, Task
+from episode.losses.pacing import PacingLock
+from episode.model.energy import EnergySystem
+from episode.model.environment.opportunist import SHORTCUTS
+from episode.train.step import StepContext
+
+MOTIFS = 6
+ELEMENTS = 40
+SMALL = (
+    "backbone.width=8",
+    "backbone.heads=2",
+    "backbone.anchors=2",
+    "environment.width=8",
+    "environment.heads=2",
+    "environment.inducing=3",
+    "training.accelerator=cpu",
+)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Torch on one thread, as it was before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def small_config(*settings: str) -> Config:
+    return override(Config(), [*SMALL, *settings])
+
+
+def make_store(seed: int = 0) -> ElementStore:
+    """Elements of 1 to 6 bins with scores around the thresholds of `make_system`."""
+    rng = np.random.default_rng(seed)
+    bins = rng.integers(1, 7, ELEMENTS).astype(np.int64)
+    tokens = rng.normal(0, 4, (int(bins.sum()), 2, MOTIFS)).astype(np.float16)
+    return ElementStore(tokens, bins, f"made-up-{seed}")
+
+
+def reverse_complement(store: ElementStore) -> ElementStore:
+    """The store of the same elements read from the other strand: bins turned round, strands swapped."""
+    parts = [
+        store.tokens[start : start + count][::-1, ::-1]
+        for start, count in zip(store.offset, store.bins, strict=True)
+    ]
+    return ElementStore(np.concatenate(parts), store.bins, "reversed")
+
+
+def make_rows(count: int, seed: int = 1, *, oriented: bool = True) -> PairRows:
+    rng = np.random.default_rng(seed)
+    enhancer = rng.integers(0, ELEMENTS // 2, count)
+    return PairRows(
+        enhancer=enhancer,
+        promoter=rng.integers(ELEMENTS // 2, ELEMENTS, count),
+        mirrored=rng.random(count) < 0.5,
+        oriented=np.full(count, oriented),
+        label=(rng.random(count) < 0.4).astype(np.int8),
+        locus=enhancer.astype(np.int64),
+        shortcuts=rng.normal(size=(count, len(SHORTCUTS))).astype(np.float32),
+    )
+
+
+def make_system(config: Config, *, environments: int = 2, seed: int = 0, noise: float = 0.2) -> EnergySystem:
+    """A system away from its start: noise on every parameter, set statistics and prototypes that were moved."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        system = EnergySystem(config, torch.full((MOTIFS,), 2.0), environments, -0.4)
+        with torch.no_grad():
+            for parameter in system.parameters():
+                parameter.add_(noise * torch.randn_like(parameter))
+        for index in range(environments):
+            system.teacher.observe(index, torch.randn(config.environment.width))
+    return system
+
+
+def make_pool(name: str, rows: np.ndarray, table: PairRows, teacher: int | None) -> EnvironmentPool:
+    return EnvironmentPool(name, rows, table.locus[rows], table.label[rows], teacher)
+
+
+def make_tasks(table: PairRows) -> list[Task]:
+    """Tasks of all four kinds over three environments (two known to the Teacher), two of them two-way."""
+    third = len(table) // 3
+    rows = np.arange(len(table))
+    first, second, other = (rows[i * third : (i + 1) * third] for i in range(3))
+    known = [make_pool("a", first, table, 0), make_pool("b", second, table, 1)]
+    unknown = make_pool("c", other, table, None)
+
+    def halves(pool: EnvironmentPool) -> tuple[np.ndarray, np.ndarray]:
+        low = pool.locus < ELEMENTS // 4
+        return pool.rows[low], pool.rows[~low]
+
+    def task(pool: EnvironmentPool, kind: str, *, two_way: bool, share: float = float("nan")) -> Task:
+        support, query = halves(pool)
+        shown = np.arange(len(support)) % 3 == 0 if kind == "train" else np.zeros(len(support), dtype=bool)
+        return Task(pool, kind, support, query, shown, two_way, share=share)
+
+    mixture = np.concatenate([first[: third // 2], second[: third // 4]])
+    hidden = np.zeros(len(mixture), dtype=bool)
+    nothing = np.zeros(0, dtype=np.int64)
+    return [
+        task(known[0], "train", two_way=True),
+        task(known[1], "train", two_way=False),
+        task(unknown, "pseudo_ood", two_way=True),
+        task(known[0], "prior_shift", two_way=False, share=0.3),
+        Task(known[0], "mixed", mixture, nothing, hidden, False, known[1], 2 / 3),
+    ]
+
+
+COMPETING = (
+    "losses.pull_in_margin=-10.0",
+    "losses.push_away_margin=-10.0",
+    "losses.pacing_low=0.0",
+)
+"""Settings under which pull-in and push-away act in every task of a training environment."""
+
+
+def make_context(config: Config, *, seed: int = 0) -> tuple[StepContext, list[Task]]:
+    """A step in which every loss is at work (with the settings `COMPETING`)."""
+    table = make_rows(90)
+    pacing = PacingLock(config.losses, pseudo_ood_lead=-100.0)
+    context = StepContext(
+        make_system(config, seed=seed), make_store(), table, config, pacing, alpha=0.45, train_share=0.4
+    )
+    return context, make_tasks(table)
+
+
+def pair_table(lines: int, rows: int, seed: int = 0, *, assays: int = 1, split: str = "") -> pd.DataFrame:
+    """The columns of a dataset's pair table that roles read: `rows` pairs for each environment on 3 chromosomes."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for line in range(lines):
+        for assay in range(assays):
+            start = rng.integers(0, 100_000_000, rows)
+            name = f"line{line}" if assays == 1 else f"line{line}:assay{assay}"
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "cell_line": f"line{line}",
+                        "environment": name,
+                        "label": (np.arange(rows) % 3 == 0).astype(np.int8),
+                        "split": split,
+                        "has_coordinates": True,
+                        "enhancer_chrom": [f"chr{1 + i % 3}" for i in range(rows)],
+                        "enhancer_start": start,
+                        "enhancer_end": start + 500,
+                        "promoter_start": start + 20_000,
+                        "promoter_end": start + 21_000,
+                        "locus": start // 1000,
+                    }
+                )
+            )
+    return pd.concat(parts, ignore_index=True)

@@ -1,0 +1,157 @@
+"""The Backbone, through the one road from stored elements to U_I and z_I."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from builders import ELEMENTS, MOTIFS, make_rows, make_store, make_system, reverse_complement, small_config
+from episode.encode.store import ElementStore
+from episode.episodes.batch import PairRows, Shortcuts, score_rows
+from episode.model.backbone import Backbone, PairOutput
+
+STORE = make_store()
+
+
+@pytest.fixture
+def backbone() -> Backbone:
+    return make_system(small_config()).backbone
+
+
+def same(one: PairOutput, two: PairOutput) -> None:
+    torch.testing.assert_close(one.potential, two.potential, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(one.representation, two.representation, atol=1e-5, rtol=1e-5)
+
+
+def test_output_has_a_potential_and_a_representation_for_each_pair(backbone: Backbone) -> None:
+    output = score_rows(backbone, STORE, make_rows(30))
+    assert output.potential.shape == (30,)
+    assert output.representation.shape == (30, backbone.representation_size)
+    assert bool(torch.isfinite(output.representation).all())
+    assert float(output.potential.std()) > 1e-3
+    assert not output.potential.requires_grad
+    assert score_rows(backbone, STORE, make_rows(30), gradient=True).potential.requires_grad
+
+
+@pytest.mark.parametrize("block", [1, 7, 64])
+def test_the_size_of_a_block_does_not_matter(backbone: Backbone, block: int) -> None:
+    for oriented in (True, False):
+        rows = make_rows(50, oriented=oriented)
+        same(score_rows(backbone, STORE, rows), score_rows(backbone, STORE, rows, block=block))
+
+
+def test_the_order_of_rows_does_not_matter(backbone: Backbone) -> None:
+    rows, order = make_rows(50), np.random.default_rng(3).permutation(50)
+    whole = score_rows(backbone, STORE, rows)
+    turned = score_rows(backbone, STORE, rows.take(order), block=16)
+    same(PairOutput(whole.potential[order], whole.representation[order]), turned)
+
+
+def test_a_mirrored_pair_is_that_of_the_reverse_complements(backbone: Backbone) -> None:
+    rows = make_rows(60)
+    all_mirrored = replace(rows, mirrored=np.ones(60, dtype=bool))
+    plain = replace(rows, mirrored=np.zeros(60, dtype=bool))
+    same(score_rows(backbone, STORE, all_mirrored), score_rows(backbone, reverse_complement(STORE), plain))
+    unlike = (
+        score_rows(backbone, STORE, plain).potential - score_rows(backbone, STORE, all_mirrored).potential
+    )
+    assert float(unlike.abs().max()) > 1e-3, "the two layouts must differ at all"
+
+
+def test_pairs_without_orientation_are_the_mean_of_both_layouts(backbone: Backbone) -> None:
+    rows = make_rows(40)
+    free = np.arange(40) % 2 == 0
+    got = score_rows(backbone, STORE, replace(rows, oriented=~free))
+    one = score_rows(backbone, STORE, replace(rows, mirrored=np.zeros(40, dtype=bool)))
+    two = score_rows(backbone, STORE, replace(rows, mirrored=np.ones(40, dtype=bool)))
+    kept = score_rows(backbone, STORE, rows)
+    chosen = torch.from_numpy(free)
+    same(
+        PairOutput(got.potential[chosen], got.representation[chosen]),
+        PairOutput(
+            ((one.potential + two.potential) / 2)[chosen],
+            ((one.representation + two.representation) / 2)[chosen],
+        ),
+    )
+    same(
+        PairOutput(got.potential[~chosen], got.representation[~chosen]),
+        PairOutput(kept.potential[~chosen], kept.representation[~chosen]),
+    )
+
+
+def test_more_padding_changes_nothing(backbone: Backbone) -> None:
+    """An element of many bins in the batch pads all others; here the padding holds high scores besides."""
+    enhancers, promoters = np.arange(8), np.arange(20, 28)
+    outputs = []
+    for extra in (0, 5):
+        codes = []
+        for encode, ids in ((backbone.encode_enhancers, enhancers), (backbone.encode_promoters, promoters)):
+            scores, mask = STORE.gather(ids)
+            junk = torch.full((len(ids), extra, 2, MOTIFS), 12.0)
+            nothing = torch.zeros(len(ids), extra, dtype=torch.bool)
+            codes.append(encode(torch.cat([scores, junk], dim=1), torch.cat([mask, nothing], dim=1)))
+        outputs.append(backbone(*codes))
+    same(*outputs)
+
+
+def test_the_potential_reads_both_elements_and_both_strands(backbone: Backbone) -> None:
+    rows = make_rows(40)
+    before = score_rows(backbone, STORE, rows).potential
+
+    def moved(changed: np.ndarray) -> float:
+        return float(
+            (score_rows(backbone, ElementStore(changed, STORE.bins, "x"), rows).potential - before)
+            .abs()
+            .max()
+        )
+
+    border = int(STORE.bins[: ELEMENTS // 2].sum())
+    for part in (slice(0, border), slice(border, None)):
+        for strand in (0, 1):
+            tokens = STORE.tokens.copy()
+            tokens[part, strand] += 3
+            assert moved(tokens) > 1e-4
+    tokens = STORE.tokens[:, ::-1].copy()
+    assert moved(tokens) > 1e-4
+
+
+def test_the_order_of_bins_is_seen(backbone: Backbone) -> None:
+    """The rotary positions must matter: the same bins in another order give another potential."""
+    rows = make_rows(40)
+    store = ElementStore(
+        np.concatenate(
+            [STORE.tokens[s : s + n][::-1] for s, n in zip(STORE.offset, STORE.bins, strict=True)]
+        ),
+        STORE.bins,
+        "turned",
+    )
+    change = score_rows(backbone, store, rows).potential - score_rows(backbone, STORE, rows).potential
+    assert float(change.abs().max()) > 1e-4
+
+
+def test_potential_starts_at_the_level_that_it_is_given() -> None:
+    level = 2.5
+    torch.manual_seed(0)
+    backbone = Backbone(small_config().backbone, torch.full((MOTIFS,), 2.0), level)
+    mean = float(score_rows(backbone, STORE, make_rows(200)).potential.mean())
+    assert abs(mean - level) < 1.0
+
+
+def test_rows_take_and_concatenate() -> None:
+    rows = make_rows(10)
+    again = PairRows.concatenate([rows.take(np.arange(4)), rows.take(np.arange(4, 10))])
+    for name in PairRows.__dataclass_fields__:
+        np.testing.assert_array_equal(getattr(rows, name), getattr(again, name))
+    assert len(again) == 10
+
+
+def test_shortcuts_are_standardised_and_a_constant_is_held_at_zero() -> None:
+    statistics = np.column_stack([np.array([1.0, 3.0]), np.array([5.0, 5.0])])
+    shortcuts = Shortcuts.fit(statistics)
+    np.testing.assert_allclose(
+        shortcuts.standardise(np.array([[1.0, 5.0], [2.0, 9.0], [1000.0, 5.0]])),
+        [[-1, 0], [0, 0], [5, 0]],
+    )
