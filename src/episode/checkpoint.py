@@ -164,7 +164,7 @@ def load_run(folder: Path) -> Run:
     try:
         facts = _facts(content)
         bank = MotifBank.from_json(json.dumps(content["bank"]))
-        thresholds = torch.from_numpy(bank.thresholds())
+        thresholds = torch.from_numpy(bank.thresholds(facts.config.stem.site_p))
         system = EnergySystem(facts.config, thresholds, len(facts.environments), 0.0)
         system.load_state_dict(load_file(folder / "model.safetensors"))
     except (KeyError, TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:

@@ -54,22 +54,26 @@ class StemConfig:
     """Matrices more alike than this (column correlation at the best alignment) are thinned to one."""
     bin: int = 128
     """Base pairs of one token."""
+    site_p: float = 1e-5
+    """Chance of a random site's reaching the score at which a site starts as half occupied."""
 
 
 @dataclass(frozen=True)
 class BackboneConfig:
     """Element encoder, cross-boundary attention and Fourier-KAN energy head."""
 
-    width: int = 48
+    width: int = 32
     """Channels of a token."""
     heads: int = 4
     """Attention heads; must divide `width`, with an even number of channels a head."""
-    anchors: int = 4
+    anchors: int = 2
     """Learned anchors that pool the tokens of each element."""
+    summary: int = 16
+    """Channels that the attended tokens contribute to z_I."""
     bilinear: int = 48
     """Products of one enhancer channel with one promoter channel."""
-    kan_hidden: int = 24
-    """Width of the hidden layer of the energy head."""
+    kan_inputs: int = 8
+    """Directions of z_I that the energy head reads, each through a univariate function of its own."""
     kan_frequencies: int = 3
     """Fourier terms of each univariate function in the energy head."""
 
@@ -104,6 +108,8 @@ class LossConfig:
     """Hinge on the mean of U_I."""
     potential_variance: float = 0.01
     """Hinge on the spread of U_I."""
+    motif_sparsity: float = 0.002
+    """Group lasso on the motif weights of the Backbone."""
     distillation: float = 0.3
     """(R_S - sg(R_ref))^2."""
     pull_in: float = 1.0
@@ -155,11 +161,11 @@ class TrainConfig:
 
     steps: int = 1500
     tasks_per_step: int = 4
-    learning_rate: float = 0.003
-    environment_rate: float = 0.003
+    learning_rate: float = 0.01
+    environment_rate: float = 0.01
     teacher_rate_factor: float = 0.5
     """Teacher's learning rate as a fraction of the Student's."""
-    weight_decay: float = 0.05
+    weight_decay: float = 0.1
     clip: float = 1.0
     """Greatest gradient norm of each part."""
     warmup: int = 50

@@ -13,6 +13,7 @@ from episode.losses.immax import immax_loss
 
 __all__ = [
     "distillation_loss",
+    "motif_sparsity_loss",
     "opportunist_loss",
     "orthogonality_loss",
     "potential_hinge",
@@ -44,6 +45,23 @@ def potential_hinge(
     mean = relu((scaled.mean() - level).abs() - 0.25).square()
     spread = scaled.std()
     return mean_weight * mean + variance_weight * (relu(spread - 4.0) + relu(0.5 - spread)).square()
+
+
+def motif_sparsity_loss(norms: Tensor) -> Tensor:
+    """Sum of the norms of the motif weights (group lasso): makes U_I more real by letting few motifs act.
+
+    Hundreds of motifs meet by chance in some training elements; the penalty keeps such meetings out of the potential.
+
+    Parameters
+    ----------
+    norms : Tensor, shape (groups,)
+        Norm of the weights that leave each motif, strand and element kind.
+
+    References
+    ----------
+    Yuan, Lin. Model selection and estimation in regression with grouped variables. J. R. Stat. Soc. B 2006.
+    """
+    return norms.sum()
 
 
 def distillation_loss(student: Tensor, reference: Tensor) -> Tensor:

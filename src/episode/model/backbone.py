@@ -84,14 +84,11 @@ class Backbone(nn.Module):
         self.promoter_reads = CrossBoundaryAttention(config.width, config.heads)
         self.enhancer_pool = AnchorPooling(config.width, config.anchors)
         self.promoter_pool = AnchorPooling(config.width, config.anchors)
-        pooled = 2 * config.anchors * config.width
-        self.summary = nn.Linear(pooled, config.bilinear)
-        channels = 4 * config.bilinear
-        self.scale = nn.LayerNorm(channels)
-        self.hidden = FourierKAN(channels, config.kan_hidden, config.kan_frequencies)
-        self.energy = FourierKAN(config.kan_hidden, 1, config.kan_frequencies)
-        self.direct = nn.Linear(channels, 1)
-        nn.init.constant_(self.direct.bias, initial_potential)
+        self.summary = nn.Linear(2 * config.anchors * config.width, config.summary)
+        channels = config.summary + 3 * config.bilinear
+        self.mix = nn.Linear(channels, config.kan_inputs)
+        self.energy = FourierKAN(config.kan_inputs, 1, config.kan_frequencies)
+        nn.init.constant_(self.energy.linear.bias, initial_potential)
         self.representation_size = channels + 2 * motifs
 
     def encode_enhancers(self, scores: Tensor, mask: Tensor) -> ElementCodes:
@@ -102,6 +99,11 @@ class Backbone(nn.Module):
         """Encode promoters as laid out: motif scores (n, bins, 2, motifs) in bits, mask (n, bins)."""
         return self.promoter(scores, mask, self.occupancy, self.promoter_reads, self.enhancer_reads)
 
+    def motif_norms(self) -> Tensor:
+        """Norm of what each motif feeds into, by element kind, strand and road, shape (8 * motifs,)."""
+        encoders = (self.enhancer, self.promoter)
+        return torch.cat([layer.weight.norm(dim=0) for e in encoders for layer in (e.project, e.factor)])
+
     def forward(self, enhancers: ElementCodes, promoters: ElementCodes) -> PairOutput:
         """Score pairs; row i of `enhancers` goes with row i of `promoters`."""
         e, p = enhancers, promoters
@@ -109,10 +111,9 @@ class Backbone(nn.Module):
         p_tokens = p.tokens + self.promoter_reads(p.query, e.key, e.value, e.mask)
         pooled = torch.cat([self.enhancer_pool(e_tokens, e.mask), self.promoter_pool(p_tokens, p.mask)], dim=1)
         channels = torch.cat([self.summary(pooled), e.factors, p.factors, e.factors * p.factors], dim=1)
-        scaled = self.scale(channels)
-        potential = self.direct(channels) + self.energy(torch.tanh(self.hidden(scaled)) * torch.pi)
-        representation = torch.cat([scaled, e.presence, p.presence], dim=1)
-        return PairOutput(potential.squeeze(1).float(), representation.float())
+        potential = self.energy(self.mix(channels)).squeeze(1)
+        representation = torch.cat([channels, e.presence, p.presence], dim=1)
+        return PairOutput(potential.float(), representation.float())
 
 
 class Occupancy(nn.Module):

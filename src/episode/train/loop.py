@@ -150,7 +150,7 @@ class _Training:
         self.fabric = Fabric(accelerator=config.training.accelerator, devices=1, precision=config.training.precision)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "weights"))
-            thresholds = torch.from_numpy(self.bank.thresholds())
+            thresholds = torch.from_numpy(self.bank.thresholds(config.stem.site_p))
             base = math.log(self.train_share / (1 - self.train_share))
             system = EnergySystem(config, thresholds, len(self.roles.training), base)
         self.system: EnergySystem = system.to(self.fabric.device)
@@ -238,7 +238,7 @@ class _Training:
         rng = generator(self.seed, "step", progress.step)
         with torch.no_grad():
             impedance = self.system.teacher().cpu().numpy()
-            temperature = float(self.system.temperature())
+            temperature = float(self.system.temperature().detach())
         drawn = [self.source.draw(rng, impedance, temperature) for _ in range(training.tasks_per_step)]
         tasks = [task for task in drawn if len(task.support) and (len(task.query) or task.kind == "mixed")]
         context = StepContext(
@@ -295,7 +295,7 @@ class _Training:
         loss = _nanmean([check.task for check in checks])
         aupr = _nanmean([check.aupr for check in checks])
         teacher = self.system.teacher().detach().cpu().numpy()
-        temperature = float(self.system.temperature())
+        temperature = float(self.system.temperature().detach())
         known = dict(zip(self.roles.names, teacher.tolist(), strict=True))
         entry = {
             "kind": "validation",
@@ -333,7 +333,7 @@ class _Training:
             self.system.load_state_dict(self.best)
         progress = self.progress
         before = self._check(pseudo=False)
-        fitted = calibrate(before, float(self.system.temperature()))
+        fitted = calibrate(before, float(self.system.temperature().detach()))
         with torch.no_grad():
             self.system.temperature.log_temperature.fill_(math.log(fitted.temperature))
             self.system.temperature.offset.fill_(fitted.offset)

@@ -19,6 +19,7 @@ _ENVIRONMENT = frozenset({"set_encoder", "student"})
 ROUTES: Mapping[str, frozenset[str]] = {
     "task": frozenset({"backbone", "temperature", "teacher"}) | _ENVIRONMENT,
     "potential": frozenset({"backbone"}),
+    "motif_sparsity": frozenset({"backbone"}),
     "distillation": _ENVIRONMENT,
     "pull_in": _ENVIRONMENT,
     "sparsity": _ENVIRONMENT | {"teacher"},

@@ -23,6 +23,7 @@ from episode.episodes.sampler import Task
 from episode.evaluate.shift_estimators import em_prior, inverse_link, prior_to_impedance
 from episode.losses.environment import (
     distillation_loss,
+    motif_sparsity_loss,
     opportunist_loss,
     orthogonality_loss,
     potential_hinge,
@@ -172,6 +173,7 @@ def step_losses(context: StepContext, tasks: list[Task]) -> StepOutput:
         entry["task"] = float(terms["task"][-1].detach())
         if task.kind in ("train", "pseudo_ood"):
             _compete(context, task, embedding, student, teacher, potential, label, shortcuts, impedances, add, entry)
+    add("motif_sparsity", config.losses.motif_sparsity * motif_sparsity_loss(system.backbone.motif_norms()))
     losses = {name: torch.stack(values).mean() for name, values in terms.items()}
     return StepOutput(losses, log, (_mean(hardness[0]), _mean(hardness[1])), observed)
 
