@@ -76,7 +76,7 @@ def make_rows(count: int, seed: int = 1, *, oriented: bool = True) -> PairRows:
 
 
 def make_system(config: Config, *, environments: int = 2, seed: int = 0, noise: float = 0.2) -> EnergySystem:
-    """A system away from its start: noise on every parameter, set statistics and prototypes that were moved."""
+    """A system away from its start: noise on every parameter, and prototypes that were moved."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         system = EnergySystem(config, torch.full((MOTIFS,), 2.0), environments, -0.4)
@@ -140,7 +140,7 @@ def make_context(config: Config, *, seed: int = 0) -> tuple[StepContext, list[Ta
 
 
 def pair_table(lines: int, rows: int, seed: int = 0, *, assays: int = 1, split: str = "") -> pd.DataFrame:
-    """The columns of a dataset's pair table that roles read: `rows` pairs for each environment on 3 chromosomes."""
+    """The columns that roles read of a pair table: `rows` pairs for each environment, on 3 chromosomes."""
     rng = np.random.default_rng(seed)
     parts = []
     for line in range(lines):

@@ -87,10 +87,8 @@ def test_orthogonality_takes_a_representation_of_any_length() -> None:
         assert 0 <= float(orthogonality_loss(torch.randn(5, size), torch.randn(3))) <= 1 + 1e-6
 
 
-def hinge(
-    potential: torch.Tensor, temperature: torch.Tensor, level: float = 3.0, mean: float = 1.0
-) -> torch.Tensor:
-    return potential_hinge(potential, temperature, level=level, mean_weight=mean, variance_weight=1.0)
+def hinge(potential: torch.Tensor, temperature: torch.Tensor) -> torch.Tensor:
+    return potential_hinge(potential, temperature, level=3.0, mean_weight=1.0, variance_weight=1.0)
 
 
 def test_the_hinge_is_silent_where_mean_and_spread_are_right() -> None:

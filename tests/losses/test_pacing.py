@@ -7,7 +7,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from episode.config import LossConfig
@@ -72,6 +72,7 @@ def test_student_ahead_stops_pull_and_push_and_raises_the_rate() -> None:
 loss = st.floats(0, 50)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(loss, loss, loss, loss), min_size=1, max_size=20))
 def test_weights_are_bounded_whatever_the_losses(course: list[tuple[float, float, float, float]]) -> None:
     lock = PacingLock(CONFIG)

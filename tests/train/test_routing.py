@@ -115,7 +115,7 @@ def test_all_losses_together_give_each_part_the_sum_of_its_rows() -> None:
 
 
 def test_push_away_makes_the_opportunist_worse() -> None:
-    """A step of the set encoder along push-away alone; R_S is cut off from h_c, so that only delta can change."""
+    """A step of the set encoder along push-away alone; R_S is cut off from h_c, so only delta can change."""
 
     def fresh() -> tuple[EnergySystem, dict[str, Tensor]]:
         context, tasks = make_context(small_config(*COMPETING, "losses.pacing_high=1e9"))

@@ -1,0 +1,202 @@
+"""A run folder rebuilds the model with nothing else, and says so when it cannot."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from builders import MOTIFS, make_rows, make_store, make_system, small_config
+from episode.checkpoint import Domain, Run, RunFacts, load_run, load_state, save_run, save_state
+from episode.config import WindowConfig
+from episode.encode.motifs import MotifBank
+from episode.episodes.batch import Shortcuts, score_rows
+from episode.errors import CheckpointError
+from episode.model.energy import EnergySystem, fuse
+
+CONFIG = small_config("losses.alpha='0.4'")
+FACTS = RunFacts(
+    config=CONFIG,
+    windows=WindowConfig(500, 0),
+    seed=7,
+    environments=("a", "b:ChIA-PET", "ü"),
+    train_share=0.3,
+    alpha=0.4,
+    genome_sha256=None,
+    shortcuts=Shortcuts(np.linspace(0.1, 0.9, 9), np.linspace(1, 2, 9)),
+    calibration={"temperature": 0.7, "residual_slope": None},
+    roles={"training": ["a", "b:ChIA-PET", "ü"], "pseudo_ood": [], "validation": ["v"]},
+    domain=Domain(np.array([0.1, 1 / 3]), np.array([1.0, 2.0]), 1.7, 32),
+    provenance={"torch": "x"},
+)
+
+
+def bank() -> MotifBank:
+    rng = np.random.default_rng(0)
+    names = tuple(f"M{number}.1" for number in range(MOTIFS))
+    return MotifBank(names, names, tuple(rng.dirichlet(np.full(4, 0.3), size=6) for _ in names))
+
+
+def logits(system: EnergySystem) -> torch.Tensor:
+    with torch.no_grad():
+        output = score_rows(system.backbone, make_store(), make_rows(40))
+        hidden = torch.full((40,), -1)
+        student = system.student(system.set_encoder(output.representation, output.potential, hidden))
+        return system(output.potential, fuse(system.teacher()[1], student, 0.5))
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> tuple[Path, EnergySystem]:
+    system = make_system(CONFIG, environments=3)
+    system.set_encoder.observe(torch.randn(20, system.backbone.representation_size), torch.randn(20))
+    with torch.no_grad():
+        system.temperature.offset.fill_(0.3)
+        system.temperature.log_temperature.fill_(-0.2)
+    folder = tmp_path / "run"
+    save_run(folder, system, bank(), FACTS)
+    return folder, system
+
+
+def test_the_rebuilt_model_gives_the_same_logits(saved: tuple[Path, EnergySystem]) -> None:
+    folder, system = saved
+    run = load_run(folder)
+    assert isinstance(run, Run)
+    assert torch.equal(logits(run.system), logits(system))
+    assert not run.system.training
+    assert not any(parameter.requires_grad for parameter in run.system.parameters())
+    assert run.bank.hash == bank().hash
+
+
+def test_facts_come_back_as_they_were(saved: tuple[Path, EnergySystem]) -> None:
+    facts = load_run(saved[0]).facts
+    for name in ("config", "windows", "seed", "environments", "train_share", "alpha", "genome_sha256"):
+        assert getattr(facts, name) == getattr(FACTS, name)
+    for name in ("calibration", "roles", "provenance"):
+        assert getattr(facts, name) == getattr(FACTS, name)
+    np.testing.assert_array_equal(facts.shortcuts.mean, FACTS.shortcuts.mean)
+    np.testing.assert_array_equal(facts.shortcuts.deviation, FACTS.shortcuts.deviation)
+    np.testing.assert_array_equal(facts.domain.centre, FACTS.domain.centre)
+    np.testing.assert_array_equal(facts.domain.spread, FACTS.domain.spread)
+    assert (facts.domain.limit, facts.domain.smallest) == (1.7, 32)
+
+
+def test_the_folder_holds_text_and_safetensors_only(saved: tuple[Path, EnergySystem]) -> None:
+    assert sorted(path.name for path in saved[0].iterdir()) == ["model.safetensors", "run.json"]
+    json.loads((saved[0] / "run.json").read_text())
+
+
+def test_distance_from_the_domain_by_hand() -> None:
+    domain = Domain(np.array([1.0, 2.0]), np.array([0.5, 2.0]), 1.0, 32)
+    assert domain.distance(np.array([1.0, 2.0])) == 0
+    assert domain.distance(np.array([2.0, 2.0])) == pytest.approx(np.sqrt(2))
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_no_run_there(tmp_path: Path, there: bool) -> None:
+    folder = tmp_path / "run"
+    if there:
+        folder.mkdir()
+    with pytest.raises(CheckpointError, match=r"run: not a finished run \(no run\.json"):
+        load_run(folder)
+
+
+def test_an_unfinished_training_is_told_from_a_missing_one(tmp_path: Path) -> None:
+    save_state(tmp_path / "resume.safetensors", {"x": torch.zeros(1)}, {})
+    with pytest.raises(CheckpointError, match="has not finished; resume it"):
+        load_run(tmp_path)
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None])
+def test_another_format_version(saved: tuple[Path, EnergySystem], version: object) -> None:
+    path = saved[0] / "run.json"
+    content = json.loads(path.read_text()) | {"format_version": version}
+    path.write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=r"run\.json: format version .* reads 1"):
+        load_run(saved[0])
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"seed": 1}'])
+def test_a_damaged_run_json(saved: tuple[Path, EnergySystem], text: str) -> None:
+    (saved[0] / "run.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"run\.json"):
+        load_run(saved[0])
+
+
+@pytest.mark.parametrize(
+    "key", ["config", "windows", "environments", "shortcuts", "domain", "bank", "calibration"]
+)
+def test_a_missing_entry(saved: tuple[Path, EnergySystem], key: str) -> None:
+    path = saved[0] / "run.json"
+    content = json.loads(path.read_text())
+    del content[key]
+    path.write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=key):
+        load_run(saved[0])
+
+
+def test_damaged_weights(saved: tuple[Path, EnergySystem]) -> None:
+    path = saved[0] / "model.safetensors"
+    whole = path.read_bytes()
+    for content in (b"", whole[: len(whole) // 2], b"\x00" * 100, None):
+        if content is None:
+            path.unlink()
+        else:
+            path.write_bytes(content)
+        with pytest.raises(CheckpointError, match="run: damaged"):
+            load_run(saved[0])
+
+
+def test_weights_of_another_model(saved: tuple[Path, EnergySystem], tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    save_run(other, make_system(CONFIG, environments=5), bank(), replace(FACTS, environments=tuple("abcde")))
+    (other / "model.safetensors").replace(saved[0] / "model.safetensors")
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_run(saved[0])
+
+
+def test_a_training_state_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "resume.safetensors"
+    tensors = {
+        "a": torch.randn(3, 4),
+        "b.c": torch.tensor(5),
+        "view": torch.arange(12).reshape(3, 4).T,
+        "half": torch.ones(2, dtype=torch.bfloat16),
+    }
+    words = {"progress": {"step": 3, "best": float("inf")}, "name": "ü"}
+    save_state(path, tensors, words)
+    got, said = load_state(path)
+    assert said == words
+    assert got.keys() == tensors.keys()
+    for name, value in tensors.items():
+        assert torch.equal(got[name], value) and got[name].dtype == value.dtype
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_saving_does_not_change_the_tensors(tmp_path: Path) -> None:
+    value = torch.randn(3, requires_grad=True)
+    save_state(tmp_path / "s", {"a": value}, {})
+    assert value.requires_grad
+    got, _ = load_state(tmp_path / "s")
+    assert not got["a"].requires_grad
+
+
+def test_a_damaged_training_state_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "resume.safetensors"
+    save_state(path, {"a": torch.randn(100)}, {"x": 1})
+    whole = path.read_bytes()
+    for content in (b"", whole[:150], whole[:10], b"junk" * 50, None):
+        if content is None:
+            path.unlink()
+        else:
+            path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=r"resume\.safetensors: damaged"):
+            load_state(path)
+
+
+def test_a_file_of_another_kind_is_no_training_state(saved: tuple[Path, EnergySystem]) -> None:
+    with pytest.raises(CheckpointError, match="damaged training state"):
+        load_state(saved[0] / "model.safetensors")

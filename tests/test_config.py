@@ -1,0 +1,146 @@
+"""The configuration: typed, strict, and the same after a round trip."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from episode.config import Config, StemConfig, WindowConfig, from_dict, load_config, override, to_dict
+from episode.errors import ConfigError, EpisodeError
+
+
+def test_defaults_are_valid_and_frozen() -> None:
+    config = Config()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.stem = StemConfig()  # type: ignore[misc]
+
+
+def test_round_trip_through_json() -> None:
+    config = override(Config(), ["training.steps=7", "losses.alpha='0.3'", "environment.fusion_weight=0.25"])
+    again = from_dict(json.loads(json.dumps(to_dict(config))))
+    assert again == config
+    assert again != Config()
+
+
+def test_missing_keys_take_their_defaults() -> None:
+    config = from_dict({"training": {"steps": 3}})
+    assert config == dataclasses.replace(Config(), training=dataclasses.replace(Config().training, steps=3))
+    assert from_dict({}) == Config()
+    assert from_dict({"enhancer": 100}, WindowConfig) == WindowConfig(enhancer=100)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"trainin": {}}, r"config: unknown key 'trainin'; did you mean 'training'\?"),
+        ({"training": {"step": 1}}, r"config\.training: unknown key 'step'; did you mean 'steps'\?"),
+        ({"zzz": 1}, "known keys: stem, backbone"),
+        ({"training": {"steps": "many"}}, r"config\.training\.steps: needed int, got 'many'"),
+        ({"training": {"steps": 1.5}}, r"config\.training\.steps: needed int, got 1\.5"),
+        ({"training": {"steps": True}}, r"config\.training\.steps: needed int, got True"),
+        ({"training": {"clip": True}}, r"config\.training\.clip: needed float, got True"),
+        ({"training": 3}, r"config\.training: needed a table of settings, got 3"),
+        ({"stem": {"release": 2024}}, r"config\.stem\.release: needed str, got 2024"),
+    ],
+)
+def test_unknown_keys_and_wrong_types(content: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        from_dict(content)
+
+
+def test_a_whole_number_may_stand_for_a_float() -> None:
+    config = from_dict({"training": {"clip": 2}})
+    assert config.training.clip == 2.0
+    assert isinstance(config.training.clip, float)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "backbone.width=50",
+        "environment.width=33",
+        "environment.fusion_weight=1.5",
+        "environment.fusion_weight=-0.1",
+        "episodes.train=0.0",
+        "episodes.mixed=-0.1",
+        "episodes.support_min=0",
+        "episodes.support_min=5000",
+        "episodes.query=1",
+        "training.steps=0",
+        "training.tasks_per_step=0",
+        "training.precision=16",
+        "stem.bin=4",
+        "losses.alpha=often",
+        "losses.alpha='1.0'",
+        "losses.alpha='0'",
+        "losses.alpha='nan'",
+    ],
+)
+def test_impossible_values_are_refused_by_name(setting: str) -> None:
+    section, _, rest = setting.partition(".")
+    key = section if rest.startswith("mixed") else rest.partition("=")[0]
+    with pytest.raises(ConfigError, match=key):
+        override(Config(), [setting])
+
+
+@pytest.mark.parametrize("alpha", ["counts", "adaptive", "'0.3'"])
+def test_alpha(alpha: str) -> None:
+    assert override(Config(), [f"losses.alpha={alpha}"]).losses.alpha == alpha.strip("'")
+
+
+def test_override_reads_numbers_and_words_and_leaves_the_original() -> None:
+    before = Config()
+    after = override(
+        before, ["training.steps=5", "training.clip=0.5", "training.accelerator=cpu", "training.steps=6"]
+    )
+    assert (after.training.steps, after.training.clip, after.training.accelerator) == (6, 0.5, "cpu")
+    assert before == Config()
+    assert override(before, []) == before
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("training.steps", r"needed section\.key=value"),
+        ("steps=5", r"needed section\.key=value"),
+        ("training.stepps=5", "did you mean 'steps'"),
+        ("trainin.steps=5", "did you mean 'training'"),
+        ("training.steps=five", r"setting\.training\.steps: needed int, got 'five'"),
+        ("training.steps=", "needed int"),
+    ],
+)
+def test_override_refuses(setting: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        override(Config(), [setting])
+
+
+def test_files(tmp_path: Path) -> None:
+    toml, plain = tmp_path / "a.toml", tmp_path / "a.json"
+    toml.write_text("[training]\nsteps = 5\n[losses]\nalpha = '0.25'\n")
+    plain.write_text('{"training": {"steps": 5}, "losses": {"alpha": "0.25"}}')
+    config = load_config(toml)
+    assert config == load_config(plain)
+    assert (config.training.steps, config.losses.alpha) == (5, "0.25")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.toml", "[training\n", "not valid TOML"),
+        ("a.json", "{", "not valid JSON"),
+        ("a.toml", "[training]\nstep = 5\n", "did you mean"),
+        ("a.toml", None, "no such file"),
+        ("a.json", None, "no such file"),
+    ],
+)
+def test_bad_files_are_named(tmp_path: Path, name: str, text: str | None, message: str) -> None:
+    path = tmp_path / name
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(EpisodeError, match=message) as caught:
+        load_config(path)
+    assert str(path) in str(caught.value)

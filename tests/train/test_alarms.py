@@ -1,0 +1,120 @@
+"""Each alarm rings where it should and nowhere else; validation checks an environment as prediction would."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from builders import make_pool, make_rows, make_store, make_system, small_config
+from episode.evaluate.metrics import average_precision, oracle_impedance
+from episode.train.alarms import CompetitionTotals, training_alarms, weak_potential
+from episode.train.validation import EnvironmentCheck, check_environments, student_slope
+
+BUSY = CompetitionTotals(pull_in=3, push_away=0, tasks=10, lead=0.0)
+SPREAD = np.array([1.0, 2.0, 3.0])
+
+
+def healthy(name: str = "a", *, student: float = 0.5, oracle: float = 0.5) -> EnvironmentCheck:
+    label = np.arange(200) % 2
+    potential = label + np.random.default_rng(0).normal(0, 0.8, 200)
+    return EnvironmentCheck(name, potential, label.astype(np.int8), student, oracle, 0.5, 0.7, np.zeros(2))
+
+
+def course(slope: float) -> list[EnvironmentCheck]:
+    return [healthy(str(x), student=0.5 + slope * (x - 1), oracle=float(x)) for x in (0, 1, 2)]
+
+
+def names(
+    checks: list[EnvironmentCheck],
+    judged: list[EnvironmentCheck] | None = None,
+    *,
+    teacher: np.ndarray = SPREAD,
+    competition: CompetitionTotals = BUSY,
+) -> list[str]:
+    judged = course(1.0) if judged is None else judged
+    return [alarm.name for alarm in training_alarms(checks, judged, 1.0, teacher, competition)]
+
+
+def test_a_healthy_run_raises_no_alarm() -> None:
+    assert names([healthy()]) == []
+
+
+@pytest.mark.parametrize("student", [-50.0, 50.0])
+def test_collapse(student: float) -> None:
+    assert names([healthy(student=student)]) == ["collapse"]
+
+
+def test_mean_impedance_student() -> None:
+    assert names([healthy()], course(0.1)) == ["mean_impedance_student"]
+    assert names([healthy()], course(0.5)) == []
+    assert names([healthy()], course(0.1), teacher=np.array([2.0, 2.01])) == [], "no spread, nothing to read"
+    assert names([healthy()], course(0.1)[:2]) == [], "two environments are too few"
+
+
+def test_weak_potential() -> None:
+    noise = np.random.default_rng(1).normal(size=200)
+    assert names([replace(healthy(), potential=noise)]) == ["weak_potential"]
+    alarm = weak_potential([replace(healthy(), label=np.ones(200, dtype=np.int8))])
+    assert alarm is not None and "not judged" in alarm.text
+    assert weak_potential([healthy()]) is None
+
+
+def test_idle_competition() -> None:
+    assert names([healthy()], competition=replace(BUSY, pull_in=0)) == ["idle_competition"]
+    assert names([healthy()], competition=replace(BUSY, pull_in=0, push_away=1)) == []
+    assert names([healthy()], competition=CompetitionTotals(0, 0, 0, math.nan)) == []
+
+
+def test_shortcut_dependence() -> None:
+    assert names([healthy()], competition=replace(BUSY, lead=0.05)) == ["shortcut_dependence"]
+    assert names([healthy()], competition=replace(BUSY, lead=math.nan)) == []
+
+
+def test_slope_by_hand() -> None:
+    assert student_slope(course(0.4)) == pytest.approx(0.4)
+    assert math.isnan(student_slope(course(0.4)[:2]))
+    unknown = healthy(student=99.0, oracle=math.nan)
+    assert student_slope([*course(0.4), unknown]) == pytest.approx(0.4)
+    assert math.isnan(student_slope([healthy()] * 3)), "all oracles alike"
+
+
+def test_a_check_is_that_of_the_formula() -> None:
+    system, store, table = make_system(small_config()), make_store(), make_rows(80)
+    with torch.no_grad():
+        system.temperature.offset.fill_(0.7)
+    pool = make_pool("a", np.arange(10, 80), table, None)
+    pool.label[:5] = -1
+    (check,) = check_environments(system, store, table, (pool,), support_max=1000, alpha=0.5)
+    assert check.name == "a" and len(check.potential) == len(check.label) == 65
+    np.testing.assert_array_equal(check.label, table.label[15:80])
+    temperature = float(system.temperature().detach())
+    assert check.aupr == pytest.approx(average_precision(check.label, check.potential))
+    assert check.oracle == pytest.approx(oracle_impedance(check.potential, check.label, temperature))
+    logit = torch.from_numpy((check.potential - check.student) / temperature)
+    plain = torch.nn.functional.binary_cross_entropy_with_logits(
+        logit.double(), torch.from_numpy(check.label).double()
+    )
+    assert check.task == pytest.approx(float(plain), rel=1e-5)
+
+
+def test_a_check_does_not_read_labels_into_the_student() -> None:
+    system, store, table = make_system(small_config()), make_store(), make_rows(80)
+    pools = [make_pool("a", np.arange(80), table, None) for _ in range(2)]
+    pools[1].label[:] = 1 - pools[1].label
+    one, two = check_environments(system, store, table, tuple(pools), support_max=64, alpha=0.5)
+    assert one.student == two.student
+    np.testing.assert_array_equal(one.embedding, two.embedding)
+    assert one.task != two.task
+
+
+def test_an_environment_of_one_class_is_not_judged() -> None:
+    system, store, table = make_system(small_config()), make_store(), make_rows(80)
+    pool = make_pool("a", np.arange(80), table, None)
+    pool.label[:] = 0
+    (check,) = check_environments(system, store, table, (pool,), support_max=64, alpha=0.5)
+    assert math.isnan(check.task) and math.isnan(check.aupr) and math.isnan(check.oracle)
+    assert check.student >= 0

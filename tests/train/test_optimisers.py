@@ -1,0 +1,118 @@
+"""One optimiser and one clipping norm for each part; its state survives a round trip."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+import torch
+
+from builders import make_system, small_config
+from episode.model.energy import PARTS, EnergySystem
+from episode.train.optimisers import PartOptimisers, rate_factor
+
+CONFIG = small_config("training.warmup=2", "training.steps=10", "training.clip=0.5").training
+
+
+def fill(system: EnergySystem, *, scale: dict[str, float], seed: int = 0) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for part in PARTS:
+        for parameter in getattr(system, part).parameters():
+            parameter.grad = scale.get(part, 1.0) * torch.randn(parameter.shape, generator=generator)
+
+
+def norm(system: EnergySystem, part: str) -> float:
+    return float(
+        torch.stack([p.grad.square().sum() for p in getattr(system, part).parameters()]).sum().sqrt()
+    )
+
+
+def test_warm_up_then_cosine() -> None:
+    factors = [rate_factor(step, CONFIG) for step in range(11)]
+    assert factors[:3] == [0.5, 1.0, 1.0]
+    assert all(late < early for early, late in pairwise(factors[2:]))
+    assert factors[6] == pytest.approx(0.51)
+    assert factors[10] == pytest.approx(0.02)
+    assert rate_factor(99, CONFIG) == pytest.approx(0.02)
+
+
+def test_each_part_is_clipped_on_its_own() -> None:
+    system = make_system(small_config())
+    fill(system, scale={"student": 1e4, "teacher": 1e-6})
+    quiet = [parameter.grad.clone() for parameter in system.teacher.parameters()]
+    PartOptimisers(system, CONFIG).step(2)
+    for part in ("backbone", "set_encoder", "student", "opportunist"):
+        assert norm(system, part) == pytest.approx(CONFIG.clip, rel=1e-3)
+    for parameter, before in zip(system.teacher.parameters(), quiet, strict=True):
+        torch.testing.assert_close(parameter.grad, before)
+
+
+def test_a_huge_gradient_of_one_part_does_not_change_the_step_of_another() -> None:
+    states = []
+    for scale in (1.0, 1e6):
+        system = make_system(small_config())
+        optimisers = PartOptimisers(system, CONFIG)
+        for step in range(3):
+            fill(system, scale={"set_encoder": scale, "student": scale}, seed=step)
+            optimisers.step(step)
+        states.append(system.backbone.state_dict())
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_a_part_without_gradient_stays_as_it_is() -> None:
+    system = make_system(small_config())
+    before = {name: value.clone() for name, value in system.state_dict().items()}
+    for parameter in system.student.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    PartOptimisers(system, CONFIG).step(2)
+    moved = {
+        name.split(".")[0]
+        for name, value in system.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
+    assert moved == {"student"}
+
+
+def test_zero_forgets_all_gradients() -> None:
+    system = make_system(small_config())
+    fill(system, scale={})
+    PartOptimisers(system, CONFIG).zero()
+    assert all(parameter.grad is None for parameter in system.parameters())
+
+
+def test_the_teacher_is_slower_than_the_student() -> None:
+    optimisers = PartOptimisers(make_system(small_config()), CONFIG)
+    assert optimisers.rates["teacher"] == pytest.approx(
+        CONFIG.teacher_rate_factor * optimisers.rates["student"]
+    )
+    assert set(optimisers.rates) == set(PARTS)
+
+
+def test_a_restored_state_gives_the_same_next_step() -> None:
+    system = make_system(small_config())
+    optimisers = PartOptimisers(system, CONFIG)
+    for step in range(3):
+        fill(system, scale={}, seed=step)
+        optimisers.step(step)
+    again = make_system(small_config(), seed=9)
+    again.load_state_dict(system.state_dict())
+    restored = PartOptimisers(again, CONFIG)
+    restored.restore({name: value.clone() for name, value in optimisers.state().items()})
+    fresh = make_system(small_config(), seed=9)
+    fresh.load_state_dict(system.state_dict())
+    for one, how in ((system, optimisers), (again, restored), (fresh, PartOptimisers(fresh, CONFIG))):
+        fill(one, scale={}, seed=3)
+        how.step(3)
+    expected, got, without = (one.state_dict() for one in (system, again, fresh))
+    assert all(torch.equal(expected[name], got[name]) for name in expected)
+    assert not all(torch.equal(expected[name], without[name]) for name in expected), "the moments must matter"
+
+
+def test_the_state_of_a_part_never_stepped_is_empty() -> None:
+    system = make_system(small_config())
+    optimisers = PartOptimisers(system, CONFIG)
+    assert optimisers.state() == {}
+    for parameter in system.student.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimisers.step(0)
+    assert {name.split(".")[0] for name in optimisers.state()} == {"student"}
