@@ -11,7 +11,7 @@ import torch
 
 from episode.config import Config, override
 from episode.encode.store import ElementStore
-from episode.episodes.batch import PairRows
+from episode.episodes.batch import LiveScorer, PairRows
 from episode.episodes.sampler import EnvironmentPool, Task
 from episode.losses.pacing import PacingLock
 from episode.model.energy import EnergySystem
@@ -133,9 +133,9 @@ def make_context(config: Config, *, seed: int = 0) -> tuple[StepContext, list[Ta
     """A step in which every loss is at work (with the settings `COMPETING`)."""
     table = make_rows(90)
     pacing = PacingLock(config.losses, pseudo_ood_lead=-100.0)
-    context = StepContext(
-        make_system(config, seed=seed), make_store(), table, config, pacing, alpha=0.45, train_share=0.4
-    )
+    system = make_system(config, seed=seed)
+    score = LiveScorer(system.backbone, make_store(), table)
+    context = StepContext(system, table, score, config, pacing, alpha=0.45, train_share=0.4)
     return context, make_tasks(table)
 
 

@@ -60,6 +60,20 @@ def test_cross_boundary_attention_ignores_padding() -> None:
     torch.testing.assert_close(*outputs, atol=1e-5, rtol=0)
 
 
+def test_cross_boundary_attention_sees_differences_of_positions_only() -> None:
+    block = CrossBoundaryAttention(8, 2)
+    tokens, partner = 3 * torch.randn(2, 5, 8), 3 * torch.randn(2, 4, 8)
+    mask = torch.ones(2, 4, dtype=torch.bool)
+
+    def read(query_shift: int, key_shift: int) -> torch.Tensor:
+        query = block.query_of(tokens, (torch.arange(5) + query_shift).expand(2, 5))
+        return block(query, *block.key_value_of(partner, (torch.arange(4) + key_shift).expand(2, 4)), mask)
+
+    torch.testing.assert_close(read(0, 0), read(7, 7), atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(read(0, 0), read(0, 7), atol=1e-3)
+    assert not torch.allclose(read(0, 0), read(7, 0), atol=1e-3)
+
+
 def test_anchor_pooling_ignores_padding_and_does_not_care_for_order() -> None:
     pool = AnchorPooling(8, 3)
     tokens = torch.randn(2, 5, 8)

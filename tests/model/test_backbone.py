@@ -10,7 +10,7 @@ import torch
 
 from builders import ELEMENTS, MOTIFS, make_rows, make_store, make_system, reverse_complement, small_config
 from episode.encode.store import ElementStore
-from episode.episodes.batch import PairRows, Shortcuts, score_rows
+from episode.episodes.batch import FrozenScorer, LiveScorer, PairRows, Shortcuts, score_rows
 from episode.model.backbone import Backbone, PairOutput
 
 STORE = make_store()
@@ -138,6 +138,17 @@ def test_potential_starts_at_the_level_that_it_is_given() -> None:
     backbone = Backbone(small_config().backbone, torch.full((MOTIFS,), 2.0), level)
     mean = float(score_rows(backbone, STORE, make_rows(200)).potential.mean())
     assert abs(mean - level) < 1.0
+
+
+def test_scorers_say_the_same_of_any_rows(backbone: Backbone) -> None:
+    rows = make_rows(50)
+    live = LiveScorer(backbone, STORE, rows)
+    frozen = FrozenScorer(live, np.arange(10, 50))
+    asked = np.array([12, 49, 30, 12, 10])
+    same(live(asked), frozen(asked))
+    same(live(asked), score_rows(backbone, STORE, rows.take(asked)))
+    assert live(asked, gradient=True).potential.requires_grad
+    assert not frozen(asked, gradient=True).potential.requires_grad
 
 
 def test_rows_take_and_concatenate() -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from builders import make_pool, make_rows, make_store, make_system, small_config
+from episode.episodes.batch import LiveScorer
 from episode.evaluate.metrics import average_precision, oracle_impedance
 from episode.train.alarms import CompetitionTotals, training_alarms, weak_potential
 from episode.train.validation import EnvironmentCheck, check_environments, student_slope
@@ -83,12 +84,13 @@ def test_slope_by_hand() -> None:
 
 
 def test_a_check_is_that_of_the_formula() -> None:
-    system, store, table = make_system(small_config()), make_store(), make_rows(80)
+    system, table = make_system(small_config()), make_rows(80)
+    score = LiveScorer(system.backbone, make_store(), table)
     with torch.no_grad():
         system.temperature.offset.fill_(0.7)
     pool = make_pool("a", np.arange(10, 80), table, None)
     pool.label[:5] = -1
-    (check,) = check_environments(system, store, table, (pool,), support_max=1000, alpha=0.5)
+    (check,) = check_environments(system, score, (pool,), support_max=1000, alpha=0.5)
     assert check.name == "a" and len(check.potential) == len(check.label) == 65
     np.testing.assert_array_equal(check.label, table.label[15:80])
     temperature = float(system.temperature().detach())
@@ -102,18 +104,20 @@ def test_a_check_is_that_of_the_formula() -> None:
 
 
 def test_a_check_does_not_read_labels_into_the_student() -> None:
-    system, store, table = make_system(small_config()), make_store(), make_rows(80)
+    system, table = make_system(small_config()), make_rows(80)
+    score = LiveScorer(system.backbone, make_store(), table)
     pools = [make_pool("a", np.arange(80), table, None) for _ in range(2)]
     pools[1].label[:] = 1 - pools[1].label
-    one, two = check_environments(system, store, table, tuple(pools), support_max=64, alpha=0.5)
+    one, two = check_environments(system, score, tuple(pools), support_max=64, alpha=0.5)
     assert one.student == two.student
     assert one.task != two.task
 
 
 def test_an_environment_of_one_class_is_not_judged() -> None:
-    system, store, table = make_system(small_config()), make_store(), make_rows(80)
+    system, table = make_system(small_config()), make_rows(80)
+    score = LiveScorer(system.backbone, make_store(), table)
     pool = make_pool("a", np.arange(80), table, None)
     pool.label[:] = 0
-    (check,) = check_environments(system, store, table, (pool,), support_max=64, alpha=0.5)
+    (check,) = check_environments(system, score, (pool,), support_max=64, alpha=0.5)
     assert math.isnan(check.task) and math.isnan(check.aupr) and math.isnan(check.oracle)
     assert check.student >= 0

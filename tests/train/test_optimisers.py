@@ -11,7 +11,7 @@ from builders import make_system, small_config
 from episode.model.energy import PARTS, EnergySystem
 from episode.train.optimisers import PartOptimisers, rate_factor
 
-CONFIG = small_config("training.warmup=2", "training.steps=10", "training.clip=0.5").training
+CONFIG = small_config("training.clip=0.5").training
 
 
 def fill(system: EnergySystem, *, scale: dict[str, float], seed: int = 0) -> None:
@@ -28,19 +28,31 @@ def norm(system: EnergySystem, part: str) -> float:
 
 
 def test_warm_up_then_cosine() -> None:
-    factors = [rate_factor(step, CONFIG) for step in range(11)]
+    factors = [rate_factor(step, 10, 2) for step in range(11)]
     assert factors[:3] == [0.5, 1.0, 1.0]
     assert all(late < early for early, late in pairwise(factors[2:]))
     assert factors[6] == pytest.approx(0.51)
     assert factors[10] == pytest.approx(0.02)
-    assert rate_factor(99, CONFIG) == pytest.approx(0.02)
+    assert rate_factor(99, 10, 2) == pytest.approx(0.02)
+
+
+def test_the_factor_scales_the_first_step() -> None:
+    """Adam's first step is the rate itself, whatever the gradient; the temperature has no weight decay."""
+    for factor in (1.0, 0.25):
+        system = make_system(small_config())
+        before = system.temperature.log_temperature.detach().clone()
+        system.temperature.log_temperature.grad = torch.tensor(0.3)
+        optimisers = PartOptimisers(system, CONFIG)
+        optimisers.step(factor)
+        moved = float(before - system.temperature.log_temperature.detach())
+        assert moved == pytest.approx(factor * optimisers.rates["temperature"], rel=1e-3)
 
 
 def test_each_part_is_clipped_on_its_own() -> None:
     system = make_system(small_config())
     fill(system, scale={"student": 1e4, "teacher": 1e-6})
     quiet = [parameter.grad.clone() for parameter in system.teacher.parameters()]
-    PartOptimisers(system, CONFIG).step(2)
+    PartOptimisers(system, CONFIG).step(1.0)
     for part in ("backbone", "set_encoder", "student", "opportunist"):
         assert norm(system, part) == pytest.approx(CONFIG.clip, rel=1e-3)
     for parameter, before in zip(system.teacher.parameters(), quiet, strict=True):
@@ -54,7 +66,7 @@ def test_a_huge_gradient_of_one_part_does_not_change_the_step_of_another() -> No
         optimisers = PartOptimisers(system, CONFIG)
         for step in range(3):
             fill(system, scale={"set_encoder": scale, "student": scale}, seed=step)
-            optimisers.step(step)
+            optimisers.step(0.5)
         states.append(system.backbone.state_dict())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
@@ -64,7 +76,7 @@ def test_a_part_without_gradient_stays_as_it_is() -> None:
     before = {name: value.clone() for name, value in system.state_dict().items()}
     for parameter in system.student.parameters():
         parameter.grad = torch.ones_like(parameter)
-    PartOptimisers(system, CONFIG).step(2)
+    PartOptimisers(system, CONFIG).step(1.0)
     moved = {
         name.split(".")[0]
         for name, value in system.state_dict().items()
@@ -93,7 +105,7 @@ def test_a_restored_state_gives_the_same_next_step() -> None:
     optimisers = PartOptimisers(system, CONFIG)
     for step in range(3):
         fill(system, scale={}, seed=step)
-        optimisers.step(step)
+        optimisers.step(0.5)
     again = make_system(small_config(), seed=9)
     again.load_state_dict(system.state_dict())
     restored = PartOptimisers(again, CONFIG)
@@ -102,7 +114,7 @@ def test_a_restored_state_gives_the_same_next_step() -> None:
     fresh.load_state_dict(system.state_dict())
     for one, how in ((system, optimisers), (again, restored), (fresh, PartOptimisers(fresh, CONFIG))):
         fill(one, scale={}, seed=3)
-        how.step(3)
+        how.step(0.5)
     expected, got, without = (one.state_dict() for one in (system, again, fresh))
     assert all(torch.equal(expected[name], got[name]) for name in expected)
     assert not all(torch.equal(expected[name], without[name]) for name in expected), "the moments must matter"
@@ -114,5 +126,5 @@ def test_the_state_of_a_part_never_stepped_is_empty() -> None:
     assert optimisers.state() == {}
     for parameter in system.student.parameters():
         parameter.grad = torch.ones_like(parameter)
-    optimisers.step(0)
+    optimisers.step(1.0)
     assert {name.split(".")[0] for name in optimisers.state()} == {"student"}

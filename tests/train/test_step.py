@@ -11,11 +11,11 @@ import torch
 from lightning_fabric import Fabric
 
 from builders import COMPETING, make_context, small_config
-from episode.episodes.batch import score_rows
+from episode.episodes.batch import FrozenScorer
 from episode.episodes.prior_shift import shifted_impedance
 from episode.episodes.sampler import Task
 from episode.losses.immax import immax_loss
-from episode.model.energy import fuse
+from episode.model.energy import PARTS, fuse
 from episode.train.optimisers import PartOptimisers
 from episode.train.routing import backward
 from episode.train.step import StepContext, StepOutput, step_losses
@@ -65,7 +65,7 @@ def test_the_reference_of_each_kind() -> None:
     assert entry["r_reference"] == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["train", "pseudo_ood"])
+@pytest.mark.parametrize("kind", ["train", "pseudo_ood", "prior_shift"])
 def test_the_task_loss_uses_fusion_for_known_environments_and_the_student_alone_for_others(kind: str) -> None:
     config = small_config(*COMPETING, "environment.fusion_weight=0.7")
     context, tasks = make_context(config)
@@ -74,7 +74,7 @@ def test_the_task_loss_uses_fusion_for_known_environments_and_the_student_alone_
     output = step_losses(context, [task])
     query = context.rows.take(task.query)
     with torch.no_grad():
-        potential = score_rows(context.system.backbone, context.store, query).potential
+        potential = context.score(task.query).potential
         student = torch.tensor(output.tasks[0]["r_student"])
         impedance = student
         if kind == "train":
@@ -124,6 +124,20 @@ def test_hidden_labels_of_the_support_and_unknown_labels_of_the_query_are_not_re
     assert values[0] == values[1]
 
 
+def test_the_swapped_half_of_a_two_way_task_shows_no_label() -> None:
+    values = []
+    for flip in (False, True):
+        context, tasks = make_context(small_config(*COMPETING))
+        task = next(task for task in tasks if task.kind == "train" and task.two_way)
+        label = context.rows.label.copy()
+        if flip:
+            label[task.query] = 1 - label[task.query]
+        context.rows = replace(context.rows, label=label)
+        values.append([entry["r_student"] for entry in step_losses(context, [task]).tasks])
+    assert values[0] == values[1]
+    assert values[0][0] != values[0][1]
+
+
 def test_shown_labels_of_the_support_are_read() -> None:
     values = []
     for flip in (False, True):
@@ -170,6 +184,25 @@ def test_hardness_is_the_log_loss_of_each_class() -> None:
     assert all(math.isfinite(value) and value > 0 for value in output.hardness)
 
 
+def test_a_frozen_backbone_gets_no_loss_of_its_own_and_does_not_move() -> None:
+    config = small_config(*COMPETING)
+    context, tasks = make_context(config)
+    live = step_losses(context, tasks)
+    context, tasks = make_context(config)
+    context.score = FrozenScorer(context.score, np.arange(len(context.rows)))
+    output = step_losses(context, tasks)
+    assert set(live.losses) - set(output.losses) == {"potential", "motif_sparsity"}
+    for name, loss in output.losses.items():
+        assert float(loss.detach()) == pytest.approx(float(live.losses[name].detach()), rel=1e-4, abs=1e-6)
+    before = {name: value.clone() for name, value in context.system.state_dict().items()}
+    optimisers = PartOptimisers(context.system, config.training)
+    backward(Fabric(accelerator="cpu", devices=1), context.system, output.losses)
+    optimisers.step(1.0)
+    after = context.system.state_dict()
+    moved = {name.split(".")[0] for name in after if not torch.equal(after[name], before[name])}
+    assert moved == set(PARTS) - {"backbone"}
+
+
 def test_some_steps_lower_the_task_loss_and_the_distillation() -> None:
     """A loop over the public parts, on the same tasks again and again."""
     config = small_config("training.warmup=1", "losses.distillation=3.0")
@@ -177,11 +210,11 @@ def test_some_steps_lower_the_task_loss_and_the_distillation() -> None:
     optimisers = PartOptimisers(context.system, config.training)
     fabric = Fabric(accelerator="cpu", devices=1)
     course = []
-    for step in range(40):
+    for _ in range(40):
         output = step_losses(context, tasks)
         course.append({name: float(loss.detach()) for name, loss in output.losses.items()})
         optimisers.zero()
         backward(fabric, context.system, output.losses)
-        optimisers.step(step)
+        optimisers.step(1.0)
     assert course[-1]["task"] < course[0]["task"] - 0.05
     assert course[-1]["distillation"] < 0.5 * course[0]["distillation"]
