@@ -188,7 +188,10 @@ def _facts(content: dict[str, Any]) -> RunFacts:
         calibration=dict(content["calibration"]),
         roles=dict(content["roles"]),
         domain=Domain(
-            np.array(domain["centre"]), np.array(domain["spread"]), float(domain["limit"]), int(domain["smallest"])
+            np.array(domain["centre"]),
+            np.array(domain["spread"]),
+            float(domain["limit"]),
+            int(domain["smallest"]),
         ),
         provenance=dict(content["provenance"]),
     )

@@ -159,7 +159,10 @@ class EpisodesConfig:
 class TrainConfig:
     """The training loop."""
 
-    steps: int = 1500
+    steps: int = 1000
+    """Steps in which everything learns."""
+    settle_steps: int = 1000
+    """Steps after those in which the Backbone is frozen and the environment parts settle on its final U_I."""
     tasks_per_step: int = 4
     learning_rate: float = 0.01
     environment_rate: float = 0.01
@@ -276,10 +279,16 @@ def _check(config: Config) -> None:
     backbone, environment, episodes = config.backbone, config.environment, config.episodes
     kinds = (episodes.train, episodes.pseudo_ood, episodes.prior_shift, episodes.mixed)
     checks = [
-        (backbone.width % (2 * backbone.heads) == 0, "backbone.width must be a multiple of 2 x backbone.heads"),
+        (
+            backbone.width % (2 * backbone.heads) == 0,
+            "backbone.width must be a multiple of 2 x backbone.heads",
+        ),
         (environment.width % environment.heads == 0, "environment.width must be a multiple of its heads"),
         (0 <= environment.fusion_weight <= 1, "environment.fusion_weight must lie in [0, 1]"),
-        (min(kinds) >= 0 and sum(kinds) > 0, "episodes: the shares of the four kinds must be >= 0 and not all 0"),
+        (
+            min(kinds) >= 0 and sum(kinds) > 0,
+            "episodes: the shares of the four kinds must be >= 0 and not all 0",
+        ),
         (episodes.train > 0, "episodes.train must be above 0: the Teacher learns there alone"),
         (1 <= episodes.support_min <= episodes.support_max, "episodes.support_min must be 1..support_max"),
         (episodes.query >= 2, "episodes.query must be at least 2"),

@@ -153,8 +153,7 @@ def _as_text(dataset: Dataset, audit: Mapping[str, Any], out: Path) -> str:
     lines = [_table([list(shown.columns), *shown.astype(str).to_numpy().tolist()])]
     lines.append("")
     lines.append(
-        f"{counts['pairs']:,} pairs of "
-        f"{counts['enhancers']:,} enhancers and {counts['promoters']:,} promoters"
+        f"{counts['pairs']:,} pairs of {counts['enhancers']:,} enhancers and {counts['promoters']:,} promoters"
     )
     if counts["merged_duplicates"]:
         lines.append(f"{counts['merged_duplicates']:,} rows repeated an earlier one and were merged into it")

@@ -28,9 +28,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "folder", type=Path, metavar="FOLDER", help="holds metrics.json and predictions.parquet"
-    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="holds metrics.json and predictions.parquet")
     parser.add_argument("--out", type=Path, help="folder for index.html and figures/ (default: FOLDER)")
     parser.add_argument("--title", default="EPIsode evaluation", help="heading of the page")
     parser.add_argument("--seed", type=int, default=0, help="taken by every command; a report draws no lots")
@@ -44,9 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
     written = write_report(args.folder, title=args.title, out=args.out)
     if args.json:
-        sys.stdout.write(
-            json.dumps({"page": str(written[0]), "files": [str(path) for path in written]}) + "\n"
-        )
+        sys.stdout.write(json.dumps({"page": str(written[0]), "files": [str(path) for path in written]}) + "\n")
     else:
         sys.stdout.write(
             f"{written[0]}: the page; {len(written) - 1} figure files in {written[0].parent / 'figures'}\n"

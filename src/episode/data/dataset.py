@@ -164,9 +164,7 @@ def assemble(
     pairs["promoter_id"] = found.promoter_id
     pairs["locus"] = _loci(found.elements)[found.enhancer_id]
     known = (pairs["enhancer_chrom"] != "") & (pairs["promoter_chrom"] != "")
-    upstream = (
-        pairs["promoter_start"] + pairs["promoter_end"] < pairs["enhancer_start"] + pairs["enhancer_end"]
-    )
+    upstream = pairs["promoter_start"] + pairs["promoter_end"] < pairs["enhancer_start"] + pairs["enhancer_end"]
     pairs["mirrored"] = (known & upstream).to_numpy(dtype=bool)
     pairs["has_coordinates"] = known.to_numpy(dtype=bool)
     lost = environment_names(table.frame[~found.keep])
@@ -190,9 +188,7 @@ def assemble(
             "merged_duplicates": table.merged,
             "dropped_invalid": len(table.dropped),
             "outside_genome": found.reasons,
-            "outside_genome_by_environment": {
-                str(k): int(v) for k, v in lost.value_counts(sort=False).items()
-            },
+            "outside_genome_by_environment": {str(k): int(v) for k, v in lost.value_counts(sort=False).items()},
         },
     }
     parts = [part for part in (table.dropped, found.dropped) if len(part)]
@@ -225,9 +221,7 @@ def write_dataset(dataset: Dataset, path: Path | str) -> None:
         dataset.pairs.to_parquet(folder / "pairs.parquet", index=False)
         dataset.elements.to_parquet(folder / "elements.parquet", index=False)
         np.save(folder / "codes.npy", dataset.codes)
-        dataset.summary().to_csv(
-            folder / "summary.tsv", sep="\t", index=False, na_rep="", float_format="%.6g"
-        )
+        dataset.summary().to_csv(folder / "summary.tsv", sep="\t", index=False, na_rep="", float_format="%.6g")
         write_json(folder / "audit.json", split_audit(dataset))
         if len(dataset.dropped):
             dataset.dropped.to_csv(folder / "dropped.tsv", sep="\t", index=False)
@@ -257,9 +251,7 @@ def load_dataset(path: Path | str) -> Dataset:
     except (ValueError, OSError, EOFError) as error:
         raise DatasetError(f"{codes_path}: cannot be read ({error})") from None
     if codes.dtype != np.uint8 or codes.ndim != 1:
-        raise DatasetError(
-            f"{codes_path}: holds {codes.dtype} of {codes.ndim} dimensions; needs uint8 of one"
-        )
+        raise DatasetError(f"{codes_path}: holds {codes.dtype} of {codes.ndim} dimensions; needs uint8 of one")
     counts = manifest["counts"]
     for name, have, need in (
         ("pairs.parquet", len(pairs), counts["pairs"]),
@@ -283,9 +275,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise DatasetError(f"{error}; needs the manifest of a dataset made by `episode data build`") from None
     version = manifest.get("format_version") if isinstance(manifest, dict) else None
     if version != FORMAT_VERSION:
-        raise DatasetError(
-            f"{path}: format_version is {version!r}; this version of EPIsode reads {FORMAT_VERSION}"
-        )
+        raise DatasetError(f"{path}: format_version is {version!r}; this version of EPIsode reads {FORMAT_VERSION}")
     missing = [name for name in ("windows", "sources", "genome", "counts") if name not in manifest]
     missing += [
         f"counts.{name}"
@@ -318,9 +308,7 @@ def _check_links(folder: Path, pairs: pd.DataFrame, elements: pd.DataFrame, base
         if len(ids) and not (ids.min() >= 0 and ids.max() < len(elements)):
             raise DatasetError(f"{folder / 'pairs.parquet'}: {side}_id points outside elements.parquet")
         if not (elements["kind"].to_numpy()[ids] == side).all():
-            raise DatasetError(
-                f"{folder / 'pairs.parquet'}: {side}_id points at an element that is no {side}"
-            )
+            raise DatasetError(f"{folder / 'pairs.parquet'}: {side}_id points at an element that is no {side}")
     length = elements["length"].to_numpy()
     if not np.array_equal(elements["offset"].to_numpy(), np.cumsum(length) - length) or length.sum() != bases:
         raise DatasetError(f"{folder / 'elements.parquet'}: offset and length do not cover codes.npy")

@@ -159,9 +159,7 @@ def _read_side(table: PairTable, genome: Genome | None, side: str, window: int, 
     )
     of_row = key.groupby(list(key.columns), sort=True).ngroup().to_numpy().astype(np.int64)
     # An interval takes the least of the names given for it: the order of rows must not matter.
-    elements = (
-        rows.assign(element=of_row).sort_values(["element", "name"], kind="stable").drop_duplicates("element")
-    )
+    elements = rows.assign(element=of_row).sort_values(["element", "name"], kind="stable").drop_duplicates("element")
     is_given = given.to_numpy()[elements.index]
     elements = elements.drop(columns="element").reset_index(drop=True)
     elements.insert(0, "kind", pd.Series([side] * len(elements), dtype="str"))
@@ -169,9 +167,7 @@ def _read_side(table: PairTable, genome: Genome | None, side: str, window: int, 
     state = np.zeros(len(elements), dtype=np.int8)
     unknown = np.zeros(len(elements), dtype=np.int64)
     bounds = np.zeros((len(elements), 2), dtype=np.int64)
-    for i, (name, chrom, start, end) in enumerate(
-        elements[["name", "chrom", "start", "end"]].itertuples(index=False)
-    ):
+    for i, (name, chrom, start, end) in enumerate(elements[["name", "chrom", "start", "end"]].itertuples(index=False)):
         if is_given[i]:
             codes.append(_crop(sequences[name], window))
             bounds[i] = _crop_bounds(chrom, start, end, len(sequences[name]), window)
@@ -208,9 +204,7 @@ class _Window:
     unknown: int = 0
 
 
-def _read_window(
-    genome: Genome, chrom: str, start: int, end: int, window: int, max_unknown: float
-) -> _Window:
+def _read_window(genome: Genome, chrom: str, start: int, end: int, window: int, max_unknown: float) -> _Window:
     """Read one window, N where it leaves the chromosome; empty where the element is outside the genome."""
     nothing = np.zeros(0, dtype=np.uint8)
     length = genome.lengths.get(chrom)

@@ -66,9 +66,7 @@ class Genome:
             return ""
         bases = self._read(chrom, start, end)
         if len(bases) != end - start:
-            raise GenomeError(
-                f"{self.path}: {chrom}:{start}-{end} gave {len(bases)} bases: is the file damaged?"
-            )
+            raise GenomeError(f"{self.path}: {chrom}:{start}-{end} gave {len(bases)} bases: is the file damaged?")
         return bases
 
 
@@ -134,8 +132,7 @@ def _open_fasta(path: Path, *, compressed: bool) -> Genome:
                 pysam.faidx(str(path), *options)
         except pysam.SamtoolsError:
             raise GenomeError(
-                f"{path}: cannot be indexed as FASTA: it holds no sequence, "
-                "has lines of unequal length, or is damaged"
+                f"{path}: cannot be indexed as FASTA: it holds no sequence, has lines of unequal length, or is damaged"
             ) from None
     try:
         handle = pysam.FastaFile(

@@ -73,9 +73,7 @@ class Source:
 
 def empty_dropped() -> pd.DataFrame:
     """Return a table of dropped rows (`DROPPED_COLUMNS`) without rows."""
-    return pd.DataFrame(
-        {name: pd.Series(dtype="int64" if name == "row" else "str") for name in DROPPED_COLUMNS}
-    )
+    return pd.DataFrame({name: pd.Series(dtype="int64" if name == "row" else "str") for name in DROPPED_COLUMNS})
 
 
 @dataclass(frozen=True)

@@ -180,9 +180,7 @@ def _split(lines: list[str], first: int, delimiter: str, file: str) -> tuple[lis
     return cells, numbers
 
 
-def read_text(
-    path: Path, *, header: bool, delimiter: str | None = None, skip: str | None = None
-) -> TextTable:
+def read_text(path: Path, *, header: bool, delimiter: str | None = None, skip: str | None = None) -> TextTable:
     """Read a delimited text file, plain or gzip.
 
     Parameters
@@ -208,9 +206,7 @@ def read_text(
     allowed = [delimiter] if delimiter else list(_DELIMITERS)
     delimiter = next((d for d in allowed if d in lines[first]), allowed[-1])
     if delimiter not in lines[first] and len(lines[first].split()) > 1:
-        need = (
-            f"separates columns by spaces; needs a {' or a '.join(_DELIMITERS[d] for d in allowed)} between"
-        )
+        need = f"separates columns by spaces; needs a {' or a '.join(_DELIMITERS[d] for d in allowed)} between"
         raise fail(file, need, row=first + 1)
     cells, numbers = _split(lines, first, delimiter, file)
     names: list[str] = []
@@ -236,9 +232,7 @@ def read_text(
 def _check_header(names: list[str], file: str, line: int) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise fail(
-            file, f"names column {twice[0]!r} more than once; every column needs a name of its own", row=line
-        )
+        raise fail(file, f"names column {twice[0]!r} more than once; every column needs a name of its own", row=line)
     if "" in names:
         raise fail(file, f"has no name for column {names.index('') + 1}; every column needs a name", row=line)
     spaced = [name for name in names if len(name.split()) > 1 and any("_" in part for part in name.split())]

@@ -67,9 +67,7 @@ class Findings:
         """Note a problem for every row where `bad`; `need` is one text, or one text a row."""
         for position in np.flatnonzero(bad):
             value = None if values is None else shorten(str(values.iloc[position]))
-            self.entries.append(
-                (int(position), column, value, need if isinstance(need, str) else need[position])
-            )
+            self.entries.append((int(position), column, value, need if isinstance(need, str) else need[position]))
 
     def rows(self) -> npt.NDArray[np.int64]:
         """Return the positions with a problem, sorted, each once."""
@@ -104,9 +102,7 @@ def sequence_fault(sequence: str) -> str | None:
     if not left:
         return None
     letter = left[0]
-    return (
-        f"holds {letter!r} at base {sequence.index(letter) + 1}; needs DNA letters (ACGT, N and IUPAC codes)"
-    )
+    return f"holds {letter!r} at base {sequence.index(letter) + 1}; needs DNA letters (ACGT, N and IUPAC codes)"
 
 
 def validate(raw: RawTable) -> Validated:
@@ -165,9 +161,7 @@ def validate(raw: RawTable) -> Validated:
         names = given.where(given != "", interval_names(pd.DataFrame(columns), side))
         sequences[side] = {}
         if f"{side}_sequence" in text:
-            names, sequences[side] = _inline(
-                text[f"{side}_sequence"], names, named(f"{side}_sequence"), findings
-            )
+            names, sequences[side] = _inline(text[f"{side}_sequence"], names, named(f"{side}_sequence"), findings)
         columns[f"{side}_name"] = names
 
     here, there = columns["enhancer_chrom"], columns["promoter_chrom"]
@@ -224,11 +218,7 @@ def _coordinates(
     negative = whole["start"] & (start < 0).to_numpy()
     findings.add(negative, display["start"], "is negative; positions are 0-based", text[f"{side}_start"])
     reversed_ = whole["start"] & whole["end"] & ~negative & (start >= end).to_numpy()
-    needs = (
-        [f"is not past {display['start']} {value}" for value in text[f"{side}_start"]]
-        if reversed_.any()
-        else ""
-    )
+    needs = [f"is not past {display['start']} {value}" for value in text[f"{side}_start"]] if reversed_.any() else ""
     findings.add(reversed_, display["end"], needs, text[f"{side}_end"])
     columns[f"{side}_chrom"], columns[f"{side}_start"], columns[f"{side}_end"] = chrom, start, end
 
@@ -266,9 +256,7 @@ def _inline(
     findings.add(bad, column, [fault[code] or "" for code in codes] if bad.any() else "", sequences)
     hashes = [f"seq-{hashlib.sha256(sequence.encode()).hexdigest()[:16]}" for sequence in distinct]
     names = names.where(names != "", pd.Series([hashes[code] for code in codes], dtype="str"))
-    first = (
-        pd.DataFrame({"name": names, "code": codes})[~bad].drop_duplicates("name").set_index("name")["code"]
-    )
+    first = pd.DataFrame({"name": names, "code": codes})[~bad].drop_duplicates("name").set_index("name")["code"]
     differs = ~bad & (names.map(first).to_numpy() != codes)
     findings.add(differs, column, "differs from the sequence of an earlier row of the same name", sequences)
     return names, {str(name): str(distinct[code]) for name, code in first.items()}

@@ -227,13 +227,9 @@ def load_bank(config: StemConfig) -> MotifBank:
     ids, names, matrices = _read_jaspar(config.release)
     chosen = [i for i in range(len(ids)) if _information(matrices[i]) >= config.min_information]
     if not chosen:
-        raise ConfigError(
-            f"stem.min_information {config.min_information}: no matrix of {config.release} has so much"
-        )
+        raise ConfigError(f"stem.min_information {config.min_information}: no matrix of {config.release} has so much")
     kept = [chosen[i] for i in thin([matrices[i] for i in chosen], config.max_similarity)]
-    return MotifBank(
-        tuple(ids[i] for i in kept), tuple(names[i] for i in kept), tuple(matrices[i] for i in kept)
-    )
+    return MotifBank(tuple(ids[i] for i in kept), tuple(names[i] for i in kept), tuple(matrices[i] for i in kept))
 
 
 def thin(matrices: list[np.ndarray], max_similarity: float) -> list[int]:

@@ -207,9 +207,7 @@ def _hash(dataset: Sequences, bank: MotifBank, config: StemConfig) -> str:
     return digest.hexdigest()
 
 
-def _fill(
-    tokens: np.ndarray, dataset: Sequences, bank: MotifBank, config: StemConfig, progress: bool
-) -> None:
+def _fill(tokens: np.ndarray, dataset: Sequences, bank: MotifBank, config: StemConfig, progress: bool) -> None:
     """Scan all elements into `tokens`, some at a time."""
     from tqdm import tqdm  # only where work is shown
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,17 @@ from episode.data.dataset import Dataset
 from episode.encode.store import ElementStore, mirror
 from episode.model.backbone import Backbone, ElementCodes, PairOutput
 
-__all__ = ["PairRows", "Shortcuts", "encode_elements", "pair_rows", "score_rows", "shortcut_statistics"]
+__all__ = [
+    "FrozenScorer",
+    "LiveScorer",
+    "PairRows",
+    "Scorer",
+    "Shortcuts",
+    "encode_elements",
+    "pair_rows",
+    "score_rows",
+    "shortcut_statistics",
+]
 
 
 @dataclass(frozen=True)
@@ -150,8 +161,59 @@ def score_rows(
     if len(outputs) == 1:
         return outputs[0]
     return PairOutput(
-        torch.cat([output.potential for output in outputs]), torch.cat([output.representation for output in outputs])
+        torch.cat([output.potential for output in outputs]),
+        torch.cat([output.representation for output in outputs]),
     )
+
+
+class Scorer(Protocol):
+    """Rows of a pair table to (U_I, z_I)."""
+
+    def __call__(self, index: np.ndarray, *, gradient: bool = False) -> PairOutput:
+        """Score the rows `index`, shape (m,), in that order."""
+
+
+class LiveScorer:
+    """Scores with the Backbone as it is now.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    store : ElementStore
+    rows : PairRows
+        The table that the indices refer to.
+    """
+
+    def __init__(self, backbone: Backbone, store: ElementStore, rows: PairRows) -> None:
+        self.backbone, self.store, self.rows = backbone, store, rows
+
+    def __call__(self, index: np.ndarray, *, gradient: bool = False) -> PairOutput:
+        """Score the rows `index`; in one block if a gradient is wanted."""
+        block = max(1, len(index)) if gradient else 4096
+        return score_rows(self.backbone, self.store, self.rows.take(index), block=block, gradient=gradient)
+
+
+class FrozenScorer:
+    """Hands out what a Backbone that no longer moves said of each row, computed once.
+
+    Parameters
+    ----------
+    live : LiveScorer
+    index : ndarray, shape (m,)
+        The rows that will be asked for.
+    """
+
+    def __init__(self, live: LiveScorer, index: np.ndarray) -> None:
+        distinct = np.unique(index)
+        self.place = np.full(len(live.rows), -1, dtype=np.int64)
+        order = np.lexsort((live.rows.promoter[distinct], live.rows.enhancer[distinct]))
+        self.place[distinct[order]] = np.arange(len(distinct))
+        self.output = live(distinct[order])
+
+    def __call__(self, index: np.ndarray, *, gradient: bool = False) -> PairOutput:
+        """Look the rows `index` up; there is no graph to keep."""
+        place = torch.from_numpy(self.place[index]).to(self.output.potential.device)
+        return PairOutput(self.output.potential[place], self.output.representation[place])
 
 
 def _score_layout(backbone: Backbone, store: ElementStore, rows: PairRows, mirrored: np.ndarray) -> PairOutput:

@@ -112,9 +112,7 @@ def _shuffled(names: np.ndarray, seed: int, purpose: str) -> list[str]:
     return sorted((str(name) for name in names), key=lambda name: derive_seed(seed, purpose, name))
 
 
-def _hold_out_loci(
-    pairs: pd.DataFrame, train: np.ndarray, share: float, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _hold_out_loci(pairs: pd.DataFrame, train: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Keep the end of every chromosome (by row quantile) for validation, with a buffer; loci where there is no place."""
     validation = np.zeros(len(pairs), dtype=bool)
     kept = train.copy()
@@ -130,7 +128,11 @@ def _hold_out_loci(
     elsewhere = train & ~placed
     if elsewhere.any():
         loci = pairs["locus"].to_numpy()
-        chosen = [locus for locus in np.unique(loci[elsewhere]) if derive_seed(seed, "locus", int(locus)) % 1000 < share * 1000]
+        chosen = [
+            locus
+            for locus in np.unique(loci[elsewhere])
+            if derive_seed(seed, "locus", int(locus)) % 1000 < share * 1000
+        ]
         validation |= elsewhere & np.isin(loci, chosen)
         kept &= ~(elsewhere & np.isin(loci, chosen))
     if not kept.any():

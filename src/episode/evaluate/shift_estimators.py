@@ -85,9 +85,7 @@ def em_prior(probability: ArrayLike, train_prior: float, *, tol: float = 1e-5, m
     return prior
 
 
-def source_scores(
-    label: ArrayLike, probability: ArrayLike, *, threshold: float | None = None
-) -> SourceScores:
+def source_scores(label: ArrayLike, probability: ArrayLike, *, threshold: float | None = None) -> SourceScores:
     """Measure on labelled source data what `bbse_prior` needs.
 
     Parameters
@@ -110,9 +108,7 @@ def source_scores(
         raise ValueError("the source data must hold both classes")
     positive, negative = float(scores[truth == 1].mean()), float(scores[truth == 0].mean())
     if abs(positive - negative) < 1e-9:
-        raise ValueError(
-            "both classes of the source data have the same mean score: nothing can be read from it"
-        )
+        raise ValueError("both classes of the source data have the same mean score: nothing can be read from it")
     return SourceScores(positive=positive, negative=negative, threshold=threshold)
 
 
@@ -162,15 +158,11 @@ def inverse_link(logit: ArrayLike, alpha: float) -> NDArray[np.float64]:
     """
     _check_prior(alpha)
     value = np.asarray(logit, dtype=np.float64)
-    log_odds = (
-        _log_odds(alpha) - np.logaddexp(0.0, -2 * alpha * value) + np.logaddexp(0.0, 2 * (1 - alpha) * value)
-    )
+    log_odds = _log_odds(alpha) - np.logaddexp(0.0, -2 * alpha * value) + np.logaddexp(0.0, 2 * (1 - alpha) * value)
     return np.asarray(np.exp(-np.logaddexp(0.0, -log_odds)))
 
 
-def prior_to_impedance(
-    prior: float, train_prior: float, reference_impedance: float, temperature: float
-) -> float:
+def prior_to_impedance(prior: float, train_prior: float, reference_impedance: float, temperature: float) -> float:
     """Translate a share of positives into the impedance that says the same.
 
     ``R = R_ref + T (logit train_prior - logit prior)``: fewer positives, more impedance.

@@ -78,9 +78,7 @@ def load_truth(folder: Path) -> Truth:
     table, parquet = folder / "environments.tsv", folder / "pairs.parquet"
     for path in (table, parquet):
         if not path.is_file():
-            raise DatasetError(
-                f"{path}: no such file; a truth folder holds environments.tsv and pairs.parquet"
-            )
+            raise DatasetError(f"{path}: no such file; a truth folder holds environments.tsv and pairs.parquet")
     environments = _columns(
         pd.read_csv(table, sep="\t", dtype=str, keep_default_na=False), table, ["cell_line", "impedance"]
     )
@@ -197,10 +195,7 @@ def metrics_table(summary: Mapping[str, Any]) -> pd.DataFrame:
         ``level`` (environment, macro or pooled), ``environment`` ("" where none), and the keys of an
         environment; empty where a level has no such number.
     """
-    rows = [
-        {"level": "environment", "environment": name} | entry
-        for name, entry in summary["environments"].items()
-    ]
+    rows = [{"level": "environment", "environment": name} | entry for name, entry in summary["environments"].items()]
     macro = {key: value for key, value in summary["macro"].items() if key != "environments"}
     rows += [
         {"level": "macro", "environment": ""} | macro,
@@ -226,17 +221,13 @@ def _environment(
     return entry
 
 
-def _with_share(
-    label: NDArray[np.int_], logit: NDArray[np.float64], potential: NDArray[np.float64]
-) -> dict[str, Any]:
+def _with_share(label: NDArray[np.int_], logit: NDArray[np.float64], potential: NDArray[np.float64]) -> dict[str, Any]:
     metrics = asdict(binary_metrics(label, logit, potential))
     share = metrics["positives"] / metrics["n"] if metrics["n"] else None
     return {"n": metrics.pop("n"), "positives": metrics.pop("positives"), "share_positive": share} | metrics
 
 
-def _oracle(
-    summary: Mapping[str, Any], label: NDArray[np.int_], oracle_logit: NDArray[np.float64]
-) -> dict[str, Any]:
+def _oracle(summary: Mapping[str, Any], label: NDArray[np.int_], oracle_logit: NDArray[np.float64]) -> dict[str, Any]:
     pooled, entries = summary["pooled"], list(summary["environments"].values())
     aupr = average_precision(label, oracle_logit)
     share = None
@@ -279,9 +270,7 @@ def _check_truth(predictions: pd.DataFrame, environments: pd.DataFrame, truth: T
     absent = ~wanted.isin(pd.MultiIndex.from_frame(truth.pairs[PAIR_KEY]))
     if absent.any():
         first = " ".join(map(str, wanted[int(absent.argmax())]))
-        raise DatasetError(
-            f"the truth lacks {int(absent.sum())} of {len(wanted)} predicted pairs, first {first}"
-        )
+        raise DatasetError(f"the truth lacks {int(absent.sum())} of {len(wanted)} predicted pairs, first {first}")
 
 
 def _true_logit(scored: pd.DataFrame, truth: Truth) -> NDArray[np.float64]:

@@ -1,0 +1,1 @@
+"""Prediction: one impedance for each environment, from its support set; then every pair by the one formula."""

@@ -96,7 +96,5 @@ def to_svg(figure: Figure) -> str:
     """Render as SVG, the same bytes for the same figure."""
     stream = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": "episode", "svg.fonttype": "path"}):
-        figure.savefig(
-            stream, format="svg", facecolor=COLOURS["paper"], metadata={"Date": None, "Creator": None}
-        )
+        figure.savefig(stream, format="svg", facecolor=COLOURS["paper"], metadata={"Date": None, "Creator": None})
     return stream.getvalue()

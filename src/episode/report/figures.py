@@ -110,9 +110,7 @@ def impedance_against_oracle(material: Material) -> Drawing | None:
 def aupr_by_environment(material: Material) -> Drawing | None:
     """Draw the ranking inside each environment between chance and, where known, the best possible."""
     rows = [
-        (name, entry)
-        for name, entry in material.summary["environments"].items()
-        if entry["aupr_potential"] is not None
+        (name, entry) for name, entry in material.summary["environments"].items() if entry["aupr_potential"] is not None
     ]
     if not rows:
         return None
@@ -125,11 +123,7 @@ def aupr_by_environment(material: Material) -> Drawing | None:
     axes.hlines(place, chance, potential, color=COLOURS["grid"], lw=2.5, zorder=1)
     axes.plot(chance, place, "|", color=COLOURS["muted"], ms=8, mew=1.6, label="chance (share of positives)")
     axes.plot(potential, place, "o", color=COLOURS["blue"], ms=5, label="$U_I$")
-    known = [
-        (entry["aupr_bayes"], at)
-        for (_, entry), at in zip(rows, place, strict=True)
-        if entry.get("aupr_bayes")
-    ]
+    known = [(entry["aupr_bayes"], at) for (_, entry), at in zip(rows, place, strict=True) if entry.get("aupr_bayes")]
     if known:
         axes.plot(
             *zip(*known, strict=True),
@@ -262,9 +256,7 @@ def training_curves(material: Material) -> Drawing | None:
     ]
     if not filled:
         return None
-    figure = Figure(
-        figsize=(WIDTH, 0.6 + 1.35 * len(filled)), layout="constrained", facecolor=COLOURS["paper"]
-    )
+    figure = Figure(figsize=(WIDTH, 0.6 + 1.35 * len(filled)), layout="constrained", facecolor=COLOURS["paper"])
     grid = figure.subplots(len(filled), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (name, series, marks) in zip(grid, filled, strict=True):
         style(axes)
@@ -320,9 +312,7 @@ def _draw_impedances(
         x = np.array([entry[reference] for entry in group])
         y = np.array([entry["r_student"] for entry in group])
         low, high = (
-            np.array(
-                [middle if entry[key] is None else entry[key] for entry, middle in zip(group, y, strict=True)]
-            )
+            np.array([middle if entry[key] is None else entry[key] for entry, middle in zip(group, y, strict=True)])
             for key in ("r_student_low", "r_student_high")
         )
         axes.vlines(x, low, high, color=COLOURS[colour], lw=1.1, alpha=0.55, zorder=2)

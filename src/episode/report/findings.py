@@ -84,11 +84,7 @@ def _ranking(summary: dict[str, Any]) -> str:
         verdict = "Inside an environment the potential U_I ranks pairs worse than chance"
     else:
         verdict = "Inside an environment the potential U_I cannot be told from chance"
-    within = (
-        ""
-        if interval is None
-        else f" (95 % interval over environments {interval[0]:.3f} to {interval[1]:.3f})"
-    )
+    within = "" if interval is None else f" (95 % interval over environments {interval[0]:.3f} to {interval[1]:.3f})"
     bayes = summary.get("truth", {}).get("aupr_bayes_macro")
     best = "" if bayes is None else f" The best possible mean AUPR in this planted world is {bayes:.3f}."
     return (
@@ -110,9 +106,7 @@ def _impedance(summary: dict[str, Any]) -> str:
     }[gain > 0, lost < 0]
     share = oracle["gain_share"]
     if oracle["aupr"] - pooled["aupr_potential"] < LITTLE_TO_CORRECT:
-        against = (
-            f"even the oracle impedance reaches only {oracle['aupr']:.3f}, so there is little to correct"
-        )
+        against = f"even the oracle impedance reaches only {oracle['aupr']:.3f}, so there is little to correct"
     elif gain <= 0:
         against = f"the oracle impedance would reach {oracle['aupr']:.3f}"
     else:

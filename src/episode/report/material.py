@@ -54,9 +54,7 @@ def load_material(folder: Path) -> Material:
     summary = read_json(folder / "metrics.json")
     absent = [name for name in SECTIONS if not isinstance(summary, dict) or name not in summary]
     if absent:
-        raise EpisodeError(
-            f"{folder / 'metrics.json'}: no {absent[0]!r}; was it written by 'episode evaluate'?"
-        )
+        raise EpisodeError(f"{folder / 'metrics.json'}: no {absent[0]!r}; was it written by 'episode evaluate'?")
     path = folder / "predictions.parquet"
     if not path.is_file():
         raise EpisodeError(f"{path}: no such file; a report needs metrics.json and predictions.parquet")

@@ -168,8 +168,7 @@ def _provenance(provenance: Any) -> str:
     if not isinstance(provenance, dict) or not provenance:
         return ""
     rows = "".join(
-        f"<dt>{html.escape(str(key))}</dt><dd>{html.escape(str(value))}</dd>"
-        for key, value in provenance.items()
+        f"<dt>{html.escape(str(key))}</dt><dd>{html.escape(str(value))}</dd>" for key, value in provenance.items()
     )
     return f"<h2>Provenance</h2>\n<dl>{rows}</dl>"
 

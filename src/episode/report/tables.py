@@ -176,9 +176,7 @@ def table(
 
 def rich(text: str) -> str:
     """Escape plain text for HTML and set the symbols of the model (U_I, R_E, R_S, R_T) with their index."""
-    return re.sub(
-        r"\b(U_I|R_[EST])\b", lambda found: "{}<sub>{}</sub>".format(*found[0].split("_")), html.escape(text)
-    )
+    return re.sub(r"\b(U_I|R_[EST])\b", lambda found: "{}<sub>{}</sub>".format(*found[0].split("_")), html.escape(text))
 
 
 def _decimal(value: float | None, places: int = 3) -> str:

@@ -79,9 +79,7 @@ def training_alarms(
     alarms = []
     for check in checks:
         if _metrics(check, temperature).collapsed:
-            alarms.append(
-                Alarm("collapse", f"{check.name}: nearly every pair gets the same call at probability 0.5")
-            )
+            alarms.append(Alarm("collapse", f"{check.name}: nearly every pair gets the same call at probability 0.5"))
     slope = student_slope(judged)
     if math.isfinite(slope) and slope < LEAST_SLOPE and np.std(teacher) / temperature >= LEAST_SPREAD:
         alarms.append(
@@ -119,8 +117,7 @@ def weak_potential(checks: list[EnvironmentCheck]) -> Alarm | None:
     if auroc - half <= 0.5:
         return Alarm(
             "weak_potential",
-            f"macro AUROC {auroc:.3f} +- {half:.3f} on validation environments: "
-            "the ranking cannot be told from chance",
+            f"macro AUROC {auroc:.3f} +- {half:.3f} on validation environments: the ranking cannot be told from chance",
         )
     return None
 

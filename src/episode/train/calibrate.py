@@ -34,6 +34,8 @@ class Calibration:
         Root mean square of R_S minus oracle R over validation environments, mean removed; units of U_I.
     impedance_environments : int
         Number of environments that error was measured on.
+    bootstrap_sd : float
+        Root mean square over them of the bootstrap standard deviation of R_S; that error includes it.
     pairs : int
         Labelled validation pairs used.
     """
@@ -43,6 +45,7 @@ class Calibration:
     residual_slope: float | None
     impedance_error: float
     impedance_environments: int
+    bootstrap_sd: float
     pairs: int
 
     def to_dict(self) -> dict[str, Any]:
@@ -79,6 +82,7 @@ def calibrate(checks: list[EnvironmentCheck], temperature: float) -> Calibration
         residual_slope=None if line is None else line.slope,
         impedance_error=max(spread, 1e-3 * fitted),
         impedance_environments=len(errors),
+        bootstrap_sd=float(np.sqrt(np.mean([check.spread**2 for check in checks]))) if checks else 0.0,
         pairs=len(label),
     )
 

@@ -1,5 +1,9 @@
 """The training loop: draw tasks, step, validate, keep the best, calibrate, save.
 
+Two stages. While everything learns, the step with the best validation AUPR is kept, for ranking is what U_I is for. Then
+the Backbone is frozen, its outputs are computed once, and the environment parts settle on them; the step with the least
+validation loss is kept, for that is what R_E is for.
+
 All randomness of step s derives from (seed, s), so a training that was killed and resumed equals one that was not.
 """
 
@@ -24,7 +28,15 @@ from episode.config import Config, WindowConfig, from_dict, to_dict
 from episode.data.dataset import Dataset
 from episode.encode.motifs import load_bank
 from episode.encode.store import ElementStore, build_store
-from episode.episodes.batch import PairRows, Shortcuts, pair_rows, score_rows, shortcut_statistics
+from episode.episodes.batch import (
+    FrozenScorer,
+    LiveScorer,
+    PairRows,
+    Scorer,
+    Shortcuts,
+    pair_rows,
+    shortcut_statistics,
+)
 from episode.episodes.roles import Roles, assign_roles
 from episode.episodes.tasks import TaskSource
 from episode.errors import CheckpointError, EpisodeError
@@ -35,7 +47,7 @@ from episode.model.energy import EnergySystem
 from episode.seeds import derive_seed, generator
 from episode.train.alarms import Alarm, CompetitionTotals, training_alarms
 from episode.train.calibrate import calibrate
-from episode.train.optimisers import PartOptimisers
+from episode.train.optimisers import PartOptimisers, rate_factor
 from episode.train.routing import backward
 from episode.train.step import StepContext, StepOutput, step_losses
 from episode.train.validation import EnvironmentCheck, check_environments, student_slope
@@ -55,8 +67,10 @@ class TrainingResult:
     folder : Path
     best_step : int
         Step whose weights were kept.
+    best_aupr : float
+        Mean over validation environments of the AUPR of U_I.
     best_loss : float
-        Mean IMMAX loss over validation environments at that step, in nats.
+        Mean IMMAX loss over validation environments, in nats.
     steps : int
         Steps taken.
     alarms : tuple of Alarm
@@ -67,6 +81,7 @@ class TrainingResult:
 
     folder: Path
     best_step: int
+    best_aupr: float
     best_loss: float
     steps: int
     alarms: tuple[Alarm, ...]
@@ -79,7 +94,10 @@ class _Progress:
     """What the loop carries from step to step besides weights and moments."""
 
     step: int = 0
+    stage: str = "learn"
+    stage_start: int = 0
     best_step: int = 0
+    best_aupr: float = -math.inf
     best_loss: float = math.inf
     stale: int = 0
     alpha: float = 0.5
@@ -127,7 +145,7 @@ def train(
     while not training.finished():
         text = training.step()
         if report is not None:
-            report(training.progress.step, config.training.steps, text)
+            report(training.progress.step, training.planned, text)
     return training.close()
 
 
@@ -156,11 +174,16 @@ class _Training:
         self.system: EnergySystem = system.to(self.fabric.device)
         self.optimisers = PartOptimisers(self.system, config.training)
         self.pacing = PacingLock(config.losses)
+        self.learning = learning
+        self.score: Scorer = self._live()
         self.source = TaskSource(self.roles.training, self.roles.pseudo_ood, config.episodes)
         self.progress = _Progress(alpha=self._alpha(label))
         self.best: dict[str, Tensor] = {}
         self.lines: list[str] = []
         self.started = time.time()
+
+    def _live(self) -> LiveScorer:
+        return LiveScorer(self.system.backbone, self.store, self.rows)
 
     def _alpha(self, label: np.ndarray) -> float:
         if self.config.losses.alpha in ("counts", "adaptive"):
@@ -224,17 +247,42 @@ class _Training:
         self.optimisers.restore(part("optimiser."))
         self.progress = _Progress(**words["progress"])
         self.pacing.restore(words["pacing"])
+        if self.progress.stage == "settle":
+            self._freeze()
         with (self.folder / "metrics.jsonl").open() as stream:
             self.lines = stream.readlines()[: words["lines"]]
 
     # -- one step -------------------------------------------------------------------------------------------------
 
-    def finished(self) -> bool:
+    @property
+    def planned(self) -> int:
+        """Steps of the whole training as it now stands."""
         training = self.config.training
-        return self.progress.step >= training.steps or self.progress.stale >= training.patience
+        ahead = training.settle_steps if self.progress.stage == "settle" else training.steps + training.settle_steps
+        return self.progress.stage_start + ahead
+
+    def finished(self) -> bool:
+        return self.progress.stage == "done"
+
+    def _freeze(self) -> None:
+        """Compute once what the Backbone, which no longer moves, says of every row that training may use."""
+        used = [self.learning, *(pool.rows for pool in self.roles.validation)]
+        self.score = FrozenScorer(self._live(), np.concatenate(used))
+
+    def _next_stage(self) -> None:
+        """Take the best weights of the stage that ended, and begin the next."""
+        progress = self.progress
+        self.system.load_state_dict(self.best)
+        learned = progress.stage == "learn" and self.config.training.settle_steps > 0
+        progress.stage = "settle" if learned else "done"
+        progress.stage_start, progress.stale, progress.best_loss = progress.step, 0, math.inf
+        if learned:
+            self.optimisers = PartOptimisers(self.system, self.config.training)
+            self._freeze()
 
     def step(self) -> str:
         progress, training = self.progress, self.config.training
+        steps = training.steps if progress.stage == "learn" else training.settle_steps
         rng = generator(self.seed, "step", progress.step)
         with torch.no_grad():
             impedance = self.system.teacher().cpu().numpy()
@@ -242,21 +290,26 @@ class _Training:
         drawn = [self.source.draw(rng, impedance, temperature) for _ in range(training.tasks_per_step)]
         tasks = [task for task in drawn if len(task.support) and (len(task.query) or task.kind == "mixed")]
         context = StepContext(
-            self.system, self.store, self.rows, self.config, self.pacing, progress.alpha, self.train_share
+            self.system, self.rows, self.score, self.config, self.pacing, progress.alpha, self.train_share
         )
         if tasks:
             with self.fabric.autocast():
                 output = step_losses(context, tasks)
             self.optimisers.zero()
             backward(self.fabric, self.system, output.losses)
-            self.optimisers.step(progress.step)
+            self.optimisers.step(rate_factor(progress.step - progress.stage_start, steps, training.warmup))
             for index, embedding in output.observed:
                 self.system.teacher.observe(index, embedding)
             self._note(output)
         progress.step += 1
-        if progress.step % training.validate_every == 0 or progress.step == training.steps:
-            return self._validate()
-        return ""
+        last = progress.step - progress.stage_start == steps
+        if progress.step % training.validate_every and not last:
+            return ""
+        text = self._validate()
+        if last or progress.stale >= training.patience:
+            self._next_stage()
+        self._save()
+        return text
 
     def _note(self, output: StepOutput) -> None:
         progress = self.progress
@@ -266,7 +319,13 @@ class _Training:
                 progress.pull_in += task["pull_in"] > 0
                 progress.push_away += task["push_away"] > 0
         losses = {name: float(value.detach()) for name, value in output.losses.items()}
-        entry = {"kind": "train", "step": progress.step, "alpha": progress.alpha, **losses, "tasks": output.tasks}
+        entry = {
+            "kind": "train",
+            "step": progress.step,
+            "alpha": progress.alpha,
+            **losses,
+            "tasks": output.tasks,
+        }
         self.lines.append(json.dumps(_finite(entry)) + "\n")
         if self.config.losses.alpha == "adaptive":
             for index, value in enumerate(output.hardness):
@@ -278,15 +337,15 @@ class _Training:
 
     # -- validation and the end -----------------------------------------------------------------------------------
 
-    def _check(self, *, pseudo: bool) -> list[EnvironmentCheck]:
+    def _check(self, *, pseudo: bool, bootstrap: np.random.Generator | None = None) -> list[EnvironmentCheck]:
         pools = self.roles.pseudo_ood if pseudo else self.roles.validation
         return check_environments(
             self.system,
-            self.store,
-            self.rows,
+            self.score,
             pools,
             support_max=self.config.episodes.support_max,
             alpha=self.progress.alpha,
+            bootstrap=bootstrap,
         )
 
     def _validate(self) -> str:
@@ -299,6 +358,7 @@ class _Training:
         known = dict(zip(self.roles.names, teacher.tolist(), strict=True))
         entry = {
             "kind": "validation",
+            "stage": progress.stage,
             "step": progress.step,
             "task": loss,
             "aupr": aupr,
@@ -319,20 +379,21 @@ class _Training:
             ],
         }
         self.lines.append(json.dumps(_finite(entry)) + "\n")
-        if not self.best or loss < progress.best_loss:
-            progress.best_loss = loss if math.isfinite(loss) else math.inf
+        if progress.stage == "learn":
+            better = aupr > progress.best_aupr
+        else:
+            better = loss < progress.best_loss
+        if better or not self.best:
             progress.best_step, progress.stale = progress.step, 0
+            progress.best_aupr, progress.best_loss = aupr, loss
             self.best = {name: value.detach().cpu().clone() for name, value in self.system.state_dict().items()}
         else:
             progress.stale += 1
-        self._save()
         return f"validation loss {loss:.4f}, AUPR {aupr:.3f}"
 
     def close(self) -> TrainingResult:
-        if self.best:
-            self.system.load_state_dict(self.best)
         progress = self.progress
-        before = self._check(pseudo=False)
+        before = self._check(pseudo=False, bootstrap=generator(self.seed, "bootstrap"))
         fitted = calibrate(before, float(self.system.temperature().detach()))
         with torch.no_grad():
             self.system.temperature.log_temperature.fill_(math.log(fitted.temperature))
@@ -375,7 +436,14 @@ class _Training:
         save_run(self.folder, self.system, self.bank, facts)
         (self.folder / "resume.safetensors").unlink(missing_ok=True)
         return TrainingResult(
-            self.folder, progress.best_step, progress.best_loss, progress.step, tuple(alarms), roles, fitted.to_dict()
+            folder=self.folder,
+            best_step=progress.best_step,
+            best_aupr=progress.best_aupr,
+            best_loss=progress.best_loss,
+            steps=progress.step,
+            alarms=tuple(alarms),
+            roles=roles,
+            calibration=fitted.to_dict(),
         )
 
     def _domain(self) -> Domain:
@@ -383,7 +451,7 @@ class _Training:
         means = []
         for pool in self.roles.training + self.roles.pseudo_ood:
             chosen = generator(self.seed, "domain", pool.name).permutation(pool.rows)[:1024]
-            output = score_rows(self.system.backbone, self.store, self.rows.take(np.sort(chosen)))
+            output = self.score(np.sort(chosen))
             means.append(output.representation.mean(0).cpu().numpy())
         table = np.stack(means).astype(np.float64)
         centre, spread = table.mean(0), np.maximum(table.std(0), 1e-3)

@@ -13,11 +13,11 @@ from episode.train.routing import owners
 __all__ = ["PartOptimisers", "rate_factor"]
 
 
-def rate_factor(step: int, config: TrainConfig) -> float:
-    """Linear warm-up, then a cosine to 2 % at the last step; `step` counts from 0."""
-    if step < config.warmup:
-        return (step + 1) / config.warmup
-    progress = (step - config.warmup) / max(1, config.steps - config.warmup)
+def rate_factor(step: int, steps: int, warmup: int) -> float:
+    """Linear warm-up, then a cosine to 2 % at the last of `steps`; `step` counts from 0."""
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = (step - warmup) / max(1, steps - warmup)
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
@@ -56,9 +56,8 @@ class PartOptimisers:
         for optimiser in self.optimisers.values():
             optimiser.zero_grad(set_to_none=True)
 
-    def step(self, step: int) -> None:
-        """Clip and step each part on its own; a part that no loss reached stays as it is."""
-        factor = rate_factor(step, self.config)
+    def step(self, factor: float) -> None:
+        """Clip and step each part on its own, at `factor` times its rate; a part no loss reached stays as it is."""
         for part, optimiser in self.optimisers.items():
             if all(parameter.grad is None for parameter in self.owned[part]):
                 continue

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from episode.config import Config
-from episode.encode.store import ElementStore
-from episode.episodes.batch import PairRows, score_rows
+from episode.episodes.batch import FrozenScorer, PairRows, Scorer
 from episode.episodes.prior_shift import shifted_impedance
 from episode.episodes.sampler import Task
 from episode.evaluate.shift_estimators import em_prior, inverse_link, prior_to_impedance
@@ -46,9 +45,10 @@ class StepContext:
     Parameters
     ----------
     system : EnergySystem
-    store : ElementStore
     rows : PairRows
-        All training pairs.
+        The pair table of the dataset.
+    score : Scorer
+        Live while the Backbone learns; frozen while R_E settles, and then no loss on the Backbone is made.
     config : Config
     pacing : PacingLock
         Updated by the step.
@@ -59,8 +59,8 @@ class StepContext:
     """
 
     system: EnergySystem
-    store: ElementStore
     rows: PairRows
+    score: Scorer
     config: Config
     pacing: PacingLock
     alpha: float
@@ -113,6 +113,7 @@ def step_losses(context: StepContext, tasks: list[Task]) -> StepOutput:
     StepOutput
     """
     system, config = context.system, context.config
+    frozen = isinstance(context.score, FrozenScorer)
     views = _score_tasks(context, tasks)
     impedances = system.teacher()
     temperature = system.temperature()
@@ -159,21 +160,38 @@ def step_losses(context: StepContext, tasks: list[Task]) -> StepOutput:
         logit = system(potential, impedance)
         add("task", immax_loss(logit, label, alpha=context.alpha))
         add("sparsity", config.losses.sparsity * sparsity_loss(impedance, impedances.mean()))
-        add(
-            "potential",
-            potential_hinge(
-                potential,
-                temperature,
-                level=config.environment.initial_impedance + _logit(context.train_share),
-                mean_weight=config.losses.potential_mean,
-                variance_weight=config.losses.potential_variance,
-            ),
-        )
+        if not frozen:
+            add(
+                "potential",
+                potential_hinge(
+                    potential,
+                    temperature,
+                    level=config.environment.initial_impedance + _logit(context.train_share),
+                    mean_weight=config.losses.potential_mean,
+                    variance_weight=config.losses.potential_variance,
+                ),
+            )
         _note_hardness(hardness, logit.detach(), label)
         entry["task"] = float(terms["task"][-1].detach())
         if task.kind in ("train", "pseudo_ood"):
-            _compete(context, task, embedding, student, teacher, potential, label, shortcuts, impedances, add, entry)
-    add("motif_sparsity", config.losses.motif_sparsity * motif_sparsity_loss(system.backbone.motif_norms()))
+            _compete(
+                context,
+                task,
+                embedding,
+                student,
+                teacher,
+                potential,
+                label,
+                shortcuts,
+                impedances,
+                add,
+                entry,
+            )
+    if not frozen:
+        add(
+            "motif_sparsity",
+            config.losses.motif_sparsity * motif_sparsity_loss(system.backbone.motif_norms()),
+        )
     losses = {name: torch.stack(values).mean() for name, values in terms.items()}
     return StepOutput(losses, log, (_mean(hardness[0]), _mean(hardness[1])), observed)
 
@@ -220,7 +238,10 @@ def _compete(
     )
     add("opportunist", decision.opportunist_rate * own)
     if decision.pull_in > 0:
-        add("pull_in", pull_in_loss(potential, student, temperature, label, alpha=alpha, weight=decision.pull_in))
+        add(
+            "pull_in",
+            pull_in_loss(potential, student, temperature, label, alpha=alpha, weight=decision.pull_in),
+        )
     if decision.push_away > 0:
         through = system.opportunist(shortcuts, embedding)
         lead = opportunist_loss(potential, student, through, temperature, label, alpha=alpha)
@@ -275,18 +296,17 @@ class _Slices:
     """Scored rows of several groups, handed out group by group."""
 
     def __init__(self, context: StepContext, groups: list[np.ndarray], *, gradient: bool) -> None:
-        self.groups = groups
-        self.at = 0
+        self.sizes = iter([len(group) for group in groups])
         self.start = 0
-        self.rows = context.rows.take(np.concatenate(groups)) if groups else context.rows.take(np.arange(0))
-        if len(self.rows):
-            backbone, store = context.system.backbone, context.store
-            self.output = score_rows(backbone, store, self.rows, block=len(self.rows), gradient=gradient)
+        index = np.concatenate(groups) if groups else np.zeros(0, dtype=np.int64)
+        self.rows = context.rows.take(index)
+        if len(index):
+            self.output = context.score(index, gradient=gradient)
 
     def next(self) -> _Scored:
-        size = len(self.groups[self.at])
+        size = next(self.sizes)
         cut = slice(self.start, self.start + size)
-        self.at, self.start = self.at + 1, self.start + size
+        self.start += size
         rows = self.rows.take(np.arange(cut.start, cut.stop))
         if not size:
             empty = torch.zeros(0)

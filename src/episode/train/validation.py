@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from episode.encode.store import ElementStore
-from episode.episodes.batch import PairRows, score_rows
+from episode.episodes.batch import Scorer
 from episode.episodes.sampler import EnvironmentPool
+from episode.episodes.support import bootstrap_sd, student_impedance
 from episode.evaluate.metrics import average_precision, oracle_impedance
 from episode.losses.immax import immax_loss
+from episode.model.backbone import PairOutput
 from episode.model.energy import EnergySystem
 
 __all__ = ["EnvironmentCheck", "check_environments", "student_slope"]
@@ -37,8 +38,8 @@ class EnvironmentCheck:
         IMMAX loss under R_S, in nats; NaN where one class is missing.
     aupr : float
         Average precision of U_I; NaN where one class is missing.
-    embedding : ndarray, shape (width,)
-        h_c.
+    spread : float
+        Bootstrap standard deviation of R_S; 0 where it was not asked for.
     """
 
     name: str
@@ -48,35 +49,38 @@ class EnvironmentCheck:
     oracle: float
     task: float
     aupr: float
-    embedding: np.ndarray
+    spread: float
 
 
 @torch.no_grad()
 def check_environments(
     system: EnergySystem,
-    store: ElementStore,
-    rows: PairRows,
+    score: Scorer,
     pools: tuple[EnvironmentPool, ...],
     *,
     support_max: int,
     alpha: float,
+    bootstrap: np.random.Generator | None = None,
 ) -> list[EnvironmentCheck]:
-    """Estimate and score each environment of `pools`; the support is its first `support_max` rows."""
+    """Estimate and score each environment of `pools`; the support is its first `support_max` rows.
+
+    Give a generator in `bootstrap` to measure the spread of R_S as well.
+    """
     checks = []
     temperature = float(system.temperature())
     for pool in pools:
-        mine = rows.take(pool.rows)
-        output = score_rows(system.backbone, store, mine)
-        size = min(support_max, len(mine))
-        hidden = torch.full((size,), -1, device=output.potential.device)
-        embedding = system.set_encoder(output.representation[:size], output.potential[:size], hidden)
-        student = system.student(embedding)
+        output = score(pool.rows)
+        support = PairOutput(output.potential[:support_max], output.representation[:support_max])
+        student = student_impedance(system, support)
+        spread = 0.0
+        if bootstrap is not None:
+            spread = bootstrap_sd(system, support, pool.locus[:support_max], bootstrap)
         potential = (output.potential + system.temperature.offset).cpu()
         known = pool.label >= 0
         label = pool.label[known]
         task = aupr = oracle = float("nan")
         if pool.two_classes:
-            logit = (potential[torch.from_numpy(known)] - student.cpu()) / temperature
+            logit = (potential[torch.from_numpy(known)] - student) / temperature
             task = float(immax_loss(logit, torch.from_numpy(label > 0), alpha=alpha))
             aupr = _or_nan(average_precision(label, potential.numpy()[known]))
             oracle = _or_nan(oracle_impedance(potential.numpy()[known], label, temperature))
@@ -85,11 +89,11 @@ def check_environments(
                 name=pool.name,
                 potential=potential.numpy()[known],
                 label=label,
-                student=float(student),
+                student=student,
                 oracle=oracle,
                 task=task,
                 aupr=aupr,
-                embedding=embedding.cpu().numpy(),
+                spread=spread,
             )
         )
     return checks

@@ -82,9 +82,7 @@ def read_pairs(
     assemblies = sorted({raw.assembly for raw in raws if raw.assembly})
     if len(assemblies) > 1:
         here = next(raw.text.file for raw in raws if raw.assembly == assemblies[1])
-        fatal.append(
-            Problem(here, f"is {assemblies[1]} where another table is {assemblies[0]}; needs one build")
-        )
+        fatal.append(Problem(here, f"is {assemblies[1]} where another table is {assemblies[0]}; needs one build"))
     frame = _join_frames(parts)
     files = [raw.text.file for raw in raws]
     conflict, conflict_problems = _conflicts(frame, sequences, files)
@@ -133,9 +131,7 @@ def _join_frames(parts: list[Validated]) -> pd.DataFrame:
     return joined.astype({"source": "int32"})
 
 
-def _join_sequences(
-    raws: list[RawTable], parts: list[Validated], side: str, fatal: list[Problem]
-) -> dict[str, str]:
+def _join_sequences(raws: list[RawTable], parts: list[Validated], side: str, fatal: list[Problem]) -> dict[str, str]:
     joined: dict[str, str] = {}
     for raw, part in zip(raws, parts, strict=True):
         new = part.enhancer_sequences if side == "enhancer" else part.promoter_sequences

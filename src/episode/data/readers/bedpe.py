@@ -32,9 +32,7 @@ EXTRA_COLUMNS = ("label", "cell_line", "assay")
 """Columns 11 to 13 of a file without header; further ones are carried through as ``column_14`` and so on."""
 
 
-def read_bedpe(
-    path: Path, *, columns: Mapping[str, str], cell_line: str | None, assay: str | None
-) -> list[RawTable]:
+def read_bedpe(path: Path, *, columns: Mapping[str, str], cell_line: str | None, assay: str | None) -> list[RawTable]:
     """Read one BEDPE file (see `docs/formats.md`).
 
     Raises

@@ -51,9 +51,7 @@ def read_bengi(path: Path, *, cell_line: str | None, assay: str | None) -> list[
     text = read_text(path, header=False, delimiter="\t")
     width = text.frame.shape[1]
     if width != len(BENGI_COLUMNS):
-        raise fail(
-            path, f"has {width} columns; a BENGI table needs {len(BENGI_COLUMNS)}: {', '.join(BENGI_COLUMNS)}"
-        )
+        raise fail(path, f"has {width} columns; a BENGI table needs {len(BENGI_COLUMNS)}: {', '.join(BENGI_COLUMNS)}")
     from_name = environment_of_file(path.name)
     if from_name is None and cell_line is None:
         raise fail(path, "does not say its cell line; name it CELL.ASSAY.tsv[.gz] or give --cell-line NAME")

@@ -77,9 +77,7 @@ class _Sequences:
     bad: frozenset[str]
 
 
-def _read_part(
-    file: Path, cell_line: str | None, assay: str | None, cache: dict[Path, _Sequences]
-) -> RawTable:
+def _read_part(file: Path, cell_line: str | None, assay: str | None, cache: dict[Path, _Sequences]) -> RawTable:
     found = _PAIRS_FILE.fullmatch(file.name)
     if found is None:
         raise fail(

@@ -39,9 +39,7 @@ def check_columns(columns: Mapping[str, str]) -> None:
         if canonical not in KNOWN_COLUMNS:
             near = difflib.get_close_matches(canonical, KNOWN_COLUMNS, n=1)
             meant = f"; did you mean {near[0]!r}?" if near else ""
-            raise EpisodeError(
-                f"--column {canonical}={columns[canonical]}: no column {canonical!r} is known{meant}"
-            )
+            raise EpisodeError(f"--column {canonical}={columns[canonical]}: no column {canonical!r} is known{meant}")
 
 
 def rename(text: TextTable, columns: Mapping[str, str]) -> RawTable:
@@ -85,9 +83,7 @@ def fill_constant(raw: RawTable, column: str, value: str | None) -> RawTable:
     return replace(raw, text=replace(raw.text, frame=raw.text.frame.assign(**{column: value})))
 
 
-def read_tidy(
-    path: Path, *, columns: Mapping[str, str], cell_line: str | None, assay: str | None
-) -> list[RawTable]:
+def read_tidy(path: Path, *, columns: Mapping[str, str], cell_line: str | None, assay: str | None) -> list[RawTable]:
     """Read one tidy table (see `docs/formats.md`).
 
     Raises
@@ -115,9 +111,7 @@ def _need_columns(raw: RawTable) -> None:
     def lacks(column: str, more: str) -> None:
         near = difflib.get_close_matches(column, [name for name in given if name not in KNOWN_COLUMNS], n=1)
         meant = f" (did you mean --column {column}={near[0]}?)" if near else ""
-        problems.append(
-            Problem(raw.text.file, f"has no column {column!r}{more}{meant}; it has {column_list(given)}")
-        )
+        problems.append(Problem(raw.text.file, f"has no column {column!r}{more}{meant}; it has {column_list(given)}"))
 
     if "cell_line" not in present:
         lacks("cell_line", ", and no --cell-line was given")
@@ -126,8 +120,6 @@ def _need_columns(raw: RawTable) -> None:
             continue
         for part in ("chrom", "start", "end"):
             if f"{side}_{part}" not in present:
-                lacks(
-                    f"{side}_{part}", f" (nor {side}_sequence)" if f"{side}_sequence" not in present else ""
-                )
+                lacks(f"{side}_{part}", f" (nor {side}_sequence)" if f"{side}_sequence" not in present else "")
     if problems:
         raise InputError(problems)

@@ -23,9 +23,7 @@ GROWTH = 1.25
 """Factor by which the active share grows where a cell line's candidates do not suffice."""
 
 
-def draw_environments(
-    config: WorldConfig, kappa: float, role: str, n: int, rng: np.random.Generator
-) -> pd.DataFrame:
+def draw_environments(config: WorldConfig, kappa: float, role: str, n: int, rng: np.random.Generator) -> pd.DataFrame:
     """Draw `n` cell lines of one role.
 
     Parameters
@@ -131,8 +129,7 @@ def draw_pairs(
             break
         if share.min() >= 0.95:
             raise ConfigError(
-                f"the {part} chromosomes hold {len(kept)} pairs for a cell line that needs {n}; "
-                "give them more loci"
+                f"the {part} chromosomes hold {len(kept)} pairs for a cell line that needs {n}; give them more loci"
             )
         share = share * GROWTH
     order = np.argsort(rank[universe.pairs["enhancer"].to_numpy()[kept]], kind="stable")

@@ -59,10 +59,7 @@ def draw_grammar(config: WorldConfig, universe: Universe, slots: Slots, rng: np.
     mains += [Rule(None, int(j), 1.0) for j in rng.permutation(n)[: config.main_effects]]
     shift = rng.permutation(n)
     order = [(i, int(shift[(i + k) % n])) for k in range(n) for i in rng.permutation(n).tolist()]
-    pairs = [
-        Rule(i, j, 1.0, convergent=k < config.oriented_rules)
-        for k, (i, j) in enumerate(order[: config.rules])
-    ]
+    pairs = [Rule(i, j, 1.0, convergent=k < config.oriented_rules) for k, (i, j) in enumerate(order[: config.rules])]
     rules = (*mains, *pairs)
     terms = _terms(rules, universe, slots)
     signs = [-1.0 if k % 3 == 2 else 1.0 for group in (mains, pairs) for k in range(len(group))]
@@ -78,8 +75,7 @@ def draw_grammar(config: WorldConfig, universe: Universe, slots: Slots, rng: np.
     level = brentq(surplus, -20.0, 20.0)
     offset = config.temperature * (config.impedance_mean + level) - raw.mean() * scale
     final = tuple(
-        Rule(r.enhancer, r.promoter, float(w), r.convergent)
-        for r, w in zip(rules, weights * scale, strict=True)
+        Rule(r.enhancer, r.promoter, float(w), r.convergent) for r, w in zip(rules, weights * scale, strict=True)
     )
     return Grammar(final, float(offset))
 
@@ -130,9 +126,7 @@ def draw_motifs(config: WorldConfig, bank: MotifBank, n: int, rng: np.random.Gen
             chosen.append(i)
             if len(chosen) == n:
                 return tuple(chosen)
-    raise ConfigError(
-        f"the motif bank has only {len(chosen)} distinct motifs fit to be planted; {n} are needed"
-    )
+    raise ConfigError(f"the motif bank has only {len(chosen)} distinct motifs fit to be planted; {n} are needed")
 
 
 def _alike(a: np.ndarray, b: np.ndarray) -> float:

@@ -41,9 +41,7 @@ def draw_genome(world: World) -> Genome:
     sites never overlap.
     """
     rng = generator(world.seed, "simulate", "background")
-    chromosomes = {
-        chrom: _background(length, 0.42, rng) for chrom, length in world.universe.chromosomes.items()
-    }
+    chromosomes = {chrom: _background(length, 0.42, rng) for chrom, length in world.universe.chromosomes.items()}
     rng = generator(world.seed, "simulate", "sites")
     sites = world.universe.sites
     widths = np.array([len(world.bank.probabilities[i]) for i in world.motifs])
@@ -67,9 +65,7 @@ def draw_genome(world: World) -> Genome:
     return Genome(chromosomes)
 
 
-def sample_sites(
-    probabilities: np.ndarray, count: int, weakest: float, rng: np.random.Generator
-) -> np.ndarray:
+def sample_sites(probabilities: np.ndarray, count: int, weakest: float, rng: np.random.Generator) -> np.ndarray:
     """Sample sites of one motif, drawing those again that score below a quantile of its own sites.
 
     Parameters

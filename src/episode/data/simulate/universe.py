@@ -124,9 +124,7 @@ def _lay_out(
     return frame, {f"sim{first_chromosome + k + 1}": end for k, end in enumerate(ends)}
 
 
-def _draw_sites(
-    config: WorldConfig, slots: Slots, is_enhancer: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
+def _draw_sites(config: WorldConfig, slots: Slots, is_enhancer: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Draw which element carries which motif, and on which strand."""
     shape = (len(is_enhancer), slots.count)
     chance = np.full(slots.count, config.burden_presence)

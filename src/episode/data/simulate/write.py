@@ -97,9 +97,7 @@ def _write_truth(world: World, folder: Path) -> None:
     folder.mkdir()
     first = ["cell_line", "impedance", "temperature", "trace_factor", "nuisance_factor", "share_positive"]
     rest = [name for name in world.environments.columns if name not in first]
-    world.environments[first + rest].to_csv(
-        folder / "environments.tsv", sep="\t", index=False, lineterminator="\n"
-    )
+    world.environments[first + rest].to_csv(folder / "environments.tsv", sep="\t", index=False, lineterminator="\n")
     names = world.universe.elements["name"].to_numpy()
     pairs = pd.DataFrame(
         {

@@ -35,7 +35,11 @@ class Opportunist(nn.Module):
     def __init__(self, config: EnvironmentConfig) -> None:
         super().__init__()
         self.net = nn.Sequential(
-            nn.Linear(len(SHORTCUTS) + config.width, 32), nn.GELU(), nn.Linear(32, 32), nn.GELU(), nn.Linear(32, 1)
+            nn.Linear(len(SHORTCUTS) + config.width, 32),
+            nn.GELU(),
+            nn.Linear(32, 32),
+            nn.GELU(),
+            nn.Linear(32, 1),
         )
 
     def forward(self, shortcuts: Tensor, embedding: Tensor) -> Tensor:

@@ -1,0 +1,62 @@
+"""Reading a support set: R_S from unlabelled pairs, and its spread over bootstrap supports.
+
+Training's validation and prediction both call this; neither labels nor names come here.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from episode.model.backbone import PairOutput
+from episode.model.energy import EnergySystem
+
+__all__ = ["bootstrap_sd", "embed_support", "student_impedance"]
+
+
+@torch.no_grad()
+def embed_support(system: EnergySystem, support: PairOutput) -> Tensor:
+    """h_c of a support set whose labels are all hidden, shape (width,)."""
+    hidden = torch.full((len(support.potential),), -1, device=support.potential.device)
+    embedding: Tensor = system.set_encoder(support.representation, support.potential, hidden)
+    return embedding
+
+
+@torch.no_grad()
+def student_impedance(system: EnergySystem, support: PairOutput) -> float:
+    """R_S of a support set whose labels are all hidden."""
+    return float(system.student(embed_support(system, support)))
+
+
+def bootstrap_sd(
+    system: EnergySystem,
+    support: PairOutput,
+    locus: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    replicates: int = 32,
+) -> float:
+    """Standard deviation of R_S over supports whose loci are drawn with replacement; 0 with a single locus.
+
+    Parameters
+    ----------
+    system : EnergySystem
+    support : PairOutput
+        The support set, n pairs.
+    locus : ndarray, shape (n,)
+        Locus of each pair.
+    rng : numpy.random.Generator
+    replicates : int
+        Supports drawn.
+    """
+    distinct, inverse = np.unique(locus, return_inverse=True)
+    if len(distinct) < 2:
+        return 0.0
+    rows_of = np.split(np.argsort(inverse, kind="stable"), np.cumsum(np.bincount(inverse))[:-1])
+    values = []
+    for _ in range(replicates):
+        drawn = rng.integers(len(distinct), size=len(distinct))
+        index = torch.from_numpy(np.concatenate([rows_of[i] for i in drawn])).to(support.potential.device)
+        values.append(student_impedance(system, PairOutput(support.potential[index], support.representation[index])))
+    return float(np.std(values, ddof=1))

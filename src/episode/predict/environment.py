@@ -1,0 +1,205 @@
+"""One impedance for each environment: Student from the support set, Teacher where known, MAP where labelled.
+
+Nothing here looks at a metric, and labels are used in one place only (`map_impedance`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from scipy.optimize import minimize_scalar
+from scipy.special import expit
+from scipy.stats import t as student_t
+
+from episode.checkpoint import Run
+from episode.encode.store import ElementStore
+from episode.episodes.batch import PairRows, score_rows
+from episode.episodes.sampler import support_order
+from episode.episodes.support import bootstrap_sd, student_impedance
+from episode.model.energy import fuse
+from episode.seeds import generator
+
+__all__ = ["EnvironmentEstimate", "estimate_environment", "map_impedance", "refine_with_labels"]
+
+OUTSIDE = 1.5
+LEVEL = 0.90
+
+
+@dataclass(frozen=True)
+class EnvironmentEstimate:
+    """The impedance of one environment, made once and used for every pair of it.
+
+    Parameters
+    ----------
+    environment : str
+    known : bool
+        The Teacher knows it.
+    r_student, r_student_sd : float
+        R_S, and its standard deviation over bootstrap supports (loci resampled).
+    r_student_low, r_student_high : float
+        90 % interval of R_S: the Student's error on validation environments, widened where the support is thin.
+    r_teacher : float
+        R_T; NaN where unknown.
+    r_used, r_used_low, r_used_high : float
+        R_E of every pair of the environment, with its 90 % interval.
+    support_size : int
+        Pairs in the support set.
+    labels : int
+        Support labels used by the MAP update; 0 for a label-free estimate.
+    warnings : tuple of str
+        Where the estimate should not be trusted, in words.
+    """
+
+    environment: str
+    known: bool
+    r_student: float
+    r_student_sd: float
+    r_student_low: float
+    r_student_high: float
+    r_teacher: float
+    r_used: float
+    r_used_low: float
+    r_used_high: float
+    support_size: int
+    labels: int
+    warnings: tuple[str, ...]
+
+
+def estimate_environment(
+    run: Run, store: ElementStore, rows: PairRows, keys: list[str], name: str, *, seed: int
+) -> EnvironmentEstimate:
+    """Estimate the impedance of one environment from its unlabelled pairs.
+
+    Parameters
+    ----------
+    run : Run
+    store : ElementStore
+    rows : PairRows
+        Pairs of this environment; labels are not read.
+    keys : list of str
+        Content of each pair: they order the support, so that the order of the table does not matter.
+    name : str
+        Environment name; the Teacher is asked if it knows it.
+    seed : int
+        Decides which pairs are taken where there are more than the largest support.
+    """
+    facts, system = run.facts, run.system
+    chosen = support_order(keys, seed)[: facts.config.episodes.support_max]
+    output = score_rows(system.backbone, store, rows.take(chosen))
+    student = student_impedance(system, output)
+    sd = bootstrap_sd(system, output, rows.locus[chosen], generator(seed, "bootstrap"))
+    half = half_width(run, sd)
+    known = name in facts.environments
+    teacher, used, used_half = math.nan, student, half
+    if known:
+        weight = facts.config.environment.fusion_weight
+        teacher = float(system.teacher()[facts.environments.index(name)])
+        used = float(fuse(torch.tensor(teacher), torch.tensor(student), weight))
+        used_half = (1 - weight) * half
+    distance = facts.domain.distance(output.representation.double().mean(0).cpu().numpy())
+    return EnvironmentEstimate(
+        environment=name,
+        known=known,
+        r_student=student,
+        r_student_sd=sd,
+        r_student_low=max(0.0, student - half),
+        r_student_high=student + half,
+        r_teacher=teacher,
+        r_used=used,
+        r_used_low=max(0.0, used - used_half),
+        r_used_high=used + used_half,
+        support_size=len(chosen),
+        labels=0,
+        warnings=_warnings(run, len(chosen), distance),
+    )
+
+
+def half_width(run: Run, spread: float) -> float:
+    """Half of the 90 % interval of R_S, in units of U_I.
+
+    The error measured on n validation environments holds the spread of supports of their size; only what the bootstrap
+    shows beyond that is added.
+    """
+    facts = run.facts.calibration
+    extra = max(0.0, spread**2 - facts["bootstrap_sd"] ** 2)
+    freedom = max(1, facts["impedance_environments"] - 1)
+    quantile = float(student_t.ppf(0.5 + LEVEL / 2, freedom))
+    return quantile * math.sqrt(facts["impedance_error"] ** 2 + extra)
+
+
+def refine_with_labels(
+    run: Run, estimate: EnvironmentEstimate, store: ElementStore, labelled: PairRows
+) -> EnvironmentEstimate:
+    """Update the impedance with a few labelled pairs of the same environment (one-dimensional MAP).
+
+    Parameters
+    ----------
+    run : Run
+    estimate : EnvironmentEstimate
+        Label-free: it is the prior, so labels are used once.
+    store : ElementStore
+        Holds the elements of `labelled`.
+    labelled : PairRows
+        Pairs with labels 0 or 1; unknown ones are left out.
+    """
+    labelled = labelled.take(np.flatnonzero(labelled.label >= 0))
+    if not len(labelled):
+        return estimate
+    output = score_rows(run.system.backbone, store, labelled)
+    potential = (output.potential + run.system.temperature.offset).double().cpu().numpy()
+    spread = (estimate.r_used_high - estimate.r_used) / 1.645
+    used, sd = map_impedance(
+        potential, labelled.label, float(run.system.temperature()), prior=estimate.r_used, prior_sd=spread
+    )
+    return replace(
+        estimate,
+        r_used=used,
+        r_used_low=max(0.0, used - 1.645 * sd),
+        r_used_high=used + 1.645 * sd,
+        labels=len(labelled),
+    )
+
+
+def map_impedance(
+    potential: np.ndarray, label: np.ndarray, temperature: float, *, prior: float, prior_sd: float
+) -> tuple[float, float]:
+    """Maximum a posteriori R_E >= 0 under a normal prior, and its Laplace standard deviation.
+
+    Parameters
+    ----------
+    potential : ndarray, shape (n,)
+        U_I.
+    label : ndarray, shape (n,)
+        1 or 0.
+    temperature : float
+        T.
+    prior, prior_sd : float
+        Mean and standard deviation of the prior, units of U_I.
+    """
+    sign = 2.0 * label.astype(np.float64) - 1.0
+
+    def loss(impedance: float) -> float:
+        logit = (potential - impedance) / temperature
+        return float(np.logaddexp(0, -sign * logit).sum() + 0.5 * ((impedance - prior) / prior_sd) ** 2)
+
+    reach = prior + 8 * prior_sd + 8 * temperature
+    best = float(minimize_scalar(loss, bounds=(0.0, reach), method="bounded", options={"xatol": 1e-6}).x)
+    chance = expit((potential - best) / temperature)
+    curvature = float((chance * (1 - chance)).sum()) / temperature**2 + 1 / prior_sd**2
+    return best, 1 / math.sqrt(curvature)
+
+
+def _warnings(run: Run, size: int, distance: float) -> tuple[str, ...]:
+    domain = run.facts.domain
+    found = []
+    if size < domain.smallest:
+        found.append(f"support of {size} pairs is smaller than any in training ({domain.smallest})")
+    if distance > OUTSIDE * domain.limit:
+        found.append(
+            f"candidate elements differ from those of every training environment "
+            f"(distance {distance:.1f}, training up to {domain.limit:.1f})"
+        )
+    return tuple(found)
