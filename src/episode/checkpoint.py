@@ -27,7 +27,7 @@ from episode import __version__
 from episode.config import Config, WindowConfig, from_dict, to_dict
 from episode.encode.motifs import MotifBank
 from episode.episodes.batch import Shortcuts
-from episode.errors import CheckpointError, EpisodeError
+from episode.errors import CheckpointError, ConfigError, EpisodeError
 from episode.files import atomic_file, read_json, write_json
 from episode.model.energy import EnergySystem
 
@@ -165,9 +165,19 @@ def load_run(folder: Path) -> Run:
         facts = _facts(content)
         bank = MotifBank.from_json(json.dumps(content["bank"]))
         thresholds = torch.from_numpy(bank.thresholds(facts.config.stem.site_p))
-        system = EnergySystem(facts.config, thresholds, len(facts.environments), 0.0)
+        with torch.random.fork_rng(devices=[]):
+            system = EnergySystem(facts.config, thresholds, len(facts.environments), 0.0)
         system.load_state_dict(load_file(folder / "model.safetensors"))
-    except (KeyError, TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:
+    except (
+        AttributeError,
+        ConfigError,
+        KeyError,
+        OSError,
+        RuntimeError,
+        SafetensorError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise CheckpointError(f"{folder}: damaged run ({type(error).__name__}: {error})") from None
     system.eval()
     system.requires_grad_(False)

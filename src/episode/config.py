@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import tomllib
 import types
 import typing
@@ -15,6 +16,23 @@ from pathlib import Path
 from typing import Any
 
 from episode.errors import ConfigError
+
+PRECISIONS = ("32-true", "bf16-mixed")
+POSITIVE = {
+    "stem.site_p",
+    *(f"backbone.{key}" for key in ("width", "heads", "anchors", "summary", "bilinear", "kan_inputs")),
+    *(f"environment.{key}" for key in ("width", "heads", "inducing", "prototypes", "initial_impedance")),
+    *(f"episodes.{key}" for key in ("train", "support_min")),
+    *(f"training.{key}" for key in ("steps", "tasks_per_step", "clip", "validate_every", "patience")),
+    *(f"training.{key}" for key in ("learning_rate", "environment_rate", "teacher_rate_factor")),
+}
+SHARES = {"environment.fusion_weight", "episodes.two_way", "episodes.label_shown"}
+PARTIAL = {
+    "stem.site_p",
+    "environment.prototype_decay",
+    "losses.pacing_decay",
+    *(f"episodes.{key}" for key in ("pseudo_ood_share", "validation_share", "validation_loci")),
+}
 
 __all__ = [
     "BackboneConfig",
@@ -102,8 +120,8 @@ class EnvironmentConfig:
 class LossConfig:
     """Weights of the losses; the task loss has weight 1."""
 
-    alpha: str = "counts"
-    """IMMAX alpha: "counts" (cube roots of the class counts), "adaptive", or a number in (0, 1) as text."""
+    alpha: str | float = "counts"
+    """IMMAX alpha: "counts" (cube roots of the class counts), "adaptive", or a number in (0, 1)."""
     potential_mean: float = 0.1
     """Hinge on the mean of U_I."""
     potential_variance: float = 0.01
@@ -225,11 +243,14 @@ def load_config(path: Path) -> Config:
     from episode.files import read_json
 
     if path.suffix == ".json":
-        return from_dict(read_json(path), where=str(path))
+        content = read_json(path)
+        if not isinstance(content, dict):
+            raise ConfigError(f"{path}: needed an object of settings, got {type(content).__name__}")
+        return from_dict(content, where=str(path))
     try:
         content = tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML ({error})") from None
     return from_dict(content, where=str(path))
@@ -276,36 +297,36 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
 
 
 def _check(config: Config) -> None:
-    backbone, environment, episodes = config.backbone, config.environment, config.episodes
-    kinds = (episodes.train, episodes.pseudo_ood, episodes.prior_shift, episodes.mixed)
+    """Refuse values that no run could have."""
+    backbone, environment, episodes, alpha = config.backbone, config.environment, config.episodes, config.losses.alpha
+    for section, content in to_dict(config).items():
+        for key, value in content.items():
+            name = f"{section}.{key}"
+            if isinstance(value, str):
+                continue
+            if not (math.isfinite(value) and value >= 0):
+                raise ConfigError(f"{name}: needed a finite number >= 0, got {value}")
+            if name in POSITIVE and value == 0:
+                raise ConfigError(f"{name}: needed more than 0, got {value}")
+            if name in SHARES and value > 1:
+                raise ConfigError(f"{name}: needed a share in [0, 1], got {value}")
+            if name in PARTIAL and value >= 1:
+                raise ConfigError(f"{name}: needed a share below 1, got {value}")
     checks = [
+        (backbone.width % (2 * backbone.heads) == 0, f"backbone.width: needed a multiple of 2 x heads in {backbone}"),
+        (environment.width % environment.heads == 0, f"environment.width: needed a multiple of heads in {environment}"),
+        (episodes.support_min <= episodes.support_max, f"episodes.support_min: is above support_max in {episodes}"),
+        (episodes.query >= 2, f"episodes.query: needed at least 2, got {episodes.query}"),
+        (config.stem.bin >= 8, f"stem.bin: needed at least 8 bp, got {config.stem.bin}"),
         (
-            backbone.width % (2 * backbone.heads) == 0,
-            "backbone.width must be a multiple of 2 x backbone.heads",
+            config.training.precision in PRECISIONS,
+            f"training.precision: needed one of {', '.join(PRECISIONS)}, got {config.training.precision!r}",
         ),
-        (environment.width % environment.heads == 0, "environment.width must be a multiple of its heads"),
-        (0 <= environment.fusion_weight <= 1, "environment.fusion_weight must lie in [0, 1]"),
         (
-            min(kinds) >= 0 and sum(kinds) > 0,
-            "episodes: the shares of the four kinds must be >= 0 and not all 0",
+            alpha in ("counts", "adaptive") or (isinstance(alpha, float) and 0 < alpha < 1),
+            f'losses.alpha: needed "counts", "adaptive" or a number in (0, 1), got {alpha!r}',
         ),
-        (episodes.train > 0, "episodes.train must be above 0: the Teacher learns there alone"),
-        (1 <= episodes.support_min <= episodes.support_max, "episodes.support_min must be 1..support_max"),
-        (episodes.query >= 2, "episodes.query must be at least 2"),
-        (config.training.steps >= 1, "training.steps must be at least 1"),
-        (config.training.tasks_per_step >= 1, "training.tasks_per_step must be at least 1"),
-        (config.training.precision in ("32-true", "bf16-mixed"), "training.precision: 32-true or bf16-mixed"),
-        (config.stem.bin >= 8, "stem.bin must be at least 8 bp"),
     ]
     for holds, need in checks:
         if not holds:
             raise ConfigError(need)
-    if config.losses.alpha not in ("counts", "adaptive"):
-        try:
-            alpha = float(config.losses.alpha)
-        except ValueError:
-            alpha = -1.0
-        if not 0 < alpha < 1:
-            raise ConfigError(
-                f'losses.alpha: needed "counts", "adaptive" or a number in (0, 1), got {config.losses.alpha!r}'
-            )

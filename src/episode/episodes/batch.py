@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from episode.data.dataset import Dataset
+from episode.data.elements import digest
 from episode.encode.store import ElementStore, mirror
 from episode.model.backbone import Backbone, ElementCodes, PairOutput
 
@@ -25,6 +26,7 @@ __all__ = [
     "Scorer",
     "Shortcuts",
     "encode_elements",
+    "pair_keys",
     "pair_rows",
     "score_rows",
     "shortcut_statistics",
@@ -149,6 +151,9 @@ def score_rows(
     gradient : bool
         Keep the graph (training); otherwise no gradient is recorded.
     """
+    if not len(rows):
+        empty = torch.zeros(0, backbone.representation_size)
+        return PairOutput(empty[:, 0], empty)
     outputs = []
     with contextlib.nullcontext() if gradient else torch.no_grad():
         for start in range(0, len(rows), block):
@@ -164,6 +169,18 @@ def score_rows(
         torch.cat([output.potential for output in outputs]),
         torch.cat([output.representation for output in outputs]),
     )
+
+
+def pair_keys(dataset: Dataset) -> list[str]:
+    """Content of every pair as text: kind and bases of both elements, and their layout; free of ids and row order."""
+    names = [digest(dataset.sequence(element)) for element in range(len(dataset.elements))]
+    pairs = dataset.pairs
+    return [
+        f"{names[enhancer]} {names[promoter]} {int(mirrored)}"
+        for enhancer, promoter, mirrored in zip(
+            pairs["enhancer_id"], pairs["promoter_id"], pairs["mirrored"], strict=True
+        )
+    ]
 
 
 class Scorer(Protocol):
@@ -211,7 +228,15 @@ class FrozenScorer:
         self.output = live(distinct[order])
 
     def __call__(self, index: np.ndarray, *, gradient: bool = False) -> PairOutput:
-        """Look the rows `index` up; there is no graph to keep."""
+        """Look the rows `index` up; there is no graph to keep.
+
+        Raises
+        ------
+        IndexError
+            If one of them was not scored.
+        """
+        if (self.place[index] < 0).any():
+            raise IndexError("a row was asked for that was not scored when the Backbone was frozen")
         place = torch.from_numpy(self.place[index]).to(self.output.potential.device)
         return PairOutput(self.output.potential[place], self.output.representation[place])
 

@@ -45,7 +45,7 @@ class Roles:
         return tuple(pool.name for pool in self.training)
 
 
-def assign_roles(pairs: pd.DataFrame, config: EpisodesConfig, seed: int) -> Roles:
+def assign_roles(pairs: pd.DataFrame, config: EpisodesConfig, seed: int, *, order: np.ndarray | None = None) -> Roles:
     """Assign roles to the rows of a dataset.
 
     Parameters
@@ -54,48 +54,55 @@ def assign_roles(pairs: pd.DataFrame, config: EpisodesConfig, seed: int) -> Role
         Pair table of a dataset; rows whose split is "test" are left out.
     config : EpisodesConfig
     seed : int
+    order : ndarray, shape (n,), optional
+        Rank of each row: the rows of a validation pool are sorted by it, so that its first ones are its support.
 
     Raises
     ------
     DatasetError
-        If no training row has both labels present anywhere.
+        If the rows left for training do not have both labels.
     """
     split = pairs["split"].to_numpy()
     train = (split == "") | (split == "train")
     validation = split == "val"
     if not train.any():
         raise DatasetError('no training rows: every row has split "val" or "test"')
-    labels = set(np.unique(pairs["label"].to_numpy()[train])) - {-1}
-    if labels != {0, 1}:
-        raise DatasetError("training needs pairs of both labels, 1 and 0; the training rows do not have both")
     if not validation.any():
         train, validation = _hold_out_loci(pairs, train, config.validation_loci, seed)
     cell_line = pairs["cell_line"].to_numpy()
     lines = _shuffled(np.unique(cell_line[train]), seed, "roles")
-    foreign = set(np.unique(cell_line[validation])) - set(lines)
-    held_out: set[str] = set(foreign)
-    if not foreign and len(lines) >= MANY_CELL_LINES:
-        held_out = set(lines[: max(2, round(config.validation_share * len(lines)))])
+    with_validation = set(np.unique(cell_line[validation]))
+    held_out: set[str] = with_validation - set(lines)
+    if not held_out and len(lines) >= MANY_CELL_LINES:
+        able = [line for line in lines if line in with_validation]
+        held_out = set(able[: max(2, round(config.validation_share * len(lines)))])
     remaining = [line for line in lines if line not in held_out]
     pseudo: set[str] = set()
     if len(remaining) > 1 and config.pseudo_ood > 0:
         pseudo = set(remaining[: max(1, round(config.pseudo_ood_share * len(remaining)))])
     known = [line for line in remaining if line not in pseudo]
+    used = train & np.isin(cell_line, remaining)
+    if set(np.unique(pairs["label"].to_numpy()[used])) - {-1} != {0, 1}:
+        raise DatasetError("training needs pairs of both labels, 1 and 0; the rows left for training lack one")
     judged = sorted(held_out) if held_out else sorted(remaining)
     return Roles(
         training=_pools(pairs, train & np.isin(cell_line, known), teacher=True),
         pseudo_ood=_pools(pairs, train & np.isin(cell_line, sorted(pseudo)), teacher=False),
-        validation=_pools(pairs, validation & np.isin(cell_line, judged), teacher=False),
+        validation=_pools(pairs, validation & np.isin(cell_line, judged), teacher=False, order=order),
         unseen_validation=bool(held_out),
     )
 
 
-def _pools(pairs: pd.DataFrame, mask: np.ndarray, *, teacher: bool) -> tuple[EnvironmentPool, ...]:
+def _pools(
+    pairs: pd.DataFrame, mask: np.ndarray, *, teacher: bool, order: np.ndarray | None = None
+) -> tuple[EnvironmentPool, ...]:
     chosen = np.flatnonzero(mask)
     environment = pairs["environment"].to_numpy()[chosen]
     pools = []
     for index, name in enumerate(np.unique(environment)):
         rows = chosen[environment == name]
+        if order is not None:
+            rows = rows[np.argsort(order[rows], kind="stable")]
         pools.append(
             EnvironmentPool(
                 name=str(name),
@@ -113,7 +120,7 @@ def _shuffled(names: np.ndarray, seed: int, purpose: str) -> list[str]:
 
 
 def _hold_out_loci(pairs: pd.DataFrame, train: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Keep the end of every chromosome (by row quantile) for validation, with a buffer; loci where there is no place."""
+    """Hold out the end of every chromosome (by row quantile) with a buffer; whole loci where there are no places."""
     validation = np.zeros(len(pairs), dtype=bool)
     kept = train.copy()
     placed = pairs["has_coordinates"].to_numpy()
@@ -137,6 +144,6 @@ def _hold_out_loci(pairs: pd.DataFrame, train: np.ndarray, share: float, seed: i
         kept &= ~(elsewhere & np.isin(loci, chosen))
     if not kept.any():
         raise DatasetError(
-            "too little of each chromosome to hold validation loci out; give the table a split column with train and val"
+            "too little of each chromosome to hold validation loci out; give the table a split column (train, val)"
         )
     return kept, validation

@@ -129,7 +129,7 @@ def split_by_locus(
     total = len(locus)
     wanted = query if total >= query + support else max(1, round(total * query / (query + support)))
     reached = np.cumsum(count[order])
-    taken = int(np.searchsorted(reached, wanted)) + 1
+    taken = min(int(np.searchsorted(reached, wanted)) + 1, max(1, len(distinct) - 1))
     in_query = np.zeros(len(distinct), dtype=bool)
     in_query[order[:taken]] = True
     sides = in_query[inverse.reshape(-1)]

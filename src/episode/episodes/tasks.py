@@ -47,7 +47,7 @@ class TaskSource:
         """
         kind = draw_kind(rng, self.config, pseudo_ood=bool(self.pseudo_ood), several=len(self.training) > 1)
         pools = self.pseudo_ood if kind == "pseudo_ood" else self.training
-        pool = pools[rng.integers(len(pools))]
+        pool = pools[int(rng.integers(len(pools)))]
         if kind == "mixed":
             return self._mixed(rng, pool)
         if kind == "prior_shift" and pool.two_classes and pool.teacher is not None:
@@ -76,7 +76,7 @@ class TaskSource:
 
     def _mixed(self, rng: np.random.Generator, pool: EnvironmentPool) -> Task:
         others = [other for other in self.training if other.name != pool.name]
-        other = others[rng.integers(len(others))]
+        other = others[int(rng.integers(len(others)))]
         size, _ = draw_sizes(rng, self.config)
         share = float(rng.uniform())
         first = min(round(size * share), len(pool.rows))

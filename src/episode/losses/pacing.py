@@ -5,6 +5,7 @@ Plain numbers in and out, no tensors; it watches only the query losses under R_S
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,8 @@ from episode.config import LossConfig
 __all__ = ["PacingDecision", "PacingLock", "TaskLosses"]
 
 SLOW, FAST = 0.3, 2.0
+RAMP = 0.1
+"""Excess over the baseline, as a share of it, at which pull-in has its full weight."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +70,14 @@ class PacingLock:
     config: LossConfig
     student: dict[str, float] = field(default_factory=dict)
     opportunist: dict[str, float] = field(default_factory=dict)
-    pseudo_ood_lead: float = 0.0
-    """Moving average of L_S - L_O over pseudo-OOD tasks."""
+    pseudo_ood_lead: float | None = None
+    """Moving average of L_S - L_O over pseudo-OOD tasks; None before the first."""
 
     def observe_pseudo_ood(self, losses: TaskLosses) -> None:
         """Record by how much the Opportunist leads where it was never trained."""
-        decay = self.config.pacing_decay
-        self.pseudo_ood_lead = decay * self.pseudo_ood_lead + (1 - decay) * (losses.student - losses.opportunist)
+        decay, lead = self.config.pacing_decay, losses.student - losses.opportunist
+        before = lead if self.pseudo_ood_lead is None else self.pseudo_ood_lead
+        self.pseudo_ood_lead = decay * before + (1 - decay) * lead
 
     def decide(self, environment: str, losses: TaskLosses) -> PacingDecision:
         """Update the averages of a training environment and say what may act on this task."""
@@ -87,8 +91,9 @@ class PacingLock:
         pull = 0.0
         gap = losses.student - losses.baseline - config.pull_in_margin
         if gap > 0:
-            pull = config.pull_in * min(1.0, gap / max(losses.baseline, 1e-9) * 10)
-        shortcut = lead > config.push_away_margin and self.pseudo_ood_lead < lead / 2
+            pull = config.pull_in * min(1.0, gap / (RAMP * losses.baseline))
+        elsewhere = math.inf if self.pseudo_ood_lead is None else self.pseudo_ood_lead
+        shortcut = lead > config.push_away_margin and elsewhere < lead / 2
         push = config.push_away if shortcut else 0.0
         if ratio > config.pacing_high:
             return PacingDecision("opportunist_ahead", ratio, pull, push, SLOW)
@@ -106,4 +111,4 @@ class PacingLock:
         """Take back what `state` gave."""
         self.student = dict(state["student"])
         self.opportunist = dict(state["opportunist"])
-        self.pseudo_ood_lead = float(state["pseudo_ood_lead"])
+        self.pseudo_ood_lead = state["pseudo_ood_lead"]

@@ -29,6 +29,8 @@ def fuse(teacher: Tensor, student: Tensor, weight: float) -> Tensor:
 class Temperature(nn.Module):
     """T > 0, and the global offset of U_I that calibration sets."""
 
+    offset: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.log_temperature = nn.Parameter(torch.zeros(()))

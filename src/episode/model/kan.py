@@ -26,6 +26,8 @@ class FourierKAN(nn.Module):
         Highest k; higher ones start smaller (1/k), so that the function starts smooth.
     """
 
+    frequency: Tensor
+
     def __init__(self, inputs: int, outputs: int, frequencies: int) -> None:
         super().__init__()
         self.linear = nn.Linear(inputs, outputs)

@@ -13,12 +13,11 @@ from scipy.special import expit
 
 from episode.checkpoint import Run
 from episode.data.dataset import Dataset
-from episode.data.elements import digest
 from episode.encode.store import ElementStore
-from episode.episodes.batch import pair_rows, score_rows
+from episode.episodes.batch import pair_keys, pair_rows, score_rows
 from episode.predict.environment import EnvironmentEstimate, estimate_environment, refine_with_labels
 
-__all__ = ["Predictions", "genome_warning", "pair_keys", "predict_dataset"]
+__all__ = ["Predictions", "genome_warning", "predict_dataset"]
 
 COLUMNS = (
     "potential",
@@ -101,18 +100,6 @@ def predict_dataset(
     result["probability_low"] = expit((potential - impedance[2]) / temperature)
     result["probability_high"] = expit((potential - impedance[1]) / temperature)
     return Predictions(result, _environment_frame(pairs, estimates))
-
-
-def pair_keys(dataset: Dataset) -> list[str]:
-    """Content of every pair as text: kind and bases of both elements, and their layout; free of ids and row order."""
-    names = [digest(dataset.sequence(element)) for element in range(len(dataset.elements))]
-    pairs = dataset.pairs
-    return [
-        f"{names[enhancer]} {names[promoter]} {int(mirrored)}"
-        for enhancer, promoter, mirrored in zip(
-            pairs["enhancer_id"], pairs["promoter_id"], pairs["mirrored"], strict=True
-        )
-    ]
 
 
 def genome_warning(run: Run, dataset: Dataset) -> str | None:

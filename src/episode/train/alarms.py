@@ -112,7 +112,7 @@ def weak_potential(checks: list[EnvironmentCheck]) -> Alarm | None:
     judged = [check for check in checks if len(np.unique(check.label)) == 2]
     if not judged:
         return Alarm("weak_potential", "no validation environment has both classes: the ranking was not judged")
-    auroc = np.mean([_metrics(check, 1.0).auroc for check in judged])
+    auroc = sum(_metrics(check, 1.0).auroc or 0.0 for check in judged) / len(judged)
     half = 1.96 * math.sqrt(sum(_auroc_error(check) ** 2 for check in judged)) / len(judged)
     if auroc - half <= 0.5:
         return Alarm(

@@ -1,6 +1,6 @@
 """The training loop: draw tasks, step, validate, keep the best, calibrate, save.
 
-Two stages. While everything learns, the step with the best validation AUPR is kept, for ranking is what U_I is for. Then
+Two stages. While everything learns, the step with the best validation AUPR is kept: ranking is what U_I is for. Then
 the Backbone is frozen, its outputs are computed once, and the environment parts settle on them; the step with the least
 validation loss is kept, for that is what R_E is for.
 
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -34,10 +34,12 @@ from episode.episodes.batch import (
     PairRows,
     Scorer,
     Shortcuts,
+    pair_keys,
     pair_rows,
     shortcut_statistics,
 )
 from episode.episodes.roles import Roles, assign_roles
+from episode.episodes.sampler import support_order
 from episode.episodes.tasks import TaskSource
 from episode.errors import CheckpointError, EpisodeError
 from episode.files import atomic_file, write_json
@@ -154,7 +156,7 @@ class _Training:
 
     def __init__(self, dataset: Dataset, config: Config, seed: int, folder: Path, cache: Path | None) -> None:
         self.config, self.seed, self.folder = config, seed, folder
-        self.roles: Roles = assign_roles(dataset.pairs, config.episodes, seed)
+        self.roles: Roles = assign_roles(dataset.pairs, config.episodes, seed, order=_support_order(dataset, seed))
         self.bank = load_bank(config.stem)
         self.store: ElementStore = build_store(dataset, self.bank, config.stem, cache)
         learning = np.concatenate([pool.rows for pool in self.roles.training + self.roles.pseudo_ood])
@@ -165,7 +167,9 @@ class _Training:
         self.train_share = float((label == 1).sum() / (label >= 0).sum())
         self.manifest = dataset.manifest
         self.genome_sha256 = dataset.genome_hash
-        self.fabric = Fabric(accelerator=config.training.accelerator, devices=1, precision=config.training.precision)
+        self.fabric = Fabric(
+            accelerator=config.training.accelerator, devices=1, precision=cast(Any, config.training.precision)
+        )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "weights"))
             thresholds = torch.from_numpy(self.bank.thresholds(config.stem.site_p))
@@ -210,7 +214,7 @@ class _Training:
                 raise CheckpointError(f"{self.folder}: nothing to resume (no resume.safetensors there)")
             self._restore(state)
             return
-        if self.folder.exists() and any(self.folder.iterdir()):
+        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             hint = "resume it with --resume, or" if state.exists() else "give a new folder or"
             raise EpisodeError(f"{self.folder}: exists already and is not empty; {hint} remove it first")
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -232,8 +236,8 @@ class _Training:
 
     def _restore(self, path: Path) -> None:
         tensors, words = load_state(path)
-        if words["identity"] != json.loads(json.dumps(self._identity)):
-            changed = [key for key, value in self._identity.items() if words["identity"].get(key) != value]
+        if words.get("identity") != json.loads(json.dumps(self._identity)):
+            changed = [key for key, value in self._identity.items() if words.get("identity", {}).get(key) != value]
             raise CheckpointError(
                 f"{self.folder}: was started with another {', '.join(changed)}; resume needs the same dataset, "
                 "configuration and seed"
@@ -247,10 +251,12 @@ class _Training:
         self.optimisers.restore(part("optimiser."))
         self.progress = _Progress(**words["progress"])
         self.pacing.restore(words["pacing"])
-        if self.progress.stage == "settle":
+        if self.progress.stage != "learn" and self.config.training.settle_steps > 0:
             self._freeze()
-        with (self.folder / "metrics.jsonl").open() as stream:
-            self.lines = stream.readlines()[: words["lines"]]
+        try:
+            self.lines = (self.folder / "metrics.jsonl").read_text().splitlines(keepends=True)[: words["lines"]]
+        except OSError as error:
+            raise CheckpointError(f"{self.folder / 'metrics.jsonl'}: cannot be read ({error.strerror})") from None
 
     # -- one step -------------------------------------------------------------------------------------------------
 
@@ -297,7 +303,8 @@ class _Training:
                 output = step_losses(context, tasks)
             self.optimisers.zero()
             backward(self.fabric, self.system, output.losses)
-            self.optimisers.step(rate_factor(progress.step - progress.stage_start, steps, training.warmup))
+            factor = rate_factor(progress.step - progress.stage_start, steps, training.warmup)
+            self.optimisers.step(factor, opportunist=output.opportunist_rate)
             for index, embedding in output.observed:
                 self.system.teacher.observe(index, embedding)
             self._note(output)
@@ -456,8 +463,15 @@ class _Training:
         table = np.stack(means).astype(np.float64)
         centre, spread = table.mean(0), np.maximum(table.std(0), 1e-3)
         domain = Domain(centre, spread, math.inf, self.config.episodes.support_min)
-        limit = max(domain.distance(row) for row in table)
+        limit = max(domain.distance(row) for row in table) if len(table) > 1 else math.inf
         return Domain(centre, spread, limit, self.config.episodes.support_min)
+
+
+def _support_order(dataset: Dataset, seed: int) -> np.ndarray:
+    """Rank of every row in the order in which prediction would take it into a support set."""
+    rank = np.empty(len(dataset.pairs), dtype=np.int64)
+    rank[support_order(pair_keys(dataset), seed)] = np.arange(len(rank))
+    return rank
 
 
 def _nanmean(values: list[float]) -> float:

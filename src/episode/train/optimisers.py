@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,28 +43,38 @@ class PartOptimisers:
             "teacher": student * config.teacher_rate_factor,
             "opportunist": student,
         }
-        self.optimisers = {
-            part: torch.optim.AdamW(
-                parameters,
-                lr=self.rates[part],
-                weight_decay=0.0 if part in ("temperature", "teacher") else config.weight_decay,
-            )
-            for part, parameters in self.owned.items()
-        }
+        self.optimisers = {part: torch.optim.AdamW(self._groups(part), lr=self.rates[part]) for part in self.owned}
+
+    def _groups(self, part: str) -> list[dict[str, Any]]:
+        """Weight decay belongs to the Backbone, and there to matrices: a decayed threshold or bias is another model."""
+        if part != "backbone":
+            return [{"params": self.owned[part], "weight_decay": 0.0}]
+        return [
+            {"params": [p for p in self.owned[part] if p.ndim >= 2], "weight_decay": self.config.weight_decay},
+            {"params": [p for p in self.owned[part] if p.ndim < 2], "weight_decay": 0.0},
+        ]
 
     def zero(self) -> None:
         """Forget the gradients of the last step."""
         for optimiser in self.optimisers.values():
             optimiser.zero_grad(set_to_none=True)
 
-    def step(self, factor: float) -> None:
-        """Clip and step each part on its own, at `factor` times its rate; a part no loss reached stays as it is."""
+    def step(self, factor: float, *, opportunist: float = 1.0) -> None:
+        """Clip and step each part on its own, at `factor` times its rate; a part no loss reached stays as it is.
+
+        Parameters
+        ----------
+        factor : float
+            Factor on every learning rate.
+        opportunist : float
+            Further factor on the Opportunist's, as the pacing lock has it.
+        """
         for part, optimiser in self.optimisers.items():
             if all(parameter.grad is None for parameter in self.owned[part]):
                 continue
             torch.nn.utils.clip_grad_norm_(self.owned[part], self.config.clip)
             for group in optimiser.param_groups:
-                group["lr"] = self.rates[part] * factor
+                group["lr"] = self.rates[part] * factor * (opportunist if part == "opportunist" else 1.0)
             optimiser.step()
 
     def state(self) -> dict[str, Tensor]:

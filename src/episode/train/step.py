@@ -7,13 +7,13 @@ decided here but in `episode.train.routing`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from episode.config import Config
 from episode.episodes.batch import FrozenScorer, PairRows, Scorer
@@ -81,17 +81,20 @@ class StepOutput:
         Mean log-loss of positives and of negatives; NaN where a class is missing.
     observed : list of (int, Tensor)
         Index and detached h_c of each training environment met: the Teacher's prototypes follow after the step.
+    opportunist_rate : float
+        Factor on the Opportunist's learning rate that the pacing lock asks for, mean over the tasks.
     """
 
     losses: dict[str, Tensor]
     tasks: list[dict[str, Any]]
     hardness: tuple[float, float]
     observed: list[tuple[int, Tensor]]
+    opportunist_rate: float
 
 
 @dataclass(frozen=True)
 class _View:
-    """One direction of one task: positions in the scored rows."""
+    """One direction of one task: a scored support, and the scored query if there is one."""
 
     task: Task
     support: PairOutput
@@ -100,8 +103,38 @@ class _View:
     query_rows: PairRows | None
 
 
+@dataclass(frozen=True)
+class _Query:
+    """The labelled pairs of a query, and the impedances that they meet."""
+
+    potential: Tensor
+    label: Tensor
+    shortcuts: Tensor
+    embedding: Tensor
+    student: Tensor
+    teacher: Tensor | None
+
+
+@dataclass
+class _Tally:
+    """What the views of a step add up to."""
+
+    terms: dict[str, list[Tensor]] = field(default_factory=dict)
+    tasks: list[dict[str, Any]] = field(default_factory=list)
+    potentials: list[Tensor] = field(default_factory=list)
+    positive: list[float] = field(default_factory=list)
+    negative: list[float] = field(default_factory=list)
+    observed: list[tuple[int, Tensor]] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+
+    def add(self, name: str, term: Tensor) -> None:
+        self.terms.setdefault(name, []).append(term)
+
+
 def step_losses(context: StepContext, tasks: list[Task]) -> StepOutput:
     """Compute the losses of one step over its tasks.
+
+    Updates two things that no gradient moves: the running statistics of the set encoder's inputs, and the pacing lock.
 
     Parameters
     ----------
@@ -112,140 +145,109 @@ def step_losses(context: StepContext, tasks: list[Task]) -> StepOutput:
     -------
     StepOutput
     """
-    system, config = context.system, context.config
-    frozen = isinstance(context.score, FrozenScorer)
+    system, weights = context.system, context.config.losses
     views = _score_tasks(context, tasks)
     impedances = system.teacher()
-    temperature = system.temperature()
-    terms: dict[str, list[Tensor]] = {}
-    log: list[dict[str, Any]] = []
-    hardness: tuple[list[float], list[float]] = ([], [])
-    observed: list[tuple[int, Tensor]] = []
-
-    def add(name: str, term: Tensor) -> None:
-        terms.setdefault(name, []).append(term)
-
+    tally = _Tally()
     for view in views:
-        task = view.task
-        embedding = system.set_encoder(view.support.representation, view.support.potential, view.support_label)
-        student = system.student(embedding)
-        reference = _reference(context, task, embedding, impedances)
-        add("distillation", config.losses.distillation * distillation_loss(student, reference))
-        add(
-            "orthogonality",
-            config.losses.orthogonality * orthogonality_loss(view.support.representation, embedding),
-        )
-        entry: dict[str, Any] = {
-            "environment": task.environment.name,
-            "kind": task.kind,
-            "r_student": float(student.detach()),
-            "r_reference": float(reference.detach()),
-        }
-        log.append(entry)
-        if task.kind == "train" and task.environment.teacher is not None:
-            observed.append((task.environment.teacher, embedding.detach()))
-        if view.query is None or view.query_rows is None:
-            continue
-        known = torch.from_numpy(view.query_rows.label >= 0)
-        label = torch.from_numpy(view.query_rows.label > 0)[known].to(student.device)
-        potential = view.query.potential[known.to(student.device)]
-        shortcuts = torch.from_numpy(view.query_rows.shortcuts)[known].to(student.device)
-        if len(label) < 2 or not task.environment.two_classes:
-            continue
-        teacher = impedances[task.environment.teacher] if task.environment.teacher is not None else None
-        if task.kind == "train" and teacher is not None:
-            impedance = fuse(teacher, student, config.environment.fusion_weight)
-        else:
-            impedance = student
-        logit = system(potential, impedance)
-        add("task", immax_loss(logit, label, alpha=context.alpha))
-        add("sparsity", config.losses.sparsity * sparsity_loss(impedance, impedances.mean()))
-        if not frozen:
-            add(
-                "potential",
-                potential_hinge(
-                    potential,
-                    temperature,
-                    level=config.environment.initial_impedance + _logit(context.train_share),
-                    mean_weight=config.losses.potential_mean,
-                    variance_weight=config.losses.potential_variance,
-                ),
+        _add_view(context, view, impedances, tally)
+    losses = {name: torch.stack(values).sum() / len(views) for name, values in tally.terms.items()}
+    if not isinstance(context.score, FrozenScorer):
+        losses["motif_sparsity"] = weights.motif_sparsity * motif_sparsity_loss(system.backbone.motif_norms())
+        if tally.potentials:
+            losses["potential"] = potential_hinge(
+                torch.cat(tally.potentials),
+                system.temperature(),
+                level=context.config.environment.initial_impedance + _logit(context.train_share),
+                mean_weight=weights.potential_mean,
+                variance_weight=weights.potential_variance,
             )
-        _note_hardness(hardness, logit.detach(), label)
-        entry["task"] = float(terms["task"][-1].detach())
-        if task.kind in ("train", "pseudo_ood"):
-            _compete(
-                context,
-                task,
-                embedding,
-                student,
-                teacher,
-                potential,
-                label,
-                shortcuts,
-                impedances,
-                add,
-                entry,
-            )
-    if not frozen:
-        add(
-            "motif_sparsity",
-            config.losses.motif_sparsity * motif_sparsity_loss(system.backbone.motif_norms()),
-        )
-    losses = {name: torch.stack(values).mean() for name, values in terms.items()}
-    return StepOutput(losses, log, (_mean(hardness[0]), _mean(hardness[1])), observed)
+    rate = _mean(tally.rates) if tally.rates else 1.0
+    return StepOutput(losses, tally.tasks, (_mean(tally.positive), _mean(tally.negative)), tally.observed, rate)
+
+
+def _add_view(context: StepContext, view: _View, impedances: Tensor, tally: _Tally) -> None:
+    """Add the losses of one view: distillation always, the task and the competition where the query has labels."""
+    system, config, task = context.system, context.config, view.task
+    embedding = system.set_encoder(view.support.representation, view.support.potential, view.support_label)
+    student = system.student(embedding)
+    reference = _reference(context, task, embedding, impedances)
+    tally.add("distillation", config.losses.distillation * distillation_loss(student, reference))
+    orthogonality = orthogonality_loss(view.support.representation, embedding)
+    tally.add("orthogonality", config.losses.orthogonality * orthogonality)
+    entry: dict[str, Any] = {
+        "environment": task.environment.name,
+        "kind": task.kind,
+        "r_student": float(student.detach()),
+        "r_reference": float(reference.detach()),
+    }
+    tally.tasks.append(entry)
+    index = task.environment.teacher
+    teacher = None if index is None else impedances[index]
+    if task.kind == "train" and index is not None:
+        tally.observed.append((index, embedding.detach()))
+    if view.query is None or view.query_rows is None or not task.environment.two_classes:
+        return
+    known = torch.from_numpy(np.flatnonzero(view.query_rows.label >= 0)).to(student.device)
+    if len(known) < 2:
+        return
+    query = _Query(
+        potential=view.query.potential[known],
+        label=torch.from_numpy(view.query_rows.label > 0).to(student.device)[known],
+        shortcuts=torch.from_numpy(view.query_rows.shortcuts).to(student.device)[known],
+        embedding=embedding,
+        student=student,
+        teacher=teacher,
+    )
+    impedance = student
+    if task.kind == "train" and teacher is not None:
+        impedance = fuse(teacher, student, config.environment.fusion_weight)
+    logit = system(query.potential, impedance)
+    loss = immax_loss(logit, query.label, alpha=context.alpha)
+    tally.add("task", loss)
+    tally.add("sparsity", config.losses.sparsity * sparsity_loss(impedance, impedances.mean()))
+    tally.potentials.append(query.potential)
+    entry["task"] = float(loss.detach())
+    for values, mask, sign in ((tally.positive, query.label, -1.0), (tally.negative, ~query.label, 1.0)):
+        if bool(mask.any()):
+            values.append(float(softplus(sign * logit.detach()[mask]).mean()))
+    if task.kind in ("train", "pseudo_ood"):
+        _compete(context, task, query, impedances, tally, entry)
 
 
 def _compete(
-    context: StepContext,
-    task: Task,
-    embedding: Tensor,
-    student: Tensor,
-    teacher: Tensor | None,
-    potential: Tensor,
-    label: Tensor,
-    shortcuts: Tensor,
-    impedances: Tensor,
-    add: Callable[[str, Tensor], None],
-    entry: dict[str, Any],
+    context: StepContext, task: Task, query: _Query, impedances: Tensor, tally: _Tally, entry: dict[str, Any]
 ) -> None:
     """Opportunist, pull-in and push-away of one task, as the pacing lock allows."""
-    system, alpha, config = context.system, context.alpha, context.config
-    temperature = system.temperature()
-    delta = system.opportunist(shortcuts, embedding.detach())
-    own = opportunist_loss(potential, student, delta, temperature, label, alpha=alpha)
+    system, alpha = context.system, context.alpha
+    potential, student, label, temperature = query.potential, query.student, query.label, system.temperature()
+
+    def opportunist(embedding: Tensor) -> Tensor:
+        delta = system.opportunist(query.shortcuts, embedding)
+        return opportunist_loss(potential, student, delta, temperature, label, alpha=alpha)
+
+    own = opportunist(query.embedding.detach())
     with torch.no_grad():
         loss_student = float(immax_loss(system(potential, student), label, alpha=alpha))
         baseline = math.inf
-        if teacher is not None:
-            em = _em_impedance(context, potential.detach(), impedances)
-            baseline = min(
-                float(immax_loss(system(potential, teacher), label, alpha=alpha)),
-                float(immax_loss(system(potential, torch.as_tensor(em)), label, alpha=alpha)),
-            )
+        if query.teacher is not None:
+            em = potential.new_tensor(_em_impedance(context, potential, impedances))
+            rivals = [immax_loss(system(potential, rival), label, alpha=alpha) for rival in (query.teacher, em)]
+            baseline = float(min(rivals))
     losses = TaskLosses(loss_student, float(own.detach()), baseline)
     entry.update(student=losses.student, opportunist=losses.opportunist)
     if task.kind == "pseudo_ood":
         context.pacing.observe_pseudo_ood(losses)
         return
     decision = context.pacing.decide(task.environment.name, losses)
-    entry.update(
-        baseline=baseline,
-        ratio=decision.ratio,
-        state=decision.state,
-        pull_in=decision.pull_in,
-        push_away=decision.push_away,
-    )
-    add("opportunist", decision.opportunist_rate * own)
+    entry.update(baseline=baseline, **asdict(decision))
+    tally.add("opportunist", own)
+    tally.rates.append(decision.opportunist_rate)
     if decision.pull_in > 0:
-        add(
-            "pull_in",
-            pull_in_loss(potential, student, temperature, label, alpha=alpha, weight=decision.pull_in),
-        )
+        pull = pull_in_loss(potential, student, temperature, label, alpha=alpha, weight=decision.pull_in)
+        tally.add("pull_in", pull)
     if decision.push_away > 0:
-        through = system.opportunist(shortcuts, embedding)
-        lead = opportunist_loss(potential, student, through, temperature, label, alpha=alpha)
-        add("push_away", push_away_loss(lead, weight=config.losses.push_away))
+        tally.add("push_away", push_away_loss(opportunist(query.embedding), weight=decision.push_away))
 
 
 def _reference(context: StepContext, task: Task, embedding: Tensor, impedances: Tensor) -> Tensor:
@@ -265,7 +267,8 @@ def _reference(context: StepContext, task: Task, embedding: Tensor, impedances: 
 
 def _score_tasks(context: StepContext, tasks: list[Task]) -> list[_View]:
     """Score queries with gradient and supports without, each in one pass, and cut the result into views."""
-    graded, plain = [], []
+    graded: list[np.ndarray] = []
+    plain: list[np.ndarray] = []
     for task in tasks:
         graded.append(task.query)
         (graded if task.two_way else plain).append(task.support)
@@ -275,7 +278,7 @@ def _score_tasks(context: StepContext, tasks: list[Task]) -> list[_View]:
     for task in tasks:
         query = with_gradient.next()
         support = with_gradient.next() if task.two_way else without.next()
-        shown = np.where(task.shown, support.rows.label, -1) if len(task.shown) else support.rows.label
+        shown = np.where(task.shown, support.rows.label, -1) if len(task.shown) else np.full(len(support.rows), -1)
         views.append(_view(task, support, shown, query))
         if task.two_way:
             views.append(_view(task, query, np.full(len(query.rows), -1, dtype=np.int8), support))
@@ -324,15 +327,9 @@ def _em_impedance(context: StepContext, potential: Tensor, impedances: Tensor) -
     """Impedance that EM (Saerens et al. 2002) reads from the scores of the query, without labels."""
     level = float(impedances.detach().mean())
     temperature = float(context.system.temperature().detach())
-    logit = ((potential - level) / temperature).cpu().numpy().astype(np.float64)
+    logit = ((potential.detach() - level) / temperature).cpu().numpy().astype(np.float64)
     prior = em_prior(inverse_link(logit, context.alpha), context.train_share)
     return prior_to_impedance(prior, context.train_share, level, temperature)
-
-
-def _note_hardness(hardness: tuple[list[float], list[float]], logit: Tensor, label: Tensor) -> None:
-    for values, mask, sign in ((hardness[0], label, -1.0), (hardness[1], ~label, 1.0)):
-        if bool(mask.any()):
-            values.append(float(torch.nn.functional.softplus(sign * logit[mask]).mean()))
 
 
 def _mean(values: list[float]) -> float:

@@ -30,6 +30,11 @@ class SetEncoder(nn.Module):
         Length of z_I.
     """
 
+    mean: Tensor
+    variance: Tensor
+    observed: Tensor
+    knot: Tensor
+
     def __init__(self, config: EnvironmentConfig, representation_size: int) -> None:
         super().__init__()
         width = config.width

@@ -27,6 +27,9 @@ class Teacher(nn.Module):
         Number of training environments that the Teacher knows.
     """
 
+    prototype: Tensor
+    visits: Tensor
+
     def __init__(self, config: EnvironmentConfig, environments: int) -> None:
         super().__init__()
         self.decay = config.prototype_decay

@@ -1,0 +1,108 @@
+"""``episode demo``: the whole way on a planted world, with its truth at hand."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from episode.demo import DemoResult
+
+from episode.cli.options import add_common, set_threads
+
+__all__ = ["register", "run"]
+
+EXAMPLES = """\
+examples:
+  episode demo --out demo-out
+      simulate, train, predict 16 unseen cell lines, evaluate, draw a page
+  episode demo --out demo-seeds-out --seeds 0,1,2,3,4
+      the same with five seeds, and a table of what they show
+"""
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser."""
+    parser = subparsers.add_parser(
+        "demo",
+        help="run everything on a simulated world",
+        description="Simulate cell lines with known truth, train, predict unseen cell lines, evaluate and report.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--out", type=Path, required=True, help="new folder to write")
+    parser.add_argument("--world", choices=("label", "concept", "both"), default="both", help="what R_E does")
+    parser.add_argument("--seeds", type=_integers, metavar="0,1,...", help="several seeds, a folder each")
+    add_common(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the demo; return the exit code."""
+    from episode.demo import run_demo, summarise_seeds
+    from episode.errors import EpisodeError
+
+    set_threads(args.threads)
+    if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
+        raise EpisodeError(f"{args.out}: exists already and is not empty; give a new folder or remove it first")
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr if args.json else sys.stdout, flush=True)
+
+    if args.seeds is None:
+        result = run_demo(args.out, seed=args.seed, world=args.world, say=say)
+        if args.json:
+            print(json.dumps(result.figures(), indent=2))
+        else:
+            _tell(result)
+        return 0
+    results = [run_demo(args.out / f"seed{seed}", seed=seed, world=args.world, say=say) for seed in args.seeds]
+    summary = summarise_seeds(results, args.out)
+    if args.json:
+        print(json.dumps(summary, indent=2))
+        return 0
+    print(f"{'over ' + str(len(results)) + ' seeds':28s}{'mean':>10s}{'least':>10s}{'greatest':>10s}")
+    for name, entry in summary.items():
+        print(f"{name:28s}{entry['mean']:10.3f}{entry['min']:10.3f}{entry['max']:10.3f}")
+    print(f"every seed: {args.out / 'seeds.tsv'}")
+    return 0
+
+
+def _tell(result: DemoResult) -> None:
+    """Say what the demo showed, in its last lines."""
+    figures, pooled, truth = result.figures(), result.unseen["pooled"], result.unseen["truth"]
+    count = len(result.unseen["environments"])
+    print()
+    print(f"{count} unseen cell lines, {pooled['n']:,} pairs, no label of theirs used:")
+    print(
+        f"  ranking inside a cell line: AUPR {result.unseen['macro']['aupr']:.3f}, "
+        f"{figures['macro_aupr_over_bayes']:.0%} of what the true model reaches ({truth['aupr_bayes_macro']:.3f})"
+    )
+    print(f"  impedance read from the support set: Spearman {figures['spearman_impedance']:.2f} with the truth")
+    print(
+        f"  pooled AUPR: {pooled['aupr_potential']:.3f} by U_I alone, {pooled['aupr']:.3f} with R_S, "
+        f"{truth['aupr_pooled_oracle_impedance']:.3f} with the oracle impedance "
+        f"({figures['oracle_gain_share']:.0%} of its gain)"
+    )
+    print(
+        f"  log-loss: {figures['log_loss']:.3f} nats, {figures['log_loss_mean_impedance']:.3f} with the mean impedance "
+        "of training"
+    )
+    print(f"  90 % interval of R_E holds the oracle in {figures['interval_coverage']:.0%} of the cell lines")
+    print(f"  collapsed cell lines: {figures['collapsed']}")
+    print(
+        f"held-out loci of known cell lines: pooled AUPR {figures['known_aupr_potential']:.3f} by U_I alone, "
+        f"{figures['known_aupr_fused']:.3f} with the fused R_E"
+    )
+    print(f"page: {result.folder / 'index.html'}")
+    print(f"numbers: {result.folder / 'metrics.json'}")
+
+
+def _integers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers such as 0,1,2") from None

@@ -1,0 +1,87 @@
+"""``episode evaluate``: how well a run predicts the labelled pairs of a dataset, from unlabelled support."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from episode.cli.options import add_common, add_selection, select, set_threads, warn
+
+__all__ = ["register", "run"]
+
+EXAMPLES = """\
+examples:
+  episode evaluate run dataset --split test --out evaluation
+      metrics.json, metrics.tsv and predictions.parquet of the test rows
+  episode evaluate run dataset --cell-lines HMEC,IMR90,NHEK --chromosomes chrX --out evaluation
+      cell lines and chromosomes that training did not read
+  episode evaluate run dataset --split test --truth world/truth --out evaluation
+      a simulated world, with what was planted
+  episode report evaluation
+      figures and a page of it
+"""
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser."""
+    parser = subparsers.add_parser(
+        "evaluate",
+        help="score a run on labelled pairs",
+        description="Predict the pairs of a dataset without reading their labels, then score the predictions.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run_folder", type=Path, metavar="RUN", help="folder that 'episode train' wrote")
+    parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder that 'episode data build' wrote")
+    parser.add_argument("--out", type=Path, required=True, help="new folder to write")
+    parser.add_argument("--truth", type=Path, help="truth folder of a simulated world")
+    parser.add_argument("--known-only", action="store_true", help="only environments that the Teacher knows")
+    add_selection(parser)
+    add_common(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate and write; return the exit code."""
+    from episode.checkpoint import load_run
+    from episode.data.dataset import load_dataset
+    from episode.encode.store import build_store
+    from episode.evaluate.evaluation import check_windows, evaluate, write_evaluation
+    from episode.evaluate.summary import load_truth
+    from episode.files import atomic_folder
+    from episode.predict.pairs import genome_warning
+
+    set_threads(args.threads)
+    model = load_run(args.run_folder)
+    dataset = select(load_dataset(args.dataset), args)
+    check_windows(model, dataset)
+    warning = genome_warning(model, dataset)
+    if warning:
+        warn(warning)
+    truth = None if args.truth is None else load_truth(args.truth)
+    store = build_store(dataset, model.bank, model.facts.config.stem, args.cache or args.dataset / "store")
+    result = evaluate(model, dataset, store, seed=args.seed, truth=truth, known_only=args.known_only)
+    with atomic_folder(args.out) as folder:
+        write_evaluation(result, folder, run_folder=args.run_folder)
+    if args.json:
+        print(json.dumps(result.summary, indent=2))
+    else:
+        _print(result.summary)
+        print(f"evaluation: {args.out}")
+    return 0
+
+
+def _print(summary: dict[str, Any]) -> None:
+    columns = ("n", "positives", "aupr_potential", "auroc", "log_loss", "ece", "f1", "r_student", "r_used")
+    print(f"{'environment':24s}" + "".join(f"{name:>15s}" for name in columns))
+    parts = [*summary["environments"].items(), ("macro", summary["macro"]), ("pooled", summary["pooled"])]
+    for name, entry in parts:
+        print(f"{name:24s}" + "".join(f"{_cell(entry.get(column)):>15s}" for column in columns))
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"

@@ -1,0 +1,60 @@
+"""Options that several commands share, and their meaning."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from episode.data.dataset import Dataset
+
+__all__ = ["add_common", "add_selection", "names", "select", "set_threads", "warn"]
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """--seed, --threads and --json."""
+    parser.add_argument("--seed", type=int, default=0, help="decides everything random (default: 0)")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: as many as there are cores)")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def add_selection(parser: argparse.ArgumentParser) -> None:
+    """--split, --cell-lines, --chromosomes and --cache of commands that read a dataset."""
+    parser.add_argument("--split", choices=("train", "val", "test"), help="only rows of this split")
+    parser.add_argument("--cell-lines", type=names, metavar="A,B", help="only these cell lines")
+    parser.add_argument("--chromosomes", type=names, metavar="A,B", help="only pairs on these chromosomes")
+    parser.add_argument("--cache", type=Path, help="where encoded elements are kept (default: DATASET/store)")
+
+
+def names(text: str) -> list[str]:
+    """Split a comma-separated list."""
+    found = [name.strip() for name in text.split(",") if name.strip()]
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} names nothing; needed a list such as A,B")
+    return found
+
+
+def select(dataset: Dataset, args: argparse.Namespace) -> Dataset:
+    """Apply the selection options."""
+    from episode.data.splits import select_rows
+    from episode.errors import EpisodeError
+
+    mask = select_rows(dataset, split=args.split, cell_lines=args.cell_lines, chromosomes=args.chromosomes)
+    if not mask.any():
+        raise EpisodeError("no pair of the dataset meets --split, --cell-lines and --chromosomes together")
+    return dataset.select(mask)
+
+
+def set_threads(threads: int) -> None:
+    """Set the number of CPU threads of this process, if the user asked for one."""
+    if threads > 0:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def warn(text: str) -> None:
+    """Show a warning without ending."""
+    print(f"warning: {text}", file=sys.stderr)

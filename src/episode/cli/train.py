@@ -1,0 +1,99 @@
+"""``episode train``: a dataset folder to a run folder."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from episode.cli.options import add_common, add_selection, select, set_threads
+
+__all__ = ["register", "run"]
+
+EXAMPLES = """\
+examples:
+  episode train dataset --out run
+      train with the defaults; rows of split "test" are never read
+  episode train dataset --cell-lines GM12878,HeLa,K562 --out run --set training.steps=500
+      some cell lines of a dataset, and a setting changed
+  episode train dataset --config mine.toml --out run
+      settings from a file ([training] steps = 500 ...)
+  episode train dataset --out run --resume
+      go on after an interruption; give the same dataset, settings and seed
+"""
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser."""
+    parser = subparsers.add_parser(
+        "train",
+        help="train on a dataset",
+        description="Train the energy system on the labelled pairs of a dataset, episode by episode, and write a run "
+        "folder that holds all that prediction needs.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder that 'episode data build' wrote")
+    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="new run folder to write")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML or JSON file of settings")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="one setting; may be repeated"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted training in RUN")
+    add_selection(parser)
+    add_common(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; return the exit code."""
+    from tqdm import tqdm
+
+    from episode.config import Config, load_config, override
+    from episode.data.dataset import load_dataset
+    from episode.train.loop import train
+
+    set_threads(args.threads)
+    config = override(load_config(args.config) if args.config else Config(), args.set)
+    dataset = select(load_dataset(args.dataset), args)
+    with tqdm(unit=" steps", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
+
+        def report(step: int, steps: int, text: str) -> None:
+            bar.total = steps
+            bar.update(step - bar.n)
+            if text:
+                bar.set_postfix_str(text)
+
+        result = train(
+            dataset,
+            config,
+            seed=args.seed,
+            folder=args.out,
+            cache=args.cache or args.dataset / "store",
+            resume=args.resume,
+            report=report,
+        )
+    if args.json:
+        content = {
+            "run": str(result.folder),
+            "best_step": result.best_step,
+            "steps": result.steps,
+            "validation_aupr": result.best_aupr,
+            "validation_loss": result.best_loss,
+            "roles": result.roles,
+            "calibration": result.calibration,
+            "alarms": [{"name": alarm.name, "text": alarm.text} for alarm in result.alarms],
+        }
+        print(json.dumps(content, indent=2))
+        return 0
+    roles = ", ".join(f"{len(names)} {role.replace('_', '-')}" for role, names in result.roles.items())
+    print(f"environments: {roles}")
+    print(
+        f"kept step {result.best_step} of {result.steps}: AUPR of U_I {result.best_aupr:.3f}, "
+        f"loss {result.best_loss:.4f} nats on the validation environments"
+    )
+    for alarm in result.alarms:
+        print(f"look at this: {alarm.name}: {alarm.text}")
+    print(f"run: {result.folder}")
+    return 0
