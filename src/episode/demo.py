@@ -33,7 +33,7 @@ DEMO_CONFIG = Config(
     episodes=EpisodesConfig(query=128, support_max=1024),
     training=TrainConfig(steps=600, settle_steps=600),
 )
-"""Settings of the demo: smaller tasks and fewer steps than the defaults, so that it ends within minutes on two cores."""
+"""Settings of the demo: smaller tasks and fewer steps than the defaults, so that two cores need minutes."""
 
 
 @dataclass(frozen=True)

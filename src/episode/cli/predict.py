@@ -97,9 +97,9 @@ def run(args: argparse.Namespace) -> int:
         result.environments.to_csv(folder / "environments.tsv", sep="\t", index=False, float_format="%.6g")
         if len(dataset.dropped):
             dataset.dropped.to_csv(folder / "dropped.tsv", sep="\t", index=False)
-    for entry in result.environments.itertuples():
-        if entry.warnings:
-            warn(f"{entry.environment!s}: {entry.warnings!s}")
+    for estimate in result.estimates:
+        for text in estimate.warnings:
+            warn(f"{estimate.environment}: {text}")
     unplaced = int((~result.pairs["has_coordinates"]).sum())
     if unplaced and {"bedpe", "interact"} & set(args.write):
         warn(f"{unplaced} pairs have no coordinates and are not in the BEDPE and interact files")
@@ -113,14 +113,15 @@ def run(args: argparse.Namespace) -> int:
         }
         print(json.dumps(content, indent=2))
         return 0
-    for entry in result.environments.itertuples():
-        known = "known" if entry.known else "not seen in training"
-        few_labels = f", {entry.labels} labels" if entry.labels else ""
+    for estimate in result.estimates:
+        known = "known" if estimate.known else "not seen in training"
+        few_labels = f", {estimate.labels} labels" if estimate.labels else ""
         print(
-            f"{entry.environment!s} ({known}): {entry.n:,} pairs, R_E {entry.r_used:.2f} "
-            f"(90 % interval {entry.r_used_low:.2f} to {entry.r_used_high:.2f}; "
-            f"support {entry.support_size:,}{few_labels})"
+            f"{estimate.environment} ({known}): R_E {estimate.r_used:.2f} "
+            f"(90 % interval {estimate.r_used_low:.2f} to {estimate.r_used_high:.2f}; "
+            f"support {estimate.support_size:,} pairs{few_labels})"
         )
+    print(f"{len(result.pairs):,} pairs scored")
     if len(dataset.dropped):
         print(f"{len(dataset.dropped):,} rows were left out; each with its reason in {args.out / 'dropped.tsv'}")
     print(f"predictions: {args.out}")

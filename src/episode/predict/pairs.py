@@ -41,10 +41,13 @@ class Predictions:
         ``(U_I - R_E) / T``, its sigmoid, and the 90 % interval that the spread of R_E alone gives it.
     environments : DataFrame
         One row an environment: the fields of `EnvironmentEstimate`, with cell_line, assay and n.
+    estimates : tuple of EnvironmentEstimate
+        The same, as they were made.
     """
 
     pairs: pd.DataFrame
     environments: pd.DataFrame
+    estimates: tuple[EnvironmentEstimate, ...]
 
 
 def predict_dataset(
@@ -99,7 +102,7 @@ def predict_dataset(
     result["probability"] = expit(logit)
     result["probability_low"] = expit((potential - impedance[2]) / temperature)
     result["probability_high"] = expit((potential - impedance[1]) / temperature)
-    return Predictions(result, _environment_frame(pairs, estimates))
+    return Predictions(result, _environment_frame(pairs, estimates), tuple(estimates))
 
 
 def genome_warning(run: Run, dataset: Dataset) -> str | None:
