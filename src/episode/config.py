@@ -167,7 +167,7 @@ class EpisodesConfig:
     """Share of the training-environment tasks whose support shows some labels."""
     pseudo_ood_share: float = 0.25
     """Share of the training cell lines that the Teacher never sees (at least one)."""
-    validation_share: float = 0.2
+    validation_share: float = 0.25
     """Share of the training cell lines kept for validation where there are eight or more."""
     validation_loci: float = 0.2
     """Share of the loci kept for validation where the dataset has no "val" split."""

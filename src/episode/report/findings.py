@@ -25,6 +25,8 @@ LEAST_STUDENT_SLOPE = 0.3
 LEAST_SPREAD = 0.1
 LITTLE_TO_CORRECT = 0.005
 NAMES_SHOWN = 5
+TRAINING_ONLY = ("shortcut_dependence", "collapse", "weak_potential", "mean_impedance_student")
+"""Alarms that the training raised on its own validation environments."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,9 @@ def _alarms(material: Material) -> Iterable[str]:
     competing = [line for line in material.training if "pull_in" in line or "push_away" in line]
     if competing and not any(line.get("pull_in") or line.get("push_away") for line in competing):
         yield "Idle competition: pull-in and push-away stayed at zero through the whole training."
+    for alarm in summary.get("training_alarms", []):
+        if alarm["name"] in TRAINING_ONLY:
+            yield f"{alarm['name'].replace('_', ' ').capitalize()}, in training: {alarm['text']}."
 
 
 def _student_slope(summary: dict[str, Any]) -> float | None:

@@ -45,7 +45,7 @@ from episode.errors import CheckpointError, EpisodeError
 from episode.files import atomic_file, write_json
 from episode.losses.immax import alpha_from_counts
 from episode.losses.pacing import PacingLock
-from episode.model.energy import EnergySystem
+from episode.model.energy import PARTS, EnergySystem
 from episode.seeds import derive_seed, generator
 from episode.train.alarms import Alarm, CompetitionTotals, training_alarms
 from episode.train.calibrate import calibrate
@@ -170,12 +170,7 @@ class _Training:
         self.fabric = Fabric(
             accelerator=config.training.accelerator, devices=1, precision=cast(Any, config.training.precision)
         )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(seed, "weights"))
-            thresholds = torch.from_numpy(self.bank.thresholds(config.stem.site_p))
-            base = math.log(self.train_share / (1 - self.train_share))
-            system = EnergySystem(config, thresholds, len(self.roles.training), base)
-        self.system: EnergySystem = system.to(self.fabric.device)
+        self.system: EnergySystem = self._initial_system().to(self.fabric.device)
         self.optimisers = PartOptimisers(self.system, config.training)
         self.pacing = PacingLock(config.losses)
         self.learning = learning
@@ -185,6 +180,13 @@ class _Training:
         self.best: dict[str, Tensor] = {}
         self.lines: list[str] = []
         self.started = time.time()
+
+    def _initial_system(self) -> EnergySystem:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(self.seed, "weights"))
+            thresholds = torch.from_numpy(self.bank.thresholds(self.config.stem.site_p))
+            base = math.log(self.train_share / (1 - self.train_share))
+            return EnergySystem(self.config, thresholds, len(self.roles.training), base)
 
     def _live(self) -> LiveScorer:
         return LiveScorer(self.system.backbone, self.store, self.rows)
@@ -264,11 +266,23 @@ class _Training:
     def planned(self) -> int:
         """Steps of the whole training as it now stands."""
         training = self.config.training
-        ahead = training.settle_steps if self.progress.stage == "settle" else training.steps + training.settle_steps
-        return self.progress.stage_start + ahead
+        if self.progress.stage == "learn":
+            return training.steps + training.settle_steps
+        return self.progress.step if self.finished() else self.progress.stage_start + training.settle_steps
 
     def finished(self) -> bool:
         return self.progress.stage == "done"
+
+    def _restart_environment(self) -> None:
+        """Give the environment parts their first weights back: what they learned of a moving U_I does not hold."""
+        first = self._initial_system().state_dict()
+        for part in PARTS:
+            if part not in ("backbone", "temperature"):
+                module = getattr(self.system, part)
+                names = [name for name, _ in module.named_parameters()]
+                module.load_state_dict({name: first[f"{part}.{name}"] for name in names}, strict=False)
+        self.system.teacher.visits.zero_()
+        self.pacing = PacingLock(self.config.losses)
 
     def _freeze(self) -> None:
         """Compute once what the Backbone, which no longer moves, says of every row that training may use."""
@@ -283,6 +297,7 @@ class _Training:
         progress.stage = "settle" if learned else "done"
         progress.stage_start, progress.stale, progress.best_loss = progress.step, 0, math.inf
         if learned:
+            self._restart_environment()
             self.optimisers = PartOptimisers(self.system, self.config.training)
             self._freeze()
 

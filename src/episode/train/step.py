@@ -281,6 +281,7 @@ def _score_tasks(context: StepContext, tasks: list[Task]) -> list[_View]:
         shown = np.where(task.shown, support.rows.label, -1) if len(task.shown) else np.full(len(support.rows), -1)
         views.append(_view(task, support, shown, query))
         if task.two_way:
+            context.system.set_encoder.observe_halves(support.output.representation, query.output.representation)
             views.append(_view(task, query, np.full(len(query.rows), -1, dtype=np.int8), support))
     context.system.set_encoder.observe(
         torch.cat([view.support.representation.detach() for view in views]),

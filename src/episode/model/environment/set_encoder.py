@@ -20,8 +20,13 @@ SPAN = 4.0
 class SetEncoder(nn.Module):
     """Set Transformer over the pairs of a support set.
 
-    Each pair enters as its representation (standardised by running statistics), a soft histogram of its standardised
-    potential, and two label channels (known, value), zero where the label is hidden.
+    Each pair enters as its representation (standardised by running statistics and weighted by reliability), a soft
+    histogram of its standardised potential, and two label channels (known, value), zero where the label is hidden.
+
+    The *reliability* of a channel is the correlation of its means in two support sets of one environment that share no
+    locus, over training environments. A channel that differs between environments for a reason repeats itself in other
+    loci; one that merely tells one list of elements from another does not, and with few environments that is what a
+    Student would memorise. No label and no gradient enters it.
 
     Parameters
     ----------
@@ -33,6 +38,8 @@ class SetEncoder(nn.Module):
     mean: Tensor
     variance: Tensor
     observed: Tensor
+    product: Tensor
+    square: Tensor
     knot: Tensor
 
     def __init__(self, config: EnvironmentConfig, representation_size: int) -> None:
@@ -41,6 +48,8 @@ class SetEncoder(nn.Module):
         self.register_buffer("mean", torch.zeros(representation_size + 1))
         self.register_buffer("variance", torch.ones(representation_size + 1))
         self.register_buffer("observed", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("product", torch.zeros(representation_size))
+        self.register_buffer("square", torch.full((representation_size,), 1e-6))
         self.register_buffer("knot", torch.linspace(-SPAN / 2, SPAN / 2, KNOTS), persistent=False)
         self.embed = nn.Linear(representation_size + 1 + KNOTS + 2, width)
         self.block = SetAttention(width, config.heads, config.inducing)
@@ -54,6 +63,24 @@ class SetEncoder(nn.Module):
         self.mean.lerp_(values.mean(0), 1 - decay)
         self.variance.lerp_((values - self.mean).square().mean(0), 1 - decay)
         self.observed += 1
+
+    @torch.no_grad()
+    def observe_halves(self, first: Tensor, second: Tensor, *, decay: float = 0.995) -> None:
+        """Update the reliability from two support sets of one environment without a common locus.
+
+        Parameters
+        ----------
+        first, second : Tensor, shapes (n, size) and (m, size)
+            z_I of the pairs of each.
+        """
+        size = len(self.product)
+        one, other = (half.detach().mean(0) - self.mean[:size] for half in (first, second))
+        self.product.mul_(decay).add_(one * other, alpha=1 - decay)
+        self.square.mul_(decay).add_((one.square() + other.square()) / 2, alpha=1 - decay)
+
+    def reliability(self) -> Tensor:
+        """Reliability of each channel of z_I, shape (size,), in [0, 1]."""
+        return (self.product / self.square).clamp(0, 1)
 
     def forward(self, representation: Tensor, potential: Tensor, label: Tensor) -> Tensor:
         """Embed one support set.
@@ -73,9 +100,10 @@ class SetEncoder(nn.Module):
             h_c; does not depend on the order of the pairs.
         """
         values = torch.cat([representation, potential[:, None]], dim=1).detach()
-        values = (values - self.mean) / (self.variance + 1e-3).sqrt()
+        values = ((values - self.mean) / (self.variance + 1e-3).sqrt()).clamp(-5, 5)
+        weighted = values[:, :-1] * self.reliability().square()
         bumps = torch.sigmoid(4.0 * (values[:, -1:] - self.knot))
         known = (label >= 0).to(values.dtype)
         value = known * (2.0 * label.to(values.dtype) - 1.0)
-        items = self.embed(torch.cat([values.clamp(-5, 5), bumps, known[:, None], value[:, None]], dim=1))
+        items = self.embed(torch.cat([weighted, values[:, -1:], bumps, known[:, None], value[:, None]], dim=1))
         return self.pool(self.block(items))
