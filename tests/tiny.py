@@ -1,0 +1,173 @@
+"""One tiny planted world, dataset and run for all tests that need a trained model; each made once a process.
+
+Everything is made by the commands themselves, with few steps: the numbers mean nothing, their relations do.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import io
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from episode.checkpoint import Run, load_run
+from episode.cli.main import main
+from episode.config import Config, override
+from episode.data.dataset import Dataset, assemble, load_dataset
+from episode.data.genome import open_genome
+from episode.data.pairs import PairTable
+from episode.data.readers import read_pairs
+from episode.encode.store import ElementStore, build_store
+
+__all__ = [
+    "SETTINGS",
+    "Outcome",
+    "as_options",
+    "config",
+    "dataset",
+    "dataset_folder",
+    "episode",
+    "lively_run",
+    "pairs",
+    "read",
+    "rows_of",
+    "run_folder",
+    "shuffled",
+    "store_of",
+    "world",
+]
+
+SETTINGS = (
+    "stem.bin=200",
+    "episodes.query=32",
+    "episodes.support_max=64",
+    "training.steps=6",
+    "training.settle_steps=4",
+    "training.validate_every=3",
+)
+"""As given to --set; few steps, small tasks."""
+
+
+LIVELY = {"impedance_error": 0.05, "impedance_environments": 8, "bootstrap_sd": 0.0}
+"""Calibration facts under which intervals have a width worth testing."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command gave back."""
+
+    code: int
+    out: str
+    err: str
+
+
+def episode(*arguments: object) -> Outcome:
+    """Run a command in this process; a traceback is not caught."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as caught:
+            code = int(caught.code or 0)
+    return Outcome(code, out.getvalue(), err.getvalue())
+
+
+def as_options(settings: tuple[str, ...] = SETTINGS) -> list[str]:
+    """Settings as command line options."""
+    return [part for setting in settings for part in ("--set", setting)]
+
+
+def config(*settings: str) -> Config:
+    """The configuration of the tiny run, with some settings changed."""
+    return override(Config(), [*SETTINGS, *settings])
+
+
+@functools.cache
+def _root() -> Path:
+    root = Path(tempfile.mkdtemp(prefix="episode-tiny-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    return root
+
+
+def _made(name: str, *arguments: object) -> Path:
+    path = _root() / name
+    outcome = episode(*arguments, "--out", path)
+    assert outcome.code == 0, outcome.err
+    return path
+
+
+@functools.cache
+def world() -> Path:
+    """Folder with pairs.tsv, genome.fa and truth/: 8 training and 4 unseen cell lines."""
+    return _made("world", "simulate", "--preset", "tiny", "--seed", 0)
+
+
+@functools.cache
+def pairs() -> pd.DataFrame:
+    """The pair table of the world, as text."""
+    return pd.read_csv(world() / "pairs.tsv", sep="\t", dtype=str)
+
+
+@functools.cache
+def dataset_folder() -> Path:
+    """Dataset of the world, whole elements."""
+    table, genome = world() / "pairs.tsv", world() / "genome.fa"
+    windows = ("--enhancer-window", 0, "--promoter-window", 0)
+    return _made("dataset", "data", "build", table, "--genome", genome, *windows)
+
+
+@functools.cache
+def dataset() -> Dataset:
+    """The same, loaded."""
+    return load_dataset(dataset_folder())
+
+
+@functools.cache
+def run_folder() -> Path:
+    """A run of few steps."""
+    return _made("run", "train", dataset_folder(), *as_options(), "--threads", 1)
+
+
+@functools.cache
+def lively_run() -> Run:
+    """The run, with noise on its weights: environments differ, and so do pairs, more than so few steps achieve."""
+    run = load_run(run_folder())
+    noise = torch.Generator().manual_seed(1)
+    for parameter in run.system.parameters():
+        parameter.add_(0.05 * torch.randn(parameter.shape, generator=noise))
+    facts = replace(run.facts, calibration=run.facts.calibration | LIVELY)
+    return replace(run, facts=facts)
+
+
+def read(table: pd.DataFrame, folder: Path, name: str = "table.tsv") -> Dataset:
+    """Write a table of the world, then read it as prediction does."""
+    path = folder / name
+    table.to_csv(path, sep="\t", index=False)
+    content: PairTable = read_pairs([path])
+    return assemble(content, open_genome(world() / "genome.fa"), lively_run().facts.windows)
+
+
+def store_of(content: Dataset) -> ElementStore:
+    """The elements of a dataset, as the run's stem sees them."""
+    run = lively_run()
+    return build_store(content, run.bank, run.facts.config.stem)
+
+
+def rows_of(*names: str) -> pd.DataFrame:
+    """Rows of some cell lines of the world, without their split."""
+    table = pairs()
+    chosen = table["cell_line"].isin(names).to_numpy()
+    return table[chosen].drop(columns="split").reset_index(drop=True)
+
+
+def shuffled(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """The same rows in another order."""
+    return table.iloc[np.random.default_rng(seed).permutation(len(table))]

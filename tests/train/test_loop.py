@@ -1,0 +1,285 @@
+"""The training loop: the same bytes from the same seed, also across a kill; and what it refuses."""
+
+from __future__ import annotations
+
+import functools
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import episode.train.loop as loop
+from episode.checkpoint import load_run
+from episode.config import Config
+from episode.data.dataset import Dataset
+from episode.encode.motifs import load_bank
+from episode.errors import CheckpointError, DatasetError, EpisodeError
+from tiny import config, dataset, dataset_folder
+
+LINES = ("train01", "train02", "train03", "train04", "train05")
+SETTINGS = ("training.validate_every=2", "losses.alpha=adaptive", "episodes.train=1.0", "episodes.two_way=0.2")
+FILES = ("model.safetensors", "run.json", "metrics.jsonl", "alarms.json")
+LEARN, SETTLE = 6, 4
+LAST = LEARN + SETTLE
+
+
+class Killed(Exception):
+    """Stands for whatever ends a process."""
+
+
+read_bank = functools.cache(load_bank)
+
+
+@pytest.fixture(autouse=True)
+def one_bank(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The motif bank is read and thinned once: it takes longer than so short a training."""
+    monkeypatch.setattr(loop, "load_bank", read_bank)
+
+
+@functools.cache
+def small() -> Dataset:
+    return dataset().select(dataset().pairs["cell_line"].isin(LINES).to_numpy())
+
+
+def train(folder: Path, *settings: str, seed: int = 0, data: Dataset | None = None, **options: object) -> Path:
+    content = small() if data is None else data
+    cache = dataset_folder() / "store"
+    loop.train(content, config(*SETTINGS, *settings), seed=seed, folder=folder, cache=cache, **options)  # type: ignore[arg-type]
+    return folder
+
+
+def killer(at: int) -> Callable[[int, int, str], None]:
+    def report(step: int, steps: int, text: str) -> None:
+        if step == at:
+            raise Killed
+
+    return report
+
+
+def content_of(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in FILES}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training that nothing interrupted."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    folder = train(tmp_path_factory.mktemp("whole") / "run")
+    torch.set_num_threads(threads)
+    return folder
+
+
+def assert_equal_runs(one: Path, other: Path) -> None:
+    left, right = content_of(one), content_of(other)
+    assert [name for name in FILES if left[name] != right[name]] == []
+
+
+def test_what_a_finished_run_holds(whole: Path) -> None:
+    assert sorted(path.name for path in whole.iterdir()) == sorted(FILES)
+    run = load_run(whole)
+    assert run.facts.config == config(*SETTINGS)
+    assert run.facts.provenance["steps"] == LAST
+    lines = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["kind"] == "train"] == list(range(LAST))
+    checks = [(line["step"], line["stage"]) for line in lines if line["kind"] == "validation"]
+    assert checks == [(2, "learn"), (4, "learn"), (6, "learn"), (8, "settle"), (10, "settle")]
+    trained = {name for role in ("training", "pseudo_ood") for name in run.facts.roles[role]}
+    assert trained == set(LINES) and set(run.facts.environments) == set(run.facts.roles["training"])
+
+
+def test_the_backbone_does_not_move_while_the_rest_settles(tmp_path: Path) -> None:
+    """The weights that settling ends with have the Backbone of the best step of learning."""
+    short = load_run(train(tmp_path / "short", "training.settle_steps=0")).system.state_dict()
+    long = load_run(train(tmp_path / "long")).system.state_dict()
+    for name, value in short.items():
+        if name.startswith("backbone."):
+            assert value.equal(long[name]), name
+    assert any(not value.equal(long[name]) for name, value in short.items() if name.startswith("student."))
+
+
+def test_the_same_seed_gives_the_same_bytes(whole: Path, tmp_path: Path) -> None:
+    assert_equal_runs(train(tmp_path / "again"), whole)
+
+
+def test_another_seed_gives_another_model(whole: Path, tmp_path: Path) -> None:
+    other = content_of(train(tmp_path / "other", seed=1))
+    assert other["model.safetensors"] != content_of(whole)["model.safetensors"]
+    assert other["metrics.jsonl"] != content_of(whole)["metrics.jsonl"]
+
+
+@pytest.mark.parametrize("at", [1, 3, 4, LEARN, LEARN + 1, LEARN + 3, LAST])
+def test_resume_equals_no_interruption(whole: Path, tmp_path: Path, at: int) -> None:
+    """Killed before the first save, between saves, at a save, at the change of stage, while settling, at the end."""
+    folder = tmp_path / "run"
+    with pytest.raises(Killed):
+        train(folder, report=killer(at))
+    assert not (folder / "run.json").exists()
+    with pytest.raises(CheckpointError, match="not finished; resume it first"):
+        load_run(folder)
+    assert_equal_runs(train(folder, resume=True), whole)
+    assert not (folder / "resume.safetensors").exists()
+
+
+def test_resume_after_a_kill_while_saving_the_run(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise Killed
+
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "save_run", fail)
+        with pytest.raises(Killed):
+            train(folder)
+    assert_equal_runs(train(folder, resume=True), whole)
+
+
+def test_resume_of_a_resumed_training(whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    for at, resume in ((3, False), (5, True), (9, True)):
+        with pytest.raises(Killed):
+            train(folder, report=killer(at), resume=resume)
+    assert_equal_runs(train(folder, resume=True), whole)
+
+
+def test_resume_after_sigkill(whole: Path, tmp_path: Path) -> None:
+    """A process that is killed for good, in the middle of a step's bookkeeping."""
+    code = f"""
+import os, signal, sys
+sys.path[:0] = {sys.path!r}
+import torch
+torch.set_num_threads(1)
+from pathlib import Path
+import episode.train.loop as loop
+from episode.config import Config, from_dict
+from episode.data.dataset import load_dataset
+
+def report(step, steps, text):
+    if step == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+data = load_dataset({str(dataset_folder())!r})
+data = data.select(data.pairs["cell_line"].isin({LINES!r}).to_numpy())
+config = from_dict({_settings()!r})
+cache = Path({str(dataset_folder() / "store")!r})
+loop.train(data, config, seed=0, folder=Path({str(tmp_path / "run")!r}), cache=cache, report=report)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert (tmp_path / "run" / "resume.safetensors").exists()
+    assert_equal_runs(train(tmp_path / "run", resume=True), whole)
+
+
+def _settings() -> dict[str, object]:
+    from episode.config import to_dict
+
+    return to_dict(config(*SETTINGS))
+
+
+@pytest.fixture(scope="module")
+def broken_off(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("broken") / "run"
+    with pytest.raises(Killed):
+        train(folder, report=killer(4))
+    return folder
+
+
+def test_resume_refuses_another_training(broken_off: Path) -> None:
+    before = {path.name: path.read_bytes() for path in broken_off.iterdir()}
+    with pytest.raises(CheckpointError, match="was started with another seed"):
+        train(broken_off, resume=True, seed=1)
+    with pytest.raises(CheckpointError, match="was started with another config"):
+        train(broken_off, "training.steps=8", resume=True)
+    fewer = small().select(np.arange(len(small().pairs)) % 9 > 0)
+    with pytest.raises(CheckpointError, match="was started with another pairs"):
+        train(broken_off, resume=True, data=fewer)
+    source = small().manifest["sources"][0]
+    changed = replace(small(), manifest=small().manifest | {"sources": [source | {"sha256": "0" * 64}]})
+    with pytest.raises(CheckpointError, match="was started with another sources"):
+        train(broken_off, resume=True, data=changed)
+    codes = np.array(small().codes)
+    codes[0] = (codes[0] + 1) % 4
+    with pytest.raises(CheckpointError, match="was started with another store"):
+        train(broken_off, resume=True, data=replace(small(), codes=codes))
+    assert {path.name: path.read_bytes() for path in broken_off.iterdir()} == before
+
+
+def test_an_unfinished_training_is_not_started_over(broken_off: Path) -> None:
+    with pytest.raises(EpisodeError, match="exists already and is not empty; resume it with --resume, or remove it"):
+        train(broken_off)
+
+
+def test_resume_needs_something_to_resume(whole: Path, tmp_path: Path) -> None:
+    for folder in (tmp_path / "none", whole):
+        with pytest.raises(CheckpointError, match="nothing to resume"):
+            train(folder, resume=True)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_folder_in_use_is_refused(whole: Path, tmp_path: Path) -> None:
+    before = content_of(whole)
+    with pytest.raises(EpisodeError, match="exists already and is not empty; give a new folder or remove it"):
+        train(whole)
+    assert content_of(whole) == before
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(EpisodeError):
+        loop.train(small(), config(), seed=0, folder=tmp_path / "file", cache=dataset_folder() / "store")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("part", ["metrics.jsonl", "resume.safetensors"])
+def test_damaged_state(tmp_path: Path, part: str) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(Killed):
+        train(folder, report=killer(2))
+    if part == "metrics.jsonl":
+        (folder / part).unlink()
+    else:
+        (folder / part).write_bytes((folder / part).read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=part):
+        train(folder, resume=True)
+
+
+def test_data_that_cannot_train(tmp_path: Path) -> None:
+    for label in (-1, 1):
+        table = small().pairs.assign(label=np.int8(label))
+        with pytest.raises(DatasetError, match="both labels"):
+            train(tmp_path / "run", data=replace(small(), pairs=table))
+    with pytest.raises(DatasetError, match="no training rows"):
+        train(tmp_path / "run", data=replace(small(), pairs=small().pairs.assign(split="test")))
+    assert not (tmp_path / "run").exists()
+
+
+def test_test_rows_are_not_read(whole: Path, tmp_path: Path) -> None:
+    """Rows of split "test" may have any label: not a byte of the weights or the log depends on them."""
+    chosen = dataset().pairs["cell_line"].isin([*LINES, "unseen01"]).to_numpy()
+    runs = []
+    for name in ("first", "second"):
+        content = dataset().select(chosen)
+        test = (content.pairs["split"] == "test").to_numpy()
+        assert test.any()
+        if name == "second":
+            table = content.pairs.copy()
+            table.loc[test, "label"] = 1 - table.loc[test, "label"]
+            content = replace(content, pairs=table)
+        runs.append(train(tmp_path / name, data=content))
+    assert_equal_runs(*runs)
+
+
+def test_an_environment_with_one_class_trains_as_unlabelled(tmp_path: Path) -> None:
+    table = small().pairs.copy()
+    table.loc[table["cell_line"] == "train02", "label"] = np.int8(0)
+    run = load_run(train(tmp_path / "run", data=replace(small(), pairs=table)))
+    assert "train02" in run.facts.roles["training"] + run.facts.roles["pseudo_ood"]
+
+
+def test_configuration_rebuilds_the_model(whole: Path) -> None:
+    assert isinstance(load_run(whole).facts.config, Config)
+    assert load_run(whole).facts.seed == 0
