@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
             "best_step": result.best_step,
             "steps": result.steps,
             "validation_aupr": result.best_aupr,
-            "validation_loss": result.best_loss,
+            "validation_log_loss": result.best_loss,
             "roles": result.roles,
             "calibration": result.calibration,
             "alarms": [{"name": alarm.name, "text": alarm.text} for alarm in result.alarms],
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"environments: {roles}")
     print(
         f"kept step {result.best_step} of {result.steps}: AUPR of U_I {result.best_aupr:.3f}, "
-        f"loss {result.best_loss:.4f} nats on the validation environments"
+        f"log-loss {result.best_loss:.4f} nats on the validation environments"
     )
     for alarm in result.alarms:
         print(f"look at this: {alarm.name}: {alarm.text}")

@@ -76,8 +76,8 @@ def impedance_against_truth(material: Material) -> Drawing | None:
     return Drawing(
         "impedance_truth",
         "Impedance read by the Student against the truth",
-        "One point an environment, with the 90 % interval from the error on validation environments. The model is free to "
-        f"shift and stretch its scale, so the order and the tightness count, not the level.{said}",
+        "One point an environment, with the 90 % interval from the error on validation environments. The model is "
+        f"free to shift and stretch its scale, so the order and the tightness count, not the level.{said}",
         figure,
     )
 

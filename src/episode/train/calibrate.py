@@ -5,6 +5,7 @@ IMMAX's minimiser is not a log-odds; two numbers bring it as near as the formula
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from episode.evaluate.metrics import calibration_line, oracle_impedance
+from episode.evaluate.metrics import calibration_line, log_loss, oracle_impedance
 from episode.train.validation import EnvironmentCheck
 
 __all__ = ["Calibration", "calibrate"]
@@ -28,6 +29,8 @@ class Calibration:
     ----------
     temperature, offset : float
         T, and what is added to U_I.
+    log_loss : float
+        Pooled log-loss of the validation pairs after calibration, in nats; NaN where their labels lack a class.
     residual_slope : float or None
         Slope of the labels on the final logit over the pooled validation pairs; 1 is calibrated.
     impedance_error : float
@@ -42,6 +45,7 @@ class Calibration:
 
     temperature: float
     offset: float
+    log_loss: float
     residual_slope: float | None
     impedance_error: float
     impedance_environments: int
@@ -50,7 +54,8 @@ class Calibration:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for the checkpoint."""
-        return asdict(self)
+        content = asdict(self)
+        return content | {"log_loss": None if math.isnan(self.log_loss) else self.log_loss}
 
 
 def calibrate(checks: list[EnvironmentCheck], temperature: float) -> Calibration:
@@ -75,10 +80,14 @@ def calibrate(checks: list[EnvironmentCheck], temperature: float) -> Calibration
         if oracle is not None:
             errors.append(check.student - oracle)
     spread = float(np.std(errors, ddof=1)) if len(errors) > 1 else fitted
-    line = calibration_line(label, (gap + offset) / fitted) if len(np.unique(label)) == 2 else None
+    logit = (gap + offset) / fitted
+    judged = len(np.unique(label)) == 2
+    line = calibration_line(label, logit) if judged else None
+    loss = log_loss(label, logit) if judged else None
     return Calibration(
         temperature=fitted,
         offset=offset,
+        log_loss=math.nan if loss is None else loss,
         residual_slope=None if line is None else line.slope,
         impedance_error=max(spread, 1e-3 * fitted),
         impedance_environments=len(errors),

@@ -2,7 +2,7 @@
 
 Two stages. While everything learns, the step with the best validation AUPR is kept: ranking is what U_I is for. Then
 the Backbone is frozen, its outputs are computed once, and the environment parts settle on them; the step with the least
-validation loss is kept, for that is what R_E is for.
+validation log-loss after calibration is kept, for that is what R_E is for.
 
 All randomness of step s derives from (seed, s), so a training that was killed and resumed equals one that was not.
 """
@@ -72,7 +72,7 @@ class TrainingResult:
     best_aupr : float
         Mean over validation environments of the AUPR of U_I.
     best_loss : float
-        Mean IMMAX loss over validation environments, in nats.
+        Log-loss over validation environments after calibration, in nats.
     steps : int
         Steps taken.
     alarms : tuple of Alarm
@@ -374,6 +374,7 @@ class _Training:
         progress = self.progress
         checks = self._check(pseudo=False)
         loss = _nanmean([check.task for check in checks])
+        log_loss = calibrate(checks, float(self.system.temperature().detach())).log_loss
         aupr = _nanmean([check.aupr for check in checks])
         teacher = self.system.teacher().detach().cpu().numpy()
         temperature = float(self.system.temperature().detach())
@@ -383,6 +384,7 @@ class _Training:
             "stage": progress.stage,
             "step": progress.step,
             "task": loss,
+            "log_loss": log_loss,
             "aupr": aupr,
             "slope": student_slope(checks),
             "temperature": temperature,
@@ -404,14 +406,14 @@ class _Training:
         if progress.stage == "learn":
             better = aupr > progress.best_aupr
         else:
-            better = loss < progress.best_loss
+            better = log_loss < progress.best_loss
         if better or not self.best:
             progress.best_step, progress.stale = progress.step, 0
-            progress.best_aupr, progress.best_loss = aupr, loss
+            progress.best_aupr, progress.best_loss = aupr, log_loss
             self.best = {name: value.detach().cpu().clone() for name, value in self.system.state_dict().items()}
         else:
             progress.stale += 1
-        return f"validation loss {loss:.4f}, AUPR {aupr:.3f}"
+        return f"validation log-loss {log_loss:.4f}, AUPR {aupr:.3f}"
 
     def close(self) -> TrainingResult:
         progress = self.progress

@@ -125,8 +125,8 @@ PRESETS = {
         promoters_per_locus=(6, 12),
     ),
     "demo": WorldConfig(
-        train=SetConfig(chromosomes=8, loci=200, pairs=(700, 2000)),
-        val=SetConfig(chromosomes=3, loci=66, pairs=(300, 500)),
+        train=SetConfig(chromosomes=12, loci=300, pairs=(1000, 2800)),
+        val=SetConfig(chromosomes=4, loci=100, pairs=(400, 700)),
         test=SetConfig(chromosomes=8, loci=200, pairs=(900, 2500)),
         training_lines=32,
         unseen_lines=16,
