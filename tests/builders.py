@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -55,8 +56,7 @@ def make_store(seed: int = 0) -> ElementStore:
 def reverse_complement(store: ElementStore) -> ElementStore:
     """The store of the same elements read from the other strand: bins turned round, strands swapped."""
     parts = [
-        store.tokens[start : start + count][::-1, ::-1]
-        for start, count in zip(store.offset, store.bins, strict=True)
+        store.tokens[start : start + count][::-1, ::-1] for start, count in zip(store.offset, store.bins, strict=True)
     ]
     return ElementStore(np.concatenate(parts), store.bins, "reversed")
 
@@ -76,7 +76,7 @@ def make_rows(count: int, seed: int = 1, *, oriented: bool = True) -> PairRows:
 
 
 def make_system(config: Config, *, environments: int = 2, seed: int = 0, noise: float = 0.2) -> EnergySystem:
-    """A system away from its start: noise on every parameter, and prototypes that were moved."""
+    """A system away from its start: noise on every parameter, prototypes that were moved, every channel reliable."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         system = EnergySystem(config, torch.full((MOTIFS,), 2.0), environments, -0.4)
@@ -85,6 +85,8 @@ def make_system(config: Config, *, environments: int = 2, seed: int = 0, noise: 
                 parameter.add_(noise * torch.randn_like(parameter))
         for index in range(environments):
             system.teacher.observe(index, torch.randn(config.environment.width))
+        half = torch.ones(1, system.backbone.representation_size)
+        system.set_encoder.observe_halves(half, half)
     return system
 
 
@@ -121,18 +123,11 @@ def make_tasks(table: PairRows) -> list[Task]:
     ]
 
 
-COMPETING = (
-    "losses.pull_in_margin=-10.0",
-    "losses.push_away_margin=-10.0",
-    "losses.pacing_low=0.0",
-)
-"""Settings under which pull-in and push-away act in every task of a training environment."""
-
-
 def make_context(config: Config, *, seed: int = 0) -> tuple[StepContext, list[Task]]:
-    """A step in which every loss is at work (with the settings `COMPETING`)."""
+    """A step in which every loss is at work: the lock lets pull-in and push-away act in every training task."""
     table = make_rows(90)
-    pacing = PacingLock(config.losses, pseudo_ood_lead=-100.0)
+    willing = replace(config.losses, pull_in_margin=-10.0, push_away_margin=-10.0, pacing_low=0.0)
+    pacing = PacingLock(willing, pseudo_ood_lead=-100.0)
     system = make_system(config, seed=seed)
     score = LiveScorer(system.backbone, make_store(), table)
     context = StepContext(system, table, score, config, pacing, alpha=0.45, train_share=0.4)

@@ -18,7 +18,7 @@ from episode.episodes.batch import Shortcuts, score_rows
 from episode.errors import CheckpointError
 from episode.model.energy import EnergySystem, fuse
 
-CONFIG = small_config("losses.alpha='0.4'")
+CONFIG = small_config("losses.alpha=0.4")
 FACTS = RunFacts(
     config=CONFIG,
     windows=WindowConfig(500, 0),
@@ -126,9 +126,7 @@ def test_a_damaged_run_json(saved: tuple[Path, EnergySystem], text: str) -> None
         load_run(saved[0])
 
 
-@pytest.mark.parametrize(
-    "key", ["config", "windows", "environments", "shortcuts", "domain", "bank", "calibration"]
-)
+@pytest.mark.parametrize("key", ["config", "windows", "environments", "shortcuts", "domain", "bank", "calibration"])
 def test_a_missing_entry(saved: tuple[Path, EnergySystem], key: str) -> None:
     path = saved[0] / "run.json"
     content = json.loads(path.read_text())
@@ -136,6 +134,51 @@ def test_a_missing_entry(saved: tuple[Path, EnergySystem], key: str) -> None:
     path.write_text(json.dumps(content))
     with pytest.raises(CheckpointError, match=key):
         load_run(saved[0])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("config", []),
+        ("config", {"zz": 1}),
+        ("config", {"losses": {"alpha": "0.4"}}),
+        ("config", {"backbone": {"width": 50}}),
+        ("config", {}),
+        ("windows", 3),
+        ("windows", {"enhancr": 100}),
+        ("environments", 3),
+        ("shortcuts", None),
+        ("domain", []),
+        ("bank", {}),
+    ],
+)
+def test_a_wrong_entry(saved: tuple[Path, EnergySystem], key: str, value: object) -> None:
+    path = saved[0] / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(CheckpointError, match="run: damaged run"):
+        load_run(saved[0])
+
+
+def test_a_wrong_setting_is_named(saved: tuple[Path, EnergySystem]) -> None:
+    path = saved[0] / "run.json"
+    content = json.loads(path.read_text())
+    content["config"]["training"]["stepps"] = 5
+    path.write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match="did you mean 'steps'"):
+        load_run(saved[0])
+
+
+def test_loading_leaves_the_global_generator_alone(saved: tuple[Path, EnergySystem]) -> None:
+    before = torch.random.get_rng_state()
+    load_run(saved[0])
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_what_the_set_encoder_observed_comes_back(saved: tuple[Path, EnergySystem]) -> None:
+    folder, system = saved
+    reliability = load_run(folder).system.set_encoder.reliability()
+    assert torch.equal(reliability, system.set_encoder.reliability())
+    assert float(reliability.min()) > 0
 
 
 def test_damaged_weights(saved: tuple[Path, EnergySystem]) -> None:

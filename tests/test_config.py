@@ -20,7 +20,7 @@ def test_defaults_are_valid_and_frozen() -> None:
 
 
 def test_round_trip_through_json() -> None:
-    config = override(Config(), ["training.steps=7", "losses.alpha='0.3'", "environment.fusion_weight=0.25"])
+    config = override(Config(), ["training.steps=7", "losses.alpha=0.3", "environment.fusion_weight=0.25"])
     again = from_dict(json.loads(json.dumps(to_dict(config))))
     assert again == config
     assert again != Config()
@@ -45,6 +45,9 @@ def test_missing_keys_take_their_defaults() -> None:
         ({"training": {"clip": True}}, r"config\.training\.clip: needed float, got True"),
         ({"training": 3}, r"config\.training: needed a table of settings, got 3"),
         ({"stem": {"release": 2024}}, r"config\.stem\.release: needed str, got 2024"),
+        ({"losses": {"alpha": True}}, r"config\.losses\.alpha: needed str \| float, got True"),
+        ({"losses": {"alpha": [0.4]}}, r"config\.losses\.alpha: needed str \| float, got \[0\.4\]"),
+        ({"losses": {"alpha": None}}, r"config\.losses\.alpha: needed str \| float, got None"),
     ],
 )
 def test_unknown_keys_and_wrong_types(content: dict[str, Any], message: str) -> None:
@@ -62,7 +65,16 @@ def test_a_whole_number_may_stand_for_a_float() -> None:
     "setting",
     [
         "backbone.width=50",
+        "backbone.width=0",
+        "backbone.heads=0",
+        "backbone.kan_inputs=0",
         "environment.width=33",
+        "environment.heads=0",
+        "environment.inducing=0",
+        "environment.prototypes=0",
+        "environment.prototype_decay=1.0",
+        "environment.initial_impedance=0.0",
+        "environment.initial_impedance=-1.0",
         "environment.fusion_weight=1.5",
         "environment.fusion_weight=-0.1",
         "episodes.train=0.0",
@@ -70,33 +82,64 @@ def test_a_whole_number_may_stand_for_a_float() -> None:
         "episodes.support_min=0",
         "episodes.support_min=5000",
         "episodes.query=1",
+        "episodes.two_way=1.5",
+        "episodes.label_shown=-0.1",
+        "episodes.pseudo_ood_share=1.0",
+        "episodes.validation_share=1.0",
+        "episodes.validation_loci=1.0",
         "training.steps=0",
+        "training.settle_steps=-1",
+        "training.validate_every=0",
+        "training.patience=0",
+        "training.clip=0.0",
+        "training.clip=inf",
+        "training.learning_rate=-0.1",
+        "training.environment_rate=0.0",
+        "training.weight_decay=-0.1",
+        "losses.distillation=nan",
+        "losses.distillation=-3.0",
+        "losses.pull_in_margin=-0.1",
+        "losses.pacing_decay=1.0",
         "training.tasks_per_step=0",
         "training.precision=16",
         "stem.bin=4",
+        "stem.site_p=0.0",
+        "stem.site_p=1.0",
         "losses.alpha=often",
-        "losses.alpha='1.0'",
-        "losses.alpha='0'",
-        "losses.alpha='nan'",
+        "losses.alpha=1.0",
+        "losses.alpha=0.0",
+        "losses.alpha=nan",
+        "losses.alpha='0.4'",
     ],
 )
 def test_impossible_values_are_refused_by_name(setting: str) -> None:
     section, _, rest = setting.partition(".")
     key = section if rest.startswith("mixed") else rest.partition("=")[0]
-    with pytest.raises(ConfigError, match=key):
+    with pytest.raises(ConfigError, match=rf"\b{key}\b"):
         override(Config(), [setting])
 
 
-@pytest.mark.parametrize("alpha", ["counts", "adaptive", "'0.3'"])
-def test_alpha(alpha: str) -> None:
-    assert override(Config(), [f"losses.alpha={alpha}"]).losses.alpha == alpha.strip("'")
+@pytest.mark.parametrize("setting", ["training.settle_steps=0", "training.warmup=0", "losses.pull_in=0.0"])
+def test_what_may_be_left_out_may_be_zero(setting: str) -> None:
+    assert override(Config(), [setting]) != Config()
+
+
+@pytest.mark.parametrize(("text", "alpha"), [("counts", "counts"), ("adaptive", "adaptive"), ("0.4", 0.4)])
+def test_alpha_is_a_word_or_a_number(text: str, alpha: str | float) -> None:
+    config = override(Config(), [f"losses.alpha={text}"])
+    assert config.losses.alpha == alpha
+    assert type(config.losses.alpha) is type(alpha)
+    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+
+
+def test_a_number_written_as_text_is_no_alpha() -> None:
+    with pytest.raises(ConfigError, match=r"losses\.alpha: needed .* a number in \(0, 1\), got '0\.4'"):
+        from_dict({"losses": {"alpha": "0.4"}})
 
 
 def test_override_reads_numbers_and_words_and_leaves_the_original() -> None:
     before = Config()
-    after = override(
-        before, ["training.steps=5", "training.clip=0.5", "training.accelerator=cpu", "training.steps=6"]
-    )
+    after = override(before, ["training.steps=5", "training.clip=0.5", "training.accelerator=cpu", "training.steps=6"])
     assert (after.training.steps, after.training.clip, after.training.accelerator) == (6, 0.5, "cpu")
     assert before == Config()
     assert override(before, []) == before
@@ -120,11 +163,11 @@ def test_override_refuses(setting: str, message: str) -> None:
 
 def test_files(tmp_path: Path) -> None:
     toml, plain = tmp_path / "a.toml", tmp_path / "a.json"
-    toml.write_text("[training]\nsteps = 5\n[losses]\nalpha = '0.25'\n")
-    plain.write_text('{"training": {"steps": 5}, "losses": {"alpha": "0.25"}}')
+    toml.write_text("[training]\nsteps = 5\n[losses]\nalpha = 0.25\n")
+    plain.write_text('{"training": {"steps": 5}, "losses": {"alpha": 0.25}}')
     config = load_config(toml)
     assert config == load_config(plain)
-    assert (config.training.steps, config.losses.alpha) == (5, "0.25")
+    assert (config.training.steps, config.losses.alpha) == (5, 0.25)
 
 
 @pytest.mark.parametrize(
@@ -133,8 +176,11 @@ def test_files(tmp_path: Path) -> None:
         ("a.toml", "[training\n", "not valid TOML"),
         ("a.json", "{", "not valid JSON"),
         ("a.toml", "[training]\nstep = 5\n", "did you mean"),
-        ("a.toml", None, "no such file"),
-        ("a.json", None, "no such file"),
+        ("a.toml", None, "[Nn]o such file"),
+        ("a.json", None, "[Nn]o such file"),
+        ("a.json", "[]", "needed an object of settings, got list"),
+        ("a.json", "3", "needed an object of settings, got int"),
+        ("a.json", "null", "needed an object of settings, got NoneType"),
     ],
 )
 def test_bad_files_are_named(tmp_path: Path, name: str, text: str | None, message: str) -> None:
@@ -144,3 +190,9 @@ def test_bad_files_are_named(tmp_path: Path, name: str, text: str | None, messag
     with pytest.raises(EpisodeError, match=message) as caught:
         load_config(path)
     assert str(path) in str(caught.value)
+
+
+def test_a_folder_is_no_configuration(tmp_path: Path) -> None:
+    with pytest.raises(EpisodeError, match="directory") as caught:
+        load_config(tmp_path)
+    assert str(tmp_path) in str(caught.value)

@@ -35,7 +35,7 @@ def test_cell_lines_go_as_a_whole_with_all_their_assays(assays: int) -> None:
     sets = [lines(pairs, pools) for pools in (roles.training, roles.pseudo_ood, roles.validation)]
     assert set.union(*sets) == {f"line{number}" for number in range(12)}
     assert sum(map(len, sets)) == 12, "no cell line in two roles"
-    assert len(sets[2]) == 2 and len(sets[1]) == round(0.25 * 10)
+    assert len(sets[2]) == 3 and len(sets[1]) == 2, "a quarter of 12, then a quarter of the 9 that are left"
     assert roles.unseen_validation
     assert len(roles.training) == assays * len(sets[0])
 
@@ -66,9 +66,7 @@ def test_the_seed_decides_and_the_order_of_rows_does_not() -> None:
     two = assign_roles(turned, CONFIG, 0)
     for kind in ("training", "pseudo_ood", "validation"):
         assert lines(pairs, getattr(one, kind)) == lines(turned, getattr(two, kind))
-        assert sorted(rows(getattr(one, kind))) == sorted(
-            len(pairs) - 1 - row for row in rows(getattr(two, kind))
-        )
+        assert sorted(rows(getattr(one, kind))) == sorted(len(pairs) - 1 - row for row in rows(getattr(two, kind)))
     others = [assign_roles(pairs, CONFIG, seed) for seed in range(1, 6)]
     assert any(lines(pairs, other.validation) != lines(pairs, one.validation) for other in others)
     assert any(lines(pairs, other.pseudo_ood) != lines(pairs, one.pseudo_ood) for other in others)
@@ -101,9 +99,7 @@ def test_a_given_validation_split_is_used_as_it_is() -> None:
     pairs["split"] = np.where(np.arange(len(pairs)) % 5 == 0, "val", "train")
     roles = assign_roles(pairs, CONFIG, 0)
     assert set(rows(roles.validation)) == set(np.flatnonzero(pairs["split"] == "val").tolist())
-    assert set(rows(roles.training) + rows(roles.pseudo_ood)) == set(
-        np.flatnonzero(pairs["split"] == "train").tolist()
-    )
+    assert set(rows(roles.training) + rows(roles.pseudo_ood)) == set(np.flatnonzero(pairs["split"] == "train").tolist())
 
 
 def test_cell_lines_that_only_validation_holds_are_judged_alone() -> None:
@@ -114,6 +110,44 @@ def test_cell_lines_that_only_validation_holds_are_judged_alone() -> None:
     assert lines(pairs, roles.validation) == {"line3", "line7"}
     assert roles.unseen_validation
     assert len(lines(pairs, roles.training) | lines(pairs, roles.pseudo_ood)) == 8
+
+
+@pytest.mark.parametrize("able", [{"line0"}, {"line2", "line5"}, {"line1", "line4", "line8"}])
+def test_held_out_cell_lines_are_chosen_among_those_with_validation_rows(able: set[str]) -> None:
+    pairs = pair_table(9, 60)
+    judged = pairs["cell_line"].isin(able).to_numpy() & (np.arange(len(pairs)) % 3 == 0)
+    pairs["split"] = np.where(judged, "val", "train")
+    for seed in range(6):
+        roles = assign_roles(pairs, CONFIG, seed)
+        held_out = lines(pairs, roles.validation)
+        assert held_out <= able and len(held_out) == min(2, len(able))
+        assert roles.unseen_validation
+        learning = lines(pairs, roles.training) | lines(pairs, roles.pseudo_ood)
+        assert learning == {f"line{number}" for number in range(9)} - held_out
+        assert set(pairs["split"].to_numpy()[rows(roles.validation)]) == {"val"}
+
+
+def test_validation_pools_are_sorted_by_the_given_order() -> None:
+    pairs = pair_table(9, 60)
+    order = np.random.default_rng(1).permutation(len(pairs))
+    plain, sorted_ = assign_roles(pairs, CONFIG, 0), assign_roles(pairs, CONFIG, 0, order=order)
+    for one, two in zip(plain.validation, sorted_.validation, strict=True):
+        assert one.name == two.name and set(one.rows) == set(two.rows)
+        assert (np.diff(order[two.rows]) > 0).all()
+        np.testing.assert_array_equal(two.label, pairs["label"].to_numpy()[two.rows])
+        np.testing.assert_array_equal(two.locus, pairs["locus"].to_numpy()[two.rows])
+    for one, two in zip((*plain.training, *plain.pseudo_ood), (*sorted_.training, *sorted_.pseudo_ood), strict=True):
+        np.testing.assert_array_equal(one.rows, two.rows)
+
+
+def test_with_an_order_of_content_the_table_may_be_turned_round() -> None:
+    pairs = pair_table(9, 60)
+    order = np.random.default_rng(1).permutation(len(pairs))
+    turned = pairs.iloc[::-1].reset_index(drop=True)
+    one = assign_roles(pairs, CONFIG, 0, order=order)
+    two = assign_roles(turned, CONFIG, 0, order=order[::-1].copy())
+    for first, second in zip(one.validation, two.validation, strict=True):
+        assert first.rows.tolist() == (len(pairs) - 1 - second.rows).tolist()
 
 
 def test_held_out_loci_lie_beyond_a_buffer() -> None:
@@ -160,5 +194,23 @@ def test_no_training_rows(split: str) -> None:
 def test_training_rows_of_one_class(label: int) -> None:
     pairs = pair_table(2, 30)
     pairs["label"] = np.int8(label)
+    with pytest.raises(DatasetError, match="both labels"):
+        assign_roles(pairs, CONFIG, 0)
+
+
+def test_one_class_left_for_training_after_loci_were_held_out() -> None:
+    """Every positive lies at the end of its chromosome, where validation is."""
+    pairs = pair_table(3, 60)
+    pairs["label"] = (pairs["enhancer_start"] >= 85_000_000).astype(np.int8)
+    assert set(pairs["label"]) == {0, 1}
+    with pytest.raises(DatasetError, match="both labels"):
+        assign_roles(pairs, CONFIG, 0)
+
+
+def test_one_class_left_for_training_after_cell_lines_were_held_out() -> None:
+    pairs = pair_table(9, 60)
+    only = pairs["cell_line"] == "line4"
+    pairs["label"] = (only & (np.arange(len(pairs)) % 2 == 0)).astype(np.int8)
+    pairs["split"] = np.where(only & (np.arange(len(pairs)) % 3 == 0), "val", "train")
     with pytest.raises(DatasetError, match="both labels"):
         assign_roles(pairs, CONFIG, 0)

@@ -51,6 +51,7 @@ def test_support_and_query_share_no_locus(loci: list[int], query: int, support: 
     assert not set(locus[left]) & set(locus[right])
     assert 1 <= len(right) <= query
     assert len(left) <= support
+    assert bool(len(left)) == (len(set(loci)) > 1), "two loci are enough for a support"
     for side in (left, right):
         assert (np.diff(side) > 0).all(), "ascending, without repeats"
         assert len(side) == 0 or (side[0] >= 0 and side[-1] < len(locus))
@@ -77,6 +78,15 @@ def test_every_locus_can_stand_on_either_side() -> None:
 def test_one_locus_alone_leaves_the_support_empty() -> None:
     support, query = split_by_locus(np.random.default_rng(0), np.zeros(30, dtype=int), query=10, support=10)
     assert (len(support), len(query)) == (0, 10)
+
+
+@pytest.mark.parametrize("sizes", [(10, 1000), (1000, 10), (1, 1)])
+def test_two_loci_leave_a_support_whatever_their_sizes(sizes: tuple[int, int]) -> None:
+    locus = np.repeat([4, 9], sizes)
+    for seed in range(20):
+        support, query = split_by_locus(np.random.default_rng(seed), locus, query=256, support=256)
+        assert set(locus[support]) | set(locus[query]) == {4, 9}
+        assert len(set(locus[support])) == len(set(locus[query])) == 1
 
 
 def test_the_same_generator_gives_the_same_task() -> None:
@@ -184,9 +194,7 @@ def test_kinds_are_drawn_by_their_shares() -> None:
 
 
 def test_support_sizes_are_log_uniform_between_their_bounds() -> None:
-    config = small_config(
-        "episodes.support_min=32", "episodes.support_max=2048", "episodes.two_way=0.0"
-    ).episodes
+    config = small_config("episodes.support_min=32", "episodes.support_max=2048", "episodes.two_way=0.0").episodes
     rng = np.random.default_rng(0)
     sizes = np.array([draw_sizes(rng, config)[0] for _ in range(4000)])
     assert sizes.min() >= 32 and sizes.max() <= 2048

@@ -9,6 +9,7 @@ import torch
 
 from episode.losses.environment import (
     distillation_loss,
+    motif_sparsity_loss,
     opportunist_loss,
     orthogonality_loss,
     potential_hinge,
@@ -112,6 +113,20 @@ def test_the_hinge_pulls_mean_and_spread_back_and_spares_the_temperature() -> No
     loss.backward()
     assert float(loss.detach()) == pytest.approx((10 - 4) ** 2, rel=1e-4)
     assert float(wide.grad[0]) < 0 < float(wide.grad[2])
+
+
+def test_the_hinge_of_equal_potentials_has_a_finite_gradient() -> None:
+    potential = torch.full((4,), 3.0, requires_grad=True)
+    hinge(potential, torch.tensor(1.0)).backward()
+    assert bool(torch.isfinite(potential.grad).all())
+
+
+def test_motif_sparsity_is_the_sum_of_the_norms() -> None:
+    norms = leaf(3.0, 0.5, 0.0)
+    loss = motif_sparsity_loss(norms)
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(3.5)
+    torch.testing.assert_close(norms.grad, torch.ones(3))
 
 
 def test_the_hinge_scales_with_the_temperature() -> None:

@@ -21,9 +21,7 @@ def minimiser(posterior: float, alpha: float) -> float:
     """Logit that minimises the expected loss of a pair that is positive with probability `posterior`."""
 
     def expected(value: float) -> float:
-        terms = immax_terms(
-            torch.tensor([value, value], dtype=torch.float64), torch.tensor([True, False]), alpha=alpha
-        )
+        terms = immax_terms(torch.tensor([value, value], dtype=torch.float64), torch.tensor([True, False]), alpha=alpha)
         return float(posterior * terms[0] + (1 - posterior) * terms[1])
 
     return float(minimize_scalar(expected, bracket=(-1.0, 1.0), tol=1e-12).x)

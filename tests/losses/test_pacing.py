@@ -24,9 +24,7 @@ CONFIG = LossConfig(
 )
 
 
-def decide(
-    student: float, opportunist: float, baseline: float, *, pseudo_lead: float = 0.0
-) -> PacingDecision:
+def decide(student: float, opportunist: float, baseline: float, *, pseudo_lead: float = 0.0) -> PacingDecision:
     lock = PacingLock(CONFIG)
     for _ in range(200):
         lock.observe_pseudo_ood(TaskLosses(0.5 + pseudo_lead, 0.5, math.inf))
@@ -69,11 +67,33 @@ def test_student_ahead_stops_pull_and_push_and_raises_the_rate() -> None:
     assert decision.opportunist_rate > 1
 
 
+def test_push_away_needs_evidence_from_pseudo_ood_environments() -> None:
+    lock, losses = PacingLock(CONFIG), TaskLosses(0.6, 0.5, math.inf)
+    assert lock.pseudo_ood_lead is None
+    decision = lock.decide("a", losses)
+    assert (decision.state, decision.push_away) == ("opportunist_ahead", 0)
+    lock.observe_pseudo_ood(TaskLosses(0.5, 0.5, math.inf))
+    assert lock.decide("a", losses).push_away == CONFIG.push_away
+
+
+def test_the_lead_elsewhere_starts_at_its_first_value_and_moves_with_the_decay() -> None:
+    lock = PacingLock(CONFIG)
+    lock.observe_pseudo_ood(TaskLosses(0.7, 0.4, math.inf))
+    assert lock.pseudo_ood_lead == pytest.approx(0.3)
+    lock.observe_pseudo_ood(TaskLosses(0.4, 0.5, math.inf))
+    assert lock.pseudo_ood_lead == pytest.approx(0.9 * 0.3 + 0.1 * -0.1)
+
+
+@pytest.mark.parametrize(("elsewhere", "push"), [(0.049, CONFIG.push_away), (0.051, 0)])
+def test_a_lead_counts_as_a_shortcut_if_less_than_half_of_it_holds_elsewhere(elsewhere: float, push: float) -> None:
+    assert decide(0.6, 0.5, math.inf, pseudo_lead=elsewhere).push_away == push
+
+
 loss = st.floats(0, 50)
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(loss, loss, loss, loss), min_size=1, max_size=20))
+@given(st.lists(st.tuples(loss, loss, st.floats(1e-9, 50), loss), min_size=1, max_size=20))
 def test_weights_are_bounded_whatever_the_losses(course: list[tuple[float, float, float, float]]) -> None:
     lock = PacingLock(CONFIG)
     for student, opportunist, baseline, lead in course:

@@ -80,9 +80,7 @@ def test_anchor_pooling_ignores_padding_and_does_not_care_for_order() -> None:
     whole = pool(tokens, torch.ones(2, 5, dtype=torch.bool))
     padded = pool(torch.cat([tokens, 100 * torch.randn(2, 3, 8)], dim=1), torch.arange(8).expand(2, 8) < 5)
     torch.testing.assert_close(whole, padded, atol=1e-5, rtol=0)
-    torch.testing.assert_close(
-        whole, pool(tokens.flip(1), torch.ones(2, 5, dtype=torch.bool)), atol=1e-5, rtol=0
-    )
+    torch.testing.assert_close(whole, pool(tokens.flip(1), torch.ones(2, 5, dtype=torch.bool)), atol=1e-5, rtol=0)
     assert whole.shape == (2, 24)
 
 

@@ -55,9 +55,7 @@ def test_a_mirrored_pair_is_that_of_the_reverse_complements(backbone: Backbone) 
     all_mirrored = replace(rows, mirrored=np.ones(60, dtype=bool))
     plain = replace(rows, mirrored=np.zeros(60, dtype=bool))
     same(score_rows(backbone, STORE, all_mirrored), score_rows(backbone, reverse_complement(STORE), plain))
-    unlike = (
-        score_rows(backbone, STORE, plain).potential - score_rows(backbone, STORE, all_mirrored).potential
-    )
+    unlike = score_rows(backbone, STORE, plain).potential - score_rows(backbone, STORE, all_mirrored).potential
     assert float(unlike.abs().max()) > 1e-3, "the two layouts must differ at all"
 
 
@@ -103,9 +101,7 @@ def test_the_potential_reads_both_elements_and_both_strands(backbone: Backbone) 
 
     def moved(changed: np.ndarray) -> float:
         return float(
-            (score_rows(backbone, ElementStore(changed, STORE.bins, "x"), rows).potential - before)
-            .abs()
-            .max()
+            (score_rows(backbone, ElementStore(changed, STORE.bins, "x"), rows).potential - before).abs().max()
         )
 
     border = int(STORE.bins[: ELEMENTS // 2].sum())
@@ -122,9 +118,7 @@ def test_the_order_of_bins_is_seen(backbone: Backbone) -> None:
     """The rotary positions must matter: the same bins in another order give another potential."""
     rows = make_rows(40)
     store = ElementStore(
-        np.concatenate(
-            [STORE.tokens[s : s + n][::-1] for s, n in zip(STORE.offset, STORE.bins, strict=True)]
-        ),
+        np.concatenate([STORE.tokens[s : s + n][::-1] for s, n in zip(STORE.offset, STORE.bins, strict=True)]),
         STORE.bins,
         "turned",
     )
@@ -149,6 +143,36 @@ def test_scorers_say_the_same_of_any_rows(backbone: Backbone) -> None:
     same(live(asked), score_rows(backbone, STORE, rows.take(asked)))
     assert live(asked, gradient=True).potential.requires_grad
     assert not frozen(asked, gradient=True).potential.requires_grad
+
+
+@pytest.mark.parametrize("asked", [[9], [12, 0], [49, 48]])
+def test_a_frozen_scorer_refuses_rows_that_it_never_scored(backbone: Backbone, asked: list[int]) -> None:
+    frozen = FrozenScorer(LiveScorer(backbone, STORE, make_rows(50)), np.arange(10, 49))
+    with pytest.raises(IndexError, match="not scored"):
+        frozen(np.array(asked))
+
+
+def test_a_frozen_scorer_does_not_follow_the_backbone(backbone: Backbone) -> None:
+    live = LiveScorer(backbone, STORE, make_rows(30))
+    frozen = FrozenScorer(live, np.array([5, 3, 5, 29]))
+    before = live(np.array([29, 3]))
+    with torch.no_grad():
+        backbone.energy.linear.bias.add_(1.0)
+    same(frozen(np.array([29, 3])), before)
+    torch.testing.assert_close(live(np.array([29, 3])).potential, before.potential + 1, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("gradient", [False, True])
+def test_no_rows_give_no_scores(backbone: Backbone, gradient: bool) -> None:
+    nothing = np.zeros(0, dtype=np.int64)
+    rows = make_rows(5)
+    for output in (
+        score_rows(backbone, STORE, rows.take(nothing), gradient=gradient),
+        LiveScorer(backbone, STORE, rows)(nothing, gradient=gradient),
+        FrozenScorer(LiveScorer(backbone, STORE, rows), np.arange(5))(nothing, gradient=gradient),
+    ):
+        assert output.potential.shape == (0,)
+        assert output.representation.shape == (0, backbone.representation_size)
 
 
 def test_rows_take_and_concatenate() -> None:

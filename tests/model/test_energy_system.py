@@ -117,6 +117,77 @@ def test_running_statistics_follow_what_is_observed() -> None:
     torch.testing.assert_close(encoder.variance, torch.tensor([4.0, 4.0, 4.0, 0.25]), atol=0.3, rtol=0)
 
 
+def halves(*means: float) -> torch.Tensor:
+    """Four pairs whose channels have these means."""
+    return torch.tensor(means) + torch.tensor([-3.0, -1.0, 1.0, 3.0])[:, None]
+
+
+def test_reliability_by_hand() -> None:
+    """Products of the means over their mean square: 4/4, -1/1 (held at 0) and 3/5."""
+    encoder = SetEncoder(CONFIG.environment, 3)
+    assert encoder.reliability().tolist() == [0, 0, 0]
+    encoder.observe_halves(halves(2.0, 1.0, 1.0), halves(2.0, -1.0, 3.0), decay=0.5)
+    torch.testing.assert_close(encoder.product, torch.tensor([2.0, -0.5, 1.5]))
+    torch.testing.assert_close(encoder.square, torch.tensor([2.0, 0.5, 2.5]))
+    torch.testing.assert_close(encoder.reliability(), torch.tensor([1.0, 0.0, 0.6]))
+    encoder.observe_halves(halves(0.0, 2.0, 0.0), halves(4.0, 2.0, 1.0), decay=0.5)
+    torch.testing.assert_close(encoder.product, torch.tensor([1.0, 1.75, 0.75]))
+    torch.testing.assert_close(encoder.square, torch.tensor([5.0, 2.25, 1.5]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(encoder.reliability(), torch.tensor([0.2, 7 / 9, 0.5]), atol=1e-5, rtol=0)
+
+
+def test_halves_are_compared_about_the_running_mean() -> None:
+    encoder = SetEncoder(CONFIG.environment, 2)
+    encoder.mean.copy_(torch.tensor([10.0, -10.0, 99.0]))
+    encoder.observe_halves(halves(11.0, -9.0), halves(11.0, -11.0), decay=0.0)
+    torch.testing.assert_close(encoder.product, torch.tensor([1.0, -1.0]))
+    torch.testing.assert_close(encoder.square, torch.tensor([1.0, 1.0]))
+
+
+def test_what_repeats_in_other_loci_is_reliable_and_what_does_not_is_not() -> None:
+    """Channels: the same in both halves, independent, half of each (true reliability 1, 0, 0.5), opposite."""
+    encoder = SetEncoder(CONFIG.environment, 4)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(2000):
+        common, one, two, first, second = torch.randn(5, generator=generator).tolist()
+        encoder.observe_halves(
+            halves(common, one, common + first, common), halves(common, two, common + second, -common)
+        )
+        assert bool(((encoder.reliability() >= 0) & (encoder.reliability() <= 1)).all())
+    same, independent, mixed, opposite = encoder.reliability().tolist()
+    assert same > 0.999
+    assert independent < 0.2
+    assert 0.3 < mixed < 0.7
+    assert opposite == 0
+
+
+def test_reliability_is_no_parameter_and_carries_no_gradient() -> None:
+    encoder = SetEncoder(CONFIG.environment, 3)
+    first, second = halves(1.0, 2.0, 3.0).requires_grad_(), halves(2.0, 1.0, 0.5).requires_grad_()
+    encoder.observe_halves(first, second)
+    assert not encoder.product.requires_grad and not encoder.square.requires_grad
+    assert not encoder.reliability().requires_grad
+    assert not {"product", "square"} & {name for name, _ in encoder.named_parameters()}
+    assert {"product", "square"} <= set(encoder.state_dict())
+
+
+def test_channels_without_reliability_do_not_change_the_embedding() -> None:
+    system = make_system(CONFIG)
+    encoder = system.set_encoder
+    dead = torch.arange(SIZE) % 2 == 0
+    encoder.product.masked_fill_(dead, 0.0)
+    representation, potential, label = support()
+    with torch.no_grad():
+        base = encoder(representation, potential, label)
+        assert torch.equal(encoder(torch.where(dead, 7.0, representation), potential, label), base)
+        changed = encoder(torch.where(dead, representation, representation + 0.5), potential, label)
+        assert float((changed - base).abs().max()) > 1e-4
+        encoder.product.zero_()
+        blind = encoder(representation, potential, label)
+        assert torch.equal(encoder(torch.zeros_like(representation), potential, label), blind)
+        assert not torch.allclose(encoder(representation, potential + 0.5, label), blind, atol=1e-4)
+
+
 def test_forward_leaves_the_statistics_alone() -> None:
     before = {name: value.clone() for name, value in SYSTEM.state_dict().items()}
     SYSTEM.set_encoder(*support())
@@ -154,9 +225,7 @@ def test_the_reference_lies_between_the_teachers_impedances(prototypes: int) -> 
     assert float(known.max() - known.min()) > 0.1
     for seed in range(20):
         generator = torch.Generator().manual_seed(seed)
-        reference = float(
-            system.teacher.reference(3 * torch.randn(config.environment.width, generator=generator))
-        )
+        reference = float(system.teacher.reference(3 * torch.randn(config.environment.width, generator=generator)))
         assert float(known.min()) - 1e-5 <= reference <= float(known.max()) + 1e-5
 
 
@@ -174,9 +243,7 @@ def test_the_reference_without_any_prototype_is_the_mean() -> None:
     with torch.no_grad():
         system.teacher.embedding.normal_()
         mean = float(system.teacher().mean())
-    assert float(system.teacher.reference(torch.zeros(CONFIG.environment.width))) == pytest.approx(
-        mean, rel=1e-5
-    )
+    assert float(system.teacher.reference(torch.zeros(CONFIG.environment.width))) == pytest.approx(mean, rel=1e-5)
 
 
 def test_prototypes_move_by_the_decay_and_only_their_own() -> None:

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from builders import make_pool, make_rows, make_store, make_system, small_config
-from episode.episodes.batch import LiveScorer
+from episode.episodes.batch import FrozenScorer, LiveScorer
+from episode.episodes.support import student_impedance
 from episode.evaluate.metrics import average_precision, oracle_impedance
 from episode.train.alarms import CompetitionTotals, training_alarms, weak_potential
 from episode.train.validation import EnvironmentCheck, check_environments, student_slope
@@ -97,9 +98,7 @@ def test_a_check_is_that_of_the_formula() -> None:
     assert check.aupr == pytest.approx(average_precision(check.label, check.potential))
     assert check.oracle == pytest.approx(oracle_impedance(check.potential, check.label, temperature))
     logit = torch.from_numpy((check.potential - check.student) / temperature)
-    plain = torch.nn.functional.binary_cross_entropy_with_logits(
-        logit.double(), torch.from_numpy(check.label).double()
-    )
+    plain = torch.nn.functional.binary_cross_entropy_with_logits(logit.double(), torch.from_numpy(check.label).double())
     assert check.task == pytest.approx(float(plain), rel=1e-5)
 
 
@@ -121,3 +120,26 @@ def test_an_environment_of_one_class_is_not_judged() -> None:
     (check,) = check_environments(system, score, (pool,), support_max=64, alpha=0.5)
     assert math.isnan(check.task) and math.isnan(check.aupr) and math.isnan(check.oracle)
     assert check.student >= 0
+
+
+def test_the_support_of_a_check_is_the_first_rows_of_its_pool() -> None:
+    system, table = make_system(small_config()), make_rows(80)
+    score = LiveScorer(system.backbone, make_store(), table)
+    order = np.random.default_rng(0).permutation(80)
+    plain, turned = (make_pool("a", rows, table, None) for rows in (np.arange(80), order))
+    one, two = check_environments(system, score, (plain, turned), support_max=20, alpha=0.5)
+    with torch.no_grad():
+        expected = [student_impedance(system, score(rows[:20])) for rows in (np.arange(80), order)]
+    assert [one.student, two.student] == pytest.approx(expected, rel=1e-5)
+    assert abs(one.student - two.student) > 1e-4
+    np.testing.assert_allclose(two.potential, one.potential[order], atol=1e-5)
+    np.testing.assert_array_equal(two.label, one.label[order])
+
+
+def test_a_frozen_scorer_gives_the_same_check() -> None:
+    system, table = make_system(small_config()), make_rows(80)
+    live = LiveScorer(system.backbone, make_store(), table)
+    pool = make_pool("a", np.arange(79, 9, -1), table, None)
+    frozen = FrozenScorer(live, np.arange(10, 80))
+    one, two = (check_environments(system, score, (pool,), support_max=30, alpha=0.5)[0] for score in (live, frozen))
+    assert (one.student, one.task, one.aupr) == pytest.approx((two.student, two.task, two.aupr), rel=1e-4)

@@ -19,9 +19,7 @@ def check(
     return EnvironmentCheck(name, potential, label.astype(np.int8), student, oracle, 0.5, 0.5, 0.0)
 
 
-def world(
-    temperature: float, offset: float, errors: tuple[float, ...], size: int = 6000
-) -> list[EnvironmentCheck]:
+def world(temperature: float, offset: float, errors: tuple[float, ...], size: int = 6000) -> list[EnvironmentCheck]:
     """Environments whose labels follow the formula with a true R; the Student is off by `errors`."""
     rng = np.random.default_rng(0)
     checks = []

@@ -22,9 +22,7 @@ def fill(system: EnergySystem, *, scale: dict[str, float], seed: int = 0) -> Non
 
 
 def norm(system: EnergySystem, part: str) -> float:
-    return float(
-        torch.stack([p.grad.square().sum() for p in getattr(system, part).parameters()]).sum().sqrt()
-    )
+    return float(torch.stack([p.grad.square().sum() for p in getattr(system, part).parameters()]).sum().sqrt())
 
 
 def test_warm_up_then_cosine() -> None:
@@ -77,11 +75,7 @@ def test_a_part_without_gradient_stays_as_it_is() -> None:
     for parameter in system.student.parameters():
         parameter.grad = torch.ones_like(parameter)
     PartOptimisers(system, CONFIG).step(1.0)
-    moved = {
-        name.split(".")[0]
-        for name, value in system.state_dict().items()
-        if not torch.equal(value, before[name])
-    }
+    moved = {name.split(".")[0] for name, value in system.state_dict().items() if not torch.equal(value, before[name])}
     assert moved == {"student"}
 
 
@@ -94,9 +88,7 @@ def test_zero_forgets_all_gradients() -> None:
 
 def test_the_teacher_is_slower_than_the_student() -> None:
     optimisers = PartOptimisers(make_system(small_config()), CONFIG)
-    assert optimisers.rates["teacher"] == pytest.approx(
-        CONFIG.teacher_rate_factor * optimisers.rates["student"]
-    )
+    assert optimisers.rates["teacher"] == pytest.approx(CONFIG.teacher_rate_factor * optimisers.rates["student"])
     assert set(optimisers.rates) == set(PARTS)
 
 
@@ -128,3 +120,54 @@ def test_the_state_of_a_part_never_stepped_is_empty() -> None:
         parameter.grad = torch.ones_like(parameter)
     optimisers.step(1.0)
     assert {name.split(".")[0] for name in optimisers.state()} == {"student"}
+
+
+def test_weight_decay_is_for_matrices_of_the_backbone_alone() -> None:
+    """Zero gradients: Adam stands still, so whatever shrinks was decayed."""
+    system = make_system(small_config())
+    optimisers = PartOptimisers(system, CONFIG)
+    before = {name: value.detach().clone() for name, value in system.named_parameters()}
+    for _ in range(3):
+        for parameter in system.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        optimisers.step(0.5)
+    kept = (1 - 0.5 * CONFIG.learning_rate * CONFIG.weight_decay) ** 3
+    decayed = set()
+    for name, value in system.named_parameters():
+        if not torch.equal(value.detach(), before[name]):
+            decayed.add(name)
+            torch.testing.assert_close(value.detach(), kept * before[name])
+    assert decayed == {name for name, value in before.items() if name.startswith("backbone.") and value.ndim >= 2}
+    assert "backbone.enhancer.project.weight" in decayed
+    assert not decayed & {"backbone.occupancy.threshold", "backbone.occupancy.log_slope", "backbone.energy.linear.bias"}
+
+
+@pytest.mark.parametrize("rate", [0.3, 1.0, 2.0])
+def test_the_opportunists_rate_scales_its_own_learning_rate(rate: float) -> None:
+    """A factor on its loss would be lost in Adam; on the rate it is exact, at every step."""
+    moves: dict[float, dict[str, torch.Tensor]] = {}
+    for factor in (1.0, rate):
+        system = make_system(small_config())
+        before = {name: value.detach().clone() for name, value in system.named_parameters()}
+        optimisers = PartOptimisers(system, CONFIG)
+        for step in range(4):
+            fill(system, scale={"opportunist": 1e-3}, seed=step)
+            optimisers.step(0.5, opportunist=factor)
+        moves[factor] = {name: value.detach() - before[name] for name, value in system.named_parameters()}
+    for name, move in moves[rate].items():
+        if name.startswith("opportunist."):
+            torch.testing.assert_close(move, rate * moves[1.0][name], rtol=1e-3, atol=1e-6)
+        else:
+            assert torch.equal(move, moves[1.0][name])
+
+
+def test_the_opportunists_rate_does_not_stay() -> None:
+    system = make_system(small_config())
+    optimisers = PartOptimisers(system, CONFIG)
+    for rate in (0.3, 1.0):
+        fill(system, scale={})
+        optimisers.step(1.0, opportunist=rate)
+    for part, optimiser in optimisers.optimisers.items():
+        assert [group["lr"] for group in optimiser.param_groups] == [optimisers.rates[part]] * len(
+            optimiser.param_groups
+        )

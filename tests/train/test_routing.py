@@ -7,7 +7,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from builders import COMPETING, make_context, make_system, small_config
+from builders import make_context, make_system, small_config
 from episode.model.energy import PARTS, EnergySystem
 from episode.train.optimisers import PartOptimisers
 from episode.train.routing import ROUTES, backward, owners
@@ -37,7 +37,7 @@ def fabric() -> Fabric:
 
 
 def losses(*settings: str) -> tuple[EnergySystem, dict[str, Tensor]]:
-    context, tasks = make_context(small_config(*COMPETING, *settings))
+    context, tasks = make_context(small_config(*settings))
     return context.system, step_losses(context, tasks).losses
 
 
@@ -118,7 +118,7 @@ def test_push_away_makes_the_opportunist_worse() -> None:
     """A step of the set encoder along push-away alone; R_S is cut off from h_c, so only delta can change."""
 
     def fresh() -> tuple[EnergySystem, dict[str, Tensor]]:
-        context, tasks = make_context(small_config(*COMPETING, "losses.pacing_high=1e9"))
+        context, tasks = make_context(small_config())
         with torch.no_grad():
             context.system.student.head.weight.zero_()
         if moved:
@@ -148,7 +148,6 @@ def test_distillation_and_competition_leave_the_backbone_bit_identical() -> None
     states = []
     for weight in ("0.0", "100.0"):
         config = small_config(
-            *COMPETING,
             *(
                 f"losses.{name}={weight}"
                 for name in ("distillation", "pull_in", "push_away", "orthogonality", "sparsity")

@@ -10,11 +10,13 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from builders import COMPETING, make_context, small_config
-from episode.episodes.batch import FrozenScorer
+from builders import make_context, make_store, small_config
+from episode.episodes.batch import FrozenScorer, LiveScorer
 from episode.episodes.prior_shift import shifted_impedance
 from episode.episodes.sampler import Task
+from episode.losses.environment import potential_hinge
 from episode.losses.immax import immax_loss
+from episode.losses.pacing import PacingLock
 from episode.model.energy import PARTS, fuse
 from episode.train.optimisers import PartOptimisers
 from episode.train.routing import backward
@@ -22,7 +24,7 @@ from episode.train.step import StepContext, StepOutput, step_losses
 
 
 def run(kinds: tuple[str, ...], *settings: str) -> tuple[StepContext, list[Task], StepOutput]:
-    context, tasks = make_context(small_config(*COMPETING, *settings))
+    context, tasks = make_context(small_config(*settings))
     tasks = [task for task in tasks if task.kind in kinds]
     return context, tasks, step_losses(context, tasks)
 
@@ -67,7 +69,7 @@ def test_the_reference_of_each_kind() -> None:
 
 @pytest.mark.parametrize("kind", ["train", "pseudo_ood", "prior_shift"])
 def test_the_task_loss_uses_fusion_for_known_environments_and_the_student_alone_for_others(kind: str) -> None:
-    config = small_config(*COMPETING, "environment.fusion_weight=0.7")
+    config = small_config("environment.fusion_weight=0.7")
     context, tasks = make_context(config)
     index = next(number for number, task in enumerate(tasks) if task.kind == kind)
     task = replace(tasks[index], two_way=False)
@@ -112,22 +114,20 @@ def test_hidden_labels_of_the_support_and_unknown_labels_of_the_query_are_not_re
     """Turning every label that may not be seen over leaves every loss as it was."""
     values = []
     for flip in (False, True):
-        context, tasks = make_context(small_config(*COMPETING))
+        context, tasks = make_context(small_config())
         task = replace(next(task for task in tasks if task.kind == "pseudo_ood"), two_way=False)
         label = context.rows.label.copy()
         if flip:
             label[task.support] = 1 - label[task.support]
         context.rows = replace(context.rows, label=label)
-        values.append(
-            {name: float(loss.detach()) for name, loss in step_losses(context, [task]).losses.items()}
-        )
+        values.append({name: float(loss.detach()) for name, loss in step_losses(context, [task]).losses.items()})
     assert values[0] == values[1]
 
 
 def test_the_swapped_half_of_a_two_way_task_shows_no_label() -> None:
     values = []
     for flip in (False, True):
-        context, tasks = make_context(small_config(*COMPETING))
+        context, tasks = make_context(small_config())
         task = next(task for task in tasks if task.kind == "train" and task.two_way)
         label = context.rows.label.copy()
         if flip:
@@ -141,7 +141,7 @@ def test_the_swapped_half_of_a_two_way_task_shows_no_label() -> None:
 def test_shown_labels_of_the_support_are_read() -> None:
     values = []
     for flip in (False, True):
-        context, tasks = make_context(small_config(*COMPETING))
+        context, tasks = make_context(small_config())
         task = replace(next(task for task in tasks if task.kind == "train"), two_way=False)
         label = context.rows.label.copy()
         if flip:
@@ -153,7 +153,7 @@ def test_shown_labels_of_the_support_are_read() -> None:
 
 
 def test_an_environment_of_one_class_is_trained_on_as_unlabelled() -> None:
-    context, tasks = make_context(small_config(*COMPETING))
+    context, tasks = make_context(small_config())
     pool = replace(tasks[0].environment, label=np.zeros_like(tasks[0].environment.label))
     output = step_losses(context, [replace(tasks[0], environment=pool)])
     assert "task" not in output.losses and "opportunist" not in output.losses
@@ -163,14 +163,14 @@ def test_an_environment_of_one_class_is_trained_on_as_unlabelled() -> None:
 def test_unknown_labels_in_the_query_are_left_out() -> None:
     values = []
     for fill in (0, 1):
-        context, tasks = make_context(small_config(*COMPETING))
+        context, tasks = make_context(small_config())
         task = replace(next(task for task in tasks if task.kind == "pseudo_ood"), two_way=False)
         gap = task.query[::3]
         label = context.rows.label.copy()
         label[gap] = -1
         context.rows = replace(context.rows, label=label)
         whole = step_losses(context, [task]).losses["task"]
-        context, _ = make_context(small_config(*COMPETING))
+        context, _ = make_context(small_config())
         label[gap] = fill
         context.rows = replace(context.rows, label=label)
         rest = replace(task, query=np.setdiff1d(task.query, gap))
@@ -185,7 +185,7 @@ def test_hardness_is_the_log_loss_of_each_class() -> None:
 
 
 def test_a_frozen_backbone_gets_no_loss_of_its_own_and_does_not_move() -> None:
-    config = small_config(*COMPETING)
+    config = small_config()
     context, tasks = make_context(config)
     live = step_losses(context, tasks)
     context, tasks = make_context(config)
@@ -218,3 +218,142 @@ def test_some_steps_lower_the_task_loss_and_the_distillation() -> None:
         optimisers.step(1.0)
     assert course[-1]["task"] < course[0]["task"] - 0.05
     assert course[-1]["distillation"] < 0.5 * course[0]["distillation"]
+
+
+def labelled_potentials(context: StepContext, tasks: list[Task]) -> torch.Tensor:
+    """U_I of all pairs that are queried with a label, both halves of a two-way task."""
+    queried = [rows for task in tasks for rows in ([task.query, task.support] if task.two_way else [task.query])]
+    return context.score(np.concatenate(queried)).potential
+
+
+def test_the_hinge_holds_the_pooled_potentials_of_the_step() -> None:
+    settings = ("losses.potential_mean=2.0", "losses.potential_variance=3.0")
+    context, tasks, output = run(("train", "pseudo_ood", "prior_shift", "mixed"), *settings)
+    hold = {
+        "level": context.config.environment.initial_impedance + math.log(0.4 / 0.6),
+        "mean_weight": 2.0,
+        "variance_weight": 3.0,
+    }
+    temperature = context.system.temperature()
+    expected = float(potential_hinge(labelled_potentials(context, tasks), temperature, **hold).detach())
+    assert expected > 0
+    assert float(output.losses["potential"].detach()) == pytest.approx(expected, rel=1e-4)
+    each = [
+        float(potential_hinge(labelled_potentials(context, [task]), temperature, **hold).detach())
+        for task in tasks
+        if task.kind != "mixed"
+    ]
+    assert abs(np.mean(each) - expected) > 1e-3, "a hinge for each task would be another loss"
+
+
+def test_losses_are_sums_over_the_views_divided_by_their_number() -> None:
+    """The mixed task adds a view without a query: it halves nothing but counts in every divisor."""
+    context, _, output = run(("train", "pseudo_ood", "prior_shift", "mixed"))
+    entries, losses = output.tasks, {name: float(loss.detach()) for name, loss in output.losses.items()}
+    views = len(entries)
+    assert views == 7
+    weight = context.config.losses
+    square = sum((entry["r_student"] - entry["r_reference"]) ** 2 for entry in entries)
+    assert losses["distillation"] == pytest.approx(weight.distillation * square / views, rel=1e-4)
+    known = [entry for entry in entries if "task" in entry]
+    train = [entry for entry in entries if "ratio" in entry]
+    assert (len(known), len(train)) == (6, 3)
+    assert losses["task"] == pytest.approx(sum(entry["task"] for entry in known) / views, rel=1e-4)
+    assert losses["opportunist"] == pytest.approx(sum(entry["opportunist"] for entry in train) / views, rel=1e-4)
+    pull = sum(entry["pull_in"] * entry["student"] for entry in train)
+    assert losses["pull_in"] == pytest.approx(pull / views, rel=1e-4)
+    push = sum(entry["push_away"] * entry["opportunist"] for entry in train)
+    assert losses["push_away"] == pytest.approx(-push / views, rel=1e-4)
+
+
+def test_the_motif_loss_does_not_depend_on_the_tasks() -> None:
+    context, _, few = run(("mixed",))
+    _, _, many = run(("train", "pseudo_ood", "prior_shift", "mixed"))
+    expected = context.config.losses.motif_sparsity * float(context.system.backbone.motif_norms().detach().sum())
+    for output in (few, many):
+        assert float(output.losses["motif_sparsity"].detach()) == pytest.approx(expected, rel=1e-5)
+    assert "potential" not in few.losses, "no labelled query, nothing to hold"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "state", "rate"),
+    [(0.0, 1e-9, "opportunist_ahead", 0.3), (0.0, 1e9, "inside", 1.0), (1e9, 1e9, "student_ahead", 2.0)],
+)
+def test_the_lock_asks_for_a_rate_and_leaves_the_opportunists_loss_as_it_is(
+    low: float, high: float, state: str, rate: float
+) -> None:
+    context, tasks = make_context(small_config())
+    context.pacing = PacingLock(replace(context.pacing.config, pacing_low=low, pacing_high=high))
+    output = step_losses(context, tasks[1:2])
+    (entry,) = output.tasks
+    assert (entry["state"], output.opportunist_rate) == (state, rate)
+    assert float(output.losses["opportunist"].detach()) == pytest.approx(entry["opportunist"], rel=1e-5)
+
+
+def test_the_rate_is_the_mean_over_training_tasks_and_one_without_any() -> None:
+    context, tasks = make_context(small_config())
+    context.pacing.student["a"], context.pacing.opportunist["a"] = 100.0, 1.0
+    context.pacing.student["b"], context.pacing.opportunist["b"] = 1.0, 1.0
+    context.pacing = replace(context.pacing, config=replace(context.pacing.config, pacing_high=10.0))
+    output = step_losses(context, [replace(tasks[0], two_way=False), tasks[1], tasks[4]])
+    assert [entry.get("state") for entry in output.tasks] == ["opportunist_ahead", "inside", None]
+    assert output.opportunist_rate == pytest.approx((0.3 + 1.0) / 2)
+    assert run(("pseudo_ood", "prior_shift", "mixed"))[2].opportunist_rate == 1.0
+
+
+def test_a_task_with_empty_shown_hides_every_label() -> None:
+    values = []
+    for flip in (False, True):
+        context, tasks = make_context(small_config())
+        task = replace(tasks[1], shown=np.zeros(0, dtype=bool))
+        label = context.rows.label.copy()
+        if flip:
+            label[task.support] = 1 - label[task.support]
+        context.rows = replace(context.rows, label=label)
+        values.append(step_losses(context, [task]).tasks[0]["r_student"])
+    context, tasks = make_context(small_config())
+    hidden = replace(tasks[1], shown=np.zeros(len(tasks[1].support), dtype=bool))
+    values.append(step_losses(context, [hidden]).tasks[0]["r_student"])
+    assert values[0] == values[1] == values[2]
+
+
+def test_reliability_follows_the_halves_of_two_way_tasks_alone() -> None:
+    context, tasks = make_context(small_config())
+    encoder = context.system.set_encoder
+    product, square = encoder.product.clone(), encoder.square.clone()
+    step_losses(context, [tasks[1], tasks[3], tasks[4]])
+    assert torch.equal(encoder.product, product) and torch.equal(encoder.square, square)
+    mean = encoder.mean[:-1].clone()
+    with torch.no_grad():
+        one, two = (context.score(rows).representation.mean(0) - mean for rows in (tasks[0].support, tasks[0].query))
+    step_losses(context, tasks[:1])
+    torch.testing.assert_close(encoder.product, 0.995 * product + 0.005 * one * two, atol=1e-6, rtol=1e-4)
+    expected = 0.995 * square + 0.005 * (one.square() + two.square()) / 2
+    torch.testing.assert_close(encoder.square, expected, atol=1e-6, rtol=1e-4)
+
+
+def test_pairs_that_are_all_alike_give_finite_gradients() -> None:
+    context, tasks = make_context(small_config())
+    rows = context.rows
+    context.rows = replace(
+        rows,
+        enhancer=np.zeros_like(rows.enhancer),
+        promoter=np.full_like(rows.promoter, 30),
+        mirrored=np.zeros_like(rows.mirrored),
+    )
+    context.score = LiveScorer(context.system.backbone, make_store(), context.rows)
+    output = step_losses(context, tasks)
+    backward(Fabric(accelerator="cpu", devices=1), context.system, output.losses)
+    for name, parameter in context.system.named_parameters():
+        assert parameter.grad is not None and bool(torch.isfinite(parameter.grad).all()), name
+
+
+def test_a_step_in_half_precision_stays_finite() -> None:
+    fabric = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")
+    context, tasks = make_context(small_config())
+    with fabric.autocast():
+        output = step_losses(context, tasks)
+    assert all(bool(torch.isfinite(loss)) for loss in output.losses.values())
+    backward(fabric, context.system, output.losses)
+    PartOptimisers(context.system, context.config.training).step(1.0)
+    assert all(bool(torch.isfinite(parameter).all()) for parameter in context.system.parameters())
