@@ -1,0 +1,111 @@
+"""Evaluating a run: the dataset must fit the run, labels come in after prediction, and the folder is complete."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from builders import one_thread
+from episode.data.dataset import Dataset
+from episode.errors import EpisodeError
+from episode.evaluate.evaluation import check_windows, evaluate, write_evaluation
+from episode.evaluate.metrics import average_precision
+from episode.evaluate.summary import load_truth
+from episode.predict.pairs import predict_dataset
+from tiny import dataset, lively_run, read, rows_of, run_folder, store_of, world
+
+__all__ = ["one_thread"]
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return read(rows_of("train01", "train02", "unseen01", "unseen02"), tmp_path_factory.mktemp("content"))
+
+
+def test_the_numbers_are_those_of_the_predictions(content: Dataset) -> None:
+    run, store = lively_run(), store_of(content)
+    result = evaluate(run, content, store, seed=3)
+    pd.testing.assert_frame_equal(result.predictions.pairs, predict_dataset(run, content, store, seed=3).pairs)
+    for name, part in result.predictions.pairs.groupby("environment"):
+        entry = result.summary["environments"][name]
+        label = part["label"].to_numpy()
+        assert (entry["n"], entry["positives"]) == (len(part), int(label.sum()))
+        assert entry["aupr_potential"] == pytest.approx(average_precision(label, part["potential"].to_numpy()))
+        assert entry["brier"] == pytest.approx(((part["probability"] - label) ** 2).mean())
+        called = part["probability"].to_numpy() >= 0.5
+        wanted = (called & (label == 1)).sum() / called.sum() if called.any() else None
+        assert entry["precision"] in (0.0, None) if wanted is None else entry["precision"] == pytest.approx(wanted)
+        assert entry["known"] == (name in run.facts.environments)
+    assert result.summary["pooled"]["n"] == len(content.pairs)
+    assert result.summary["provenance"]["seed"] == 3
+    assert result.summary["temperature"] == pytest.approx(float(run.system.temperature()))
+    assert result.summary["mean_impedance"]["impedance"] == run.facts.calibration["training_impedance"]
+
+
+def test_labels_do_not_reach_the_predictions(content: Dataset) -> None:
+    flipped = replace(content, pairs=content.pairs.assign(label=1 - content.pairs["label"]))
+    first, second = (evaluate(lively_run(), one, store_of(one)) for one in (content, flipped))
+    for name in ("potential", "impedance", "probability"):
+        np.testing.assert_array_equal(first.predictions.pairs[name], second.predictions.pairs[name])
+    assert first.summary["pooled"]["positives"] + second.summary["pooled"]["positives"] == len(content.pairs)
+
+
+def test_known_only(content: Dataset) -> None:
+    result = evaluate(lively_run(), content, store_of(content), known_only=True)
+    assert list(result.summary["environments"]) == ["train01", "train02"]
+    assert set(result.predictions.pairs["environment"]) == {"train01", "train02"}
+    unseen = content.select((content.pairs["cell_line"] == "unseen01").to_numpy())
+    with pytest.raises(EpisodeError, match="known to the Teacher"):
+        evaluate(lively_run(), unseen, store_of(unseen), known_only=True)
+
+
+def test_other_windows_are_refused_with_the_options_that_would_do(content: Dataset) -> None:
+    check_windows(lively_run(), content)
+    other = replace(content, manifest=content.manifest | {"windows": {"enhancer": 1024, "promoter": 0}})
+    with pytest.raises(EpisodeError, match="--enhancer-window 0 --promoter-window 0"):
+        evaluate(lively_run(), other, store_of(other))
+
+
+def test_one_class_and_no_labels(content: Dataset) -> None:
+    table = content.pairs.copy()
+    table.loc[table["cell_line"] == "unseen01", "label"] = 1
+    table.loc[table["cell_line"] == "unseen02", "label"] = -1
+    changed = replace(content, pairs=table)
+    entries = evaluate(lively_run(), changed, store_of(changed)).summary["environments"]
+    assert entries["unseen01"]["aupr"] is None and entries["unseen01"]["auroc"] is None
+    assert entries["unseen01"]["log_loss"] > 0
+    assert entries["unseen02"]["n"] == 0 and entries["unseen02"]["brier"] is None
+    assert entries["unseen02"]["r_used"] is not None
+    assert entries["train01"]["auroc"] is not None
+
+
+def test_truth_of_the_world(content: Dataset) -> None:
+    truth = load_truth(world() / "truth")
+    summary = evaluate(lively_run(), content, store_of(content), truth=truth).summary
+    planted = truth.environments.set_index("cell_line")["impedance"]
+    for name, entry in summary["environments"].items():
+        assert entry["r_true"] == pytest.approx(planted[name])
+        assert entry["aupr_bayes"] > entry["share_positive"]
+    assert summary["truth"]["aupr_bayes_pooled"] > summary["pooled"]["share_positive"]
+
+
+def test_the_folder(tmp_path: Path) -> None:
+    content = dataset().select((dataset().pairs["split"] == "test").to_numpy())
+    result = evaluate(lively_run(), content, store_of(content))
+    write_evaluation(result, tmp_path, run_folder=run_folder())
+    names = ["environments.tsv", "metrics.json", "metrics.tsv", "predictions.parquet", "training.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    written = json.loads((tmp_path / "metrics.json").read_text())
+    assert written == json.loads(json.dumps(result.summary)) | {"training_alarms": written["training_alarms"]}
+    assert written["training_alarms"] == json.loads((run_folder() / "alarms.json").read_text())
+    assert (tmp_path / "training.jsonl").read_bytes() == (run_folder() / "metrics.jsonl").read_bytes()
+    table = pd.read_parquet(tmp_path / "predictions.parquet")
+    np.testing.assert_array_equal(table["potential"], result.predictions.pairs["potential"])
+    before = (tmp_path / "metrics.json").read_bytes()
+    write_evaluation(result, tmp_path, run_folder=run_folder())
+    assert (tmp_path / "metrics.json").read_bytes() == before
