@@ -78,3 +78,25 @@ def test_the_outcome_is_plain_data() -> None:
     found = calibrate(world(0.6, -0.5, (0.0, 0.1)), 1.0)
     again = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert again["temperature"] == found.temperature
+
+
+def test_the_log_loss_is_that_of_the_calibrated_logits() -> None:
+    checks = world(0.7, 0.4, (0.0, 0.3))
+    found = calibrate(checks, 1.0)
+    label = np.concatenate([one.label for one in checks])
+    gap = np.concatenate([one.potential - one.student for one in checks])
+
+    def loss(temperature: float, offset: float) -> float:
+        p = expit((gap + offset) / temperature)
+        return float(-np.where(label == 1, np.log(p), np.log1p(-p)).mean())
+
+    assert found.log_loss == pytest.approx(loss(found.temperature, found.offset), rel=1e-6)
+    assert found.log_loss < loss(1.0, 0.0)
+    assert found.to_dict()["log_loss"] == found.log_loss
+
+
+def test_a_log_loss_that_was_not_measured_is_null_in_the_checkpoint() -> None:
+    found = calibrate([check(np.linspace(0, 5, 50), np.zeros(50), 2.0)], 0.8)
+    assert math.isnan(found.log_loss)
+    assert found.to_dict()["log_loss"] is None
+    json.dumps(found.to_dict(), allow_nan=False)
