@@ -17,10 +17,14 @@ from typing import Any
 
 from episode.errors import ConfigError
 
+ACCELERATORS = ("auto", "cpu", "cuda")
 PRECISIONS = ("32-true", "bf16-mixed")
 POSITIVE = {
     "stem.site_p",
-    *(f"backbone.{key}" for key in ("width", "heads", "anchors", "summary", "bilinear", "kan_inputs")),
+    *(
+        f"backbone.{key}"
+        for key in ("width", "heads", "anchors", "summary", "bilinear", "kan_inputs", "kan_frequencies")
+    ),
     *(f"environment.{key}" for key in ("width", "heads", "inducing", "prototypes", "initial_impedance")),
     *(f"episodes.{key}" for key in ("train", "support_min")),
     *(f"training.{key}" for key in ("steps", "tasks_per_step", "clip", "validate_every", "patience")),
@@ -317,6 +321,14 @@ def _check(config: Config) -> None:
         (environment.width % environment.heads == 0, f"environment.width: needed a multiple of heads in {environment}"),
         (episodes.support_min <= episodes.support_max, f"episodes.support_min: is above support_max in {episodes}"),
         (episodes.query >= 2, f"episodes.query: needed at least 2, got {episodes.query}"),
+        (
+            config.losses.pacing_low <= config.losses.pacing_high,
+            f"losses.pacing_low: is above pacing_high in {config.losses}",
+        ),
+        (
+            config.training.accelerator in ACCELERATORS,
+            f"training.accelerator: needed one of {', '.join(ACCELERATORS)}, got {config.training.accelerator!r}",
+        ),
         (config.stem.bin >= 8, f"stem.bin: needed at least 8 bp, got {config.stem.bin}"),
         (
             config.training.precision in PRECISIONS,

@@ -78,3 +78,5 @@ def read_json(path: Path) -> Any:
         raise EpisodeError(f"{path}: no such file") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise EpisodeError(f"{path}: not valid JSON ({error})") from None
+    except OSError as error:
+        raise EpisodeError(f"{path}: {error.strerror}") from None

@@ -75,11 +75,11 @@ def assign_roles(pairs: pd.DataFrame, config: EpisodesConfig, seed: int, *, orde
     held_out: set[str] = with_validation - set(lines)
     if not held_out and len(lines) >= MANY_CELL_LINES:
         able = [line for line in lines if line in with_validation]
-        held_out = set(able[: max(2, round(config.validation_share * len(lines)))])
+        held_out = set(able[: min(len(lines) - 2, max(2, round(config.validation_share * len(lines))))])
     remaining = [line for line in lines if line not in held_out]
     pseudo: set[str] = set()
     if len(remaining) > 1 and config.pseudo_ood > 0:
-        pseudo = set(remaining[: max(1, round(config.pseudo_ood_share * len(remaining)))])
+        pseudo = set(remaining[: min(len(remaining) - 1, max(1, round(config.pseudo_ood_share * len(remaining))))])
     known = [line for line in remaining if line not in pseudo]
     used = train & np.isin(cell_line, remaining)
     if set(np.unique(pairs["label"].to_numpy()[used])) - {-1} != {0, 1}:

@@ -91,7 +91,7 @@ class PacingLock:
         pull = 0.0
         gap = losses.student - losses.baseline - config.pull_in_margin
         if gap > 0:
-            pull = config.pull_in * min(1.0, gap / (RAMP * losses.baseline))
+            pull = config.pull_in * min(1.0, gap / (RAMP * max(losses.baseline, 1e-9)))
         elsewhere = math.inf if self.pseudo_ood_lead is None else self.pseudo_ood_lead
         shortcut = lead > config.push_away_margin and elsewhere < lead / 2
         push = config.push_away if shortcut else 0.0

@@ -39,7 +39,7 @@ from episode.episodes.batch import (
     shortcut_statistics,
 )
 from episode.episodes.roles import Roles, assign_roles
-from episode.episodes.sampler import support_order
+from episode.episodes.sampler import split_by_locus, support_order
 from episode.episodes.tasks import TaskSource
 from episode.errors import CheckpointError, EpisodeError
 from episode.files import atomic_file, write_json
@@ -56,6 +56,7 @@ from episode.train.validation import EnvironmentCheck, check_environments, stude
 
 __all__ = ["TrainingResult", "train"]
 
+RELIABILITY_SPLITS = 8
 ADAPTIVE_DECAY = 0.98
 ADAPTIVE_BOUNDS = (0.2, 0.8)
 
@@ -274,7 +275,10 @@ class _Training:
         return self.progress.stage == "done"
 
     def _restart_environment(self) -> None:
-        """Give the environment parts their first weights back: what they learned of a moving U_I does not hold."""
+        """Give the environment parts their first weights back: what they learned of a moving U_I does not hold.
+
+        The statistics of their inputs are measured anew, exactly, on the frozen outputs.
+        """
         first = self._initial_system().state_dict()
         for part in PARTS:
             if part not in ("backbone", "temperature"):
@@ -282,7 +286,27 @@ class _Training:
                 names = [name for name, _ in module.named_parameters()]
                 module.load_state_dict({name: first[f"{part}.{name}"] for name in names}, strict=False)
         self.system.teacher.visits.zero_()
-        self.pacing = PacingLock(self.config.losses)
+        self._measure_inputs()
+
+    def _measure_inputs(self) -> None:
+        """Measure the statistics of the set encoder's inputs on the frozen outputs of the training pairs."""
+        total = torch.zeros(self.system.backbone.representation_size + 1, dtype=torch.float64)
+        square, count = total.clone(), 0
+        first, second = [], []
+        for pool in self.roles.training + self.roles.pseudo_ood:
+            output = self.score(pool.rows)
+            values = torch.cat([output.representation, output.potential[:, None]], dim=1).double().cpu()
+            total, square, count = total + values.sum(0), square + values.square().sum(0), count + len(values)
+            for repeat in range(RELIABILITY_SPLITS):
+                rng = generator(self.seed, "reliability", pool.name, repeat)
+                one, other = split_by_locus(rng, pool.locus, query=len(pool.rows), support=len(pool.rows))
+                if len(one) and len(other):
+                    first.append(values[one, :-1].mean(0))
+                    second.append(values[other, :-1].mean(0))
+        mean = total / count
+        if first:
+            halves = torch.stack(first).float(), torch.stack(second).float()
+            self.system.set_encoder.fit_inputs(mean.float(), (square / count - mean**2).float(), *halves)
 
     def _freeze(self) -> None:
         """Compute once what the Backbone, which no longer moves, says of every row that training may use."""
@@ -297,9 +321,9 @@ class _Training:
         progress.stage = "settle" if learned else "done"
         progress.stage_start, progress.stale, progress.best_loss = progress.step, 0, math.inf
         if learned:
+            self._freeze()
             self._restart_environment()
             self.optimisers = PartOptimisers(self.system, self.config.training)
-            self._freeze()
 
     def step(self) -> str:
         progress, training = self.progress, self.config.training

@@ -18,7 +18,7 @@ def rate_factor(step: int, steps: int, warmup: int) -> float:
     """Linear warm-up, then a cosine to 2 % at the last of `steps`; `step` counts from 0."""
     if step < warmup:
         return (step + 1) / warmup
-    progress = (step - warmup) / max(1, steps - warmup)
+    progress = (step - warmup) / max(1, steps - 1 - warmup)
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 

@@ -134,7 +134,8 @@ class _Tally:
 def step_losses(context: StepContext, tasks: list[Task]) -> StepOutput:
     """Compute the losses of one step over its tasks.
 
-    Updates two things that no gradient moves: the running statistics of the set encoder's inputs, and the pacing lock.
+    Updates two things that no gradient moves: the pacing lock and, while the Backbone learns, the statistics of the set
+    encoder's inputs.
 
     Parameters
     ----------
@@ -275,18 +276,23 @@ def _score_tasks(context: StepContext, tasks: list[Task]) -> list[_View]:
     with_gradient = _Slices(context, graded, gradient=True)
     without = _Slices(context, plain, gradient=False)
     views = []
+    halves = []
     for task in tasks:
         query = with_gradient.next()
         support = with_gradient.next() if task.two_way else without.next()
         shown = np.where(task.shown, support.rows.label, -1) if len(task.shown) else np.full(len(support.rows), -1)
         views.append(_view(task, support, shown, query))
         if task.two_way:
-            context.system.set_encoder.observe_halves(support.output.representation, query.output.representation)
+            halves.append((support.output.representation, query.output.representation))
             views.append(_view(task, query, np.full(len(query.rows), -1, dtype=np.int8), support))
-    context.system.set_encoder.observe(
-        torch.cat([view.support.representation.detach() for view in views]),
-        torch.cat([view.support.potential.detach() for view in views]),
-    )
+    if not isinstance(context.score, FrozenScorer):
+        encoder = context.system.set_encoder
+        encoder.observe(
+            torch.cat([view.support.representation.detach() for view in views]),
+            torch.cat([view.support.potential.detach() for view in views]),
+        )
+        for first, second in halves:
+            encoder.observe_halves(first, second)
     return views
 
 

@@ -20,7 +20,7 @@ SPAN = 4.0
 class SetEncoder(nn.Module):
     """Set Transformer over the pairs of a support set.
 
-    Each pair enters as its representation (standardised by running statistics and weighted by reliability), a soft
+    Each pair enters as its representation (standardised by running statistics, weighted by squared reliability), a soft
     histogram of its standardised potential, and two label channels (known, value), zero where the label is hidden.
 
     The *reliability* of a channel is the correlation of its means in two support sets of one environment that share no
@@ -77,6 +77,23 @@ class SetEncoder(nn.Module):
         one, other = (half.detach().mean(0) - self.mean[:size] for half in (first, second))
         self.product.mul_(decay).add_(one * other, alpha=1 - decay)
         self.square.mul_(decay).add_((one.square() + other.square()) / 2, alpha=1 - decay)
+
+    @torch.no_grad()
+    def fit_inputs(self, mean: Tensor, variance: Tensor, first: Tensor, second: Tensor) -> None:
+        """Set mean, variance and reliability at once, as measured on a Backbone that no longer moves.
+
+        Parameters
+        ----------
+        mean, variance : Tensor, shape (size + 1,)
+            Of z_I and U_I over training pairs.
+        first, second : Tensor, shape (k, size)
+            Means of z_I in k pairs of support sets; those of row i share an environment and no locus.
+        """
+        self.mean.copy_(mean)
+        self.variance.copy_(variance)
+        centre = (first.mean(0) + second.mean(0)) / 2
+        self.product.copy_(((first - centre) * (second - centre)).mean(0))
+        self.square.copy_(((first - centre).square() + (second - centre).square()).mean(0) / 2 + 1e-6)
 
     def reliability(self) -> Tensor:
         """Reliability of each channel of z_I, shape (size,), in [0, 1]."""
