@@ -30,6 +30,8 @@ class Roles:
     ----------
     training, pseudo_ood, validation : tuple of EnvironmentPool
         Disjoint by rows; `training` pools are numbered in the Teacher's table.
+    calibration : tuple of EnvironmentPool
+        Held-out rows of every cell line, those of `validation` among them: loci that nothing was trained on.
     unseen_validation : bool
         Validation cell lines take no part in training (else only their loci are held out).
     """
@@ -37,6 +39,7 @@ class Roles:
     training: tuple[EnvironmentPool, ...]
     pseudo_ood: tuple[EnvironmentPool, ...]
     validation: tuple[EnvironmentPool, ...]
+    calibration: tuple[EnvironmentPool, ...]
     unseen_validation: bool
 
     @property
@@ -89,6 +92,7 @@ def assign_roles(pairs: pd.DataFrame, config: EpisodesConfig, seed: int, *, orde
         training=_pools(pairs, train & np.isin(cell_line, known), teacher=True),
         pseudo_ood=_pools(pairs, train & np.isin(cell_line, sorted(pseudo)), teacher=False),
         validation=_pools(pairs, validation & np.isin(cell_line, judged), teacher=False, order=order),
+        calibration=_pools(pairs, validation, teacher=False, order=order),
         unseen_validation=bool(held_out),
     )
 

@@ -34,9 +34,10 @@ class Calibration:
     residual_slope : float or None
         Slope of the labels on the final logit over the pooled validation pairs; 1 is calibrated.
     impedance_error : float
-        Root mean square of R_S minus oracle R over validation environments, mean removed; units of U_I.
+        Standard deviation of R_S minus oracle R over environments, units of U_I: over all of them or over the held-out
+        ones alone, whichever is greater.
     impedance_environments : int
-        Number of environments that error was measured on.
+        Number of environments with an oracle.
     bootstrap_sd : float
         Root mean square over them of the bootstrap standard deviation of R_S; that error includes it.
     pairs : int
@@ -58,8 +59,10 @@ class Calibration:
         return content | {"log_loss": None if math.isnan(self.log_loss) else self.log_loss}
 
 
-def calibrate(checks: list[EnvironmentCheck], temperature: float) -> Calibration:
-    """Fit T and the offset on validation environments under R_S.
+def calibrate(
+    checks: list[EnvironmentCheck], temperature: float, *, held_out: frozenset[str] = frozenset()
+) -> Calibration:
+    """Fit T and the offset on held-out loci under R_S.
 
     Parameters
     ----------
@@ -67,6 +70,8 @@ def calibrate(checks: list[EnvironmentCheck], temperature: float) -> Calibration
         Made before calibration (offset 0).
     temperature : float
         T as trained; kept, with offset 0, where validation labels lack a class.
+    held_out : frozenset of str
+        Environments of `checks` that took no part in training.
     """
     gap = np.concatenate([check.potential - check.student for check in checks]) if checks else np.zeros(0)
     label = np.concatenate([check.label for check in checks]) if checks else np.zeros(0)
@@ -74,12 +79,13 @@ def calibrate(checks: list[EnvironmentCheck], temperature: float) -> Calibration
     if len(np.unique(label)) == 2:
         slope, offset = _fit(gap.astype(np.float64), label.astype(np.float64), slope)
     fitted = 1 / slope
-    errors = []
+    errors = {}
     for check in checks:
         oracle = oracle_impedance(check.potential + offset, check.label, fitted)
         if oracle is not None:
-            errors.append(check.student - oracle)
-    spread = float(np.std(errors, ddof=1)) if len(errors) > 1 else fitted
+            errors[check.name] = check.student - oracle
+    groups = [list(errors.values()), [error for name, error in errors.items() if name in held_out]]
+    spread = max((float(np.std(group, ddof=1)) for group in groups if len(group) > 1), default=fitted)
     logit = (gap + offset) / fitted
     judged = len(np.unique(label)) == 2
     line = calibration_line(label, logit) if judged else None

@@ -39,7 +39,7 @@ from episode.episodes.batch import (
     shortcut_statistics,
 )
 from episode.episodes.roles import Roles, assign_roles
-from episode.episodes.sampler import split_by_locus, support_order
+from episode.episodes.sampler import EnvironmentPool, split_by_locus, support_order
 from episode.episodes.tasks import TaskSource
 from episode.errors import CheckpointError, EpisodeError
 from episode.files import atomic_file, write_json
@@ -310,7 +310,7 @@ class _Training:
 
     def _freeze(self) -> None:
         """Compute once what the Backbone, which no longer moves, says of every row that training may use."""
-        used = [self.learning, *(pool.rows for pool in self.roles.validation)]
+        used = [self.learning, *(pool.rows for pool in self.roles.calibration)]
         self.score = FrozenScorer(self._live(), np.concatenate(used))
 
     def _next_stage(self) -> None:
@@ -383,8 +383,9 @@ class _Training:
 
     # -- validation and the end -----------------------------------------------------------------------------------
 
-    def _check(self, *, pseudo: bool, bootstrap: np.random.Generator | None = None) -> list[EnvironmentCheck]:
-        pools = self.roles.pseudo_ood if pseudo else self.roles.validation
+    def _check(
+        self, pools: tuple[EnvironmentPool, ...], *, bootstrap: np.random.Generator | None = None
+    ) -> list[EnvironmentCheck]:
         return check_environments(
             self.system,
             self.score,
@@ -396,7 +397,7 @@ class _Training:
 
     def _validate(self) -> str:
         progress = self.progress
-        checks = self._check(pseudo=False)
+        checks = self._check(self.roles.validation)
         loss = _nanmean([check.task for check in checks])
         log_loss = calibrate(checks, float(self.system.temperature().detach())).log_loss
         aupr = _nanmean([check.aupr for check in checks])
@@ -441,16 +442,21 @@ class _Training:
 
     def close(self) -> TrainingResult:
         progress = self.progress
-        before = self._check(pseudo=False, bootstrap=generator(self.seed, "bootstrap"))
-        fitted = calibrate(before, float(self.system.temperature().detach()))
+        before = self._check(self.roles.calibration, bootstrap=generator(self.seed, "bootstrap"))
+        held_out = (
+            frozenset(pool.name for pool in self.roles.validation) if self.roles.unseen_validation else frozenset()
+        )
+        fitted = calibrate(before, float(self.system.temperature().detach()), held_out=held_out)
         with torch.no_grad():
             self.system.temperature.log_temperature.fill_(math.log(fitted.temperature))
             self.system.temperature.offset.fill_(fitted.offset)
         teacher = self.system.teacher().detach().cpu().numpy()
-        checks = self._check(pseudo=False)
+        checks = self._check(self.roles.validation)
         leads = [self.pacing.student[name] - self.pacing.opportunist[name] for name in self.pacing.student]
         totals = CompetitionTotals(progress.pull_in, progress.push_away, progress.tasks, _nanmean(leads))
-        alarms = training_alarms(checks, checks + self._check(pseudo=True), fitted.temperature, teacher, totals)
+        alarms = training_alarms(
+            checks, checks + self._check(self.roles.pseudo_ood), fitted.temperature, teacher, totals
+        )
         roles = {
             "training": [pool.name for pool in self.roles.training],
             "pseudo_ood": [pool.name for pool in self.roles.pseudo_ood],
