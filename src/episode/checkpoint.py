@@ -13,6 +13,7 @@ This module knows nothing about how a model is trained or used.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ from episode.model.energy import EnergySystem
 __all__ = ["FORMAT_VERSION", "Domain", "Run", "RunFacts", "load_run", "load_state", "save_run", "save_state"]
 
 FORMAT_VERSION = 1
+CALIBRATED = ("impedance_error", "impedance_environments", "bootstrap_sd", "training_impedance", "residual_slope")
+"""What prediction and evaluation read of the calibration."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,8 @@ class Domain:
     centre, spread : ndarray, shape (size,)
         Mean over training environments, and standard deviation between them.
     limit : float
-        Greatest root-mean-square standardised distance among the training environments.
+        Greatest root-mean-square standardised distance among training environments and their held-out loci; infinite
+        with a single training environment, which says nothing of how environments differ.
     smallest : int
         Smallest support set that training drew.
     """
@@ -131,7 +135,7 @@ def save_run(folder: Path, system: EnergySystem, bank: MotifBank, facts: RunFact
         "domain": {
             "centre": facts.domain.centre.tolist(),
             "spread": facts.domain.spread.tolist(),
-            "limit": facts.domain.limit,
+            "limit": None if math.isinf(facts.domain.limit) else facts.domain.limit,
             "smallest": facts.domain.smallest,
         },
         "provenance": facts.provenance,
@@ -186,6 +190,9 @@ def load_run(folder: Path) -> Run:
 
 def _facts(content: dict[str, Any]) -> RunFacts:
     domain, shortcuts = content["domain"], content["shortcuts"]
+    missing = [name for name in CALIBRATED if name not in content["calibration"]]
+    if missing:
+        raise KeyError(f"calibration.{missing[0]}")
     return RunFacts(
         config=from_dict(content["config"], where="run.json config"),
         windows=from_dict(content["windows"], WindowConfig, where="run.json windows"),
@@ -200,7 +207,7 @@ def _facts(content: dict[str, Any]) -> RunFacts:
         domain=Domain(
             np.array(domain["centre"]),
             np.array(domain["spread"]),
-            float(domain["limit"]),
+            math.inf if domain["limit"] is None else float(domain["limit"]),
             int(domain["smallest"]),
         ),
         provenance=dict(content["provenance"]),

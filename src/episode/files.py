@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -17,7 +18,15 @@ from typing import Any
 
 from episode.errors import EpisodeError
 
-__all__ = ["atomic_file", "atomic_folder", "file_sha256", "read_json", "write_json"]
+__all__ = [
+    "atomic_file",
+    "atomic_folder",
+    "file_sha256",
+    "finite",
+    "read_json",
+    "refuse_existing",
+    "write_json",
+]
 
 
 @contextlib.contextmanager
@@ -35,6 +44,18 @@ def atomic_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def refuse_existing(path: Path) -> None:
+    """Refuse an output folder that is in use; commands call it before they begin, so that no work is lost.
+
+    Raises
+    ------
+    EpisodeError
+        If `path` exists and is not an empty folder.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise EpisodeError(f"{path}: exists already and is not empty; give a new folder or remove it first")
+
+
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; rename it to `path` if the block succeeds, delete it if not.
@@ -44,8 +65,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     EpisodeError
         If `path` exists already and is not an empty folder: nothing of the user's is ever overwritten.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise EpisodeError(f"{path}: exists already and is not empty; give a new folder or remove it first")
+    refuse_existing(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
     try:
@@ -62,6 +82,17 @@ def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes as 64 hex digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def finite(content: Any) -> Any:
+    """Replace NaN and infinity by None in nested plain data, as JSON wants it."""
+    if isinstance(content, dict):
+        return {key: finite(item) for key, item in content.items()}
+    if isinstance(content, list):
+        return [finite(item) for item in content]
+    if isinstance(content, float) and not math.isfinite(content):
+        return None
+    return content
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -26,8 +26,6 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chromosomes: dict[str, str]) -> Path:
     """A working folder that holds genome.fa."""
-    (tmp_path / "genome.fa").write_text(
-        f">chr1\n{chromosomes['chr1']}\n>chr2 of a kind\n{chromosomes['chr2']}\n"
-    )
+    (tmp_path / "genome.fa").write_text(f">chr1\n{chromosomes['chr1']}\n>chr2 of a kind\n{chromosomes['chr2']}\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -11,8 +11,7 @@ import pytest
 from episode.cli.main import main
 
 HEADER = (
-    "cell_line\tlabel\tenhancer_chrom\tenhancer_start\tenhancer_end"
-    "\tpromoter_chrom\tpromoter_start\tpromoter_end\n"
+    "cell_line\tlabel\tenhancer_chrom\tenhancer_start\tenhancer_end\tpromoter_chrom\tpromoter_start\tpromoter_end\n"
 )
 GOOD = "K562\t1\tchr1\t100\t200\tchr1\t500\t700\n"
 GOOD_TOO = "K562\t0\tchr1\t100\t200\tchr1\t900\t1000\n"
@@ -111,17 +110,13 @@ ROWS = {
 
 
 @pytest.mark.parametrize(("row", "message"), ROWS.values(), ids=ROWS.keys())
-def test_row_is_refused_and_named(
-    here: Path, capsys: pytest.CaptureFixture[str], row: str, message: str
-) -> None:
+def test_row_is_refused_and_named(here: Path, capsys: pytest.CaptureFixture[str], row: str, message: str) -> None:
     (here / "pairs.tsv").write_text(HEADER + GOOD + row)
     assert refused(here, capsys, "pairs.tsv") == f"pairs.tsv:3: {message}"
 
 
 @pytest.mark.parametrize(("row", "message"), ROWS.values(), ids=ROWS.keys())
-def test_row_is_dropped_and_listed(
-    here: Path, capsys: pytest.CaptureFixture[str], row: str, message: str
-) -> None:
+def test_row_is_dropped_and_listed(here: Path, capsys: pytest.CaptureFixture[str], row: str, message: str) -> None:
     (here / "pairs.tsv").write_text(HEADER + GOOD + row)
     assert build("pairs.tsv", "--on-invalid", "drop") == 0
     assert "1 invalid rows were left out" in capsys.readouterr().out
@@ -235,9 +230,7 @@ def whole_file_cases() -> dict[str, tuple[bytes, str]]:
 
 
 @pytest.mark.parametrize(("content", "message"), whole_file_cases().values(), ids=whole_file_cases().keys())
-def test_file_is_refused(
-    here: Path, capsys: pytest.CaptureFixture[str], content: bytes, message: str
-) -> None:
+def test_file_is_refused(here: Path, capsys: pytest.CaptureFixture[str], content: bytes, message: str) -> None:
     (here / "pairs.tsv").write_bytes(content)
     assert refused(here, capsys, "pairs.tsv") == message
 
@@ -251,9 +244,7 @@ def test_damaged_gzip(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_not_parquet(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "pairs.parquet").write_text(HEADER + GOOD)
-    assert refused(here, capsys, "pairs.parquet").startswith(
-        "pairs.parquet: is not a readable Parquet file ("
-    )
+    assert refused(here, capsys, "pairs.parquet").startswith("pairs.parquet: is not a readable Parquet file (")
 
 
 def test_missing_file(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -284,8 +275,7 @@ def test_unknown_renamings(here: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 def test_letters_that_are_not_dna(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "pairs.csv").write_text(
-        "cell_line,label,enhancer_sequence,promoter_sequence\n"
-        "K562,1,ACGTX,ACGT\nK562,1,acgtn,RYKM\nK562,1,,A-C\n"
+        "cell_line,label,enhancer_sequence,promoter_sequence\nK562,1,ACGTX,ACGT\nK562,1,acgtn,RYKM\nK562,1,,A-C\n"
     )
     need = "needs DNA letters (ACGT, N and IUPAC codes)"
     assert refused(here, capsys, "pairs.csv").split("\n") == [
@@ -300,8 +290,7 @@ def test_domain_kl_sequences(here: Path, capsys: pytest.CaptureFixture[str]) -> 
     folder = here / "kl" / "train" / "ALL"
     folder.mkdir(parents=True)
     (folder / "pairs_hg19.csv").write_text(
-        "enhancer_name,promoter_name,label,cell_line\n"
-        "chr1:1-9,chr1:20-28,1,K562\nchr1:2-9,chr1:30-38,0,K562\n"
+        "enhancer_name,promoter_name,label,cell_line\nchr1:1-9,chr1:20-28,1,K562\nchr1:2-9,chr1:30-38,0,K562\n"
     )
     (folder / "e_seq.csv").write_text("region,sequence\nchr1:1-9,ACGTACGT\n")
     assert refused(here, capsys, "kl") == "kl/train/ALL/p_seq.csv: no such file"
@@ -318,8 +307,7 @@ def test_domain_kl_sequences(here: Path, capsys: pytest.CaptureFixture[str]) -> 
     (folder / "pairs_hg38.csv").write_text("")
     message = refused(here, capsys, "kl")
     assert message == (
-        "kl/train/ALL: holds pairs_hg19.csv and pairs_hg38.csv; "
-        "give the file that is meant in place of the folder"
+        "kl/train/ALL: holds pairs_hg19.csv and pairs_hg38.csv; give the file that is meant in place of the folder"
     )
 
 
@@ -407,9 +395,7 @@ def test_output_that_cannot_be_written(here: Path, capsys: pytest.CaptureFixture
     assert capsys.readouterr().err == "error: pairs.tsv: File exists\n"
 
 
-def test_first_row_of_bedpe_is_never_taken_for_a_header(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_first_row_of_bedpe_is_never_taken_for_a_header(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "a.bedpe").write_text("chr1\t-1\t9\tchr1\t20\t30\nchr1\tx\t9\tchr1\t20\t30\n")
     assert refused(here, capsys, "a.bedpe", "--cell-line", "K562").split("\n") == [
         "a.bedpe:1: enhancer_start '-1' is negative; positions are 0-based",

@@ -18,8 +18,7 @@ from episode.data.readers import read_pairs
 from episode.errors import DatasetError, EpisodeError
 
 HEADER = (
-    "cell_line\tlabel\tenhancer_chrom\tenhancer_start\tenhancer_end"
-    "\tpromoter_chrom\tpromoter_start\tpromoter_end\n"
+    "cell_line\tlabel\tenhancer_chrom\tenhancer_start\tenhancer_end\tpromoter_chrom\tpromoter_start\tpromoter_end\n"
 )
 ROWS = (
     "K562\t1\tchr1\t100\t200\tchr1\t500\t700\n",

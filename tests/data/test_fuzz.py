@@ -17,9 +17,7 @@ from episode.errors import EpisodeError
 TIDY = (
     "cell_line\tlabel\tenhancer_chrom\tenhancer_start\tenhancer_end"
     "\tpromoter_chrom\tpromoter_start\tpromoter_end\tnote\n"
-    + "".join(
-        f"K562\t{i % 2}\tchr1\t{100 * i}\t{100 * i + 50}\tchr1\t{900 + i}\t{1000 + i}\tx\n" for i in range(4)
-    )
+    + "".join(f"K562\t{i % 2}\tchr1\t{100 * i}\t{100 * i + 50}\tchr1\t{900 + i}\t{1000 + i}\tx\n" for i in range(4))
 )
 SEQUENCES = "cell_line,label,enhancer_sequence,promoter_sequence\nK562,1,ACGT,GGGG\nK562,0,AAAA,CCCC\n"
 BENGI = "".join(f"1\t{i}.5\tchr1\t{i}\t50\te\tchr1\t{900 + i}\t1000\tp\n" for i in range(3))
@@ -41,9 +39,7 @@ FILES = {
     "pairs.parquet": parquet(),
 }
 EDITS = st.lists(
-    st.tuples(
-        st.floats(0, 1), st.integers(0, 3), st.sampled_from([b"", b"\t", b" ", b",", b'"', b"\n", b"\xff"])
-    ),
+    st.tuples(st.floats(0, 1), st.integers(0, 3), st.sampled_from([b"", b"\t", b" ", b",", b'"', b"\n", b"\xff"])),
     min_size=1,
     max_size=4,
 )

@@ -63,9 +63,7 @@ class TestDna:
                     genome.codes[c][s:e]
                     for c, s, e in elements.loc[chosen, ["chrom", "start", "end"]].itertuples(index=False)
                 ]
-                scores = np.array(
-                    [[best_score(d, log_odds), best_score(d, log_odds[::-1, ::-1])] for d in dna]
-                )
+                scores = np.array([[best_score(d, log_odds), best_score(d, log_odds[::-1, ::-1])] for d in dna])
                 site = world.universe.sites[chosen, slot]
                 best = scores.max(axis=1)
                 above = best[site != 0][:, None] > best[site == 0][None, :]
@@ -98,9 +96,7 @@ class TestTidy:
         for row in (0, 500, len(world.pairs) - 1):
             truth = elements.iloc[world.pairs["enhancer"].iloc[row]]
             planted = genome.codes[truth["chrom"]][truth["start"] : truth["end"]]
-            np.testing.assert_array_equal(
-                dataset.sequence(int(dataset.pairs["enhancer_id"].iloc[row])), planted
-            )
+            np.testing.assert_array_equal(dataset.sequence(int(dataset.pairs["enhancer_id"].iloc[row])), planted)
 
     @staticmethod
     def dataset(tidy: Path) -> Dataset:
@@ -124,9 +120,7 @@ class TestTidy:
         for column in ("cell_line", "enhancer_name", "promoter_name", "split"):
             assert pairs[column].tolist() == given[column].tolist()
         merged = pairs.merge(lines, on="cell_line")
-        np.testing.assert_allclose(
-            merged["logit"], (merged["potential"] - merged["impedance"]) / merged["temperature"]
-        )
+        np.testing.assert_allclose(merged["logit"], (merged["potential"] - merged["impedance"]) / merged["temperature"])
         about = json.loads((tidy / "truth" / "world.json").read_text())
         assert (about["world"], about["seed"]) == ("both", 3)
         assert len(about["grammar"]["rules"]) == 12
@@ -185,9 +179,7 @@ class TestCommand:
         command.register(parser.add_subparsers())
         return parser.parse_args(["simulate", *words])
 
-    def test_it_writes_what_the_library_does(
-        self, tidy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-    ):
+    def test_it_writes_what_the_library_does(self, tidy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
         args = self.parse("--out", str(tmp_path / "w"), "--preset", "tiny", "--seed", "3", "--json")
         assert args.run(args) == 0
         summary = json.loads(capsys.readouterr().out)
@@ -196,9 +188,7 @@ class TestCommand:
 
     def test_domain_kl_and_plain_words(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
         out = tmp_path / "w"
-        args = self.parse(
-            "--out", str(out), "--preset", "tiny", "--world", "concept", "--format", "domain-kl"
-        )
+        args = self.parse("--out", str(out), "--preset", "tiny", "--world", "concept", "--format", "domain-kl")
         assert args.run(args) == 0
         assert "8 training and 4 unseen cell lines" in capsys.readouterr().out
         assert (out / "train" / "ALL" / "e_seq.csv").exists()

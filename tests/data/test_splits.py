@@ -57,9 +57,7 @@ def test_select_rows(dataset: Dataset) -> None:
         ({"chromosomes": ["1"]}, "chromosome '1' is not in the dataset, which has chr1, chr2"),
     ],
 )
-def test_unknown_names_list_those_that_exist(
-    dataset: Dataset, arguments: dict[str, object], message: str
-) -> None:
+def test_unknown_names_list_those_that_exist(dataset: Dataset, arguments: dict[str, object], message: str) -> None:
     with pytest.raises(EpisodeError, match=message):
         select_rows(dataset, **arguments)  # type: ignore[arg-type]
 

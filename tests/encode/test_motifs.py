@@ -63,9 +63,7 @@ def test_reverse_complement_turns_log_odds() -> None:
 def test_thresholds_equal_enumeration(seed: int, length: int, p: float) -> None:
     bank = bank_of(random_matrix(np.random.default_rng(seed), length))
     log_odds = bank.log_odds(0)
-    scores = np.array(
-        [sum(log_odds[np.arange(length), site]) for site in itertools.product(range(4), repeat=length)]
-    )
+    scores = np.array([sum(log_odds[np.arange(length), site]) for site in itertools.product(range(4), repeat=length)])
     reachable = [score for score in np.unique(scores) if (scores >= score).mean() <= p]
     expected = min(reachable) if reachable else scores.max()
     assert bank.thresholds(p).tolist() == [expected]

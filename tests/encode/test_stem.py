@@ -16,9 +16,7 @@ from episode.encode.stem import FLOOR, Scanner, scan, scan_many
 def make_bank(lengths: tuple[int, ...], seed: int = 0) -> MotifBank:
     rng = np.random.default_rng(seed)
     matrices = tuple(rng.dirichlet(np.full(4, 0.3), size=length) for length in lengths)
-    return MotifBank(
-        tuple(f"X{i}.1" for i in range(len(lengths))), tuple("abcdefgh"[: len(lengths)]), matrices
-    )
+    return MotifBank(tuple(f"X{i}.1" for i in range(len(lengths))), tuple("abcdefgh"[: len(lengths)]), matrices)
 
 
 BANK = make_bank((1, 2, 3, 4, 7, 8, 11, 18))
@@ -61,9 +59,7 @@ def random_codes(length: int, seed: int, unknown: float = 0.05) -> np.ndarray:
 
 @st.composite
 def elements(draw: st.DrawFn) -> np.ndarray:
-    return random_codes(
-        draw(st.integers(0, 70)), draw(st.integers(0, 2**32 - 1)), draw(st.sampled_from([0, 0.1, 1]))
-    )
+    return random_codes(draw(st.integers(0, 70)), draw(st.integers(0, 2**32 - 1)), draw(st.sampled_from([0, 0.1, 1])))
 
 
 def test_by_hand() -> None:

@@ -203,9 +203,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_later_of_two_builders_takes_the_earlier_store(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_later_of_two_builders_takes_the_earlier_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill = store_module._fill
 
     def overtaken(*arguments) -> None:  # type: ignore[no-untyped-def]
@@ -220,9 +218,7 @@ def test_the_later_of_two_builders_takes_the_earlier_store(
 
 
 def _build_and_sum(folder: str) -> float:
-    return float(
-        np.asarray(build_store(make_dataset(), make_bank(), CONFIG, Path(folder)).tokens, float).sum()
-    )
+    return float(np.asarray(build_store(make_dataset(), make_bank(), CONFIG, Path(folder)).tokens, float).sum())
 
 
 def test_processes_building_at_once_agree(tmp_path: Path) -> None:

@@ -37,9 +37,7 @@ def test_hand_computed_numbers():
     assert result.aupr == pytest.approx((1 + 2 / 3) / 2)
     assert result.aupr_potential == pytest.approx((1 / 3 + 2 / 4) / 2)
     assert result.auroc == pytest.approx(3 / 4)
-    assert result.log_loss == pytest.approx(
-        -(math.log(0.75) + math.log(0.4) + math.log(0.25) + math.log(0.9)) / 4
-    )
+    assert result.log_loss == pytest.approx(-(math.log(0.75) + math.log(0.4) + math.log(0.25) + math.log(0.9)) / 4)
     assert result.brier == pytest.approx((0.25**2 + 0.6**2 + 0.75**2 + 0.1**2) / 4)
     assert result.ece == pytest.approx(abs((0.75 + 0.6 + 0.25 + 0.1) / 4 - 0.5))  # four rows: one bin
     assert (result.precision, result.recall, result.f1) == (0.5, 0.5, 0.5)
@@ -132,9 +130,7 @@ class TestCalibrationError:
     def test_two_bins_by_hand(self):
         probability = np.concatenate([np.linspace(0.1, 0.3, 20), np.linspace(0.6, 0.8, 20)])
         label = np.concatenate([np.arange(20) < 6, np.arange(20) < 10]).astype(int)
-        assert expected_calibration_error(label, probability) == pytest.approx(
-            (abs(0.2 - 0.3) + abs(0.7 - 0.5)) / 2
-        )
+        assert expected_calibration_error(label, probability) == pytest.approx((abs(0.2 - 0.3) + abs(0.7 - 0.5)) / 2)
 
     def test_ties_share_a_bin(self):
         label = np.array([0, 1] * 200)
@@ -142,9 +138,7 @@ class TestCalibrationError:
         assert curve.count.tolist() == [400]
         assert expected_calibration_error(label, np.full(400, 0.5)) == 0
 
-    @given(
-        st.lists(st.sampled_from([0.0, 0.2, 0.25, 0.7, 1.0]), min_size=1, max_size=120), st.integers(0, 99)
-    )
+    @given(st.lists(st.sampled_from([0.0, 0.2, 0.25, 0.7, 1.0]), min_size=1, max_size=120), st.integers(0, 99))
     @settings(deadline=None, max_examples=50)
     def test_row_order_does_not_matter(self, probability: list[float], seed: int):
         rng = np.random.default_rng(seed)
@@ -174,20 +168,14 @@ class TestCalibrationLine:
         line = calibration_line(label, logit)
         assert line is not None
         again = calibration_line(label, line.intercept + line.slope * logit)
-        assert (
-            again is not None
-            and again.slope == pytest.approx(1)
-            and again.intercept == pytest.approx(0, abs=1e-6)
-        )
+        assert again is not None and again.slope == pytest.approx(1) and again.intercept == pytest.approx(0, abs=1e-6)
 
     def test_nearly_separated_and_far_off_scale(self):
         logit = np.concatenate([np.linspace(-1e4, 1.0, 50), np.linspace(0.0, 1e4, 50)])
         line = calibration_line(np.repeat([0, 1], 50), logit)
         assert line is not None and np.isfinite(line.slope) and line.slope > 0
 
-    @pytest.mark.parametrize(
-        "logit", [[0.0, 1.0, 2.0, 3.0], [3.0, 2.0, 1.0, 0.0], [0, 1, 1, 2], [5.0, 5.0, 5.0, 5.0]]
-    )
+    @pytest.mark.parametrize("logit", [[0.0, 1.0, 2.0, 3.0], [3.0, 2.0, 1.0, 0.0], [0, 1, 1, 2], [5.0, 5.0, 5.0, 5.0]])
     def test_none_where_there_is_no_maximum(self, logit: list[float]):
         assert calibration_line([0, 0, 1, 1], logit) is None
 
@@ -204,9 +192,7 @@ class TestOracleImpedance:
 
     def test_constant_potential_by_hand(self):
         # sigmoid((2 - R) / 0.5) = 1/4  =>  R = 2 + 0.5 log 3
-        assert oracle_impedance(np.full(8, 2.0), [1, 1, 0, 0, 0, 0, 0, 0], 0.5) == pytest.approx(
-            2 + 0.5 * math.log(3)
-        )
+        assert oracle_impedance(np.full(8, 2.0), [1, 1, 0, 0, 0, 0, 0, 0], 0.5) == pytest.approx(2 + 0.5 * math.log(3))
 
     def test_recovers_a_planted_shift(self):
         rng = np.random.default_rng(3)

@@ -67,9 +67,7 @@ class TestEm:
             times.append(time.perf_counter() - start)
         assert min(times) < 1e-3
 
-    @pytest.mark.parametrize(
-        ("probability", "prior"), [([], 0.3), ([0.5], 0.0), ([0.5], 1.0), ([[0.5]], 0.5)]
-    )
+    @pytest.mark.parametrize(("probability", "prior"), [([], 0.3), ([0.5], 0.0), ([0.5], 1.0), ([[0.5]], 0.5)])
     def test_wrong_input(self, probability: list, prior: float):
         with pytest.raises(ValueError):
             em_prior(probability, prior)

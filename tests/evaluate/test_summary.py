@@ -73,16 +73,12 @@ def test_keys_and_json():
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
     assert list(summary["environments"]) == NAMES
     wanted = "n positives known aupr_potential aupr auroc log_loss brier ece f1 precision recall r_student"
-    wanted += (
-        " r_student_sd r_student_low r_student_high r_teacher r_used r_oracle collapsed support_size warnings"
-    )
+    wanted += " r_student_sd r_student_low r_student_high r_teacher r_used r_oracle collapsed support_size warnings"
     assert set(wanted.split()) <= set(summary["environments"]["a"])
     pooled = "aupr_potential aupr auroc log_loss brier ece f1 precision recall"
     assert set(pooled.split()) <= set(summary["pooled"]) and set(pooled.split()) <= set(summary["macro"])
     truth = "spearman_impedance aupr_pooled_oracle_impedance aupr_bayes_pooled aupr_bayes_macro"
-    truth += (
-        " log_loss_mean_impedance oracle_gain_share interval_coverage macro_aupr_over_bayes log_loss_bayes"
-    )
+    truth += " log_loss_mean_impedance oracle_gain_share interval_coverage macro_aupr_over_bayes log_loss_bayes"
     assert set(truth.split()) == set(summary["truth"])
     assert summary["environments"]["b"]["r_teacher"] is None
     assert summary["environments"]["a"]["known"] is True
@@ -94,8 +90,7 @@ def test_pooled_oracle_mean_impedance_and_truth_against_direct_computation():
     label, potential = predictions["label"].to_numpy(), predictions["potential"].to_numpy()
     oracle = np.concatenate(
         [
-            (part["potential"] - oracle_impedance(part["potential"], part["label"], TEMPERATURE))
-            / TEMPERATURE
+            (part["potential"] - oracle_impedance(part["potential"], part["label"], TEMPERATURE)) / TEMPERATURE
             for _, part in predictions.groupby("environment", sort=False)
         ]
     )
@@ -114,9 +109,7 @@ def test_pooled_oracle_mean_impedance_and_truth_against_direct_computation():
     assert summary["truth"]["macro_aupr_over_bayes"] == pytest.approx(1)  # its potential is the truth
     assert summary["truth"]["aupr_bayes_macro"] == pytest.approx(summary["macro"]["aupr_potential"])
     assert summary["truth"]["log_loss_bayes"] == pytest.approx(log_loss(label, truth.pairs["logit"]))
-    assert (
-        summary["oracle"]["log_loss"] < summary["pooled"]["log_loss"] < summary["mean_impedance"]["log_loss"]
-    )
+    assert summary["oracle"]["log_loss"] < summary["pooled"]["log_loss"] < summary["mean_impedance"]["log_loss"]
 
 
 def test_macro_is_the_mean_over_environments():
@@ -155,9 +148,7 @@ def test_unlabelled_rows_and_one_class():
     )
     assert (single["n"], single["positives"], single["aupr"], single["r_oracle"]) == (400, 0, None, None)
     assert single["log_loss"] > 0
-    assert summary["macro"]["aupr"] == pytest.approx(
-        np.mean([summary["environments"][name]["aupr"] for name in "ad"])
-    )
+    assert summary["macro"]["aupr"] == pytest.approx(np.mean([summary["environments"][name]["aupr"] for name in "ad"]))
     assert summary["pooled"]["n"] == 1200
 
 
@@ -207,9 +198,7 @@ class TestLoadTruth:
     def write(self, folder: Path) -> None:
         _, _, truth = planted(20)
         folder.mkdir(exist_ok=True)
-        truth.environments.assign(temperature=TEMPERATURE).to_csv(
-            folder / "environments.tsv", sep="\t", index=False
-        )
+        truth.environments.assign(temperature=TEMPERATURE).to_csv(folder / "environments.tsv", sep="\t", index=False)
         truth.pairs.assign(split="test").to_parquet(folder / "pairs.parquet")
 
     def test_round_trip(self, tmp_path: Path):

@@ -67,8 +67,7 @@ def fabricate(
             "r_used": student,
             "support_size": 512,
             "warnings": [
-                "support lies outside what training saw" if index == 3 else ""
-                for index in range(environments)
+                "support lies outside what training saw" if index == 3 else "" for index in range(environments)
             ],
         }
     )

@@ -16,9 +16,7 @@ def material(make_folder: MakeFolder) -> Material:
 
 def test_a_good_run(material: Material):
     findings = find(material)
-    assert findings.ranking.startswith(
-        "Inside an environment the potential U_I ranks pairs better than chance"
-    )
+    assert findings.ranking.startswith("Inside an environment the potential U_I ranks pairs better than chance")
     assert "AUPR is above chance in 8 of 8 environments" in findings.ranking
     assert f"{material.summary['macro']['aupr_potential']:.3f}" in findings.ranking
     assert findings.impedance.startswith("The impedance helps: over all")
@@ -80,9 +78,7 @@ def test_idle_competition(material: Material):
         (0.1, 9.0, "does not help"),
     ],
 )
-def test_an_impedance_that_does_not_help_is_said_not_to(
-    material: Material, aupr: float, loss: float, said: str
-):
+def test_an_impedance_that_does_not_help_is_said_not_to(material: Material, aupr: float, loss: float, said: str):
     material.summary["pooled"].update(aupr=aupr, log_loss=loss)
     sentence = find(material).impedance
     assert f"The impedance {said}:" in sentence

@@ -56,9 +56,7 @@ def read(path: Path) -> Reader:
 def test_writes_the_page_and_every_figure(full_report: FullReport):
     folder, written = full_report
     assert written[0] == folder / "index.html"
-    assert {path.name for path in written[1:]} == {
-        f"{name}{end}" for name in FIGURES for end in (".png", ".svg")
-    }
+    assert {path.name for path in written[1:]} == {f"{name}{end}" for name in FIGURES for end in (".png", ".svg")}
     assert all(path.stat().st_size > 1000 for path in written)
     assert (folder / "figures" / "training_curves.png").read_bytes().startswith(b"\x89PNG")
     assert "<h1>A &amp; &lt;B&gt;</h1>" in written[0].read_text()
@@ -67,9 +65,7 @@ def test_writes_the_page_and_every_figure(full_report: FullReport):
 def test_the_page_is_whole_and_needs_nothing_else(full_report: FullReport):
     page = full_report[1][0]
     seen = read(page).seen
-    links = [
-        value for _, attrs in seen for key, value in attrs.items() if key in ("src", "href", "xlink:href")
-    ]
+    links = [value for _, attrs in seen for key, value in attrs.items() if key in ("src", "href", "xlink:href")]
     assert links and all(value.startswith("#") for value in links if value is not None)
     assert not any(tag in ("script", "link", "img", "iframe") for tag, _ in seen)
     assert "@import" not in page.read_text()
@@ -109,8 +105,7 @@ def test_many_environments_with_long_names(make_folder: MakeFolder):
 def test_incomplete_training_log(make_folder: MakeFolder):
     folder = make_folder(environments=2, pairs=60)
     (folder / "training.jsonl").write_text(
-        '{"kind": "train", "step": 0, "task": 0.5}\n\n'
-        '{"kind": "validation", "step": 0, "slope": NaN}\n{"note": 1}\n'
+        '{"kind": "train", "step": 0, "task": 0.5}\n\n{"kind": "validation", "step": 0, "slope": NaN}\n{"note": 1}\n'
     )
     assert any(path.stem == "training_curves" for path in write_report(folder))
     (folder / "training.jsonl").write_text('{"kind": "train", "step": 0}\n')
@@ -121,17 +116,11 @@ def test_unlabelled_predictions_still_give_a_page(make_folder: MakeFolder):
     import pandas as pd
 
     folder = make_folder(environments=3, pairs=60, training=False)
-    pd.read_parquet(folder / "predictions.parquet").assign(label=-1).to_parquet(
-        folder / "predictions.parquet"
-    )
+    pd.read_parquet(folder / "predictions.parquet").assign(label=-1).to_parquet(folder / "predictions.parquet")
     summary = json.loads((folder / "metrics.json").read_text())
     for entry in [*summary["environments"].values(), summary["pooled"], summary["macro"], summary["oracle"]]:
         entry.update(
-            {
-                key: None
-                for key, value in entry.items()
-                if isinstance(value, float) and not key.startswith("r_s")
-            }
+            {key: None for key, value in entry.items() if isinstance(value, float) and not key.startswith("r_s")}
         )
     summary["mean_impedance"].update(log_loss=None, ece=None)
     (folder / "metrics.json").write_text(json.dumps(summary))
@@ -166,9 +155,7 @@ def test_command(make_folder: MakeFolder, tmp_path: Path, capsys: pytest.Capture
     folder = make_folder(environments=3, pairs=60, training=False)
     parser = argparse.ArgumentParser()
     command.register(parser.add_subparsers())
-    arguments = parser.parse_args(
-        ["report", str(folder), "--out", str(tmp_path / "page"), "--title", "Mine", "--json"]
-    )
+    arguments = parser.parse_args(["report", str(folder), "--out", str(tmp_path / "page"), "--title", "Mine", "--json"])
     assert arguments.run(arguments) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["page"] == str(tmp_path / "page" / "index.html")

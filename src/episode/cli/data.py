@@ -106,8 +106,9 @@ def run(args: argparse.Namespace) -> int:
     from episode.data.dataset import assemble, write_dataset
     from episode.data.genome import open_genome
     from episode.data.readers import read_pairs
-    from episode.files import read_json
+    from episode.files import read_json, refuse_existing
 
+    refuse_existing(args.out)
     windows = WindowConfig()
     windows = WindowConfig(
         enhancer=windows.enhancer if args.enhancer_window is None else args.enhancer_window,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from episode.demo import DemoResult
 
-from episode.cli.options import add_common, set_threads
+from episode.cli.options import add_common, print_json, set_threads
 
 __all__ = ["register", "run"]
 
@@ -43,11 +42,10 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     """Run the demo; return the exit code."""
     from episode.demo import run_demo, summarise_seeds
-    from episode.errors import EpisodeError
+    from episode.files import refuse_existing
 
     set_threads(args.threads)
-    if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
-        raise EpisodeError(f"{args.out}: exists already and is not empty; give a new folder or remove it first")
+    refuse_existing(args.out)
 
     def say(text: str) -> None:
         print(text, file=sys.stderr if args.json else sys.stdout, flush=True)
@@ -55,14 +53,14 @@ def run(args: argparse.Namespace) -> int:
     if args.seeds is None:
         result = run_demo(args.out, seed=args.seed, world=args.world, say=say)
         if args.json:
-            print(json.dumps(result.figures(), indent=2))
+            print_json(result.figures())
         else:
             _tell(result)
         return 0
     results = [run_demo(args.out / f"seed{seed}", seed=seed, world=args.world, say=say) for seed in args.seeds]
     summary = summarise_seeds(results, args.out)
     if args.json:
-        print(json.dumps(summary, indent=2))
+        print_json(summary)
         return 0
     print(f"{'over ' + str(len(results)) + ' seeds':28s}{'mean':>10s}{'least':>10s}{'greatest':>10s}")
     for name, entry in summary.items():

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-from episode.cli.options import add_common, add_selection, select, set_threads, warn
+from episode.cli.options import add_common, add_selection, print_json, select, set_threads, warn
 
 __all__ = ["register", "run"]
 
@@ -50,10 +49,11 @@ def run(args: argparse.Namespace) -> int:
     from episode.encode.store import build_store
     from episode.evaluate.evaluation import check_windows, evaluate, write_evaluation
     from episode.evaluate.summary import load_truth
-    from episode.files import atomic_folder
+    from episode.files import atomic_folder, refuse_existing
     from episode.predict.pairs import genome_warning
 
     set_threads(args.threads)
+    refuse_existing(args.out)
     model = load_run(args.run_folder)
     dataset = select(load_dataset(args.dataset), args)
     check_windows(model, dataset)
@@ -65,8 +65,13 @@ def run(args: argparse.Namespace) -> int:
     result = evaluate(model, dataset, store, seed=args.seed, truth=truth, known_only=args.known_only)
     with atomic_folder(args.out) as folder:
         write_evaluation(result, folder, run_folder=args.run_folder)
+    for estimate in result.predictions.estimates:
+        for text in estimate.warnings:
+            warn(f"{estimate.environment}: {text}")
+    if args.split is None and (dataset.pairs["split"] == "train").any():
+        warn('rows of split "train" are among these pairs: if the run was trained on them, the figures flatter it')
     if args.json:
-        print(json.dumps(result.summary, indent=2))
+        print_json(result.summary)
     else:
         _print(result.summary)
         print(f"evaluation: {args.out}")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from episode.errors import EpisodeError
+from episode.files import finite
 
 if TYPE_CHECKING:
     from episode.data.dataset import Dataset
 
-__all__ = ["add_common", "add_selection", "names", "select", "set_threads", "warn"]
+__all__ = ["add_common", "add_selection", "names", "print_json", "select", "set_threads", "warn"]
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +43,6 @@ def names(text: str) -> list[str]:
 def select(dataset: Dataset, args: argparse.Namespace) -> Dataset:
     """Apply the selection options."""
     from episode.data.splits import select_rows
-    from episode.errors import EpisodeError
 
     mask = select_rows(dataset, split=args.split, cell_lines=args.cell_lines, chromosomes=args.chromosomes)
     if not mask.any():
@@ -49,10 +52,17 @@ def select(dataset: Dataset, args: argparse.Namespace) -> Dataset:
 
 def set_threads(threads: int) -> None:
     """Set the number of CPU threads of this process, if the user asked for one."""
-    if threads > 0:
+    if threads < 0:
+        raise EpisodeError(f"--threads {threads}: needed 0 (as many as there are cores) or more")
+    if threads:
         import torch
 
         torch.set_num_threads(threads)
+
+
+def print_json(content: Any) -> None:
+    """Print one JSON document; what is not a finite number becomes null."""
+    print(json.dumps(finite(content), indent=2, allow_nan=False))
 
 
 def warn(text: str) -> None:

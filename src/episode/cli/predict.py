@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from episode.cli.options import add_common, names, set_threads, warn
+from episode.cli.options import add_common, names, print_json, set_threads, warn
 
 if TYPE_CHECKING:
     from episode.checkpoint import Run
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     from episode.data.genome import open_genome
     from episode.encode.store import build_store
     from episode.errors import EpisodeError
-    from episode.files import atomic_folder
+    from episode.files import atomic_folder, refuse_existing
     from episode.predict.formats import FORMATS, write_predictions
     from episode.predict.pairs import genome_warning, predict_dataset
 
@@ -79,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
     if args.batch_size < 1:
         raise EpisodeError(f"--batch-size {args.batch_size}: needed at least 1")
     set_threads(args.threads)
+    refuse_existing(args.out)
     model = load_run(args.run_folder)
     genome = None if args.genome is None else open_genome(args.genome)
     dataset = _read(args, model, genome, args.pairs)
@@ -111,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
             "genome_warning": warning,
             "environments": json.loads(result.environments.to_json(orient="records")),
         }
-        print(json.dumps(content, indent=2))
+        print_json(content)
         return 0
     for estimate in result.estimates:
         known = "known" if estimate.known else "not seen in training"
@@ -122,6 +123,9 @@ def run(args: argparse.Namespace) -> int:
             f"support {estimate.support_size:,} pairs{few_labels})"
         )
     print(f"{len(result.pairs):,} pairs scored")
+    merged = dataset.manifest["counts"]["merged_duplicates"]
+    if merged:
+        print(f"{merged:,} rows repeated an earlier one and were merged into it")
     if len(dataset.dropped):
         print(f"{len(dataset.dropped):,} rows were left out; each with its reason in {args.out / 'dropped.tsv'}")
     print(f"predictions: {args.out}")
@@ -133,6 +137,7 @@ def _read(args: argparse.Namespace, model: Run, genome: Genome | None, paths: li
     from episode.data.dataset import assemble
     from episode.data.readers import read_pairs
     from episode.data.splits import select_rows
+    from episode.errors import EpisodeError
 
     table = read_pairs(
         paths, format=args.format, cell_line=args.cell_line, assay=args.assay, on_invalid=args.on_invalid
@@ -142,7 +147,10 @@ def _read(args: argparse.Namespace, model: Run, genome: Genome | None, paths: li
     )
     if args.cell_line is not None:
         wanted = args.cell_line if args.assay is None else f"{args.cell_line}:{args.assay}"
-        dataset = dataset.select(select_rows(dataset, cell_lines=[wanted]))
+        try:
+            dataset = dataset.select(select_rows(dataset, cell_lines=[wanted]))
+        except EpisodeError as error:
+            raise EpisodeError(f"{', '.join(map(str, paths))}: {error}") from None
     return dataset
 
 
@@ -150,11 +158,8 @@ def _check_labels(few: Dataset, dataset: Dataset, path: str) -> None:
     """Refuse a label file that can refine nothing."""
     from episode.errors import InputError, Problem
 
-    shared = set(few.pairs["environment"]) & set(dataset.pairs["environment"])
-    if not shared:
-        need = f"has no pair of {', '.join(sorted(set(dataset.pairs['environment'])))}"
-    elif not (few.pairs["label"] >= 0).any():
-        need = "has no label 0 or 1"
-    else:
-        return
-    raise InputError([Problem(str(path), f"{need}; needed labelled pairs of the cell line that is predicted")])
+    wanted = sorted(set(dataset.pairs["environment"]))
+    labelled = few.pairs["environment"].isin(wanted) & (few.pairs["label"] >= 0)
+    if not labelled.any():
+        need = f"has no pair of {', '.join(wanted)} with a label 0 or 1; needed labelled pairs of what is predicted"
+        raise InputError([Problem(str(path), need)])

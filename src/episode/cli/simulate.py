@@ -55,7 +55,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     """Simulate and write; return the exit code."""
     from episode.data.simulate import PRESETS, simulate, write_domain_kl, write_tidy
+    from episode.files import refuse_existing
 
+    refuse_existing(args.out)
     world = simulate(PRESETS[args.preset], args.world, args.seed)
     write = write_tidy if args.format == "tidy" else write_domain_kl
     write(world, args.out)

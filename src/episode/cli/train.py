@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
-from episode.cli.options import add_common, add_selection, select, set_threads
+from episode.cli.options import add_common, add_selection, print_json, select, set_threads
 
 __all__ = ["register", "run"]
 
@@ -85,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
             "calibration": result.calibration,
             "alarms": [{"name": alarm.name, "text": alarm.text} for alarm in result.alarms],
         }
-        print(json.dumps(content, indent=2))
+        print_json(content)
         return 0
     roles = ", ".join(f"{len(names)} {role.replace('_', '-')}" for role, names in result.roles.items())
     print(f"environments: {roles}")

@@ -86,7 +86,11 @@ def load_truth(folder: Path) -> Truth:
     if impedance.isna().any():
         raise DatasetError(f"{table}:{int(impedance.isna().argmax()) + 2}: impedance is not a number")
     environments["impedance"] = impedance.astype(np.float64)
-    pairs = _columns(pd.read_parquet(parquet), parquet, [*PAIR_KEY, "potential", "logit"]).drop_duplicates()
+    try:
+        planted = pd.read_parquet(parquet)
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{parquet}: not a readable Parquet file ({error})") from None
+    pairs = _columns(planted, parquet, [*PAIR_KEY, "potential", "logit"]).drop_duplicates()
     if pairs.duplicated(PAIR_KEY).any():
         first = pairs.loc[pairs.duplicated(PAIR_KEY), PAIR_KEY].iloc[0].to_list()
         raise DatasetError(f"{parquet}: {' '.join(first)} has two different truths")

@@ -79,12 +79,12 @@ def calibrate(
     if len(np.unique(label)) == 2:
         slope, offset = _fit(gap.astype(np.float64), label.astype(np.float64), slope)
     fitted = 1 / slope
-    errors = {}
+    errors: list[tuple[str, float]] = []
     for check in checks:
         oracle = oracle_impedance(check.potential + offset, check.label, fitted)
         if oracle is not None:
-            errors[check.name] = check.student - oracle
-    groups = [list(errors.values()), [error for name, error in errors.items() if name in held_out]]
+            errors.append((check.name, check.student - oracle))
+    groups = [[error for _, error in errors], [error for name, error in errors if name in held_out]]
     spread = max((float(np.std(group, ddof=1)) for group in groups if len(group) > 1), default=fitted)
     logit = (gap + offset) / fitted
     judged = len(np.unique(label)) == 2

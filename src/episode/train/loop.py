@@ -9,6 +9,7 @@ All randomness of step s derives from (seed, s), so a training that was killed a
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
@@ -41,8 +43,8 @@ from episode.episodes.batch import (
 from episode.episodes.roles import Roles, assign_roles
 from episode.episodes.sampler import EnvironmentPool, split_by_locus, support_order
 from episode.episodes.tasks import TaskSource
-from episode.errors import CheckpointError, EpisodeError
-from episode.files import atomic_file, write_json
+from episode.errors import CheckpointError, ConfigError, EpisodeError
+from episode.files import atomic_file, finite, write_json
 from episode.losses.immax import alpha_from_counts
 from episode.losses.pacing import PacingLock
 from episode.model.energy import PARTS, EnergySystem
@@ -51,7 +53,7 @@ from episode.train.alarms import Alarm, CompetitionTotals, training_alarms
 from episode.train.calibrate import calibrate
 from episode.train.optimisers import PartOptimisers, rate_factor
 from episode.train.routing import backward
-from episode.train.step import StepContext, StepOutput, step_losses
+from episode.train.step import DIVERGED, StepContext, StepOutput, step_losses
 from episode.train.validation import EnvironmentCheck, check_environments, student_slope
 
 __all__ = ["TrainingResult", "train"]
@@ -167,10 +169,15 @@ class _Training:
         label = self.rows.label[learning]
         self.train_share = float((label == 1).sum() / (label >= 0).sum())
         self.manifest = dataset.manifest
+        used = dataset.pairs[["environment", "enhancer_id", "promoter_id", "mirrored", "label", "split"]]
+        self.pairs_hash = hashlib.sha256(pd.util.hash_pandas_object(used, index=False).to_numpy().tobytes()).hexdigest()
         self.genome_sha256 = dataset.genome_hash
-        self.fabric = Fabric(
-            accelerator=config.training.accelerator, devices=1, precision=cast(Any, config.training.precision)
-        )
+        try:
+            self.fabric = Fabric(
+                accelerator=config.training.accelerator, devices=1, precision=cast(Any, config.training.precision)
+            )
+        except (RuntimeError, ValueError) as error:
+            raise ConfigError(f"training.accelerator {config.training.accelerator!r}: {error}") from None
         self.system: EnergySystem = self._initial_system().to(self.fabric.device)
         self.optimisers = PartOptimisers(self.system, config.training)
         self.pacing = PacingLock(config.losses)
@@ -207,7 +214,7 @@ class _Training:
             "seed": self.seed,
             "store": self.store.hash,
             "sources": sources,
-            "pairs": len(self.rows),
+            "pairs": self.pairs_hash,
         }
 
     def open(self, resume: bool) -> None:
@@ -319,8 +326,9 @@ class _Training:
         self.system.load_state_dict(self.best)
         learned = progress.stage == "learn" and self.config.training.settle_steps > 0
         progress.stage = "settle" if learned else "done"
-        progress.stage_start, progress.stale, progress.best_loss = progress.step, 0, math.inf
+        progress.stage_start, progress.stale = progress.step, 0
         if learned:
+            progress.best_loss = math.inf
             self._freeze()
             self._restart_environment()
             self.optimisers = PartOptimisers(self.system, self.config.training)
@@ -331,7 +339,9 @@ class _Training:
         rng = generator(self.seed, "step", progress.step)
         with torch.no_grad():
             impedance = self.system.teacher().cpu().numpy()
-            temperature = float(self.system.temperature().detach())
+            temperature = float(self.system.temperature())
+        if not (np.isfinite(impedance).all() and math.isfinite(temperature)):
+            raise EpisodeError(DIVERGED)
         drawn = [self.source.draw(rng, impedance, temperature) for _ in range(training.tasks_per_step)]
         tasks = [task for task in drawn if len(task.support) and (len(task.query) or task.kind == "mixed")]
         context = StepContext(
@@ -372,7 +382,7 @@ class _Training:
             **losses,
             "tasks": output.tasks,
         }
-        self.lines.append(json.dumps(_finite(entry)) + "\n")
+        self.lines.append(json.dumps(finite(entry)) + "\n")
         if self.config.losses.alpha == "adaptive":
             for index, value in enumerate(output.hardness):
                 if math.isfinite(value):
@@ -427,11 +437,11 @@ class _Training:
                 for check in checks
             ],
         }
-        self.lines.append(json.dumps(_finite(entry)) + "\n")
+        self.lines.append(json.dumps(finite(entry)) + "\n")
         if progress.stage == "learn":
-            better = aupr > progress.best_aupr
+            better = math.isnan(aupr) or aupr > progress.best_aupr
         else:
-            better = log_loss < progress.best_loss
+            better = math.isnan(log_loss) or log_loss < progress.best_loss
         if better or not self.best:
             progress.best_step, progress.stale = progress.step, 0
             progress.best_aupr, progress.best_loss = aupr, log_loss
@@ -501,7 +511,7 @@ class _Training:
         )
 
     def _domain(self) -> Domain:
-        """Means of z_I over each training environment, on at most 1,024 of its rows."""
+        """Means of z_I over each training environment (at most 1,024 rows), and how far other loci lie from them."""
         means = []
         for pool in self.roles.training + self.roles.pseudo_ood:
             chosen = generator(self.seed, "domain", pool.name).permutation(pool.rows)[:1024]
@@ -510,7 +520,10 @@ class _Training:
         table = np.stack(means).astype(np.float64)
         centre, spread = table.mean(0), np.maximum(table.std(0), 1e-3)
         domain = Domain(centre, spread, math.inf, self.config.episodes.support_min)
-        limit = max(domain.distance(row) for row in table) if len(table) > 1 else math.inf
+        for pool in self.roles.calibration:
+            support = self.score(pool.rows[: self.config.episodes.support_max])
+            table = np.vstack([table, support.representation.double().mean(0).cpu().numpy()])
+        limit = max(domain.distance(row) for row in table) if len(means) > 1 else math.inf
         return Domain(centre, spread, limit, self.config.episodes.support_min)
 
 
@@ -524,14 +537,3 @@ def _support_order(dataset: Dataset, seed: int) -> np.ndarray:
 def _nanmean(values: list[float]) -> float:
     known = [value for value in values if math.isfinite(value)]
     return sum(known) / len(known) if known else math.nan
-
-
-def _finite(value: Any) -> Any:
-    """Replace NaN and infinity by None, as JSON wants it."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

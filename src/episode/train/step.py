@@ -19,6 +19,7 @@ from episode.config import Config
 from episode.episodes.batch import FrozenScorer, PairRows, Scorer
 from episode.episodes.prior_shift import shifted_impedance
 from episode.episodes.sampler import Task
+from episode.errors import EpisodeError
 from episode.evaluate.shift_estimators import em_prior, inverse_link, prior_to_impedance
 from episode.losses.environment import (
     distillation_loss,
@@ -35,7 +36,9 @@ from episode.losses.pacing import PacingLock, TaskLosses
 from episode.model.backbone import PairOutput
 from episode.model.energy import EnergySystem, fuse
 
-__all__ = ["StepContext", "StepOutput", "step_losses"]
+__all__ = ["DIVERGED", "StepContext", "StepOutput", "step_losses"]
+
+DIVERGED = "training diverged: its numbers are no longer finite; lower training.learning_rate or environment_rate"
 
 
 @dataclass
@@ -145,6 +148,11 @@ def step_losses(context: StepContext, tasks: list[Task]) -> StepOutput:
     Returns
     -------
     StepOutput
+
+    Raises
+    ------
+    EpisodeError
+        If U_I is no longer finite.
     """
     system, weights = context.system, context.config.losses
     views = _score_tasks(context, tasks)
@@ -275,6 +283,9 @@ def _score_tasks(context: StepContext, tasks: list[Task]) -> list[_View]:
         (graded if task.two_way else plain).append(task.support)
     with_gradient = _Slices(context, graded, gradient=True)
     without = _Slices(context, plain, gradient=False)
+    for scored in (with_gradient, without):
+        if not bool(torch.isfinite(scored.output.potential).all()):
+            raise EpisodeError(DIVERGED)
     views = []
     halves = []
     for task in tasks:
@@ -310,17 +321,14 @@ class _Slices:
         self.start = 0
         index = np.concatenate(groups) if groups else np.zeros(0, dtype=np.int64)
         self.rows = context.rows.take(index)
-        if len(index):
-            self.output = context.score(index, gradient=gradient)
+        empty = torch.zeros(0)
+        self.output = context.score(index, gradient=gradient) if len(index) else PairOutput(empty, empty)
 
     def next(self) -> _Scored:
         size = next(self.sizes)
         cut = slice(self.start, self.start + size)
         self.start += size
         rows = self.rows.take(np.arange(cut.start, cut.stop))
-        if not size:
-            empty = torch.zeros(0)
-            return _Scored(PairOutput(empty, empty), rows)
         return _Scored(PairOutput(self.output.potential[cut], self.output.representation[cut]), rows)
 
 
