@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -305,6 +306,7 @@ def test_domain_kl_sequences(here: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert build("kl", "--on-invalid", "drop") == 0
     assert "2 invalid rows were left out" in capsys.readouterr().out
     (folder / "pairs_hg38.csv").write_text("")
+    shutil.rmtree(here / "out")
     message = refused(here, capsys, "kl")
     assert message == (
         "kl/train/ALL: holds pairs_hg19.csv and pairs_hg38.csv; give the file that is meant in place of the folder"

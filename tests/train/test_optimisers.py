@@ -26,12 +26,12 @@ def norm(system: EnergySystem, part: str) -> float:
 
 
 def test_warm_up_then_cosine() -> None:
-    factors = [rate_factor(step, 10, 2) for step in range(11)]
+    factors = [rate_factor(step, 11, 2) for step in range(11)]
     assert factors[:3] == [0.5, 1.0, 1.0]
     assert all(late < early for early, late in pairwise(factors[2:]))
     assert factors[6] == pytest.approx(0.51)
     assert factors[10] == pytest.approx(0.02)
-    assert rate_factor(99, 10, 2) == pytest.approx(0.02)
+    assert rate_factor(99, 11, 2) == pytest.approx(0.02)
 
 
 def test_the_factor_scales_the_first_step() -> None:
