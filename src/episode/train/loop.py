@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -187,7 +186,6 @@ class _Training:
         self.progress = _Progress(alpha=self._alpha(label))
         self.best: dict[str, Tensor] = {}
         self.lines: list[str] = []
-        self.started = time.time()
 
     def _initial_system(self) -> EnergySystem:
         with torch.random.fork_rng(devices=[]):
