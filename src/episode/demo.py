@@ -14,9 +14,9 @@ import numpy as np
 
 from episode.checkpoint import load_run
 from episode.config import Config, EpisodesConfig, StemConfig, TrainConfig, WindowConfig
-from episode.data.dataset import assemble, load_dataset, write_dataset
+from episode.data.build import build_dataset
+from episode.data.dataset import load_dataset, write_dataset
 from episode.data.genome import open_genome
-from episode.data.readers import read_pairs
 from episode.data.simulate import PRESETS, WorldConfig, simulate, write_tidy
 from episode.data.splits import select_rows
 from episode.encode.store import build_store
@@ -99,8 +99,8 @@ def run_demo(
     say(f"1/5 simulate cell lines with known truth (world {world!r}, seed {seed})")
     write_tidy(simulate(preset or PRESETS["demo"], world, seed), folder / "world")
     say("2/5 build the dataset")
-    table = read_pairs([folder / "world" / "pairs.tsv"])
-    dataset = assemble(table, open_genome(folder / "world" / "genome.fa"), WindowConfig(enhancer=0, promoter=0))
+    genome = open_genome(folder / "world" / "genome.fa")
+    dataset = build_dataset([folder / "world" / "pairs.tsv"], genome, WindowConfig(enhancer=0, promoter=0))
     write_dataset(dataset, folder / "dataset")
     dataset = load_dataset(folder / "dataset")
     say("3/5 train")

@@ -412,3 +412,14 @@ def test_output_that_exists_is_kept(here: Path, capsys: pytest.CaptureFixture[st
     (here / "out" / "mine.txt").write_text("mine")
     assert "out: exists already and is not empty" in refused(here, capsys, "pairs.tsv")
     assert [path.name for path in (here / "out").iterdir()] == ["mine.txt"]
+
+
+def test_problems_of_rows_and_of_places_come_together(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One row ends before it starts, another lies past the chromosome: both are named in one go."""
+    table = here / "both.tsv"
+    header = "cell_line\tlabel\tenhancer_chrom\tenhancer_start\tenhancer_end"
+    header += "\tpromoter_chrom\tpromoter_start\tpromoter_end"
+    rows = ["K562\t1\tchr1\t90\t10\tchr1\t100\t200", "K562\t0\tchr1\t10\t90\tchr1\t100\t999999999"]
+    table.write_text("\n".join([header, *rows]) + "\n")
+    message = refused(here, capsys, "both.tsv", "--genome", "genome.fa")
+    assert "both.tsv:2: " in message and "both.tsv:3: " in message and "2 problems in all" in message

@@ -106,7 +106,13 @@ def test_as_a_process(table: Path) -> None:
     failed = subprocess.run([*command, *BUILD], capture_output=True, text=True, check=False)
     assert failed.returncode == 2
     assert failed.stdout == ""
-    assert failed.stderr == "error: pairs.csv:5: label '2' is not 0, 1 or empty (unknown)\n"
+    assert failed.stderr.split("\n") == [
+        "error: pairs.csv:5: label '2' is not 0, 1 or empty (unknown)",
+        "pairs.csv:8: enhancer_chrom 'chr9' is not in genome.fa",
+        "2 problems in all",
+        "hint: --outside-genome report leaves such pairs out and counts them",
+        "",
+    ]
     assert not (table / "out").exists()
 
 
@@ -151,7 +157,7 @@ def test_interruption_ends_quietly(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("episode.data.readers.read_pairs", interrupt)
+    monkeypatch.setattr("episode.data.build.read_pairs", interrupt)
     assert main(BUILD) == 130
     assert capsys.readouterr().err == "interrupted\n"
     assert not (table / "out").exists()

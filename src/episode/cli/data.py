@@ -103,9 +103,9 @@ def _renaming(text: str) -> tuple[str, str]:
 def run(args: argparse.Namespace) -> int:
     """Build and write a dataset; return the exit code."""
     from episode.config import WindowConfig
-    from episode.data.dataset import assemble, write_dataset
+    from episode.data.build import build_dataset
+    from episode.data.dataset import write_dataset
     from episode.data.genome import open_genome
-    from episode.data.readers import read_pairs
     from episode.files import read_json, refuse_existing
 
     refuse_existing(args.out)
@@ -115,20 +115,16 @@ def run(args: argparse.Namespace) -> int:
         promoter=windows.promoter if args.promoter_window is None else args.promoter_window,
     )
     genome = None if args.genome is None else open_genome(args.genome)
-    table = read_pairs(
+    dataset = build_dataset(
         args.tables,
+        genome,
+        windows,
         format=args.format,
         columns=dict(args.column),
         cell_line=args.cell_line,
         assay=args.assay,
         on_invalid=args.on_invalid,
-    )
-    dataset = assemble(
-        table,
-        genome,
-        windows,
         outside_genome=args.outside_genome,
-        on_invalid=args.on_invalid,
         max_unknown=args.max_unknown,
     )
     write_dataset(dataset, args.out)

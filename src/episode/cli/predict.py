@@ -134,16 +134,19 @@ def run(args: argparse.Namespace) -> int:
 
 def _read(args: argparse.Namespace, model: Run, genome: Genome | None, paths: list[str]) -> Dataset:
     """Read pair tables as the run's windows want them, keeping the cell line and assay asked for."""
-    from episode.data.dataset import assemble
-    from episode.data.readers import read_pairs
+    from episode.data.build import build_dataset
     from episode.data.splits import select_rows
     from episode.errors import EpisodeError
 
-    table = read_pairs(
-        paths, format=args.format, cell_line=args.cell_line, assay=args.assay, on_invalid=args.on_invalid
-    )
-    dataset = assemble(
-        table, genome, model.facts.windows, outside_genome=args.outside_genome, on_invalid=args.on_invalid
+    dataset = build_dataset(
+        paths,
+        genome,
+        model.facts.windows,
+        format=args.format,
+        cell_line=args.cell_line,
+        assay=args.assay,
+        on_invalid=args.on_invalid,
+        outside_genome=args.outside_genome,
     )
     if args.cell_line is not None:
         wanted = args.cell_line if args.assay is None else f"{args.cell_line}:{args.assay}"
