@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import tiny
-from builders import one_thread
 from numpy.typing import NDArray
 
+import tiny
+from builders import one_thread
 from episode.encode.motifs import load_bank
 from episode.encode.store import build_store
 from episode.evaluate.baselines.base import FewLabels, FoldTask
@@ -20,7 +20,7 @@ from episode.seeds import generator
 
 __all__ = ["one_thread"]
 
-HELD_OUT = ("train06", "train07", "train08")
+CHOOSES = ("train06", "train07", "train08")
 SHOWN = (0, 8, 32)
 
 
@@ -35,16 +35,19 @@ def fold_task(tmp_path_factory: pytest.TempPathFactory, true_label: NDArray[np.i
     """A task with real store and bank; do not alter it, use `dataclasses.replace`. Its folder does not exist yet."""
     pairs = tiny.dataset().pairs.copy()
     test = (pairs["split"] == "test").to_numpy(bool)
-    held_out = pairs["cell_line"].isin(HELD_OUT).to_numpy(bool)
+    validation = (pairs["split"] == "val").to_numpy(bool)
+    chooses = pairs["cell_line"].isin(CHOOSES).to_numpy(bool)
     fold = Fold(
         name="unseen",
         train=~test,
-        fit=(pairs["split"] == "train").to_numpy(bool) & ~held_out,
-        selection=(pairs["split"] == "val").to_numpy(bool) & held_out,
+        fit=~test & ~validation & ~chooses,
+        selection=validation & chooses,
+        held_out=validation,
+        gap=np.zeros(len(pairs), dtype=bool),
         test=test,
     )
     few = _few_labels(fold, true_label)
-    pairs["label"] = np.where(fold.train, true_label, -1).astype(np.int8)
+    pairs["label"] = np.where(fold.learnable, true_label, -1).astype(np.int8)
     config = tiny.config()
     bank = load_bank(config.stem)
     dataset = replace(tiny.dataset(), pairs=pairs)
