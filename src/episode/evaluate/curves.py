@@ -1,0 +1,271 @@
+"""What the figures of a report are drawn from: the content of ``figures.json``, as plain lists.
+
+Pure functions, arrays in, lists and dicts out. A curve that is not defined (one class only, nothing labelled) is left
+out rather than filled with something. This module knows neither files nor how a figure looks; how curves of several
+models or folds are put together is for its callers to say.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import precision_recall_curve
+
+from episode.evaluate.metrics import reliability_curve
+
+__all__ = [
+    "POOLED",
+    "impedance_records",
+    "potential_histograms",
+    "precision_recall_curves",
+    "reliability_curves",
+    "training_series",
+]
+
+POOLED = "pooled"
+"""Stands beside the names of environments for all rows together."""
+CURVE_POINTS = 200
+HISTOGRAM_BINS = 30
+PACING_POINTS = 100
+TAIL = 0.001
+"""Share of the potentials at either end that the outermost bins of a histogram take up."""
+LOSSES = ("task", "opportunist", "distillation")
+CHECKS = ("step", "stage", "task", "log_loss", "aupr", "slope")
+IMPEDANCES = (
+    "r_student",
+    "r_student_sd",
+    "r_student_low",
+    "r_student_high",
+    "r_teacher",
+    "r_used",
+    "r_oracle",
+    "r_true",
+)
+
+
+def precision_recall_curves(label: ArrayLike, score: ArrayLike, environment: ArrayLike) -> dict[str, dict[str, Any]]:
+    """Precision against recall of each environment and of all rows together.
+
+    Parameters
+    ----------
+    label : array_like, shape (n,), int
+        1, 0, or -1 for unknown (ignored).
+    score : array_like, shape (n,), float
+        Anything that ranks; rows that are not finite are ignored.
+    environment : array_like, shape (n,), str
+
+    Returns
+    -------
+    dict of str to dict
+        ``recall`` and ``precision`` (equal lengths, at most 200, recall ascending) and ``share`` of positives, by
+        environment and under "pooled". What holds one class only is left out.
+    """
+    truth, scores, names = _usable(label, score, environment)
+    curves = {}
+    for name, rows in _parts(names):
+        if rows.any() and truth[rows].min() != truth[rows].max():
+            precision, recall, _ = precision_recall_curve(truth[rows], scores[rows])
+            recall, precision = _thin(recall[-2::-1], precision[-2::-1])
+            share = _plain([truth[rows].mean()])[0]
+            curves[name] = {"recall": _plain(recall), "precision": _plain(precision), "share": share}
+    return curves
+
+
+def reliability_curves(label: ArrayLike, probability: ArrayLike, environment: ArrayLike) -> dict[str, dict[str, Any]]:
+    """Observed against predicted share of positives, by `episode.evaluate.metrics.reliability_curve`.
+
+    Parameters
+    ----------
+    label : array_like, shape (n,), int
+        1, 0, or -1 for unknown (ignored).
+    probability : array_like, shape (n,), float
+        In [0, 1]; rows that are not finite are ignored.
+    environment : array_like, shape (n,), str
+
+    Returns
+    -------
+    dict of str to dict
+        ``probability`` (bin means, ascending), ``observed`` (shares) and ``count`` (rows), by environment and under
+        "pooled". What holds no row is left out.
+    """
+    truth, chance, names = _usable(label, probability, environment)
+    curves = {}
+    for name, rows in _parts(names):
+        curve = reliability_curve(truth[rows], chance[rows])
+        if curve.count.size:
+            curves[name] = {
+                "probability": _plain(curve.probability),
+                "observed": _plain(curve.observed),
+                "count": curve.count.tolist(),
+            }
+    return curves
+
+
+def potential_histograms(label: ArrayLike, potential: ArrayLike, environment: ArrayLike) -> dict[str, dict[str, Any]]:
+    """Counts of U_I by label and environment, all in the same 30 bins.
+
+    Parameters
+    ----------
+    label : array_like, shape (n,), int
+        1, 0, or -1 for unknown (ignored).
+    potential : array_like, shape (n,), float
+        U_I; rows that are not finite are ignored.
+    environment : array_like, shape (n,), str
+
+    Returns
+    -------
+    dict of str to dict
+        ``edges`` (31, in the unit of U_I), ``positive`` and ``negative`` (30 counts each) by environment. The edges
+        leave out the outermost 0.1 % at either end; those are counted in the outermost bins.
+    """
+    truth, values, names = _usable(label, potential, environment)
+    if not values.size:
+        return {}
+    low, high = np.quantile(values, TAIL, method="higher"), np.quantile(values, 1 - TAIL, method="lower")
+    if not high > low:
+        low, high = values.min(), values.max()
+    if not high > low:
+        low, high = low - 0.5, high + 0.5
+    edges = np.linspace(low, high, HISTOGRAM_BINS + 1)
+    inside = values.clip(low, high)
+    return {
+        name: {
+            "edges": _plain(edges),
+            "positive": np.histogram(inside[rows & (truth == 1)], edges)[0].tolist(),
+            "negative": np.histogram(inside[rows & (truth == 0)], edges)[0].tolist(),
+        }
+        for name, rows in _parts(names)
+        if name != POOLED
+    }
+
+
+def impedance_records(entries: Mapping[str, Mapping[str, Any]], *, fold: str = "") -> list[dict[str, Any]]:
+    """Impedances of the environments, one record each, in the unit of U_I (``r_true``: of the planted potential).
+
+    Parameters
+    ----------
+    entries : mapping of str to mapping
+        By environment: ``known``, ``support_size``, ``r_student``, ``r_student_sd``, ``r_student_low``,
+        ``r_student_high``, ``r_teacher``, ``r_used``, ``r_oracle``, ``r_true``. What is
+        absent or not finite becomes None.
+    fold : str
+        Which training these belong to: levels of different trainings are not to be compared.
+    """
+    return [
+        {
+            "environment": name,
+            "fold": fold,
+            "known": bool(entry["known"]),
+            **{key: _number(entry.get(key)) for key in IMPEDANCES},
+            "support_size": int(entry["support_size"]),
+        }
+        for name, entry in entries.items()
+    ]
+
+
+def training_series(lines: Iterable[Mapping[str, Any]], *, fold: str = "", seed: int = 0) -> dict[str, Any]:
+    """Thin the lines of a training log to what is drawn of them.
+
+    Parameters
+    ----------
+    lines : iterable of mapping
+        As ``metrics.jsonl`` of a run: ``kind`` "train" with ``step``, losses in nats and ``tasks``, each with
+        ``environment`` and, where there was a competition, ``pull_in``, ``push_away`` (nats) and ``ratio`` (rho_c);
+        ``kind`` "validation" with ``step``, ``stage``, ``task``, ``log_loss``, ``aupr``, ``slope``. Lines of another
+        kind are ignored.
+    fold : str
+    seed : int
+
+    Returns
+    -------
+    dict
+        ``fold``, ``seed``; ``validation``, a list of records; ``losses``: {name: {``step``, ``value``}} of task,
+        Opportunist and distillation; ``pacing``: {environment: {``step``, ``pull``, ``push``, ``ratio``}}. A series
+        longer than 200 points (pacing: 100) is given as the means of so many stretches of it, so that a single pull or
+        push still shows.
+    """
+    checks: list[dict[str, Any]] = []
+    losses: dict[str, list[tuple[float, ...]]] = {name: [] for name in LOSSES}
+    pacing: dict[str, list[tuple[float, ...]]] = {}
+    for line in lines:
+        step = _number(line.get("step"))
+        if step is None:
+            continue
+        if line.get("kind") == "validation":
+            stage = str(line.get("stage", ""))
+            checks.append(
+                {key: stage if key == "stage" else _number(line.get(key)) for key in CHECKS} | {"step": int(step)}
+            )
+        elif line.get("kind") == "train":
+            for name in LOSSES:
+                value = _number(line.get(name))
+                if value is not None:
+                    losses[name].append((step, value))
+            for task in line.get("tasks", []):
+                found = tuple(_number(task.get(key)) for key in ("pull_in", "push_away", "ratio"))
+                if None not in found:
+                    pacing.setdefault(str(task["environment"]), []).append((step, *found))  # type: ignore[arg-type]
+    return {
+        "fold": fold,
+        "seed": seed,
+        "validation": checks[:: max(1, math.ceil(len(checks) / CURVE_POINTS))],
+        "losses": {
+            name: _columns(("step", "value"), points, CURVE_POINTS) for name, points in losses.items() if points
+        },
+        "pacing": {
+            name: _columns(("step", "pull", "push", "ratio"), points, PACING_POINTS)
+            for name, points in sorted(pacing.items())
+        },
+    }
+
+
+def _usable(
+    label: ArrayLike, value: ArrayLike, environment: ArrayLike
+) -> tuple[NDArray[np.int_], NDArray[np.float64], NDArray[np.str_]]:
+    """Keep labelled rows with a finite value."""
+    truth, values = np.asarray(label, dtype=np.int_), np.asarray(value, dtype=np.float64)
+    names = np.asarray(environment, dtype=str)
+    if not truth.shape == values.shape == names.shape or truth.ndim != 1:
+        raise ValueError(f"shapes differ: label {truth.shape}, value {values.shape}, environment {names.shape}")
+    kept = (truth >= 0) & np.isfinite(values)
+    return truth[kept], values[kept], names[kept]
+
+
+def _parts(names: NDArray[np.str_]) -> Iterable[tuple[str, NDArray[np.bool_]]]:
+    for name in np.unique(names):
+        yield str(name), names == name
+    yield POOLED, np.ones(names.shape, dtype=bool)
+
+
+def _thin(
+    recall: NDArray[np.float64], precision: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Keep at most `CURVE_POINTS` points, evenly in recall, the last one among them."""
+    if recall.size <= CURVE_POINTS:
+        return recall, precision
+    wanted = np.linspace(recall[0], recall[-1], CURVE_POINTS)
+    kept = np.unique(np.searchsorted(recall, wanted).clip(0, recall.size - 1))
+    return recall[kept], precision[kept]
+
+
+def _columns(names: Sequence[str], points: Sequence[tuple[float, ...]], most: int) -> dict[str, list[float]]:
+    """Turn rows into named columns, averaged over at most `most` stretches."""
+    table = np.array(points, dtype=np.float64)
+    if len(table) > most:
+        table = np.array([part.mean(axis=0) for part in np.array_split(table, most)])
+    return {name: _plain(column) for name, column in zip(names, table.T, strict=True)}
+
+
+def _plain(values: ArrayLike) -> list[float]:
+    """Five significant digits: more than a figure shows, and a smaller file."""
+    return [float(f"{value:.5g}") for value in np.asarray(values, dtype=np.float64)]
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, int | float | np.number) and math.isfinite(value):
+        return float(value)
+    return None
