@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
+from scipy.stats import norm
 from scipy.stats import t as student_t
 
 from episode.checkpoint import Run
@@ -22,10 +23,19 @@ from episode.episodes.support import bootstrap_sd, student_impedance
 from episode.model.energy import fuse
 from episode.seeds import generator
 
-__all__ = ["EnvironmentEstimate", "estimate_environment", "map_impedance", "refine_with_labels"]
+__all__ = [
+    "EnvironmentEstimate",
+    "choose_support",
+    "estimate_environment",
+    "map_impedance",
+    "refine_with_labels",
+    "update_impedance",
+]
 
 OUTSIDE = 1.5
 LEVEL = 0.90
+NORMAL_REACH = float(norm.ppf(0.5 + LEVEL / 2))
+"""Standard deviations of a normal distribution in half of its interval at `LEVEL`."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,24 @@ class EnvironmentEstimate:
     warnings: tuple[str, ...]
 
 
+def choose_support(run: Run, keys: list[str], *, seed: int) -> np.ndarray:
+    """Choose the support set of an environment, up to the largest size of the run's configuration.
+
+    Parameters
+    ----------
+    run : Run
+    keys : list of str
+        Content of each of its pairs: they order the support, so that the order of the table does not matter.
+    seed : int
+
+    Returns
+    -------
+    ndarray of int64
+        Positions in `keys`.
+    """
+    return support_order(keys, seed)[: run.facts.config.episodes.support_max]
+
+
 def estimate_environment(
     run: Run, store: ElementStore, rows: PairRows, keys: list[str], name: str, *, seed: int
 ) -> EnvironmentEstimate:
@@ -80,14 +108,14 @@ def estimate_environment(
     rows : PairRows
         Pairs of this environment; labels are not read.
     keys : list of str
-        Content of each pair: they order the support, so that the order of the table does not matter.
+        Content of each pair, see `choose_support`.
     name : str
         Environment name; the Teacher is asked if it knows it.
     seed : int
         Decides which pairs are taken where there are more than the largest support.
     """
     facts, system = run.facts, run.system
-    chosen = support_order(keys, seed)[: facts.config.episodes.support_max]
+    chosen = choose_support(run, keys, seed=seed)
     output = score_rows(system.backbone, store, rows.take(chosen))
     student = student_impedance(system, output)
     sd = bootstrap_sd(system, output, rows.locus[chosen], generator(seed, "bootstrap"))
@@ -150,16 +178,35 @@ def refine_with_labels(
         return estimate
     output = score_rows(run.system.backbone, store, labelled)
     potential = (output.potential + run.system.temperature.offset).double().cpu().numpy()
-    spread = (estimate.r_used_high - estimate.r_used) / 1.645
-    used, sd = map_impedance(
-        potential, labelled.label, float(run.system.temperature()), prior=estimate.r_used, prior_sd=spread
-    )
+    return update_impedance(estimate, potential, labelled.label, float(run.system.temperature()))
+
+
+def update_impedance(
+    estimate: EnvironmentEstimate, potential: np.ndarray, label: np.ndarray, temperature: float
+) -> EnvironmentEstimate:
+    """Update an estimate with labelled pairs that are scored already.
+
+    Parameters
+    ----------
+    estimate : EnvironmentEstimate
+        Label-free: it is the prior, so labels are used once.
+    potential : ndarray, shape (n,)
+        U_I, with the offset.
+    label : ndarray, shape (n,)
+        1 or 0; without any the estimate stays as it is.
+    temperature : float
+        T.
+    """
+    if not len(label):
+        return estimate
+    spread = (estimate.r_used_high - estimate.r_used) / NORMAL_REACH
+    used, sd = map_impedance(potential, label, temperature, prior=estimate.r_used, prior_sd=spread)
     return replace(
         estimate,
         r_used=used,
-        r_used_low=max(0.0, used - 1.645 * sd),
-        r_used_high=used + 1.645 * sd,
-        labels=len(labelled),
+        r_used_low=max(0.0, used - NORMAL_REACH * sd),
+        r_used_high=used + NORMAL_REACH * sd,
+        labels=len(label),
     )
 
 

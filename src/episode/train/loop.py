@@ -118,6 +118,7 @@ def train(
     seed: int,
     folder: Path,
     cache: Path | None = None,
+    store: ElementStore | None = None,
     resume: bool = False,
     report: Callable[[int, int, str], None] | None = None,
 ) -> TrainingResult:
@@ -134,6 +135,8 @@ def train(
         New, or (with `resume`) one that holds an unfinished training of the same dataset, configuration and seed.
     cache : Path, optional
         Where encoded elements are kept between runs.
+    store : ElementStore, optional
+        The encoded elements themselves, made with the motif bank and bin width of `config.stem`; `cache` is not read.
     resume : bool
         Continue from the last saved state.
     report : callable, optional
@@ -143,8 +146,10 @@ def train(
     ------
     EpisodeError
         If the folder is in use, nothing is there to resume, or the data cannot train.
+    ValueError
+        If `store` has other elements or motifs than the dataset and the configuration.
     """
-    training = _Training(dataset, config, seed, folder, cache)
+    training = _Training(dataset, config, seed, folder, cache, store)
     training.open(resume)
     while not training.finished():
         text = training.step()
@@ -156,11 +161,24 @@ def train(
 class _Training:
     """One training from its data to its run folder."""
 
-    def __init__(self, dataset: Dataset, config: Config, seed: int, folder: Path, cache: Path | None) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        config: Config,
+        seed: int,
+        folder: Path,
+        cache: Path | None,
+        store: ElementStore | None,
+    ) -> None:
         self.config, self.seed, self.folder = config, seed, folder
         self.roles: Roles = assign_roles(dataset.pairs, config.episodes, seed, order=_support_order(dataset, seed))
         self.bank = load_bank(config.stem)
-        self.store: ElementStore = build_store(dataset, self.bank, config.stem, cache)
+        self.store = build_store(dataset, self.bank, config.stem, cache) if store is None else store
+        if (len(self.store), self.store.n_motifs) != (len(dataset.elements), len(self.bank)):
+            raise ValueError(
+                f"the store holds {len(self.store)} elements and {self.store.n_motifs} motifs; "
+                f"needed are {len(dataset.elements)} and {len(self.bank)}"
+            )
         learning = np.concatenate([pool.rows for pool in self.roles.training + self.roles.pseudo_ood])
         statistics = shortcut_statistics(dataset)
         self.shortcuts = Shortcuts.fit(statistics[learning])
