@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from episode.demo import DemoResult
 
-from episode.cli.options import add_common, print_json, set_threads
+from episode.cli.options import add_common, integers, print_json, set_threads
 
 __all__ = ["register", "run"]
 
@@ -34,7 +34,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--out", type=Path, required=True, help="new folder to write")
     parser.add_argument("--world", choices=("label", "concept", "both"), default="both", help="what R_E does")
-    parser.add_argument("--seeds", type=_integers, metavar="0,1,...", help="several seeds, a folder each")
+    parser.add_argument("--seeds", type=integers, metavar="0,1,...", help="several seeds, a folder each")
     add_common(parser)
     parser.set_defaults(run=run)
 
@@ -97,10 +97,3 @@ def _tell(result: DemoResult) -> None:
     )
     print(f"page: {result.folder / 'index.html'}")
     print(f"numbers: {result.folder / 'metrics.json'}")
-
-
-def _integers(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers such as 0,1,2") from None

@@ -14,7 +14,7 @@ from episode.files import finite
 if TYPE_CHECKING:
     from episode.data.dataset import Dataset
 
-__all__ = ["add_common", "add_selection", "names", "print_json", "select", "set_threads", "warn"]
+__all__ = ["add_common", "add_selection", "integers", "names", "print_json", "select", "set_threads", "warn"]
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +38,14 @@ def names(text: str) -> list[str]:
     if not found:
         raise argparse.ArgumentTypeError(f"{text!r} names nothing; needed a list such as A,B")
     return found
+
+
+def integers(text: str) -> list[int]:
+    """Split a comma-separated list of whole numbers."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers such as 0,1,2") from None
 
 
 def select(dataset: Dataset, args: argparse.Namespace) -> Dataset:

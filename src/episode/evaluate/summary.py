@@ -27,7 +27,7 @@ from episode.evaluate.metrics import (
     oracle_impedance,
 )
 
-__all__ = ["Truth", "load_truth", "metrics_table", "summarise"]
+__all__ = ["Truth", "load_truth", "metrics_table", "summarise", "true_logit"]
 
 PAIR_KEY = ["cell_line", "enhancer_name", "promoter_name"]
 POOLED_KEYS = (
@@ -150,7 +150,7 @@ def summarise(
     label, potential, logit = (
         scored[name].to_numpy(kind) for name, kind in (("label", int), ("potential", float), ("logit", float))
     )
-    bayes = None if truth is None else _true_logit(scored, truth)
+    bayes = None if truth is None else true_logit(scored, truth)
 
     described: dict[str, dict[str, Any]] = {}
     oracle_logit = logit.copy()
@@ -277,7 +277,8 @@ def _check_truth(predictions: pd.DataFrame, environments: pd.DataFrame, truth: T
         raise DatasetError(f"the truth lacks {int(absent.sum())} of {len(wanted)} predicted pairs, first {first}")
 
 
-def _true_logit(scored: pd.DataFrame, truth: Truth) -> NDArray[np.float64]:
+def true_logit(scored: pd.DataFrame, truth: Truth) -> NDArray[np.float64]:
+    """Return the planted log-odds of each pair of `scored`, shape (n,)."""
     joined = scored[PAIR_KEY].merge(truth.pairs, on=PAIR_KEY, how="left", validate="many_to_one")
     return joined["logit"].to_numpy(np.float64)
 

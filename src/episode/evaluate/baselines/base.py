@@ -51,8 +51,8 @@ class FoldTask:
     Parameters
     ----------
     dataset : Dataset
-        All pairs of the protocol. ``label`` is -1 outside `fold.learnable`. ``split`` is "train" and "val" in the training
-        rows (the held-out third of the training chromosomes is "val", rows within the gap have split "skip") and
+        All pairs of the protocol. ``label`` is -1 outside `fold.learnable`. ``split`` is "train" and "val" in the
+        learnable rows ("val": the held-out part of the training chromosomes), "skip" in those within the gap, and
         "test" elsewhere.
     store : ElementStore
         Motif scores of every element, bins of `config.stem.bin` bp.

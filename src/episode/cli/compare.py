@@ -1,0 +1,162 @@
+"""``episode compare``: EPIsode and its rivals under one protocol, in one table."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from episode.cli.options import add_common, integers, names, print_json
+
+if TYPE_CHECKING:
+    from episode.evaluate.protocol_file import Protocol
+
+__all__ = ["register", "run"]
+
+EXAMPLES = """\
+examples:
+  episode compare L pairs.tsv.gz --genome hg19.fa.gz --out compare-l
+      the shipped protocol L on the Hi-C loops, all rows
+  episode compare domain-kl my-domain-kl-folder --out compare-kl
+      train on its split train, choose on val, report on test
+  episode compare mine.toml dataset --rows ctcf_gbm,episode --out compare-mine
+      a protocol of your own on a dataset folder, some rows only
+  episode compare L pairs.tsv.gz --genome hg19.fa.gz --out compare-l --rows ablation --seeds 0,1,2
+      more rows and seeds: what is there already is kept
+"""
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser."""
+    parser = subparsers.add_parser(
+        "compare",
+        help="compare with rivals under a protocol",
+        description="Train and test EPIsode and its rivals on the folds of a protocol, judge all by the same numbers "
+        "with intervals, and write results.json and figures.json. What is there already is not done again.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("protocol", metavar="PROTOCOL", help="L, B, domain-kl, simulated, or a TOML or JSON file")
+    parser.add_argument(
+        "input", nargs="+", metavar="INPUT", help="a dataset folder, or pair tables as for 'data build'"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder to write, or to go on with")
+    parser.add_argument("--genome", metavar="FILE", help="FASTA or 2bit, where INPUT are tables without sequences")
+    parser.add_argument(
+        "--rows",
+        type=names,
+        default=[],
+        metavar="A,B",
+        help="rows or groups to run now (default: all but the ablations)",
+    )
+    parser.add_argument("--seeds", type=integers, metavar="0,1,...", help="several seeds (default: that of --seed)")
+    parser.add_argument("--workers", type=int, default=0, help="processes of one thread (default: one a core)")
+    parser.add_argument("--allow-leakage", action="store_true", help="go on with a split that leaks, and say so")
+    parser.add_argument(
+        "--collapse", action="store_true", help="one row for each enhancer and gene, as the protocol says"
+    )
+    parser.add_argument("--truth", type=Path, metavar="DIR", help="truth folder of a simulated world")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="one setting of EPIsode; may be repeated",
+    )
+    add_common(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compare; return the exit code."""
+    import os
+
+    from episode.config import Config, from_dict, override
+    from episode.errors import EpisodeError
+    from episode.evaluate.baselines.registry import choose_families
+    from episode.evaluate.comparison import compare
+    from episode.evaluate.jobs import Work
+    from episode.evaluate.protocol_file import load_protocol
+    from episode.evaluate.summary import load_truth
+
+    if args.workers < 0:
+        raise EpisodeError(f"--workers {args.workers}: needed 0 (one a core) or more")
+    protocol = load_protocol(args.protocol)
+    families = choose_families(args.rows)
+    truth = None if args.truth is None else load_truth(args.truth)
+    config = from_dict(protocol.settings, Config, where=f"protocol {protocol.name}, settings")
+    dataset, store = _dataset(args, protocol)
+    work = Work(args.out, dataset, store, protocol, override(config, args.set), args.collapse, args.seed)
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    results = compare(
+        work,
+        families,
+        seeds=args.seeds or [args.seed],
+        workers=args.workers or len(os.sched_getaffinity(0)),
+        allow_leakage=args.allow_leakage,
+        truth=truth,
+        say=say,
+    )
+    if args.json:
+        print_json(results)
+        return 0
+    _tell(results, args.out)
+    return 0
+
+
+def _dataset(args: argparse.Namespace, protocol: Protocol) -> tuple[Path, Path]:
+    """Find or build the dataset; returns its folder and that of its store."""
+    from episode.config import WindowConfig
+    from episode.data.build import build_dataset
+    from episode.data.dataset import write_dataset
+    from episode.data.genome import open_genome
+    from episode.errors import EpisodeError
+    from episode.files import refuse_existing
+
+    first = Path(args.input[0])
+    if len(args.input) == 1 and (first / "manifest.json").is_file():
+        return first, first / "store"
+    built = args.out / "dataset"
+    if not built.exists():
+        if not (args.out / "identity.json").exists():
+            refuse_existing(args.out)
+        data: Any = protocol.data
+        if data.max_unknown >= 1:
+            raise EpisodeError(f"protocol {protocol.name}: data.max_unknown: needed a share below 1")
+        dataset = build_dataset(
+            args.input,
+            None if args.genome is None else open_genome(args.genome),
+            WindowConfig(data.enhancer_window, data.promoter_window),
+            format=data.format or None,
+            outside_genome=data.outside_genome,
+            max_unknown=data.max_unknown,
+        )
+        write_dataset(dataset, built)
+    return built, args.out / "store"
+
+
+def _tell(results: dict[str, Any], out: Path) -> None:
+    """Print the table of the most important numbers."""
+    audit = results["audit"]
+    print(f"protocol {results['protocol']['name']}: {results['protocol']['title']}")
+    leak = max((fold["locus"] for fold in audit["folds"]), default=0.0)
+    pairs = max((fold["pair"] for fold in audit["folds"]), default=0.0)
+    print(
+        f"leakage: up to {leak:.1%} of a fold's test rows have a locus, and {pairs:.1%} a pair, that training has seen"
+        + ("  ** THIS SPLIT LEAKS **" if audit["locus_leak"] else "")
+    )
+    print(f"{'row':28s}{'macro AUROC':>24s}{'macro AUPR':>24s}{'pooled log-loss':>24s}")
+    for name, entry in sorted(results["rows"].items(), key=lambda item: -(item[1]["macro"]["auroc"]["value"] or 0)):
+        cells = [entry["macro"]["auroc"], entry["macro"]["aupr"], entry["pooled"]["log_loss"]]
+        print(f"{name:28s}" + "".join(f"{_cell(cell):>24s}" for cell in cells))
+    print(f"numbers: {out / 'results.json'}; a page: episode report {out}")
+
+
+def _cell(cell: dict[str, float | None]) -> str:
+    if cell["value"] is None:
+        return "-"
+    return f"{cell['value']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]"
