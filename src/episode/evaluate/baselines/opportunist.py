@@ -1,0 +1,61 @@
+"""What shortcuts alone rank: the Opportunist of a trained run, without U_I.
+
+It reads shortcut statistics and h_c; it is never part of a prediction. Nothing is trained here.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from episode.checkpoint import Run
+from episode.encode.store import ElementStore
+from episode.episodes.batch import pair_rows, score_rows
+from episode.episodes.support import embed_support
+from episode.evaluate.baselines.base import Scores
+from episode.evaluate.baselines.trained_run import Reading, called
+from episode.evaluate.metrics import calibration_line
+from episode.predict.environment import choose_support
+
+__all__ = ["opportunist_scores", "shortcut_score"]
+
+
+def opportunist_scores(
+    run: Run, store: ElementStore, test: Reading, selection: Reading, calibration: Reading
+) -> Scores:
+    """Return the row `opportunist`.
+
+    It ranks by ``-R_O / T`` alone. That is no log-odds, so `logit` is a logistic regression on this one number, fitted
+    on the held-out rows of the training part; NaN where that fit does not exist.
+
+    Parameters
+    ----------
+    run : Run
+    store : ElementStore
+    test, selection : Reading
+        Rows to score, and rows to choose the threshold on.
+    calibration : Reading
+        Held-out training rows.
+    """
+    score = shortcut_score(run, store, test)
+    line = calibration_line(calibration.label, shortcut_score(run, store, calibration))
+    logit = np.full(len(score), np.nan) if line is None else line.intercept + line.slope * score
+    return called(score, logit, shortcut_score(run, store, selection), selection.label)
+
+
+@torch.no_grad()
+def shortcut_score(run: Run, store: ElementStore, reading: Reading) -> NDArray[np.float64]:
+    """Return ``-R_O(i) / T`` with ``R_O(i) = R_S(c) + delta(s_i, h_c)``, shape (n_pairs,).
+
+    h_c comes from the support that prediction reads; delta is centred over the rows of the environment.
+    """
+    system = run.system
+    rows = pair_rows(reading.dataset, run.facts.shortcuts)
+    score = np.zeros(len(rows))
+    for estimate, index in reading.environments():
+        chosen = index[choose_support(run, [reading.keys[i] for i in index], seed=0)]
+        embedding = embed_support(system, score_rows(system.backbone, store, rows.take(chosen)))
+        delta = system.opportunist(torch.from_numpy(rows.shortcuts[index]), embedding).double().numpy()
+        score[index] = -(estimate.r_student + delta) / float(system.temperature())
+    return score
