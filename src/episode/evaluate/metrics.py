@@ -17,7 +17,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import expit
 from scipy.special import logit as log_odds
-from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    precision_recall_curve,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
 
 __all__ = [
     "Calibration",
@@ -25,11 +30,13 @@ __all__ = [
     "ReliabilityCurve",
     "auroc",
     "average_precision",
+    "best_f1_threshold",
     "binary_metrics",
     "calibration_line",
     "expected_calibration_error",
     "log_loss",
     "oracle_impedance",
+    "precision_at_recall",
     "reliability_curve",
 ]
 
@@ -196,6 +203,58 @@ def auroc(label: ArrayLike, score: ArrayLike) -> float | None:
     if truth.size == 0 or truth.min() == truth.max():
         return None
     return float(roc_auc_score(truth, scores))
+
+
+def precision_at_recall(label: ArrayLike, score: ArrayLike, recall: float = 0.7) -> float | None:
+    """Greatest precision among the thresholds that reach a recall, None with one class only.
+
+    Parameters
+    ----------
+    label : array_like, shape (n,), int
+        1, 0, or -1 for unknown.
+    score : array_like, shape (n,), float
+        Anything that ranks.
+    recall : float
+        In (0, 1].
+
+    Raises
+    ------
+    ValueError
+        If `recall` lies outside (0, 1].
+    """
+    if not 0 < recall <= 1:
+        raise ValueError(f"recall must lie in (0, 1], not {recall}")
+    truth, scores = _labelled(label, score)
+    if truth.size == 0 or truth.min() == truth.max():
+        return None
+    precision, reached, _ = precision_recall_curve(truth, scores)
+    return float(precision[reached >= recall].max())
+
+
+def best_f1_threshold(label: ArrayLike, score: ArrayLike) -> float | None:
+    """Find the threshold whose call ``score >= threshold`` has the best F1.
+
+    Reads labels to choose: for validation rows only. On the rows that are reported it would be an oracle.
+
+    Parameters
+    ----------
+    label : array_like, shape (n,), int
+        1, 0, or -1 for unknown.
+    score : array_like, shape (n,), float
+        Anything that ranks.
+
+    Returns
+    -------
+    float or None
+        One of the scores; the highest where several reach the same F1. None with one class only.
+    """
+    truth, scores = _labelled(label, score)
+    if truth.size == 0 or truth.min() == truth.max():
+        return None
+    threshold, place = np.unique(-scores, return_inverse=True)
+    called = np.cumsum(np.bincount(place))
+    hits = np.cumsum(np.bincount(place, truth))
+    return float(-threshold[np.argmax(2 * hits / (called + truth.sum()))])
 
 
 def log_loss(label: ArrayLike, logit: ArrayLike) -> float | None:
