@@ -1,5 +1,6 @@
 import dataclasses
 import math
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -7,17 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import average_precision_score, brier_score_loss
+from sklearn.metrics import average_precision_score, brier_score_loss, f1_score
 from sklearn.metrics import log_loss as sklearn_log_loss
 
 from episode.evaluate.metrics import (
     auroc,
     average_precision,
+    best_f1_threshold,
     binary_metrics,
     calibration_line,
     expected_calibration_error,
     log_loss,
     oracle_impedance,
+    precision_at_recall,
     reliability_curve,
 )
 
@@ -216,3 +219,52 @@ class TestOracleImpedance:
 def test_ranking_of_one_class():
     assert average_precision([0, 0, -1], [0.1, 0.2, 0.3]) is None
     assert auroc([0, 0, -1], [0.1, 0.2, 0.3]) is None
+
+
+class TestPrecisionAtRecall:
+    label: ClassVar = [1, 0, 1, 1, 0, 0]
+    score: ClassVar = [6.0, 5.0, 4.0, 3.0, 2.0, 1.0]
+
+    def test_by_hand(self):
+        assert precision_at_recall(self.label, self.score) == pytest.approx(3 / 4)
+        assert precision_at_recall(self.label, self.score, 0.3) == 1.0
+        assert precision_at_recall(self.label, self.score, 2 / 3) == pytest.approx(3 / 4)  # 2 of 3 called gives less
+
+    def test_a_tie_is_one_threshold(self):
+        assert precision_at_recall([1, 0, 0], [1.0, 1.0, 0.0]) == 0.5
+
+    def test_one_class_has_none(self):
+        assert precision_at_recall([1, 1, -1], [1.0, 2.0, 3.0]) is None
+
+    @pytest.mark.parametrize("recall", [0.0, 1.1])
+    def test_recall_must_be_a_share(self, recall: float):
+        with pytest.raises(ValueError, match="recall"):
+            precision_at_recall([0, 1], [0.0, 1.0], recall)
+
+
+class TestBestF1Threshold:
+    def test_by_hand(self):
+        # calls 1..5: F1 2/3, 2/4, 4/5, 4/6, 4/7
+        assert best_f1_threshold([1, 0, 1, 0, 0], [5.0, 4.0, 3.0, 2.0, 1.0]) == 3.0
+
+    def test_the_highest_of_equals(self):
+        # one called: 2 / 3; all four called: 4 / 6
+        assert best_f1_threshold([1, 0, 0, 1], [4.0, 3.0, 2.0, 1.0]) == 4.0
+
+    def test_tied_scores_are_called_together(self):
+        assert best_f1_threshold([1, 0, 0, 0, 1], [4.0, 4.0, 4.0, 4.0, 2.0]) == 2.0
+
+    def test_one_class_has_none(self):
+        assert best_f1_threshold([0, 0, -1], [1.0, 2.0, 3.0]) is None
+
+    @given(st.lists(st.tuples(st.integers(0, 1), st.integers(-3, 3)), min_size=2, max_size=40))
+    @settings(deadline=None, max_examples=50)
+    def test_no_threshold_is_better(self, rows: list[tuple[int, int]]):
+        label, score = (np.array(column) for column in zip(*rows, strict=True))
+        found = best_f1_threshold(label, score)
+        if found is None:
+            assert label.min() == label.max()
+            return
+        best = f1_score(label, score >= found)
+        assert found in score
+        assert all(f1_score(label, score >= other) <= best + 1e-12 for other in score)

@@ -5,10 +5,10 @@ difference is paired. A row is judged on the pairs that it scores under every se
 rows score. An interval holds the middle 95 % of the draws.
 
 *macro* is the mean over environments where the metric is defined, a subset the same within the subset, *pooled* all
-pairs as one set. In a draw in which an environment lacks a class its metric is left out of that draw's mean. Where more
-than a tenth of the draws were so curtailed, the value carries ``draws``, the number of whole ones: its interval is then
-partly one of other environments, and too narrow if anything. There is no interval where fewer than two blocks stand
-behind a number: blocks cannot then be resampled.
+pairs as one set. In a draw in which an environment lacks a class, that environment is left out of the draw's mean.
+Where more than a tenth of the draws were so curtailed, the number carries ``draws``, how many were whole: the rest
+average fewer environments, and its interval is to be read with care. There is no interval where fewer than two blocks
+stand behind a number: blocks cannot then be resampled.
 
 With several seeds a number is the mean over them, in each draw too: the interval is one of pairs, and ``spread`` tells
 of seeds.
