@@ -6,6 +6,7 @@ import json
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,13 +14,15 @@ from sklearn.metrics import precision_recall_curve
 
 from episode.evaluate.curves import (
     POOLED,
+    comparison_figures,
+    evaluation_figures,
     impedance_records,
     potential_histograms,
     precision_recall_curves,
     reliability_curves,
     training_series,
 )
-from episode.evaluate.metrics import reliability_curve
+from episode.evaluate.metrics import oracle_impedance, reliability_curve
 
 
 def test_precision_recall_by_hand() -> None:
@@ -148,3 +151,75 @@ class TestTraining:
 
     def test_nothing_logged(self) -> None:
         assert training_series([]) == {"fold": "", "seed": 0, "validation": [], "losses": {}, "pacing": {}}
+
+
+class TestComparison:
+    """Two environments; "b" is tested in two folds; one environment has a planted impedance."""
+
+    label = np.tile([1, 0, 1, 0], 10)
+    names = np.repeat(["a", "b"], 20)
+    fold = np.repeat(["f1", "f1", "f2", "f2"], [20, 8, 8, 4])
+    potential = np.tile([2.0, 1.0, 0.5, -1.0], 10)
+
+    def extras(self, seed: int = 0) -> list[dict[str, object]]:
+        entry = {"known": False, "support_size": 9, "r_student": 1.0}
+        made = []
+        for fold, held in (("f1", ("a", "b")), ("f2", ("b",))):
+            training = training_series([], fold=fold, seed=seed)
+            records = impedance_records(dict.fromkeys(held, entry), fold=fold)
+            alarms = [{"name": "collapse", "text": "x"}] if fold == "f2" else []
+            made.append({"impedance": records, "temperature": 2.0, "training": training, "alarms": alarms})
+        return made
+
+    def figures(self, **options: object) -> dict[str, object]:
+        silent = np.full(40, math.nan)
+        rows = {"episode.potential": (self.potential, silent), "episode.student": (self.potential, self.potential - 1)}
+        pooled = {"pooled": {"log_loss": {"value": 0.5, "low": None, "high": None}}}
+        results = {"rows": {f"episode.few_label_{count}": pooled for count in (32, 8)} | {"distance": pooled}}
+        extras = self.extras(1) + self.extras(0)
+        return comparison_figures(self.label, self.names, rows, extras, results, **options)  # type: ignore[arg-type]
+
+    def test_parts(self) -> None:
+        figures = self.figures()
+        json.dumps(figures, allow_nan=False)
+        assert set(figures["precision_recall"]) == {"episode.potential", "episode.student"}
+        assert set(figures["reliability"]) == {"episode.student"}  # U_I alone claims no probability
+        assert set(figures["potential"]) == {"a", "b"}
+        assert [entry["labels"] for entry in figures["few_labels"]] == [8, 32]
+        assert figures["few_labels"][0]["log_loss"]["value"] == 0.5
+        assert len(figures["training"]) == 4
+        assert [(entry["fold"], entry["seed"]) for entry in figures["alarms"]] == [("f2", 1), ("f2", 0)]
+
+    def test_oracle_in_the_units_of_the_potential(self) -> None:
+        truth = pd.DataFrame({"cell_line": ["a"], "impedance": [3.5]})
+        records = {(r["environment"], r["fold"]): r for r in self.figures(fold=self.fold, truth=truth)["impedance"]}
+        assert set(records) == {("a", "f1"), ("b", "f1"), ("b", "f2")}  # the first seed only
+        wanted = oracle_impedance(self.potential[:20] * 2, self.label[:20], 2.0)
+        assert records["a", "f1"]["r_oracle"] == pytest.approx(wanted)
+        assert (records["a", "f1"]["r_true"], records["b", "f1"]["r_true"]) == (3.5, None)
+        assert records["b", "f2"]["r_oracle"] is not None
+
+    def test_without_folds_an_environment_of_two_folds_has_no_oracle(self) -> None:
+        records = self.figures()["impedance"]
+        assert [(r["environment"], r["r_oracle"] is None) for r in records] == [("a", False), ("b", True), ("b", True)]
+
+
+def test_evaluation_by_hand() -> None:
+    label = np.tile([1, 0], 30)
+    potential = np.tile([2.0, 1.0], 30)
+    names = np.repeat(["a", "b"], 30)
+    predictions = pd.DataFrame({"environment": names, "label": label, "potential": potential, "logit": potential - 1})
+    entry = {"known": True, "support_size": 3, "r_student": 0.5}
+    summary = {
+        "temperature": 2.0,
+        "environments": {"a": entry | {"r_oracle": 1.5}, "b": entry | {"r_oracle": None}},
+        "mean_impedance": {"impedance": 1.0},
+    }
+    figures = evaluation_figures(predictions, summary, [])
+    assert set(figures["precision_recall"]) == {"episode.fused", "episode.potential", "oracle"}
+    flat = figures["reliability"]["mean_impedance"]["a"]["probability"]
+    assert flat == [pytest.approx((1 / (1 + math.exp(-0.5)) + 0.5) / 2, rel=1e-4)]
+    assert figures["reliability"]["oracle"]["b"] == figures["reliability"]["episode.fused"]["b"]
+    assert figures["reliability"]["oracle"]["a"] != figures["reliability"]["episode.fused"]["a"]
+    assert figures["potential"]["a"]["edges"][0] == 0.5 and figures["potential"]["a"]["edges"][-1] == 1.0
+    assert figures["impedance"][1]["r_oracle"] is None and figures["few_labels"] == []

@@ -1,8 +1,7 @@
 """What the figures of a report are drawn from: the content of ``figures.json``, as plain lists.
 
 Pure functions, arrays in, lists and dicts out. A curve that is not defined (one class only, nothing labelled) is left
-out rather than filled with something. This module knows neither files nor how a figure looks; how curves of several
-models or folds are put together is for its callers to say.
+out rather than filled with something. This module knows neither files nor how a figure looks.
 """
 
 from __future__ import annotations
@@ -12,13 +11,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
 from sklearn.metrics import precision_recall_curve
 
-from episode.evaluate.metrics import reliability_curve
+from episode.evaluate.metrics import oracle_impedance, reliability_curve
 
 __all__ = [
     "POOLED",
+    "comparison_figures",
+    "evaluation_figures",
     "impedance_records",
     "potential_histograms",
     "precision_recall_curves",
@@ -28,6 +31,9 @@ __all__ = [
 
 POOLED = "pooled"
 """Stands beside the names of environments for all rows together."""
+POTENTIAL = "episode.potential"
+FUSED = "episode.fused"
+FEW_LABEL_ROW = "episode.few_label_"
 CURVE_POINTS = 200
 HISTOGRAM_BINS = 30
 PACING_POINTS = 100
@@ -45,6 +51,115 @@ IMPEDANCES = (
     "r_oracle",
     "r_true",
 )
+
+
+def evaluation_figures(
+    predictions: pd.DataFrame, summary: Mapping[str, Any], lines: Iterable[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Put together the ``figures.json`` of one evaluated run.
+
+    Parameters
+    ----------
+    predictions : DataFrame, one row a pair
+        ``environment`` (str), ``label`` (1, 0, -1), ``potential`` and ``logit`` (float).
+    summary : mapping
+        Content of ``metrics.json``: impedances of the environments, temperature, mean impedance.
+    lines : iterable of mapping
+        The training log, see `training_series`.
+
+    Returns
+    -------
+    dict
+        ``precision_recall`` of the rows "episode.fused", "episode.potential" (U_I alone) and "oracle"; ``reliability``
+        of "episode.fused", "mean_impedance" and "oracle"; ``potential`` (U_I / T), ``impedance``, ``few_labels``
+        (empty), ``training``.
+    """
+    temperature = float(summary["temperature"])
+    label, names = predictions["label"].to_numpy(), predictions["environment"].to_numpy(str)
+    potential, logit = (predictions[key].to_numpy(np.float64) for key in ("potential", "logit"))
+    oracle = {name: entry["r_oracle"] for name, entry in summary["environments"].items()}
+    known = predictions["environment"].map(oracle).to_numpy(np.float64, na_value=math.nan)
+    oracle_logit = np.where(np.isnan(known), logit, (potential - known) / temperature)
+    mean = summary["mean_impedance"]["impedance"]
+    flat = np.full(len(label), math.nan) if mean is None else (potential - mean) / temperature
+    ranked = {FUSED: logit, POTENTIAL: potential, "oracle": oracle_logit}
+    claimed = {FUSED: logit, "mean_impedance": flat, "oracle": oracle_logit}
+    return {
+        "precision_recall": {row: precision_recall_curves(label, score, names) for row, score in ranked.items()},
+        "reliability": {row: reliability_curves(label, expit(score), names) for row, score in claimed.items()},
+        "potential": potential_histograms(label, potential / temperature, names),
+        "impedance": impedance_records(summary["environments"]),
+        "few_labels": [],
+        "training": [training_series(lines, seed=int(summary.get("provenance", {}).get("training seed", 0)))],
+    }
+
+
+def comparison_figures(
+    label: ArrayLike,
+    environment: ArrayLike,
+    rows: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    extras: Sequence[Mapping[str, Any]],
+    results: Mapping[str, Any],
+    *,
+    truth: pd.DataFrame | None = None,
+    fold: ArrayLike | None = None,
+) -> dict[str, Any]:
+    """Put together the ``figures.json`` of a comparison.
+
+    Parameters
+    ----------
+    label : array_like, shape (n,), int
+        1, 0, or -1 for unknown.
+    environment : array_like, shape (n,), str
+    rows : mapping of str to (array_like, array_like), each of shape (n,), float
+        Score and logit of every row of the table, of its first seed; NaN where it says nothing.
+    extras : sequence of mapping
+        What each training of EPIsode left: ``impedance`` (records), ``temperature``, ``training``, ``alarms``.
+    results : mapping
+        Content of ``results.json``.
+    truth : DataFrame, optional
+        ``cell_line`` and ``impedance`` of simulated environments.
+    fold : array_like, shape (n,), str, optional
+        Fold of each row, which the oracle impedance of a fold is found with; without it, it is left out wherever an
+        environment stands in more than one fold.
+
+    Returns
+    -------
+    dict
+        ``precision_recall`` and ``reliability`` of all rows, ``potential`` (U_I / T, of "episode.potential"),
+        ``impedance`` of the first seed, ``training`` of all, ``few_labels`` (pooled), and ``alarms`` of the trainings,
+        each with its ``fold`` and ``seed``.
+    """
+    names = np.asarray(environment, dtype=str)
+    score = {row: np.asarray(pair[0], dtype=np.float64) for row, pair in rows.items()}
+    logit = {row: np.asarray(pair[1], dtype=np.float64) for row, pair in rows.items()}
+    reliability = {row: reliability_curves(label, expit(value), names) for row, value in logit.items()}
+    potential = score.get(POTENTIAL, np.full(names.shape, math.nan))
+    runs = [entry for entry in extras if entry.get("training")]
+    first = min((entry["training"]["seed"] for entry in runs), default=0)
+    records = [
+        dict(record) | {"temperature": entry["temperature"]}
+        for entry in runs
+        if entry["training"]["seed"] == first
+        for record in entry["impedance"]
+    ]
+    _add_references(
+        records, np.asarray(label), names, potential, None if fold is None else np.asarray(fold, str), truth
+    )
+    counts = sorted(int(row.removeprefix(FEW_LABEL_ROW)) for row in results["rows"] if row.startswith(FEW_LABEL_ROW))
+    return {
+        "precision_recall": {row: precision_recall_curves(label, value, names) for row, value in score.items()},
+        "reliability": {row: curves for row, curves in reliability.items() if curves},
+        "potential": potential_histograms(label, potential, names),
+        "impedance": records,
+        "few_labels": [{"labels": count, **results["rows"][f"{FEW_LABEL_ROW}{count}"]["pooled"]} for count in counts],
+        "training": [entry["training"] for entry in runs],
+        "alarms": [
+            {"fold": entry["training"]["fold"], "seed": entry["training"]["seed"], **alarm}
+            for entry in runs
+            for alarm in entry.get("alarms", [])
+        ],
+    }
 
 
 def precision_recall_curves(label: ArrayLike, score: ArrayLike, environment: ArrayLike) -> dict[str, dict[str, Any]]:
@@ -106,21 +221,21 @@ def reliability_curves(label: ArrayLike, probability: ArrayLike, environment: Ar
 
 
 def potential_histograms(label: ArrayLike, potential: ArrayLike, environment: ArrayLike) -> dict[str, dict[str, Any]]:
-    """Counts of U_I by label and environment, all in the same 30 bins.
+    """Counts of potentials by label and environment, all in the same 30 bins.
 
     Parameters
     ----------
     label : array_like, shape (n,), int
         1, 0, or -1 for unknown (ignored).
     potential : array_like, shape (n,), float
-        U_I; rows that are not finite are ignored.
+        U_I / T; rows that are not finite are ignored.
     environment : array_like, shape (n,), str
 
     Returns
     -------
     dict of str to dict
-        ``edges`` (31, in the unit of U_I), ``positive`` and ``negative`` (30 counts each) by environment. The edges
-        leave out the outermost 0.1 % at either end; those are counted in the outermost bins.
+        ``edges`` (31, in the unit of `potential`), ``positive`` and ``negative`` (30 counts each) by environment. The
+        edges leave out the outermost 0.1 % at either end; those are counted in the outermost bins.
     """
     truth, values, names = _usable(label, potential, environment)
     if not values.size:
@@ -221,6 +336,33 @@ def training_series(lines: Iterable[Mapping[str, Any]], *, fold: str = "", seed:
             for name, points in sorted(pacing.items())
         },
     }
+
+
+def _add_references(
+    records: list[dict[str, Any]],
+    label: NDArray[np.int_],
+    names: NDArray[np.str_],
+    potential: NDArray[np.float64],
+    fold: NDArray[np.str_] | None,
+    truth: pd.DataFrame | None,
+) -> None:
+    """Fill in ``r_oracle`` (from U_I / T and labels) and ``r_true`` (by cell line)."""
+    planted = {} if truth is None else dict(zip(truth["cell_line"].astype(str), truth["impedance"], strict=True))
+    folds: dict[str, set[str]] = {}
+    for record in records:
+        folds.setdefault(record["environment"], set()).add(record["fold"])
+    for record in records:
+        name, temperature = record["environment"], record["temperature"]
+        true = planted.get(name, planted.get(name.split(":")[0]))
+        record["r_true"] = record["r_true"] if true is None else _number(true)
+        here = (names == name) & (label >= 0) & np.isfinite(potential)
+        if fold is not None:
+            here &= fold == record["fold"]
+        elif len(folds[name]) > 1:
+            continue
+        if temperature and here.any():
+            found = oracle_impedance(potential[here], label[here], 1.0)
+            record["r_oracle"] = None if found is None else found * temperature
 
 
 def _usable(
