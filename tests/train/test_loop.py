@@ -19,6 +19,7 @@ from episode.checkpoint import load_run
 from episode.config import Config
 from episode.data.dataset import Dataset
 from episode.encode.motifs import load_bank
+from episode.encode.store import ElementStore, build_store
 from episode.errors import CheckpointError, DatasetError, EpisodeError
 from tiny import config, dataset, dataset_folder
 
@@ -108,6 +109,17 @@ def test_the_backbone_does_not_move_while_the_rest_settles(tmp_path: Path) -> No
 
 def test_the_same_seed_gives_the_same_bytes(whole: Path, tmp_path: Path) -> None:
     assert_equal_runs(train(tmp_path / "again"), whole)
+
+
+def test_encoded_elements_in_place_of_a_cache(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = build_store(small(), read_bank(config().stem), config().stem, dataset_folder() / "store")
+    monkeypatch.setattr(loop, "build_store", None)
+    assert_equal_runs(train(tmp_path / "given", store=store), whole)
+    fewer = ElementStore(store.tokens[: int(store.bins[:-1].sum())], store.bins[:-1], store.hash)
+    for wrong in (fewer, ElementStore(store.tokens[:, :, 1:], store.bins, store.hash)):
+        with pytest.raises(ValueError, match=f"holds {len(wrong)} elements and {wrong.n_motifs} motifs; needed are"):
+            train(tmp_path / "wrong", store=wrong)
+    assert not (tmp_path / "wrong").exists()
 
 
 def test_another_seed_gives_another_model(whole: Path, tmp_path: Path) -> None:
