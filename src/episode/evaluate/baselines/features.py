@@ -87,11 +87,11 @@ class ElementTable:
     ----------
     ids : ndarray, shape (n,), int64
         Element ids, ascending, distinct.
-    values : ndarray, shape (n, ...), float32
+    numbers : ndarray, shape (n, ...), float32
     """
 
     ids: NDArray[np.int64]
-    values: NDArray[np.float32]
+    numbers: NDArray[np.float32]
 
     def rows(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Look elements up, repeats allowed; shape (len(ids), ...).
@@ -104,7 +104,7 @@ class ElementTable:
         place = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
         if len(ids) and not (len(self.ids) and np.array_equal(self.ids[place], ids)):
             raise IndexError("an element was asked for that the table does not hold")
-        return self.values[place]
+        return self.numbers[place]
 
 
 def layouts(dataset: Dataset, rows: NDArray[np.int64]) -> Layouts:
@@ -145,16 +145,16 @@ def motif_table(store: ElementStore, ids: NDArray[np.int64], motifs: NDArray[np.
     Returns
     -------
     ElementTable
-        Values of shape (n, 2, k) in bits; strand 0 is the forward strand of the element as stored.
+        Numbers of shape (n, 2, k) in bits; strand 0 is the forward strand of the element as stored.
     """
     chosen = np.arange(store.n_motifs) if motifs is None else motifs
-    values = np.full((len(ids), 2, len(chosen)), FLOOR, dtype=np.float32)
+    numbers = np.full((len(ids), 2, len(chosen)), FLOOR, dtype=np.float32)
     offset = store.offset
-    for value, element in zip(values, ids.tolist(), strict=True):
+    for best, element in zip(numbers, ids.tolist(), strict=True):
         tokens = store.tokens[offset[element] : offset[element] + store.bins[element]]
         part = tokens if motifs is None else tokens[:, :, chosen]
-        value[:] = part.astype(np.float32).max(axis=0, initial=FLOOR)
-    return ElementTable(ids, values)
+        best[:] = part.astype(np.float32).max(axis=0, initial=FLOOR)
+    return ElementTable(ids, numbers)
 
 
 def laid_out(table: ElementTable, which: Layouts) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -229,16 +229,16 @@ def kmer_table(dataset: Dataset, ids: NDArray[np.int64], k: int = 5) -> ElementT
     Returns
     -------
     ElementTable
-        Values of shape (n, n_classes), rows sum to 1 (0 where an element holds no k-mer of known bases); 512 classes
+        Numbers of shape (n, n_classes), rows sum to 1 (0 where an element holds no k-mer of known bases); 512 classes
         for k = 5.
     """
     kind = canonical_kmers(k)
-    values = np.zeros((len(ids), int(kind.max()) + 1), dtype=np.float32)
-    for value, element in zip(values, ids.tolist(), strict=True):
+    numbers = np.zeros((len(ids), int(kind.max()) + 1), dtype=np.float32)
+    for share, element in zip(numbers, ids.tolist(), strict=True):
         number, known = _kmers(np.asarray(dataset.sequence(element)), k)
-        count = np.bincount(kind[number[known]], minlength=len(value))
-        value[:] = count / max(1, int(count.sum()))
-    return ElementTable(ids, values)
+        count = np.bincount(kind[number[known]], minlength=len(share))
+        share[:] = count / max(1, int(count.sum()))
+    return ElementTable(ids, numbers)
 
 
 def _kmers(codes: NDArray[np.uint8], k: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -20,7 +20,7 @@ from episode.evaluate.baselines.select import LogOdds, choose_and_learn
 __all__ = ["PenalisedRegression", "score_fold"]
 
 K = 5
-PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
+PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 """Values of C, the inverse of the penalty, for standardised features."""
 ITERATIONS = 1000
 
@@ -46,7 +46,7 @@ class PenalisedRegression:
     """
 
     settings: Sequence[float] = PENALTIES
-    fallback: float = PENALTIES[1]
+    fallback: float = 1e-4
 
     def learn(
         self,
