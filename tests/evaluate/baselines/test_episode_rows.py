@@ -316,17 +316,18 @@ def test_resumed_and_finished_runs(
 
 
 def test_what_is_learned_from(fold_task: FoldTask) -> None:
-    """Rows within the gap are left out; with a split column the validation rows come in for calibration alone."""
-    split = fold_task.dataset.pairs["split"].copy()
-    gap = np.flatnonzero(split == "train")[::7]
-    split.iloc[gap] = "skip"
-    dataset = replace(fold_task.dataset, pairs=fold_task.dataset.pairs.assign(split=split))
-    fold = replace(fold_task.fold, train=(split == "train").to_numpy(bool))
-    learned = trained_run.learning_part(replace(fold_task, dataset=dataset, fold=fold)).pairs
-    assert learned["split"].value_counts().to_dict() == {
-        "train": (split == "train").sum(),
-        "val": (split == "val").sum(),
-    }
+    """Not the rows within the gap, nor any outside the fold; validation rows that train lacks, for calibration."""
+    pairs = fold_task.dataset.pairs
+    split, outside = pairs["split"].copy(), (pairs["cell_line"] == "train01").to_numpy(bool)
+    train = (split == "train").to_numpy(bool) & ~outside
+    split.iloc[np.flatnonzero(train)[::7]] = "skip"
+    fold = replace(fold_task.fold, train=train, held_out=fold_task.fold.held_out & ~outside)
+    task = replace(fold_task, dataset=replace(fold_task.dataset, pairs=pairs.assign(split=split)), fold=fold)
+    learned = trained_run.learning_part(task).pairs
+    counts = split[~outside].value_counts()
+    assert counts["skip"] > 0
+    assert learned["split"].value_counts().to_dict() == {"train": counts["train"], "val": counts["val"]}
+    assert "train01" not in set(learned["cell_line"])
 
 
 CHANGES = {
