@@ -36,9 +36,9 @@ class Fold:
         Every row that a final model may be learned from.
     fit, selection : bool array, shape (n_pairs,)
         While something is being chosen: learn from `fit`, judge on `selection`. Disjoint from each other and from
-        `test`. With held-out groups both are parts of `train`; `selection` is the held-out part of the training
-        chromosomes in one group of training cell lines, and `fit` holds neither that part nor that group. With a
-        split column `fit` is `train` and `selection` is the split "val".
+        `test`. With held-out groups both are parts of `train`: `selection` is the held-out part of the training
+        chromosomes in one group of training cell lines (that of the fewest pairs), and `fit` holds neither that part
+        nor that group. With a split column `fit` is `train` and `selection` is the split "val".
     held_out : bool array, shape (n_pairs,)
         The held-out part of the training chromosomes in all training cell lines (the split "val").
     gap : bool array, shape (n_pairs,)
@@ -205,8 +205,9 @@ def _folds_by_groups(protocol: Protocol, dataset: Dataset) -> list[Fold]:
                 inside |= mask if index != g else False
             train = (inside if groups else everywhere) & (~touches[s] if sets else everywhere)
             held_out, near = _held_out_part(pairs, train, protocol.selection)
-            chooses = groups[(g + 1) % len(groups)] if len(groups) > 2 else everywhere
-            learns = ~chooses if len(groups) > 2 else everywhere
+            others = [mask for index, mask in enumerate(groups) if index != g]
+            chooses = min(others, key=lambda mask: int((mask & train).sum())) if len(others) > 1 else everywhere
+            learns = ~chooses if len(others) > 1 else everywhere
             name = "_".join(
                 [
                     *(["+".join(holdout.cell_lines[g])] if groups else []),

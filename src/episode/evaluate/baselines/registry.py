@@ -101,7 +101,7 @@ FAMILIES = (
     FamilySpec("sept", "sequence", ("sept",), "sept", notes={"sept": "own implementation, smaller than published"}),
     FamilySpec("motif_gbm", "sequence", ("motif_gbm",), "motif_gbm"),
     FamilySpec("ctcf_convergence", "sequence", ("ctcf_convergence",), "ctcf", "score_convergence", random=False),
-    FamilySpec("ctcf_gbm", "sequence", ("ctcf_gbm",), "ctcf", "score_gbm"),
+    FamilySpec("ctcf_gbm", "sequence", ("ctcf_gbm",), "ctcf", "score_gbm", random=False),
     FamilySpec("kmer_lr", "sequence", ("kmer_lr",), "kmer_lr", random=False),
     FamilySpec(
         "distance",
