@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from episode.errors import EpisodeError
+from episode.evaluate.bootstrap import draw_weights, ranking
 from episode.evaluate.metrics import (
     auroc,
     average_precision,
@@ -157,6 +158,32 @@ def test_every_interval_holds_its_value_and_the_draws_are_joint(summary: dict[st
     claimed = summary["differences"]["good-random"]["auroc"]
     assert claimed["value"] == pytest.approx(macro["good"]["value"] - macro["random"]["value"])
     assert claimed["low"] > 0
+
+
+def test_intervals_are_the_middle_of_the_draws(world: World, summary: dict[str, Any]):
+    # the block of a row, numbered from 0, and the draws as `summarise_rows` takes them
+    blocks = world.blocks // 7
+    weights = draw_weights(blocks, 200, np.random.default_rng(1))
+    masks = [world.environment == name for name in "abc"]
+
+    def macro(score: np.ndarray) -> np.ndarray:
+        return np.mean([ranking(world.label[m], score[m], blocks[m], weights).aupr for m in masks], axis=0)
+
+    good, random = np.mean([macro(score) for score in world.good], axis=0), macro(world.table["random"].score[0])
+    for samples, number in (
+        (good, summary["rows"]["good"]["macro"]["aupr"]),
+        (good - random, summary["differences"]["good-random"]["aupr"]),
+    ):
+        assert [number["low"], number["high"]] == pytest.approx(np.quantile(samples, [0.025, 0.975]), abs=1e-12)
+
+
+def test_a_pair_counts_only_where_every_seed_scores_it(world: World):
+    score = world.good.copy()
+    score[0, :100], score[1, 50:200] = np.nan, np.nan
+    found = world.summary(table={"r": rows(score)}, claims=[])["rows"]["r"]
+    assert found["n"] == N - 200
+    expected = np.mean([auroc(world.label[200:], one[200:]) for one in world.good])
+    assert found["pooled"]["auroc"]["value"] == pytest.approx(expected)
 
 
 def test_a_row_against_itself_is_exactly_zero(summary: dict[str, Any]):
