@@ -1,0 +1,220 @@
+"""The comparison as its user meets it: one command, a table that grows, planted failures that are caught."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import tiny
+from episode.evaluate.jobs import blind, few_labels
+from episode.evaluate.protocol import Fold, make_folds
+from episode.evaluate.protocol_file import HoldoutConfig, Protocol, load_protocol
+from episode.evaluate.results import check_results
+
+DRAWS = """
+name = "tiny"
+[holdout]
+by = "split"
+[bootstrap]
+draws = 50
+"""
+
+
+def protocol_file(folder: Path, text: str = DRAWS) -> Path:
+    path = folder / "protocol.toml"
+    path.write_text(text)
+    return path
+
+
+def compare(folder: Path, *arguments: object, out: str = "out") -> tiny.Outcome:
+    options = [*tiny.as_options(), *arguments, "--workers", 1, "--out", folder / out]
+    return tiny.episode("compare", protocol_file(folder), tiny.dataset_folder(), *options)
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A comparison of EPIsode and two shortcuts on the tiny world; do not alter it."""
+    folder = tmp_path_factory.mktemp("compared")
+    outcome = compare(folder, "--rows", "episode,shortcut", "--truth", tiny.world() / "truth")
+    assert outcome.code == 0, outcome.err
+    return folder
+
+
+def results(folder: Path, out: str = "out") -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / out / "results.json").read_text())
+    return content
+
+
+def test_the_results_are_complete_and_say_what_they_are_of(compared: Path) -> None:
+    content = results(compared)
+    check_results(content)
+    assert {"episode.potential", "episode.few_label_32", "mean_impedance", "em", "oracle", "bayes", "distance"} <= set(
+        content["rows"]
+    )
+    assert content["provenance"]["pairs"] == len(tiny.dataset().pairs)
+    assert content["audit"]["locus_leak"] is False
+    assert content["rows"]["episode.potential"]["pooled"]["log_loss"]["value"] is None
+
+
+def test_the_oracle_has_the_least_log_loss_of_all_impedances(compared: Path) -> None:
+    rows = results(compared)["rows"]
+    loss = {name: entry["pooled"]["log_loss"]["value"] for name, entry in rows.items()}
+    for name in ("mean_impedance", "em", "bbse", "episode.student", "episode.fused"):
+        assert loss["oracle"] < loss[name]
+
+
+def test_no_impedance_changes_the_ranking_inside_an_environment(compared: Path) -> None:
+    for entry in results(compared)["environments"].values():
+        values = {name: entry["rows"][name]["auroc"]["value"] for name in ("episode.potential", "mean_impedance", "em")}
+        assert np.ptp(list(values.values())) < 1e-12
+
+
+def test_a_second_call_does_nothing_again_and_gives_the_same(compared: Path) -> None:
+    before = results(compared)
+    outcome = compare(compared, "--rows", "episode,shortcut", "--truth", tiny.world() / "truth")
+    assert outcome.code == 0
+    assert "[1/" not in outcome.err
+    after = results(compared)
+    for part in ("rows", "differences", "environments", "audit"):
+        assert after[part] == before[part]
+
+
+def test_more_rows_join_the_table(compared: Path, tmp_path: Path) -> None:
+    shutil.copytree(compared / "out", tmp_path / "out")
+    outcome = compare(tmp_path, "--rows", "ctcf_convergence", "--truth", tiny.world() / "truth")
+    assert outcome.code == 0, outcome.err
+    content = results(tmp_path)
+    assert "episode.potential-ctcf_convergence" in content["differences"]
+    assert "episode.potential-ctcf_convergence" not in results(compared)["differences"]
+
+
+def test_another_seed_or_setting_does_not_mix_into_the_table(compared: Path, tmp_path: Path) -> None:
+    shutil.copytree(compared / "out", tmp_path / "out")
+    outcome = compare(tmp_path, "--rows", "distance", "--set", "training.steps=7")
+    assert outcome.code == 2
+    assert "holds a comparison with another config" in outcome.err
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("mine")
+    outcome = compare(tmp_path, "--rows", "distance")
+    assert outcome.code == 2
+    assert "is not empty and holds no comparison" in outcome.err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.txt"]
+
+
+def test_a_job_that_fails_is_named_and_the_others_are_kept(tmp_path: Path) -> None:
+    outcome = compare(tmp_path, "--rows", "ctcf_convergence,distance", "--set", "stem.min_information=19")
+    assert outcome.code == 2
+    assert "1 of 2 jobs failed: ctcf_convergence, seed 0, fold test:" in outcome.err
+    assert (tmp_path / "out" / "scores" / "distance" / "seed0" / "test.parquet").exists()
+    assert not (tmp_path / "out" / "results.json").exists()
+
+
+def test_an_unknown_row_is_answered_with_a_near_one(tmp_path: Path) -> None:
+    outcome = compare(tmp_path, "--rows", "ctfc_gbm")
+    assert outcome.code == 2
+    assert "no row 'ctfc_gbm'; did you mean 'ctcf_gbm'?" in outcome.err
+
+
+def lines_only(folder: Path) -> Path:
+    """A protocol that holds out cell lines and nothing else."""
+    lines = sorted(tiny.dataset().pairs["cell_line"].unique())
+    text = f'name = "lines"\n[holdout]\ncell_lines = {json.dumps([lines[::2], lines[1::2]])}\n[bootstrap]\ndraws = 20\n'
+    path = folder / "lines.toml"
+    path.write_text(text)
+    return path
+
+
+def test_planted_leak_is_refused_and_marked_where_it_is_allowed(tmp_path: Path) -> None:
+    arguments = ("compare", lines_only(tmp_path), tiny.dataset_folder(), "--rows", "distance", "--workers", 1)
+    refused = tiny.episode(*arguments, "--out", tmp_path / "out", *tiny.as_options())
+    assert refused.code == 2
+    assert "leaks in 2 of 2 folds" in refused.err and "--allow-leakage" in refused.err
+    assert not (tmp_path / "out").exists()
+    allowed = tiny.episode(*arguments, "--allow-leakage", "--out", tmp_path / "out", *tiny.as_options())
+    assert allowed.code == 0, allowed.err
+    assert "THIS SPLIT LEAKS" in allowed.out
+    assert results(tmp_path)["audit"]["allowed"] is True
+
+
+def test_planted_choice_on_test_has_no_label_to_choose_by() -> None:
+    dataset = tiny.dataset()
+    (fold,) = make_folds(load_protocol("simulated"), dataset)
+    seen = blind(dataset, fold).pairs
+    assert (seen["label"][fold.test] == -1).all()
+    assert (seen["label"][fold.learnable] == dataset.pairs["label"][fold.learnable]).all()
+    assert set(seen["split"][fold.test]) == {"test"}
+
+
+def test_blinding_hides_what_is_neither_learned_nor_tested() -> None:
+    dataset = tiny.dataset()
+    chromosomes = sorted(dataset.pairs["enhancer_chrom"].unique())
+    lines = sorted(dataset.pairs["cell_line"].unique())
+    protocol = Protocol(
+        "x", holdout=HoldoutConfig("groups", [lines[:6], lines[6:]], [chromosomes[:3], chromosomes[3:]])
+    )
+    folds: list[Fold] = make_folds(protocol, dataset)
+    for fold in folds:
+        seen = blind(dataset, fold).pairs
+        outside = ~fold.learnable
+        assert (outside & ~fold.test).any()
+        assert (seen["label"][outside] == -1).all()
+        assert set(seen["split"][fold.gap]) <= {"skip"}
+        assert set(seen["split"][fold.held_out]) == {"val"}
+
+
+def test_shown_labels_are_nested_at_most_half_and_left_out() -> None:
+    dataset = tiny.dataset()
+    (fold,) = make_folds(load_protocol("simulated"), dataset)
+    few = few_labels(dataset, fold, seed=3)
+    environment = dataset.pairs["environment"]
+    assert set(few.rows[8]) < set(few.rows[32]) < set(few.rows[128])
+    assert len(few.rows[0]) == 0
+    assert (environment.iloc[few.rows[8]].value_counts() == 8).all()
+    size = environment[fold.test].value_counts()
+    assert (environment.iloc[few.rows[128]].value_counts() <= size / 2).all()
+    assert few.left_out[few.rows[128]].all()
+    assert not (few.left_out & ~fold.test).any()
+    assert (few.label >= 0).sum() == len(few.rows[128])
+    shown = set(map(tuple, dataset.pairs.loc[few.left_out, ["enhancer_id", "promoter_id"]].to_numpy()))
+    kept = set(map(tuple, dataset.pairs.loc[fold.test & ~few.left_out, ["enhancer_id", "promoter_id"]].to_numpy()))
+    assert not shown & kept
+
+
+def test_few_label_rows_are_judged_on_the_same_pairs(compared: Path) -> None:
+    rows = results(compared)["rows"]
+    counts = {rows[f"episode.few_label_{count}"]["n"] for count in (0, 8, 32, 128)}
+    assert len(counts) == 1
+    assert counts.pop() < rows["episode.fused"]["n"]
+
+
+def test_planted_environment_of_one_class_has_no_ranking_and_is_left_out_of_the_mean(tmp_path: Path) -> None:
+    table = pd.read_csv(tiny.world() / "pairs.tsv", sep="\t", dtype=str)
+    line = table.loc[table["split"] == "test", "cell_line"].iloc[0]
+    table.loc[(table["cell_line"] == line) & (table["split"] == "test"), "label"] = "0"
+    path = tmp_path / "pairs.tsv"
+    table.to_csv(path, sep="\t", index=False)
+    text = DRAWS + "[data]\nenhancer_window = 0\npromoter_window = 0\n"
+    outcome = tiny.episode(
+        "compare",
+        protocol_file(tmp_path, text),
+        path,
+        "--genome",
+        tiny.world() / "genome.fa",
+        *("--rows", "distance", "--workers", 1, "--out", tmp_path / "out"),
+        *tiny.as_options(),
+    )
+    assert outcome.code == 0, outcome.err
+    content = results(tmp_path)
+    by_line = {name: entry["rows"]["distance"]["auroc"]["value"] for name, entry in content["environments"].items()}
+    assert by_line[line] is None
+    others = [value for name, value in by_line.items() if name != line]
+    assert content["rows"]["distance"]["macro"]["auroc"]["value"] == pytest.approx(np.mean(others))
