@@ -1,4 +1,4 @@
-"""``episode report``: draw the figures and the page of an evaluation."""
+"""``episode report``: draw the figures and the page of an evaluation or a comparison."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ __all__ = ["register", "run"]
 EXAMPLES = """\
 examples:
   episode report evaluation
-      draw evaluation/index.html and evaluation/figures/ anew from metrics.json and predictions.parquet
+      draw evaluation/index.html and evaluation/figures/ anew from metrics.json and figures.json
+  episode report compare-l
+      the same of a comparison, from results.json and figures.json
   episode report evaluation --out page --title "HMEC, IMR90 and NHEK, unlabelled"
       the same into another folder, under a heading of your own
 """
@@ -22,15 +24,15 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command to the parser."""
     parser = subparsers.add_parser(
         "report",
-        help="draw the figures and the page of an evaluation",
-        description="Draw one self-contained HTML page and its figures (PNG, SVG) from the folder that "
-        "'episode evaluate' wrote. A training.jsonl in it adds the training curves.",
+        help="draw the figures and the page of an evaluation or a comparison",
+        description="Draw one self-contained HTML page and its figures (PNG, SVG) from the JSON files of a folder that "
+        "'episode evaluate' or 'episode compare' wrote.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="holds metrics.json and predictions.parquet")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="holds figures.json and metrics.json or results.json")
     parser.add_argument("--out", type=Path, help="folder for index.html and figures/ (default: FOLDER)")
-    parser.add_argument("--title", default="EPIsode evaluation", help="heading of the page")
+    parser.add_argument("--title", help="heading of the page")
     parser.add_argument("--seed", type=int, default=0, help="taken by every command; a report draws no lots")
     parser.add_argument("--json", action="store_true", help="print what was written as JSON")
     parser.set_defaults(run=run)

@@ -7,13 +7,27 @@ on a telephone. Knows nothing of what is drawn.
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "WIDTH", "Drawing", "legend", "new_figure", "style", "to_png", "to_svg"]
+__all__ = [
+    "COLOURS",
+    "LINES",
+    "WIDTH",
+    "Drawing",
+    "legend",
+    "new_figure",
+    "new_panels",
+    "short",
+    "style",
+    "to_png",
+    "to_svg",
+]
 
 COLOURS = {
     "ink": "#1b1f24",
@@ -26,8 +40,16 @@ COLOURS = {
     "purple": "#aa4499",
 }
 """Told apart by colour-blind readers; each also gets a marker or dash of its own."""
+LINES: tuple[tuple[str, Any], ...] = (
+    ("blue", "-"),
+    ("red", (0, (4, 1.5))),
+    ("green", (0, (1, 1.2))),
+    ("purple", (0, (5, 1.2, 1, 1.2))),
+)
+"""Colour and dash of the first, second, ... curve of a figure."""
 WIDTH = 4.6
 """Inches."""
+NAME_LENGTH = 24
 
 
 @dataclass(frozen=True)
@@ -40,12 +62,15 @@ class Drawing:
         File name without ending.
     title, caption : str
         Plain text; the caption says how to read the figure.
+    source : str
+        File and key that the figure is drawn from.
     figure : Figure
     """
 
     name: str
     title: str
     caption: str
+    source: str
     figure: Figure
 
 
@@ -55,6 +80,34 @@ def new_figure(height: float) -> tuple[Figure, Axes]:
     axes = figure.subplots()
     style(axes)
     return figure, axes
+
+
+def new_panels(
+    count: int, *, columns: int, height: float, share: bool = True, x: str = "", y: str = ""
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with a grid of small panels, `height` inches each, and the axes in reading order.
+
+    With `share` all panels have the same scales; `x` and `y` then label the whole figure.
+    """
+    lines = math.ceil(count / columns)
+    figure = Figure(figsize=(WIDTH, 0.75 + height * lines), layout="constrained", facecolor=COLOURS["paper"])
+    grid = figure.subplots(lines, columns, squeeze=False, sharex=share, sharey=share).ravel()
+    for axes in grid[:count]:
+        style(axes)
+        axes.tick_params(labelsize=7.5)
+    for index, axes in enumerate(grid[count:], start=count):
+        axes.set_visible(False)
+        if share:
+            grid[index - columns].tick_params(labelbottom=True)
+    label = {"color": COLOURS["ink"], "fontsize": 9.5}
+    figure.supxlabel(x, **label)
+    figure.supylabel(y, **label)
+    return figure, list(grid[:count])
+
+
+def short(name: str) -> str:
+    """Cut a long name."""
+    return name if len(name) <= NAME_LENGTH else name[: NAME_LENGTH - 1] + "…"
 
 
 def style(axes: Axes) -> None:
@@ -87,6 +140,7 @@ def legend(figure: Figure, *, columns: int) -> None:
 
 def to_png(figure: Figure) -> bytes:
     """Render at 200 dots an inch."""
+    _settle(figure)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=200, facecolor=COLOURS["paper"], metadata={"Software": None})
     return stream.getvalue()
@@ -94,7 +148,15 @@ def to_png(figure: Figure) -> bytes:
 
 def to_svg(figure: Figure) -> str:
     """Render as SVG, the same bytes for the same figure."""
+    _settle(figure)
     stream = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": "episode", "svg.fonttype": "path"}):
         figure.savefig(stream, format="svg", facecolor=COLOURS["paper"], metadata={"Date": None, "Creator": None})
     return stream.getvalue()
+
+
+def _settle(figure: Figure) -> None:
+    """Lay the figure out once: every rendering is then the same, and quick."""
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")

@@ -1,84 +1,130 @@
-"""What a report is made from: the files of one evaluation, read and checked.
+"""What a report is made from: the JSON files of one folder, read and checked.
 
-Nothing here computes or draws.
+Nothing here computes or draws, and nothing but JSON is read.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from episode.errors import EpisodeError
 from episode.files import read_json
 
-__all__ = ["Material", "load_material"]
+__all__ = ["Comparison", "Evaluation", "Number", "load_material", "number"]
 
-SECTIONS = ("environments", "macro", "pooled", "oracle", "mean_impedance", "temperature")
-COLUMNS = ("environment", "label", "potential", "logit")
-TRAINING_NAMES = ("training.jsonl", "metrics.jsonl")
+EVALUATION_SECTIONS = ("environments", "macro", "pooled", "oracle", "mean_impedance", "temperature")
+COMPARISON_SECTIONS = ("protocol", "rows", "environments", "differences", "audit", "intervals", "provenance")
+MAPPINGS = ("precision_recall", "reliability", "potential")
+LISTS = ("impedance", "few_labels", "training")
+FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Material:
-    """The content of an evaluation folder.
+class Number:
+    """A number with its interval; None where it is not defined."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    def __neg__(self) -> Number:
+        """Return the number and its interval seen from the other side."""
+        value, high, low = (None if part is None else -part for part in (self.value, self.low, self.high))
+        return Number(value, low, high)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the number and both ends of its interval are known."""
+        return None not in (self.value, self.low, self.high)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The content of a folder that ``episode evaluate`` wrote.
 
     Parameters
     ----------
     summary : dict
         ``metrics.json``, see `episode.evaluate.summary.summarise`.
-    scored : DataFrame, one row a labelled pair
-        ``environment``, ``label`` (0 or 1), ``potential``, ``logit``.
-    training : list of dict
-        One a line of the training log, in order; empty where there is none.
+    figures : dict
+        ``figures.json``, see `episode.evaluate.curves`.
     """
 
     summary: dict[str, Any]
-    scored: pd.DataFrame
-    training: list[dict[str, Any]]
+    figures: dict[str, Any]
 
 
-def load_material(folder: Path) -> Material:
-    """Read the metrics, the predictions and, where there is one, the training log of an evaluation.
+@dataclass(frozen=True)
+class Comparison:
+    """The content of a folder that ``episode compare`` wrote.
 
-    The files are ``metrics.json``, ``predictions.parquet``, and ``training.jsonl`` (or ``metrics.jsonl``).
+    Parameters
+    ----------
+    results : dict
+        ``results.json``.
+    figures : dict
+        ``figures.json``, see `episode.evaluate.curves`.
+    """
+
+    results: dict[str, Any]
+    figures: dict[str, Any]
+
+
+def load_material(folder: Path) -> Evaluation | Comparison:
+    """Read the folder of a comparison (it holds ``results.json``) or of an evaluation (``metrics.json``).
 
     Raises
     ------
     EpisodeError
-        If one of the first two is missing, or a file is damaged or lacks a part.
+        If neither is there, ``figures.json`` is missing, or a file is damaged or lacks a part.
     """
-    summary = read_json(folder / "metrics.json")
-    absent = [name for name in SECTIONS if not isinstance(summary, dict) or name not in summary]
-    if absent:
-        raise EpisodeError(f"{folder / 'metrics.json'}: no {absent[0]!r}; was it written by 'episode evaluate'?")
-    path = folder / "predictions.parquet"
+    results, metrics = folder / "results.json", folder / "metrics.json"
+    if results.is_file():
+        content = read_json(results)
+        _check(results, content, COMPARISON_SECTIONS, "episode compare")
+        if content.get("format_version") != FORMAT:
+            raise EpisodeError(
+                f"{results}: format_version {content.get('format_version')!r}, this version reads {FORMAT}"
+            )
+        return Comparison(content, _figures(folder))
+    if not metrics.is_file():
+        raise EpisodeError(
+            f"{metrics}: no such file, nor results.json beside it; a report needs a folder that 'episode evaluate' or "
+            "'episode compare' wrote"
+        )
+    content = read_json(metrics)
+    _check(metrics, content, EVALUATION_SECTIONS, "episode evaluate")
+    return Evaluation(content, _figures(folder))
+
+
+def number(section: dict[str, Any], *keys: str) -> Number:
+    """Follow `keys` down nested objects to ``{value, low, high}``; what is absent is not defined."""
+    found: Any = section
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        return Number()
+    return Number(found.get("value"), found.get("low"), found.get("high"))
+
+
+def _figures(folder: Path) -> dict[str, Any]:
+    path = folder / "figures.json"
     if not path.is_file():
-        raise EpisodeError(f"{path}: no such file; a report needs metrics.json and predictions.parquet")
-    try:
-        predictions = pd.read_parquet(path, columns=list(COLUMNS))
-    except (OSError, ValueError) as error:
-        raise EpisodeError(f"{path}: needs the columns {', '.join(COLUMNS)} ({error})") from None
-    scored = predictions.loc[predictions["label"] >= 0].reset_index(drop=True)
-    return Material(summary=summary, scored=scored, training=_training(folder))
+        raise EpisodeError(f"{path}: no such file; run the command that wrote {folder} again")
+    content = read_json(path)
+    _check(path, content, (), "episode evaluate' or 'episode compare")
+    empty: dict[str, Any] = {name: {} for name in MAPPINGS} | {name: [] for name in LISTS}
+    for name, kind in [(name, dict) for name in MAPPINGS] + [(name, list) for name in LISTS]:
+        if not isinstance(content.get(name, empty[name]), kind):
+            raise EpisodeError(f"{path}: {name!r} should be {'an object' if kind is dict else 'a list'}")
+    return empty | content
 
 
-def _training(folder: Path) -> list[dict[str, Any]]:
-    path = next((folder / name for name in TRAINING_NAMES if (folder / name).is_file()), None)
-    if path is None:
-        return []
-    lines = []
-    for number, text in enumerate(path.read_text().splitlines(), start=1):
-        if not text.strip():
-            continue
-        try:
-            line = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise EpisodeError(f"{path}:{number}: not a JSON object ({error})") from None
-        if not isinstance(line, dict):
-            raise EpisodeError(f"{path}:{number}: not a JSON object")
-        lines.append(line)
-    return lines
+def _check(path: Path, content: Any, sections: tuple[str, ...], author: str) -> None:
+    if not isinstance(content, dict):
+        raise EpisodeError(f"{path}: not a JSON object; was it written by '{author}'?")
+    absent = [name for name in sections if name not in content]
+    if absent:
+        raise EpisodeError(f"{path}: no {absent[0]!r}; was it written by '{author}'?")

@@ -1,0 +1,169 @@
+"""The words of a comparison: does the ranking beat its rivals, does the impedance help.
+
+A row beats another only where the paired interval of their difference leaves zero out; see `episode.report.words`.
+What should not be trusted is said in `episode.report.words.cautions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from episode.report.material import Comparison, Number, number
+from episode.report.rows import METRICS, SHORTCUT, best, rows_of
+from episode.report.words import Claim, Findings, decimal, listing, signed, spell, within
+from episode.report.words.cautions import alarms, cautions, leak
+
+__all__ = ["best_rivals", "chance_aupr", "correction_row", "difference", "find_comparison", "standing"]
+
+POTENTIAL = "episode.potential"
+CORRECTIONS = ("episode.student", "episode.fused")
+CORRECTION_RIVALS = ("mean_impedance", "em", "bbse")
+
+Measure = tuple[str, str]
+"""Level ("macro", "pooled") and metric."""
+RANKING: tuple[Measure, ...] = (("macro", "auroc"), ("macro", "aupr"))
+CORRECTION: tuple[Measure, ...] = (("pooled", "log_loss"), ("macro", "log_loss"), ("pooled", "ece"))
+
+
+def find_comparison(material: Comparison) -> Findings:
+    """Put a comparison into words."""
+    return Findings(
+        ranking=_ranking(material.results),
+        impedance=_impedance(material.results),
+        cautions=tuple(cautions(material)),
+        alarms=tuple(alarms(material)),
+        leak=leak(material.results),
+    )
+
+
+def difference(results: dict[str, Any], a: str, b: str, level: str, metric: str) -> Number:
+    """Return the paired difference a - b, also where the file holds b - a; not defined where it holds neither."""
+    keys = (metric,) if level == "macro" else (level, metric)
+    found = number(results["differences"], f"{a}-{b}", *keys)
+    return found if found.value is not None else -number(results["differences"], f"{b}-{a}", *keys)
+
+
+def standing(found: Number, metric: str) -> str:
+    """Say where a difference stands: "better", "worse", "open" (zero lies in the interval) or "unknown"."""
+    if found.low is None or found.high is None:
+        return "unknown"
+    low, high = (found.low, found.high) if METRICS[metric].better > 0 else (-found.high, -found.low)
+    return "better" if low > 0 else "worse" if high < 0 else "open"
+
+
+def best_rivals(results: dict[str, Any]) -> list[str]:
+    """Return the best sequence rival by macro AUROC and, if another, by macro AUPR."""
+    names = rows_of(results, "sequence")
+    found = [best(results, names, metric) for metric in ("auroc", "aupr")]
+    return list(dict.fromkeys(row for row in found if row is not None))
+
+
+def correction_row(results: dict[str, Any]) -> str | None:
+    """Return the row that speaks for the impedance: R_S alone, as an unseen environment gets it."""
+    return next(
+        (row for row in CORRECTIONS if number(results["rows"], row, "pooled", "log_loss").value is not None), None
+    )
+
+
+def chance_aupr(results: dict[str, Any]) -> float | None:
+    """Return the AUPR of chance, macro: the mean share of positives where both classes are there."""
+    shares = [
+        entry["share_positive"]
+        for entry in results["environments"].values()
+        if entry.get("share_positive") is not None and 0 < entry["share_positive"] < 1
+    ]
+    return sum(shares) / len(shares) if shares else None
+
+
+def _ranking(results: dict[str, Any]) -> Claim:
+    auroc = number(results["rows"], POTENTIAL, "macro", "auroc")
+    aupr = number(results["rows"], POTENTIAL, "macro", "aupr")
+    if auroc.value is None:
+        return Claim(
+            "Whether U_I ranks could not be judged: the row episode.potential is missing, or no environment has both "
+            "classes."
+        )
+    if auroc.low is None or auroc.high is None:
+        chance = "has no interval, so nothing is claimed against chance"
+    elif auroc.low > 0.5:
+        chance = "ranks pairs better than chance"
+    elif auroc.high < 0.5:
+        chance = "ranks pairs worse than chance"
+    else:
+        chance = "cannot be told from chance"
+    shortcuts, rivals = rows_of(results, SHORTCUT), best_rivals(results)
+    verdicts = [_verdict(results, POTENTIAL, shortcuts, RANKING, "")] if shortcuts else []
+    if rivals:
+        verdicts.append(_verdict(results, POTENTIAL, rivals, RANKING, "of the sequence rivals the best, "))
+    text = f"On unseen environments U_I {chance}." + "".join(f" Against {part}." for part in verdicts if part)
+    floor = chance_aupr(results)
+    numbers = [f"Mean over environments: AUROC {spell(auroc)}, chance 0.5; AUPR {spell(aupr)}, chance {decimal(floor)}"]
+    numbers += [_numbers(results, POTENTIAL, rival, RANKING) for rival in [*shortcuts, *rivals]]
+    return Claim(text, ". ".join(part for part in numbers if part) + ".")
+
+
+def _impedance(results: dict[str, Any]) -> Claim:
+    row = correction_row(results)
+    if row is None:
+        return Claim("Whether the impedance correction helps could not be judged: no row has its log-loss.")
+    rivals = [rival for rival in CORRECTION_RIVALS if rival in results["rows"]]
+    if not rivals:
+        return Claim("Whether the impedance correction helps could not be judged: none of its rivals was run.")
+    parts = [_verdict(results, row, [rival], CORRECTION, "") for rival in rivals]
+    text = f"The impedance correction ({row}): against " + "; against ".join(parts) + "."
+    own = {measure: number(results["rows"], row, *measure) for measure in CORRECTION}
+    numbers = ["With it: " + ", ".join(f"{_name(measure)} {spell(value)}" for measure, value in own.items())]
+    numbers += [_numbers(results, row, rival, CORRECTION) for rival in rivals]
+    oracle = number(results["rows"], "oracle", "pooled", "log_loss")
+    if oracle.value is not None:
+        numbers.append(
+            f"The best impedances, read from the test labels, would give a pooled log-loss of {spell(oracle)}"
+        )
+    return Claim(text, ". ".join(part for part in numbers if part) + ".")
+
+
+def _verdict(
+    results: dict[str, Any], row: str, rivals: Sequence[str], measures: Sequence[Measure], introduction: str
+) -> str:
+    """Say how a row stands against some rivals, those of one standing together."""
+    said: dict[str, list[str]] = {}
+    for rival in rivals:
+        said.setdefault(_stands(results, row, rival, measures), []).append(rival)
+    return "; against ".join(f"{introduction}{listing(names)}: {words}" for words, names in said.items())
+
+
+def _stands(results: dict[str, Any], row: str, rival: str, measures: Sequence[Measure]) -> str:
+    by_standing: dict[str, list[str]] = {}
+    for level, metric in measures:
+        by_standing.setdefault(standing(difference(results, row, rival, level, metric), metric), []).append(
+            _name((level, metric))
+        )
+    words = {
+        "better": "better",
+        "worse": "worse",
+        "open": "no difference that these data can show",
+        "unknown": "not compared, so nothing is claimed",
+    }
+    if len(by_standing) == 1:
+        return words[next(iter(by_standing))]
+    order = [key for key in words if key in by_standing]
+    return ", ".join(f"{words[key]} in {listing(by_standing[key])}" for key in order)
+
+
+def _numbers(results: dict[str, Any], row: str, rival: str, measures: Sequence[Measure]) -> str:
+    found = [(measure, difference(results, row, rival, *measure)) for measure in measures]
+    if all(value.value is None for _, value in found):
+        return ""
+    text = ", ".join(
+        f"{_name(measure)} {signed(value.value)} ({within(value, sign=True) if value.bounded else 'no interval'})"
+        for measure, value in found
+        if value.value is not None
+    )
+    return f"Less {rival}: {text}"
+
+
+def _name(measure: Measure) -> str:
+    level, metric = measure
+    name = METRICS[metric].name
+    return name if metric in ("auroc", "aupr") else f"{level} {name}"
