@@ -10,20 +10,19 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
 
 from episode import __version__
 from episode.config import to_dict
 from episode.data.dataset import Dataset
-from episode.evaluate.baselines.registry import BAYES, FEW_LABELS, ORACLE, FamilySpec, row_group, row_notes
+from episode.evaluate.baselines.registry import BAYES, ORACLE, FamilySpec, row_group, row_notes
 from episode.evaluate.bootstrap import block_ids
-from episode.evaluate.curves import potential_histograms, precision_recall_curves, reliability_curves
+from episode.evaluate.curves import comparison_figures
 from episode.evaluate.jobs import Job, Work, open_work, read_scores, run_jobs
 from episode.evaluate.metrics import oracle_impedance
 from episode.evaluate.protocol import Fold, audit_folds, make_folds, subset_masks
@@ -132,7 +131,18 @@ def compare(
     results = _judge(work, dataset, test, table, audit)
     results["provenance"] = _provenance(work, dataset, table, started)
     write_json(work.folder / "results.json", finite(results))
-    figures = _figures(work, dataset, test, table, results, truth)
+    names = np.full(len(dataset.pairs), "", dtype=object)
+    for fold in folds:
+        names[fold.test] = fold.name
+    figures = comparison_figures(
+        label=dataset.pairs["label"].to_numpy()[test],
+        environment=dataset.pairs["environment"].to_numpy()[test].astype(str),
+        rows={name: (scores.score[0], scores.logit[0]) for name, scores in table.rows.items()},
+        extras=[extras for job, extras in table.extras if job.family == "episode"],
+        results=results,
+        truth=None if truth is None else truth.environments,
+        fold=names[test].astype(str),
+    )
     write_json(work.folder / "figures.json", finite(figures))
     return results
 
@@ -227,59 +237,6 @@ def _judge(work: Work, dataset: Dataset, test: np.ndarray, table: _Table, audit:
         **content,
         "audit": audit,
     }
-
-
-def _figures(
-    work: Work, dataset: Dataset, test: np.ndarray, table: _Table, results: dict[str, Any], truth: Truth | None
-) -> dict[str, Any]:
-    """Lay out what is drawn, of the first seed: curves of every row, EPIsode's impedances and training."""
-    label = dataset.pairs["label"].to_numpy()[test]
-    environment = dataset.pairs["environment"].to_numpy()[test].astype(str)
-    curves: dict[str, Any] = {"precision_recall": {}, "reliability": {}}
-    for name, scores in table.rows.items():
-        curves["precision_recall"][name] = precision_recall_curves(label, scores.score[0], environment)
-        if np.isfinite(scores.logit[0]).any():
-            curves["reliability"][name] = reliability_curves(label, expit(scores.logit[0]), environment)
-    mine = [(job, extras) for job, extras in table.extras if job.family == "episode"]
-    first = min((job.seed for job, _ in mine), default=0)
-    mine = [(job, extras) for job, extras in mine if job.seed == first]
-    few = {}
-    for count in FEW_LABELS:
-        entry = results["rows"].get(f"episode.few_label_{count}")
-        if entry is not None:
-            few[count] = {"labels": count, **entry["pooled"]}
-    potential = table.rows.get("episode.potential")
-    return curves | {
-        "potential": {} if potential is None else potential_histograms(label, potential.score[0], environment),
-        "impedance": [
-            record | {"r_oracle": oracle, "r_true": true}
-            for job, extras in mine
-            for record, oracle, true in _levels(work, dataset, test, table, extras, job, truth)
-        ],
-        "few_labels": list(few.values()),
-        "training": [extras["training"] for _, extras in mine],
-        "alarms": [{"fold": job.fold, **alarm} for job, extras in mine for alarm in extras["alarms"]],
-    }
-
-
-def _levels(
-    work: Work,
-    dataset: Dataset,
-    test: np.ndarray,
-    table: _Table,
-    extras: dict[str, Any],
-    job: Job,
-    truth: Truth | None,
-) -> Iterator[tuple[dict[str, Any], float | None, float | None]]:
-    """Yield each impedance of a fold with the one that the labels call for and, where known, the planted one."""
-    pairs = dataset.pairs.iloc[test]
-    (fold,) = [fold for fold in make_folds(work.protocol, dataset) if fold.name == job.fold]
-    planted = {} if truth is None else truth.environments.set_index("cell_line")["impedance"].to_dict()
-    temperature, score = extras["temperature"], table.rows["episode.potential"].score[0]
-    for record in extras["impedance"]:
-        here = fold.test[test] & (pairs["environment"] == record["environment"]).to_numpy()
-        oracle = oracle_impedance(temperature * score[here], pairs["label"].to_numpy()[here], temperature)
-        yield record, oracle, planted.get(pairs["cell_line"].to_numpy()[here][0]) if here.any() else None
 
 
 def _provenance(work: Work, dataset: Dataset, table: _Table, started: datetime) -> dict[str, Any]:
