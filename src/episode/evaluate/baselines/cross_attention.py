@@ -50,7 +50,7 @@ class CrossAttention(nn.Module):
         self, enhancers: ElementBatch, promoters: ElementBatch, enhancer_of: Tensor, promoter_of: Tensor
     ) -> NetworkOutput:
         """Score pairs of distinct elements."""
-        tokens = [self.project[side](batch.values) for side, batch in enumerate((enhancers, promoters))]
+        tokens = [self.project[side](batch.content) for side, batch in enumerate((enhancers, promoters))]
         e, p = tokens[0].index_select(0, enhancer_of), tokens[1].index_select(0, promoter_of)
         e_mask, p_mask = enhancers.mask.index_select(0, enhancer_of), promoters.mask.index_select(0, promoter_of)
         e_new = self.norm[0](e + _read(self.enhancer_reads, e, p, p_mask))

@@ -62,7 +62,7 @@ class Decoupled(nn.Module):
         self, enhancers: ElementBatch, promoters: ElementBatch, enhancer_of: Tensor, promoter_of: Tensor
     ) -> NetworkOutput:
         """Score pairs of distinct elements; queries, keys and values are made once for each element."""
-        e, p = self.enhancer(enhancers.values), self.promoter(promoters.values)
+        e, p = self.enhancer(enhancers.content), self.promoter(promoters.content)
         e_place, p_place = (torch.arange(b.mask.shape[1]).expand(b.mask.shape) for b in (enhancers, promoters))
         e_query, p_query = self.enhancer_reads.query_of(e, e_place), self.promoter_reads.query_of(p, p_place)
         p_key, p_value = self.enhancer_reads.key_value_of(p, p_place)

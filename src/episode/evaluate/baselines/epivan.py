@@ -63,7 +63,7 @@ class Epivan(nn.Module):
     ) -> NetworkOutput:
         """Score pairs of distinct elements."""
         features = [
-            self._encode(side, batch.values).index_select(0, place)
+            self._encode(side, batch.content).index_select(0, place)
             for side, (batch, place) in enumerate(((enhancers, enhancer_of), (promoters, promoter_of)))
         ]
         pair = self.dropout(self.norm(torch.cat(features, dim=2)))

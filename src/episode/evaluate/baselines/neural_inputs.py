@@ -35,13 +35,13 @@ class ElementBatch:
 
     Parameters
     ----------
-    values : Tensor, shape (n, length, channels) float32, or (n, length) int64
+    content : Tensor, shape (n, length, channels) float32, or (n, length) int64
         Motif occupancies in [0, 1], or codes of bases (A=0, C=1, G=2, T=3, unknown or padding 4).
     mask : Tensor, shape (n, length), bool
         True at what belongs to the element.
     """
 
-    values: Tensor
+    content: Tensor
     mask: Tensor
 
 

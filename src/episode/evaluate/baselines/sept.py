@@ -80,7 +80,7 @@ class Sept(nn.Module):
     ) -> NetworkOutput:
         """Score pairs of distinct elements."""
         elements = [
-            self._encode(side, batch.values).index_select(0, place)
+            self._encode(side, batch.content).index_select(0, place)
             for side, (batch, place) in enumerate(((enhancers, enhancer_of), (promoters, promoter_of)))
         ]
         pair = self.dropout[0](self.norm(torch.cat(elements, dim=2)))
