@@ -44,7 +44,7 @@ def comparison_contents(material: Comparison) -> Contents:
             tables.environment_table(results),
             tables.by_environment_tables(results, ("auroc", "aupr", "log_loss")),
             curves.precision_recall_by_environment(figures, inside),
-            curves.reliability_by_environment(figures, claimed),
+            curves.reliability_by_environment(figures, {row: claimed[row] for row in claimed if row != "oracle"}),
             curves.potential_by_environment(figures),
         ),
         _section(

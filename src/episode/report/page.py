@@ -36,6 +36,8 @@ DARK = {
     "purple": "#d88fd8",
 }
 """The colours of `COLOURS` on a dark screen."""
+ALERT = ({"alert": "#b3161b"}, {"alert": "#ff8f86"})
+"""The red of what makes all else doubtful, light and dark; never alone, always with words."""
 
 
 def write_report(folder: Path, *, title: str | None = None, out: Path | None = None) -> list[Path]:
@@ -91,6 +93,7 @@ def page(contents: Contents, vectors: Mapping[str, str], title: str) -> str:
         Plain text.
     """
     links = "".join(f'<li><a href="#{section.anchor}">{rich(section.title)}</a></li>' for section in contents.sections)
+    links += '<li><a href="#provenance">Provenance</a></li>' if contents.provenance else ""
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -133,8 +136,8 @@ def _top(findings: Findings) -> str:
 
 
 def _claim(claim: Claim) -> str:
-    detail = f'<p class="detail">{rich(claim.detail)}</p>' if claim.detail else ""
-    return f'<div class="claim"><p><strong>{rich(claim.text)}</strong></p>{detail}</div>'
+    details = "".join(f'<p class="detail">{rich(line)}</p>' for line in claim.details)
+    return f'<div class="claim"><p><strong>{rich(claim.text)}</strong></p>{details}</div>'
 
 
 def _section(section: Section, vectors: Mapping[str, str]) -> str:
@@ -178,9 +181,9 @@ def _inline_svg(drawing: Drawing, svg: str) -> str:
 
 
 def _style() -> str:
-    dark = f"@media screen and (prefers-color-scheme: dark) {{ :root {{ {_variables(DARK)} }} }}"
+    dark = f"@media screen and (prefers-color-scheme: dark) {{ :root {{ {_variables(DARK | ALERT[1])} }} }}"
     rules = resources.files("episode.report").joinpath("page.css").read_text(encoding="utf-8")
-    return f":root {{ {_variables(COLOURS)} color-scheme: light dark; }}\n{dark}\n{rules}"
+    return f":root {{ {_variables(COLOURS | ALERT[0])} color-scheme: light dark; }}\n{dark}\n{rules}"
 
 
 def _variables(colours: dict[str, str]) -> str:

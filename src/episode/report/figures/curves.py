@@ -24,6 +24,7 @@ __all__ = [
 
 PANELS = 24
 """Environments shown at most; the file has them all."""
+WIDE_LABEL = 24
 MARKERS = ("o", "s", "^", "D")
 
 
@@ -45,13 +46,14 @@ def precision_recall_pooled(figures: dict[str, Any], rows: dict[str, str]) -> Dr
     axes.plot([], [], color=COLOURS["muted"], lw=1, ls="--", label=f"chance (share of positives, {share:.3f})")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.02)
-    axes.set_xlabel("recall (share of the positives found)")
-    axes.set_ylabel("precision (share of the found that are positive)")
+    axes.set_xlabel("recall")
+    axes.set_ylabel("precision")
     legend(figure, columns=1)
     return Drawing(
         "precision_recall_pooled",
         "Ranking over all environments together",
-        "Here an impedance can help: it puts pairs of different environments on one scale. Further up is better.",
+        "Recall is the share of the positives that are found, precision the share of the found that are positive. Here "
+        "an impedance can help: it puts pairs of different environments on one scale. Further up is better.",
         f"figures.json: precision_recall.<row>.{POOLED}",
         figure,
     )
@@ -225,7 +227,8 @@ def _shared_legend(figure: Any, grid: list[Axes], curves: list[tuple[str, dict[s
         }
     order = [label for label, _ in curves if label in handles]
     if len(order) > 1:
-        figure.legend([handles[label] for label in order], order, **_legend_place(2))
+        columns = 1 if max(map(len, order)) > WIDE_LABEL else 2
+        figure.legend([handles[label] for label in order], order, **_legend_place(columns))
 
 
 def _legend_place(columns: int) -> dict[str, Any]:

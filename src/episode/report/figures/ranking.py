@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from episode.report.drawing import COLOURS, Drawing, legend, new_figure, short
 from episode.report.material import Number, number
@@ -17,6 +18,7 @@ from episode.report.rows import EPISODE, IMPEDANCE, METRICS, SEQUENCE, SHORTCUT,
 __all__ = ["aupr_by_environment", "rows_by_metric"]
 
 NAMED = 60
+FAR = 2.0
 GROUP_LOOKS = {
     EPISODE: ("blue", "o"),
     IMPEDANCE: ("green", "D"),
@@ -65,18 +67,31 @@ def rows_by_metric(
     axes.grid(axis="y", visible=False)
     about = METRICS[metric]
     unit = f" ({about.unit})" if about.unit else ""
-    side = "further right is better" if about.better > 0 else "further left is better"
+    side = "Further right is better." if about.better > 0 else "Further left is better."
     where = "mean over environments" if level == "macro" else "all pairs together"
-    axes.set_xlabel(f"{about.name}{unit}, {where}; {side}")
+    axes.set_xlabel(f"{about.name}{unit}, {where}")
+    far = _cut_outliers(axes, [middle for _, middle, _ in found]) if about.better < 0 else ""
     legend(figure, columns=3)
     return Drawing(
         f"rows_{level}_{metric}",
         f"{about.name} of every row, {where}",
-        "Bars are 95 % intervals by resampling blocks of the genome. Bars of two rows may overlap and the rows still "
-        "differ: the table of differences has the paired intervals.",
+        f"{side} Bars are 95 % intervals by resampling blocks of the genome. Bars of two rows may overlap and the rows "
+        f"still differ: the table of differences has the paired intervals.{far}",
         f"results.json: rows.<row>.{level}.{metric}",
         figure,
     )
+
+
+def _cut_outliers(axes: Axes, values: Sequence[float]) -> str:
+    """End the axis where a few far values would squeeze the others together; they are written at its end."""
+    limit = FAR * float(np.median(values))
+    beyond = [(place, value) for place, value in enumerate(values) if value > limit]
+    if not beyond:
+        return ""
+    axes.set_xlim(right=limit)
+    for place, value in beyond:
+        axes.text(limit, place, f"{value:.2f} \u2192", ha="right", va="center", fontsize=8, color=COLOURS["ink"])
+    return " An arrow stands for a value beyond the axis."
 
 
 def aupr_by_environment(summary: dict[str, Any]) -> Drawing | None:

@@ -33,6 +33,8 @@ class Cell:
         Set off in bold.
     mark : str
         HTML after the text, such as a link to a note.
+    starts : bool
+        In the first cell of a row: a group of rows starts here.
     """
 
     text: str
@@ -40,11 +42,14 @@ class Cell:
     detail: str = ""
     strong: bool = False
     mark: str = ""
+    starts: bool = False
 
 
-def text(words: str, *, detail: str = "", mark: str = "", order: float | str | None = None) -> Cell:
+def text(
+    words: str, *, detail: str = "", mark: str = "", starts: bool = False, order: float | str | None = None
+) -> Cell:
     """Make a cell of words, sorted by them unless told otherwise."""
-    return Cell(words, words if order is None else order, detail, mark=mark)
+    return Cell(words, words if order is None else order, detail, mark=mark, starts=starts)
 
 
 def figure(value: float | None, places: int = 3) -> Cell:
@@ -109,10 +114,12 @@ def table(
         for index, cell in enumerate(row):
             tag = 'th scope="row"' if index == 0 else "td"
             order = "" if cell.order is None else html.escape(str(cell.order))
-            words = f"<strong>{rich(cell.text)}</strong>" if cell.strong else rich(cell.text)
+            words = _breakable(rich(cell.text)) if index == 0 else rich(cell.text)
+            words = f"<strong>{words}</strong>" if cell.strong else words
             detail = f"<small>{rich(cell.detail)}</small>" if cell.detail else ""
             out.append(f'<{tag} class="{kind(index)}" data-order="{order}">{words}{cell.mark}{detail}</{tag[:2]}>')
-        return f"<tr>{''.join(out)}</tr>"
+        starts = ' class="starts"' if row[0].starts else ""
+        return f"<tr{starts}>{''.join(out)}</tr>"
 
     head = "".join(f'<th scope="col" class="{kind(index)}">{rich(title)}</th>' for index, title in enumerate(heads))
     foot = "\n".join(write(row) for row in totals)
@@ -125,6 +132,11 @@ def table(
         + (f"\n<tfoot>\n{foot}\n</tfoot>" if foot else "")
         + "</table></div>"
     )
+
+
+def _breakable(words: str) -> str:
+    """Let a name break after a dot, colon or underscore rather than anywhere."""
+    return re.sub(r"(?<=\w)([._:])(?=\w)", r"\1<wbr>", words)
 
 
 def rich(words: str) -> str:

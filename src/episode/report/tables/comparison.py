@@ -43,21 +43,21 @@ def headline_table(results: dict[str, Any], *, warning: str) -> str:
     marks = _marks(results)
     rows = [
         [
-            text(row, detail=meaning(row), mark=marks.get(row, "")),
-            _group(row),
+            text(row, detail=meaning(row), mark=marks.get(row, ""), starts=starts),
             *(interval(number(results["rows"], row, *column)) for column in HEADLINE),
+            _group(row),
             count(results["rows"][row].get("n")),
             count(results["rows"][row].get("seeds")),
         ]
-        for row in ordered(results["rows"])
+        for row, starts in _grouped(ordered(results["rows"]))
     ]
     return table(
         "All rows. Small: 95 % intervals by resampling blocks of the genome. Mean over environments (macro): ranking, "
         "which one impedance cannot change inside an environment; all pairs together (pooled): probabilities. Lower is "
         "better for log-loss and ECE. Click on a heading to sort, a third time for this order again.",
-        ["row", "kind", *(_head(column, short=True) for column in HEADLINE), "pairs", "seeds"],
+        ["row", *(_head(column, short=True) for column in HEADLINE), "kind", "pairs", "seeds"],
         rows,
-        text_columns=(0, 1),
+        text_columns=(0, len(HEADLINE) + 1),
         name="rows",
         warning=warning,
     )
@@ -132,10 +132,13 @@ def by_environment_tables(results: dict[str, Any], metrics: Sequence[str]) -> st
     names = list(results["environments"])
 
     def lines(metric: str) -> Iterable[list[Cell]]:
-        for row in ordered(results["rows"]):
-            found = [number(results["environments"], name, "rows", row, metric) for name in names]
-            if any(value.value is not None for value in found):
-                yield [text(row), *(interval(value) for value in found)]
+        found = {
+            row: [number(results["environments"], name, "rows", row, metric) for name in names]
+            for row in ordered(results["rows"])
+        }
+        kept = [row for row, values in found.items() if any(value.value is not None for value in values)]
+        for row, starts in _grouped(kept):
+            yield [text(row, starts=starts), *(interval(value) for value in found[row])]
 
     return "\n".join(
         table(
@@ -218,13 +221,27 @@ def _metric_table(
         for metric in metrics
         if any(number(results["rows"], row, level, metric).value is not None for row in results["rows"])
     ]
-    rows = [
-        [text(row), _group(row), *(interval(number(results["rows"], row, level, metric)) for metric in shown)]
+    kept = [
+        row
         for row in ordered(results["rows"])
         if any(number(results["rows"], row, level, metric).value is not None for metric in shown)
     ]
-    heads = ["row", "kind", *(_head((level, metric), short=False) for metric in shown)]
-    return table(caption, heads, rows, text_columns=(0, 1), name=name, warning=warning)
+    rows = [
+        [
+            text(row, starts=starts),
+            *(interval(number(results["rows"], row, level, metric)) for metric in shown),
+            _group(row),
+        ]
+        for row, starts in _grouped(kept)
+    ]
+    heads = ["row", *(_head((level, metric), short=False) for metric in shown), "kind"]
+    return table(caption, heads, rows, text_columns=(0, len(shown) + 1), name=name, warning=warning)
+
+
+def _grouped(rows: Sequence[str]) -> list[tuple[str, bool]]:
+    """Tell of each row whether a group starts with it."""
+    before = [None, *(group_of(row) for row in rows)]
+    return [(row, group_of(row) != last) for row, last in zip(rows, before, strict=False)]
 
 
 def _head(column: Column, *, short: bool) -> str:

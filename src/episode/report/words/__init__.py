@@ -19,10 +19,10 @@ NONE = "–"
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence, and the numbers that it stands on."""
+    """A sentence, and the numbers that it stands on, a line each."""
 
     text: str
-    detail: str = ""
+    details: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,8 @@ def alarms(material: Comparison) -> Iterable[str]:
     for alarm in figures.get("alarms", []):
         raised.setdefault(str(alarm["name"]), []).append(f"{alarm['fold']}, seed {alarm['seed']}: {alarm['text']}")
     for name, texts in raised.items():
-        yield f"{name.replace('_', ' ').capitalize()}, in {len(texts)} trainings; first {texts[0]}."
+        several = f"in {len(texts)} trainings, the first " if len(texts) > 1 else "in training, "
+        yield f"{name.replace('_', ' ').capitalize()}, {several}{texts[0].replace('+-', '±')}."
 
 
 def collapsed_rows(results: dict[str, Any]) -> list[str]:

@@ -92,75 +92,70 @@ def _ranking(results: dict[str, Any]) -> Claim:
         chance = "ranks pairs worse than chance"
     else:
         chance = "cannot be told from chance"
-    shortcuts, rivals = rows_of(results, SHORTCUT), best_rivals(results)
-    verdicts = [_verdict(results, POTENTIAL, shortcuts, RANKING, "")] if shortcuts else []
-    if rivals:
-        verdicts.append(_verdict(results, POTENTIAL, rivals, RANKING, "of the sequence rivals the best, "))
-    text = f"On unseen environments U_I {chance}." + "".join(f" Against {part}." for part in verdicts if part)
-    floor = chance_aupr(results)
-    numbers = [f"Mean over environments: AUROC {spell(auroc)}, chance 0.5; AUPR {spell(aupr)}, chance {decimal(floor)}"]
-    numbers += [_numbers(results, POTENTIAL, rival, RANKING) for rival in [*shortcuts, *rivals]]
-    return Claim(text, ". ".join(part for part in numbers if part) + ".")
+    rivals = {row: f"{row} (best sequence rival)" for row in best_rivals(results)}
+    against = {row: row for row in rows_of(results, SHORTCUT)} | rivals
+    verdict = f" It {_verdict(results, POTENTIAL, against, RANKING)}." if against else ""
+    own = f"Mean over environments: AUROC {spell(auroc)}, chance 0.5; AUPR {spell(aupr)}, chance "
+    lines = [own + f"{decimal(chance_aupr(results))}."]
+    lines += [_numbers(results, POTENTIAL, rival, RANKING) for rival in against]
+    return Claim(f"On unseen environments U_I {chance}.{verdict}", tuple(line for line in lines if line))
 
 
 def _impedance(results: dict[str, Any]) -> Claim:
     row = correction_row(results)
     if row is None:
         return Claim("Whether the impedance correction helps could not be judged: no row has its log-loss.")
-    rivals = [rival for rival in CORRECTION_RIVALS if rival in results["rows"]]
+    rivals = {rival: rival for rival in CORRECTION_RIVALS if rival in results["rows"]}
     if not rivals:
         return Claim("Whether the impedance correction helps could not be judged: none of its rivals was run.")
-    parts = [_verdict(results, row, [rival], CORRECTION, "") for rival in rivals]
-    text = f"The impedance correction ({row}): against " + "; against ".join(parts) + "."
     own = {measure: number(results["rows"], row, *measure) for measure in CORRECTION}
-    numbers = ["With it: " + ", ".join(f"{_name(measure)} {spell(value)}" for measure, value in own.items())]
-    numbers += [_numbers(results, row, rival, CORRECTION) for rival in rivals]
+    lines = ["With it: " + ", ".join(f"{_name(measure)} {spell(value)}" for measure, value in own.items()) + "."]
+    lines += [_numbers(results, row, rival, CORRECTION) for rival in rivals]
     oracle = number(results["rows"], "oracle", "pooled", "log_loss")
     if oracle.value is not None:
-        numbers.append(
-            f"The best impedances, read from the test labels, would give a pooled log-loss of {spell(oracle)}"
+        lines.append(
+            f"The best impedances, read from the test labels, would give a pooled log-loss of {spell(oracle)}."
         )
-    return Claim(text, ". ".join(part for part in numbers if part) + ".")
+    text = f"The impedance correction ({row}) {_verdict(results, row, rivals, CORRECTION)}."
+    return Claim(text, tuple(line for line in lines if line))
 
 
-def _verdict(
-    results: dict[str, Any], row: str, rivals: Sequence[str], measures: Sequence[Measure], introduction: str
-) -> str:
+def _verdict(results: dict[str, Any], row: str, rivals: dict[str, str], measures: Sequence[Measure]) -> str:
     """Say how a row stands against some rivals, those of one standing together."""
-    said: dict[str, list[str]] = {}
-    for rival in rivals:
-        said.setdefault(_stands(results, row, rival, measures), []).append(rival)
-    return "; against ".join(f"{introduction}{listing(names)}: {words}" for words, names in said.items())
+    said: dict[tuple[str, str], list[str]] = {}
+    for rival, label in rivals.items():
+        said.setdefault(_stands(results, row, rival, measures), []).append(label)
+    return "; it ".join(f"{verb} {listing(names)}{where}" for (verb, where), names in said.items())
 
 
-def _stands(results: dict[str, Any], row: str, rival: str, measures: Sequence[Measure]) -> str:
-    by_standing: dict[str, list[str]] = {}
+def _stands(results: dict[str, Any], row: str, rival: str, measures: Sequence[Measure]) -> tuple[str, str]:
+    """Return the verb, and in which measures it holds where it does not hold in all."""
+    where: dict[str, list[str]] = {}
     for level, metric in measures:
-        by_standing.setdefault(standing(difference(results, row, rival, level, metric), metric), []).append(
-            _name((level, metric))
-        )
-    words = {
-        "better": "better",
-        "worse": "worse",
-        "open": "no difference that these data can show",
-        "unknown": "not compared, so nothing is claimed",
+        found = standing(difference(results, row, rival, level, metric), metric)
+        where.setdefault(found, []).append(_name((level, metric)))
+    verbs = {
+        "better": "beats",
+        "worse": "loses to",
+        "open": "cannot be told from",
+        "unknown": "was not compared with",
     }
-    if len(by_standing) == 1:
-        return words[next(iter(by_standing))]
-    order = [key for key in words if key in by_standing]
-    return ", ".join(f"{words[key]} in {listing(by_standing[key])}" for key in order)
+    order = [key for key in verbs if key in where]
+    if len(order) == 1:
+        return verbs[order[0]], ""
+    also = {"worse": "loses in {}", "open": "undecided in {}", "unknown": "not compared in {}"}
+    rest = ", ".join(also[key].format(listing(where[key])) for key in order[1:])
+    return verbs[order[0]], f" in {listing(where[order[0]])} ({rest})"
 
 
 def _numbers(results: dict[str, Any], row: str, rival: str, measures: Sequence[Measure]) -> str:
     found = [(measure, difference(results, row, rival, *measure)) for measure in measures]
-    if all(value.value is None for _, value in found):
-        return ""
     text = ", ".join(
         f"{_name(measure)} {signed(value.value)} ({within(value, sign=True) if value.bounded else 'no interval'})"
         for measure, value in found
         if value.value is not None
     )
-    return f"Less {rival}: {text}"
+    return f"Against {rival}: {text}." if text else ""
 
 
 def _name(measure: Measure) -> str:

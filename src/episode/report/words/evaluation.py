@@ -76,9 +76,10 @@ def _ranking(summary: dict[str, Any]) -> Claim:
     best = "" if bayes is None else f" The best possible mean AUPR in this planted world is {bayes:.3f}."
     return Claim(
         verdict,
-        f"Mean AUPR {macro['aupr_potential']:.3f} where chance is {chance:.3f}, mean AUROC {macro['auroc']:.3f}"
-        f"{between}; "
-        f"AUPR is above chance in {above} of {environments(count)}.{best}",
+        (
+            f"Mean AUPR {macro['aupr_potential']:.3f} where chance is {chance:.3f}, mean AUROC {macro['auroc']:.3f}"
+            f"{between}; AUPR is above chance in {above} of {environments(count)}.{best}",
+        ),
     )
 
 
@@ -106,15 +107,17 @@ def _impedance(summary: dict[str, Any]) -> Claim:
     elif gain <= 0:
         against = f"the oracle impedance would reach {oracle['aupr']:.3f}"
     else:
-        against = f"{percent(share)} of what the oracle impedance adds, {oracle['aupr']:.3f}"
+        against = f"that is {percent(share)} of what the oracle impedance adds ({oracle['aupr']:.3f})"
     gains = summary.get("intervals", {}).get("gain", {})
     return Claim(
         verdict,
-        f"Over all environments together AUPR goes from {pooled['aupr_potential']:.3f} with U_I alone to "
-        f"{pooled['aupr']:.3f}{_change(number(gains, 'pooled', 'aupr'))} ({against}), and log-loss from "
-        f"{mean['log_loss']:.3f} with the training mean everywhere to {pooled['log_loss']:.3f} nats"
-        f"{_change(number(gains, 'pooled', 'log_loss'))}. Inside an environment one impedance cannot change the "
-        "ranking.",
+        (
+            f"Over all environments together AUPR goes from {pooled['aupr_potential']:.3f} with U_I alone to "
+            f"{pooled['aupr']:.3f}{_change(number(gains, 'pooled', 'aupr'))}; {against}.",
+            f"Log-loss goes from {mean['log_loss']:.3f} with the training mean everywhere to {pooled['log_loss']:.3f} "
+            f"nats{_change(number(gains, 'pooled', 'log_loss'))}.",
+            "Inside an environment one impedance cannot change the ranking.",
+        ),
     )
 
 
@@ -126,7 +129,7 @@ def _judge(gain: Number, better: int) -> str:
 
 
 def _change(gain: Number) -> str:
-    return f", {signed(gain.value)} ({within(gain, sign=True)})" if gain.bounded else ""
+    return f" ({signed(gain.value)}, 95 % interval {within(gain, sign=True)})" if gain.bounded else ""
 
 
 def _cautions(summary: dict[str, Any]) -> Iterable[str]:
@@ -181,7 +184,7 @@ def _alarms(material: Evaluation) -> Iterable[str]:
         yield "Idle competition: pull-in and push-away stayed at zero through the whole training."
     for alarm in summary.get("training_alarms", []):
         if alarm["name"] in TRAINING_ONLY:
-            yield f"{alarm['name'].replace('_', ' ').capitalize()}, in training: {alarm['text']}."
+            yield f"{alarm['name'].replace('_', ' ').capitalize()}, in training: {alarm['text'].replace('+-', '±')}."
 
 
 def _student_slope(summary: dict[str, Any]) -> float | None:
