@@ -3,13 +3,21 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+EPISODE_DATA ?= ../shared/data
+GENOME := $(EPISODE_DATA)/hg19.chr20_chr22part_chrX70M.fa.gz
+RESULTS := benchmarks/results
+WORLDS := label concept both
+WORLD_SEED := 11
+WORLD_ROWS := episode,shortcut,ctcf_convergence
+DOMAIN_KL_ROWS := episode,shortcut,cross_attention,decoupled
 
-.PHONY: help install demo demo-seeds test check format clean
+.PHONY: help install demo demo-seeds test check format clean benchmark benchmark-l benchmark-b benchmark-worlds benchmark-page
 
 help:
 	@echo "make demo        simulate, train, predict unseen cell lines, evaluate: demo-out/"
 	@echo "make demo-seeds  the same with five seeds, and a table: demo-seeds-out/"
 	@echo "make test        run the tests"
+	@echo "make benchmark   protocols L and B on the real pairs in EPISODE_DATA, then simulated worlds: benchmarks/results/"
 	@echo "make check       formatting, lint, types, import rules"
 	@echo "make format      rewrite the code as the formatter wants it"
 
@@ -28,6 +36,33 @@ demo-seeds: $(STAMP)
 	rm -rf demo-seeds-out
 	$(BIN)/episode demo --out demo-seeds-out --seeds 0,1,2,3,4
 
+benchmark: benchmark-l benchmark-b benchmark-worlds benchmark-page
+
+benchmark-l: $(STAMP)
+	$(BIN)/episode compare L $(EPISODE_DATA)/hic_loops/pairs.tsv.gz --genome $(GENOME) --out benchmark-out/protocol_l
+	cp benchmark-out/protocol_l/results.json $(RESULTS)/protocol_l.json
+
+benchmark-b: $(STAMP)
+	$(BIN)/episode compare B $(EPISODE_DATA)/bengi/*.tsv.gz --genome $(GENOME) --out benchmark-out/protocol_b
+	cp benchmark-out/protocol_b/results.json $(RESULTS)/protocol_b.json
+
+benchmark-worlds: $(STAMP)
+	mkdir -p benchmark-out
+	for world in $(WORLDS); do \
+	  test -d benchmark-out/$$world || $(BIN)/episode simulate --world $$world --seed $(WORLD_SEED) --out benchmark-out/$$world && \
+	  $(BIN)/episode compare simulated benchmark-out/$$world/pairs.tsv --genome benchmark-out/$$world/genome.fa \
+	    --truth benchmark-out/$$world/truth --out benchmark-out/world_$$world --rows $(WORLD_ROWS) && \
+	  cp benchmark-out/world_$$world/results.json $(RESULTS)/world_$$world.json || exit 1; \
+	done
+	test -d benchmark-out/tissues || \
+	  $(BIN)/episode simulate --preset domain-kl --format domain-kl --seed $(WORLD_SEED) --out benchmark-out/tissues
+	$(BIN)/episode compare domain-kl benchmark-out/tissues --truth benchmark-out/tissues/truth \
+	  --out benchmark-out/domain_kl_simulated --rows $(DOMAIN_KL_ROWS)
+	cp benchmark-out/domain_kl_simulated/results.json $(RESULTS)/domain_kl_simulated.json
+
+benchmark-page: $(STAMP)
+	$(BIN)/python benchmarks/read_out.py $(RESULTS)
+
 test: $(STAMP)
 	$(BIN)/python -m pytest -q
 
@@ -42,4 +77,4 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix src tests
 
 clean:
-	rm -rf $(VENV) demo-out demo-seeds-out test-output
+	rm -rf $(VENV) demo-out demo-seeds-out benchmark-out test-output

@@ -13,7 +13,7 @@ from episode.encode.store import ElementStore
 from episode.evaluate.baselines import ctcf, kmer_lr, motif_gbm, shortcuts
 from episode.evaluate.baselines.base import Family, FoldTask, Scores
 from episode.evaluate.baselines.features import Features, Layouts, ctcf_index, elements_in_use, layouts, motif_table
-from episode.evaluate.baselines.select import LogOdds, choose_and_learn, score_number
+from episode.evaluate.baselines.select import LogOdds, calibrated, choose_and_learn, score_number
 from episode.evaluate.metrics import auroc, best_f1_threshold, calibration_line
 
 LEARNED: dict[str, Family] = {
@@ -246,8 +246,17 @@ def test_chosen_on_selection_by_models_of_fit_then_learned_from_all_of_train(
     label = task.dataset.pairs["label"].to_numpy()
     threshold = best_f1_threshold(label[fold.selection], 0.5 * first[fold.selection])
     np.testing.assert_allclose(chosen.scores.score, 0.5 * first[fold.test])
-    np.testing.assert_array_equal(chosen.scores.score, chosen.scores.logit)
+    line = calibration_line(label[fold.selection], 0.5 * first[fold.selection])
+    assert line is not None
+    np.testing.assert_allclose(chosen.scores.logit, line.intercept + line.slope * 0.5 * first[fold.test])
     np.testing.assert_array_equal(chosen.scores.call, 0.5 * first[fold.test] >= threshold)
+
+
+@pytest.mark.parametrize("slope", [-1.0, 0.0])
+def test_a_calibration_of_no_positive_slope_is_not_used(slope: float) -> None:
+    score, label = np.array([0.5, -2.0]), np.array([0, 1, 0, 1, 1, 0])
+    judged = slope * np.array([-1.0, 1.0, 0.2, 0.1, 2.0, 0.3])
+    assert calibrated(score, label, judged).tolist() == [0.5, -2.0]
 
 
 def test_of_equal_settings_the_first_is_taken(recorded: tuple[FoldTask, Features]) -> None:

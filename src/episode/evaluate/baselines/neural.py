@@ -20,6 +20,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from episode.data.dataset import Dataset
 from episode.evaluate.baselines.base import FamilyResult, FoldTask, Scores
 from episode.evaluate.baselines.neural_inputs import ElementBatch, ElementInputs
+from episode.evaluate.baselines.select import calibrated
 from episode.evaluate.metrics import average_precision, best_f1_threshold
 from episode.seeds import derive_seed, generator
 
@@ -128,8 +129,8 @@ def score_network(
     Returns
     -------
     FamilyResult
-        The one row; `score` and `logit` are the log-odds. Where `fit` or `selection` lacks a class, `recipe.steps`
-        are taken and nothing is called.
+        The one row; `score` is the log-odds, `logit` the same, calibrated on `selection`. Where `fit` or `selection`
+        lacks a class, `recipe.steps` are taken, and nothing is calibrated or called.
     """
     learner = _Learner(task, row, inputs, build, recipe)
     with torch.random.fork_rng(devices=[]):
@@ -156,17 +157,18 @@ class _Learner:
             score = self.pairs.log_odds(network, selection) + self._offset(fit)
             judged.append((step, average_precision(label, score) or 0.0, score))
 
-        steps, threshold = self.recipe.steps, None
+        steps, threshold, chosen = self.recipe.steps, None, np.zeros(0)
         if all(np.unique(self.pairs.label[rows]).size == 2 for rows in (fit, selection)):
             self._learn("fit", fit, steps, judge)
-            best, _, score = max(judged, key=lambda entry: entry[1])
-            threshold = best_f1_threshold(label, score)
+            best, _, chosen = max(judged, key=lambda entry: entry[1])
+            threshold = best_f1_threshold(label, chosen)
             steps = min(round(best * len(train) / len(fit)), round(MOST_GROWTH * self.recipe.steps))
         network = self._learn("train", train, steps)
-        logit = self.pairs.log_odds(network, np.flatnonzero(self.fold.test)) + self._offset(train)
-        call = np.full(len(logit), np.nan) if threshold is None else (logit >= threshold).astype(np.float64)
+        score = self.pairs.log_odds(network, np.flatnonzero(self.fold.test)) + self._offset(train)
+        call = np.full(len(score), np.nan) if threshold is None else (score >= threshold).astype(np.float64)
+        logit = calibrated(score, label, chosen) if len(chosen) else score.copy()
         extras = {"steps": steps, "selection": [{"step": step, "aupr": value} for step, value, _ in judged]}
-        return FamilyResult({self.row: Scores(logit, logit, call)}, extras)
+        return FamilyResult({self.row: Scores(score, logit, call)}, extras)
 
     def _learn(
         self, phase: str, rows: Rows, steps: int, judge: Callable[[int, nn.Module], None] | None = None

@@ -2,7 +2,8 @@
 
 1. Models of every setting learn from ``fit``; the setting with the least log-loss on ``selection`` is taken, the first
    of equals.
-2. The call threshold is that of best F1 on ``selection``, by the model of that setting that learned from ``fit``.
+2. The call threshold is that of best F1 on ``selection``, by the model of that setting that learned from ``fit``; so is
+   the logistic calibration of its log-odds.
 3. A model of that setting learns from all of ``train`` and scores ``test``.
 
 Where ``fit`` or ``selection`` lacks a class, the learner's own fallback setting is taken and nothing is called (NaN).
@@ -24,7 +25,7 @@ from episode.evaluate.baselines.base import FoldTask, Scores
 from episode.evaluate.baselines.features import Features, layouts
 from episode.evaluate.metrics import best_f1_threshold, calibration_line, log_loss
 
-__all__ = ["BoostedTrees", "Chosen", "Learner", "LogOdds", "choose_and_learn", "labelled", "score_number"]
+__all__ = ["BoostedTrees", "Chosen", "Learner", "LogOdds", "calibrated", "choose_and_learn", "labelled", "score_number"]
 
 BLOCK = 1 << 14
 
@@ -167,13 +168,13 @@ def choose_and_learn(task: FoldTask, features: Features, learner: Learner) -> Ch
     Returns
     -------
     Chosen
-        ``score`` and ``logit`` are both the log-odds of the model that learned from all of ``train``.
+        ``score`` is the log-odds of the model that learned from all of ``train``, ``logit`` the same `calibrated`.
     """
     fold = task.fold
     label = task.dataset.pairs["label"].to_numpy(np.int8)
     fit, selection, train = (labelled(task, mask) for mask in (fold.fit, fold.selection, fold.train))
     test = np.flatnonzero(fold.test)
-    setting, threshold = learner.fallback, np.nan
+    setting, threshold, judge = learner.fallback, np.nan, np.zeros(0)
     chosen = _both_classes(label[fit]) and _both_classes(label[selection])
     if chosen:
         model = _learn(task, features, learner, fit, learner.settings)
@@ -181,13 +182,34 @@ def choose_and_learn(task: FoldTask, features: Features, learner: Learner) -> Ch
         losses = [log_loss(label[selection], scores) for scores in judged]
         best = int(np.argmin([np.inf if loss is None else loss for loss in losses]))
         setting = learner.settings[best]
-        threshold = _threshold(label[selection], judged[best])
+        judge = judged[best]
+        threshold = _threshold(label[selection], judge)
     if _both_classes(label[train]):
         model = _learn(task, features, learner, train, [setting])
         score = _apply(task, features, model, test)[0]
     else:
         score = np.full(len(test), _share_log_odds(label[train]))
-    return Chosen(Scores(score, score.copy(), _call(score, threshold)), float(setting), chosen)
+    logit = calibrated(score, label[selection], judge) if chosen else score.copy()
+    return Chosen(Scores(score, logit, _call(score, threshold)), float(setting), chosen)
+
+
+def calibrated(score: NDArray[np.float64], label: NDArray[np.int_], judged: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Correct log-odds by the logistic calibration of selection rows.
+
+    Parameters
+    ----------
+    score : ndarray, shape (n_test,)
+        Log-odds of the model that learned from all of ``train``.
+    label, judged : ndarray, shape (n_selection,)
+        Labels of the selection rows, and the log-odds that the model that learned from ``fit`` gave them.
+
+    Returns
+    -------
+    ndarray, shape (n_test,)
+        As it came where no calibration of positive slope exists.
+    """
+    line = calibration_line(label, judged)
+    return score.copy() if line is None or line.slope <= 0 else line.intercept + line.slope * score
 
 
 def score_number(task: FoldTask, number: NDArray[np.float64]) -> Scores:
