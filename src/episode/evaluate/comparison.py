@@ -20,7 +20,7 @@ import numpy as np
 from episode import __version__
 from episode.config import to_dict
 from episode.data.dataset import Dataset
-from episode.evaluate.baselines.registry import BAYES, ORACLE, FamilySpec, row_group, row_notes
+from episode.evaluate.baselines.registry import BAYES, ORACLE, FamilySpec, row_group, row_notes, row_order
 from episode.evaluate.bootstrap import block_ids
 from episode.evaluate.curves import comparison_figures
 from episode.evaluate.jobs import Job, Work, open_work, read_scores, run_jobs
@@ -181,7 +181,7 @@ def _collect(work: Work, dataset: Dataset, folds: Sequence[Fold], test: np.ndarr
     if truth is not None:
         logit = true_logit(dataset.pairs.iloc[test], truth)[None]
         rows[BAYES] = RowScores(score=logit, logit=logit, call=np.full_like(logit, np.nan))
-    return _Table({name: rows[name] for name in sorted(rows)}, seconds, extras)
+    return _Table({name: rows[name] for name in row_order() if name in rows}, seconds, extras)
 
 
 def _oracle(

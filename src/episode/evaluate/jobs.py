@@ -88,7 +88,9 @@ class Job:
 
 
 def open_work(work: Work, dataset: Dataset) -> None:
-    """Make the folder of a comparison, or make sure that an existing one is of the same data, protocol and settings.
+    """Make the folder of a comparison, or make sure that the scores in an existing one are of these data and settings.
+
+    What a protocol says of subsets, intervals and leaks may change: scores do not depend on it.
 
     Raises
     ------
@@ -96,8 +98,9 @@ def open_work(work: Work, dataset: Dataset) -> None:
         If the folder holds something else, or a comparison of something else.
     """
     used = dataset.pairs[["environment", "enhancer_id", "promoter_id", "mirrored", "label", "split"]]
+    protocol = work.protocol.to_dict()
     identity = {
-        "protocol": work.protocol.to_dict(),
+        **{part: protocol[part] for part in ("holdout", "selection", "collapse")},
         "config": to_dict(work.config),
         "collapsed": work.collapsed,
         "label_seed": work.label_seed,
@@ -139,6 +142,7 @@ def run_jobs(work: Work, jobs: Sequence[Job], *, workers: int, say: Callable[[st
     todo = [job for job in jobs if not job.path(work.folder, ".json").exists()]
     if not todo:
         return
+    build_store(work.dataset(), load_bank(work.config.stem), work.config.stem, work.store_folder)
     context = multiprocessing.get_context("spawn")
     failed: list[str] = []
     done = 0

@@ -14,7 +14,17 @@ from typing import cast
 from episode.errors import EpisodeError
 from episode.evaluate.baselines.base import Family
 
-__all__ = ["BAYES", "FAMILIES", "GROUPS", "ORACLE", "FamilySpec", "choose_families", "row_group", "row_notes"]
+__all__ = [
+    "BAYES",
+    "FAMILIES",
+    "GROUPS",
+    "ORACLE",
+    "FamilySpec",
+    "choose_families",
+    "row_group",
+    "row_notes",
+    "row_order",
+]
 
 ORACLE = "oracle"
 """The impedance of each environment that its labels call for; filled by the runner from episode.potential."""
@@ -164,3 +174,10 @@ def row_notes() -> dict[str, str]:
         ORACLE: "reads the labels: the impedance of each environment that they call for",
         BAYES: "the planted truth",
     }
+
+
+def row_order() -> list[str]:
+    """All rows in the order of the table."""
+    rows = [row for family in FAMILIES for row in family.rows]
+    after = rows.index("bbse") + 1
+    return [*rows[:after], ORACLE, BAYES, *rows[after:]]

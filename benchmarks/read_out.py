@@ -1,0 +1,107 @@
+"""Read the committed results out: every results file of a folder becomes a section of its README.md.
+
+    python benchmarks/read_out.py benchmarks/results
+
+Sentences and tables are made from the JSON files alone; what they mean is said in benchmarks/README.md.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from episode.files import atomic_file, read_json
+from episode.report.material import Comparison, number
+from episode.report.words import spell
+from episode.report.words.comparison import find_comparison
+
+ORDER = ("protocol_l", "protocol_b", "world_label", "world_concept", "world_both", "domain_kl_simulated")
+SHOWN = (("macro", "auroc", "macro AUROC"), ("macro", "aupr", "macro AUPR"))
+LOSS = (("pooled", "log_loss", "pooled log-loss"), ("pooled", "ece", "pooled ECE"))
+
+
+def main(folder: Path) -> None:
+    """Write README.md into a folder of results."""
+    sections = [_section(folder / f"{name}.json") for name in ORDER if (folder / f"{name}.json").exists()]
+    head = (
+        "# Results, read out\n\nMade from the JSON files here by `benchmarks/read_out.py`; do not edit. In brackets "
+        "95 % intervals over blocks of the genome.\nWhat they mean, and how to make them again: "
+        "[../README.md](../README.md).\n"
+    )
+    with atomic_file(folder / "README.md") as temporary:
+        temporary.write_text("\n".join([head, *sections]))
+
+
+def _section(path: Path) -> str:
+    results = read_json(path)
+    protocol, provenance = results["protocol"], results["provenance"]
+    findings = find_comparison(Comparison(results, {"impedance": [], "training": [], "few_labels": []}))
+    cautions = "\n".join(f"- {text}" for text in findings.cautions)
+    parts = [
+        f"## {path.stem}\n",
+        f"{protocol['title']}. {protocol['sentence']} {provenance['pairs']:,} pairs, seeds "
+        f"{', '.join(map(str, provenance['seeds']))}, {results['intervals']['blocks']} blocks, "
+        f"{provenance['job_seconds'] / 60:.0f} core-minutes.\n",
+        *([f"**{findings.leak}**\n"] if findings.leak else []),
+        f"**Ranking.** {findings.ranking.text}\n",
+        f"**Impedance.** {findings.impedance.text}\n",
+        f"**What should not be trusted.**\n\n{cautions}\n",
+        _rows(results),
+        _differences(results),
+        _environments(results),
+    ]
+    return "\n".join(parts)
+
+
+def _rows(results: dict[str, Any]) -> str:
+    subsets = [name for name in results["protocol"]["subsets"] if name in next(iter(results["rows"].values()))]
+    columns = [
+        *SHOWN,
+        *((name, metric, f"{name} {metric.upper()}") for name in subsets for metric in ("auroc", "aupr")),
+        *LOSS,
+    ]
+    lines = ["| row | " + " | ".join(title for *_, title in columns) + " |", "|---|" + "---|" * len(columns)]
+    for name, entry in results["rows"].items():
+        lines.append(f"| `{name}` | " + " | ".join(_cell(entry, scope, metric) for scope, metric, _ in columns) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _differences(results: dict[str, Any]) -> str:
+    columns = [*SHOWN, *LOSS]
+    lines = [
+        "Differences, on the same pairs and draws:\n",
+        "| difference | " + " | ".join(title for *_, title in columns) + " |",
+        "|---|" + "---|" * len(columns),
+    ]
+    for name, entry in results["differences"].items():
+        cells = []
+        for scope, metric, _ in columns:
+            found = number(entry, metric) if scope == "macro" else number(entry, scope, metric)
+            cells.append("–" if found.value is None else spell(found, sign=True))
+        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _environments(results: dict[str, Any]) -> str:
+    lines = [
+        "Environments, AUROC of U_I alone:\n",
+        "| environment | pairs | positives | AUROC | AUPR |",
+        "|---|---|---|---|---|",
+    ]
+    for name, entry in results["environments"].items():
+        row = entry["rows"].get("episode.potential", {})
+        lines.append(
+            f"| {name} | {entry['n']:,} | {entry['positives']:,} | {_cell({'x': row}, 'x', 'auroc')} | "
+            f"{_cell({'x': row}, 'x', 'aupr')} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _cell(entry: dict[str, Any], scope: str, metric: str) -> str:
+    found = number(entry, scope, metric)
+    return "–" if found.value is None else spell(found)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
