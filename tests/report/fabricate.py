@@ -1,4 +1,4 @@
-"""Fabricated folders of an evaluation and of a comparison, made from drawn scores by the code that makes the real ones."""
+"""Fabricated folders of an evaluation and of a comparison: drawn scores, judged by the code that judges real ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["comparison", "evaluation", "training_log"]
 
 TEMPERATURE = 0.9
 TRAINING_IMPEDANCE = 2.7
-LEAK_NOTE = "own implementation, smaller than published"
+NOTE = "own implementation, smaller than published"
 
 
 def evaluation(
@@ -95,9 +95,7 @@ def evaluation(
     summary["provenance"] = {"seed": 0, "sources": [{"path": "pairs.tsv", "sha256": "ab" * 32, "rows": 9}]}
     lines = training_log(rng) if training else []
     (folder / "metrics.json").write_text(json.dumps(summary, allow_nan=False))
-    (folder / "figures.json").write_text(
-        json.dumps(evaluation_figures(predictions, summary, lines), allow_nan=False)
-    )
+    (folder / "figures.json").write_text(json.dumps(evaluation_figures(predictions, summary, lines), allow_nan=False))
     return folder
 
 
@@ -168,13 +166,22 @@ def training_log(rng: np.random.Generator, steps: int = 400, environments: int =
 def comparison(folder: Path, *, allowed_leak: bool = True, draws: int = 60, seed: int = 5) -> Path:
     """Write results.json and figures.json as a comparison does.
 
-    Results are weak: U_I beats chance and distance, hardly promoter_degree, and loses to ctcf_gbm. One environment has
-    positives only, one has four of them; U_I alone and ctcf_convergence claim no probability; the Teacher knows nothing.
+    Results are weak: U_I beats chance and distance, hardly promoter_degree, and loses to ctcf_gbm. One environment
+    has positives only, one has five of them; U_I alone and ctcf_convergence claim no probability; the Teacher
+    knows nothing.
     """
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     sizes = {"GM12878": 420, "HMEC": 260, "HUVEC": 300, "HeLa-S3": 280, "IMR90": 40, "K562": 380, "NHEK:CTCF": 90}
-    shares = {"GM12878": 0.22, "HMEC": 0.12, "HUVEC": 0.13, "HeLa-S3": 0.1, "IMR90": 1.0, "K562": 0.16, "NHEK:CTCF": 0.05}
+    shares = {
+        "GM12878": 0.22,
+        "HMEC": 0.12,
+        "HUVEC": 0.13,
+        "HeLa-S3": 0.1,
+        "IMR90": 1.0,
+        "K562": 0.16,
+        "NHEK:CTCF": 0.05,
+    }
     names = np.repeat(list(sizes), list(sizes.values()))
     offset = np.log([shares[name] / (1 - min(shares[name], 0.99)) for name in names])
     signal, level = rng.normal(size=names.size), rng.normal(size=names.size)
@@ -183,7 +190,9 @@ def comparison(folder: Path, *, allowed_leak: bool = True, draws: int = 60, seed
     fold = np.where(np.isin(names, ["GM12878", "IMR90"]), "gm-imr", np.where(names == "K562", "k562", "others"))
     nothing = np.full(names.size, np.nan)
 
-    def scored(strength: float, shift: NDArray[np.float64] | float, *, claims: bool = True, seeds: int = 1) -> RowScores:
+    def scored(
+        strength: float, shift: NDArray[np.float64] | float, *, claims: bool = True, seeds: int = 1
+    ) -> RowScores:
         score = np.stack(
             [strength * signal + (1 - strength) * rng.normal(size=names.size) + 0.1 * level for _ in range(seeds)]
         )
@@ -244,7 +253,7 @@ def comparison(folder: Path, *, allowed_leak: bool = True, draws: int = 60, seed
     )
     content["intervals"]["block_bp"] = 5_000_000
     for row, entry in content["rows"].items():
-        entry["note"] = LEAK_NOTE if row in ("epivan", "sept") else ""
+        entry["note"] = NOTE if row in ("epivan", "sept") else ""
     leaking = {"enhancer": 0.31, "promoter": 0.62, "pair": 0.0, "locus": 0.31} if allowed_leak else {}
     clean = dict.fromkeys(("enhancer", "promoter", "pair", "locus"), 0.0)
     results = {

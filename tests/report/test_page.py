@@ -1,28 +1,37 @@
+"""The page as a file: whole, escaped, offline, drawn from JSON alone, and what a damaged folder gives."""
+
+from __future__ import annotations
+
 import argparse
 import html.parser
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from episode.cli import report as command
 from episode.errors import EpisodeError
-from episode.report.page import write_report
-from episode.report.tables import rich, table
+from episode.report.comparison import comparison_contents
+from episode.report.contents import Contents
+from episode.report.drawing import to_svg
+from episode.report.evaluation import evaluation_contents
+from episode.report.material import Comparison, Evaluation, Number, load_material
+from episode.report.page import page, write_report
+from episode.report.tables import Cell, figure, interval, rich, table, text
 
 MakeFolder = Callable[..., Path]
-FullReport = tuple[Path, list[Path]]
-FIGURES = {
-    "impedance_truth",
-    "impedance_oracle",
-    "aupr_by_environment",
-    "pooled_precision_recall",
-    "pooled_reliability",
-    "training_curves",
-}
-VOID = {"meta", "br", "img", "use", "path", "link"}
+Report = tuple[Path, list[Path]]
+TRAINING = {"training", "pacing", "competition"}
+CURVES = {
+    f"{kind}_{level}" for kind in ("precision_recall", "reliability") for level in ("pooled", "by_environment")
+} | {"potential_by_environment"}
+EVALUATION = {"impedance_truth", "impedance_oracle", "impedance_teacher", "aupr_by_environment"} | CURVES | TRAINING
+ROWS = {"rows_macro_auroc", "rows_macro_aupr", "rows_pooled_log_loss"}
+COMPARISON = {"impedance_truth", "impedance_oracle", "few_labels"} | ROWS | CURVES | TRAINING
+VOID = {"meta", "br", "img", "use", "path", "link", "wbr"}
 
 
 class Reader(html.parser.HTMLParser):
@@ -46,109 +55,197 @@ class Reader(html.parser.HTMLParser):
             assert self.open.pop() == tag
 
 
-def read(path: Path) -> Reader:
+def without_figures(contents: Contents) -> str:
+    """The page of some contents, figures left out."""
+    sections = [
+        replace(section, parts=tuple(part for part in section.parts if isinstance(part, str)))
+        for section in contents.sections
+    ]
+    return page(replace(contents, sections=tuple(sections)), {}, contents.title)
+
+
+@pytest.fixture(params=["full_report", "comparison_report"])
+def report(request: pytest.FixtureRequest) -> Report:
+    return request.getfixturevalue(request.param)
+
+
+def test_every_figure_is_written(full_report: Report, comparison_report: Report):
+    for (folder, written), names in ((full_report, EVALUATION), (comparison_report, COMPARISON)):
+        assert written[0] == folder / "index.html"
+        assert {path.name for path in written[1:]} == {f"{name}{end}" for name in names for end in (".png", ".svg")}
+        assert all(path.stat().st_size > 1000 for path in written)
+        assert (folder / "figures" / "training.png").read_bytes().startswith(b"\x89PNG")
+    assert "<h1>A &amp; &lt;B&gt;</h1>" in full_report[1][0].read_text()
+    assert "<h1>Comparison: made-up loops &lt;7 cell lines&gt;</h1>" in comparison_report[1][0].read_text()
+
+
+def test_the_page_is_whole_and_needs_nothing_else(report: Report):
+    content = report[1][0].read_text()
     reader = Reader()
-    reader.feed(path.read_text())
+    reader.feed(content)
     assert not reader.open
-    return reader
-
-
-def test_writes_the_page_and_every_figure(full_report: FullReport):
-    folder, written = full_report
-    assert written[0] == folder / "index.html"
-    assert {path.name for path in written[1:]} == {f"{name}{end}" for name in FIGURES for end in (".png", ".svg")}
-    assert all(path.stat().st_size > 1000 for path in written)
-    assert (folder / "figures" / "training_curves.png").read_bytes().startswith(b"\x89PNG")
-    assert "<h1>A &amp; &lt;B&gt;</h1>" in written[0].read_text()
-
-
-def test_the_page_is_whole_and_needs_nothing_else(full_report: FullReport):
-    page = full_report[1][0]
-    seen = read(page).seen
-    links = [value for _, attrs in seen for key, value in attrs.items() if key in ("src", "href", "xlink:href")]
-    assert links and all(value.startswith("#") for value in links if value is not None)
-    assert not any(tag in ("script", "link", "img", "iframe") for tag, _ in seen)
-    assert "@import" not in page.read_text()
+    seen = reader.seen
+    links = [
+        value for _, attrs in seen for key, value in attrs.items() if key in ("src", "href", "xlink:href") and value
+    ]
+    assert {link[0] for link in links if link != "data:,"} == {"#"}
+    assert not any(tag in ("img", "iframe") for tag, _ in seen) and "@import" not in content
+    (script,) = re.findall(r"<script.*?</script>", content, flags=re.DOTALL)
+    assert set(re.findall(r'(?:from|import)\s+"([a-z]+:)', script)) == {"data:"}
     identifiers = [attrs["id"] for _, attrs in seen if "id" in attrs]
     assert len(identifiers) == len(set(identifiers))
-    assert {value[1:] for value in links if value} <= set(identifiers)
-    used = set(re.findall(r"url\(#([^)]*)\)", page.read_text()))
+    assert {link[1:] for link in links if link[0] == "#"} <= set(identifiers)
+    used = set(re.findall(r"url\(#([^)]*)\)", content))
     assert used and used <= set(identifiers)
 
 
-def test_inline_figures_take_the_colours_of_the_page(full_report: FullReport):
-    text = full_report[1][0].read_text()
-    drawn = text[text.index("<svg") : text.rindex("</svg>")]
+def test_inline_figures_take_the_colours_of_the_page(report: Report):
+    content = report[1][0].read_text()
+    drawn = content[content.index("<svg") : content.rindex("</svg>")]
     assert not re.search(r"(fill|stroke): #[0-9a-f]{6}", drawn)
-    assert "prefers-color-scheme: dark" in text and "@media print" in text
+    assert "prefers-color-scheme: dark" in content and "@media print" in content
 
 
-def test_the_same_material_gives_the_same_bytes(full_report: FullReport, tmp_path: Path):
+def test_each_figure_names_its_file_and_key(report: Report):
+    folder, written = report
+    content = written[0].read_text()
+    sources = re.findall(r'<span class="source">Drawn from <code>(.*?)</code>', content)
+    assert len(sources) == content.count("<figure")
+    for source in sources:
+        file, _, keys = source.replace("<wbr>", "").replace("&lt;", "<").replace("&gt;", ">").partition(": ")
+        held = json.loads((folder / file).read_text())
+        assert re.split(r"[.\[]", keys)[0] in held
+
+
+def test_the_same_json_gives_the_same_bytes(full_report: Report, tmp_path: Path):
     folder, first = full_report
-    second = write_report(folder, title="A & <B>", out=tmp_path)
-    for one, two in zip(first, second, strict=True):
+    for name in ("metrics.json", "figures.json"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    for one, two in zip(first, write_report(tmp_path, title="A & <B>"), strict=True):
         assert one.read_bytes() == two.read_bytes()
 
 
-def test_without_truth_and_training(make_folder: MakeFolder):
-    folder = make_folder(truth=False, training=False, environments=3, pairs=100)
-    names = {path.stem for path in write_report(folder)[1:]}
-    assert names == FIGURES - {"impedance_truth", "training_curves"}
-    assert "planted" not in (folder / "index.html").read_text().lower()
+class TestComparison:
+    def test_the_leak_is_said_at_the_top_and_in_captions(self, comparison_report: Report):
+        content = comparison_report[1][0].read_text()
+        top = content.index('<p class="leak" role="note">This split leaks, and it was allowed')
+        assert top < content.index('class="claim"')
+        captions = re.findall(r"<caption>(.*?)</caption>", content)
+        assert captions[0].startswith('<strong class="leak">This split leaks.</strong> All rows.')
+
+    def test_no_leak_no_red(self, comparison: Comparison):
+        comparison.results["audit"].update(allowed=False, locus_leak=False)
+        for fold in comparison.results["audit"]["folds"]:
+            fold.update(enhancer=0.0, promoter=0.0, locus=0.0)
+        content = without_figures(comparison_contents(comparison))
+        assert "<table" in content and 'class="leak"' not in content and "split leaks" not in content
+
+    def test_rows_are_grouped_and_nulls_are_dashes(self, comparison_report: Report):
+        content = comparison_report[1][0].read_text()
+        body = content[content.index('id="rows"') :]
+        body = body[: body.index("</tbody>")]
+        names = re.findall(r'<th scope="row"[^>]*data-order="([^"]*)"', body)
+        assert names[:2] == ["episode.potential", "episode.student"] and names[-1] == "ablation.no_distillation"
+        assert body.count('<tr class="starts">') == 5
+        teacher = body[body.index('data-order="episode.teacher"') :]
+        assert '<td class="number" data-order="">–</td>' in teacher[: teacher.index("</tr>")]
+
+    def test_notes_are_numbered_and_listed(self, comparison_report: Report):
+        content = comparison_report[1][0].read_text()
+        assert '<li id="note-1">epivan, sept: own implementation, smaller than published</li>' in content
+        assert content.count('<a href="#note-1"') == 2
+
+    def test_clear_differences_are_bold_and_no_others(self, comparison_report: Report):
+        content = comparison_report[1][0].read_text()
+        body = content[content.index('id="differences"') :]
+        body = body[: body.index("</tbody>")]
+        for order, bold, low, high in re.findall(
+            r'data-order="([-\d.e]+)">(<strong>)?[^<]*(?:</strong>)?<small>(\S+) to (\S+)</small>', body
+        ):
+            ends = [float(end.replace("−", "-")) for end in (low, high)]
+            if abs(ends[0]) > 0.0005 and abs(ends[1]) > 0.0005:
+                assert bool(bold) == (ends[0] * ends[1] > 0), (order, ends)
+        assert "<strong>" in body
+
+    def test_subsets_environments_audit_provenance(self, comparison_report: Report):
+        content = comparison_report[1][0].read_text()
+        for anchor in ("subset-hard", "subset-equal_length", "environments-auroc", "seeds", "audit", "provenance"):
+            assert f'id="{anchor}"' in content
+        assert "62.0 %" in content and "0f" * 32 in content and "config › training › steps" in content
+        assert "17 blocks of 5 Mb" in content
+
+    def test_an_empty_table_of_rows_still_gives_a_page(self, comparison: Comparison):
+        comparison.results.update(rows={}, differences={})
+        for entry in comparison.results["environments"].values():
+            entry["rows"] = {}
+        comparison.figures.update(precision_recall={}, reliability={}, potential={}, impedance=[], training=[])
+        contents = comparison_contents(Comparison(comparison.results, comparison.figures | {"few_labels": []}))
+        assert list(contents.drawings()) == []
+        assert "could not be judged" in without_figures(contents)
 
 
-def test_many_environments_with_long_names(make_folder: MakeFolder):
-    folder = make_folder(environments=80, pairs=40, training=False, name="a-rather-long-cell-line-{}:RNAPII")
-    assert len(write_report(folder)) == 11
+class TestEvaluation:
+    def test_without_truth_and_training(self, make_folder: MakeFolder):
+        folder = make_folder(truth=False, training=False, environments=3, pairs=100)
+        names = {path.stem for path in write_report(folder)[1:]}
+        assert names == EVALUATION - TRAINING - {"impedance_truth", "impedance_teacher"}
+        assert "planted" not in (folder / "index.html").read_text().lower()
 
-
-def test_incomplete_training_log(make_folder: MakeFolder):
-    folder = make_folder(environments=2, pairs=60)
-    (folder / "training.jsonl").write_text(
-        '{"kind": "train", "step": 0, "task": 0.5}\n\n{"kind": "validation", "step": 0, "slope": NaN}\n{"note": 1}\n'
-    )
-    assert any(path.stem == "training_curves" for path in write_report(folder))
-    (folder / "training.jsonl").write_text('{"kind": "train", "step": 0}\n')
-    assert not any(path.stem == "training_curves" for path in write_report(folder, out=folder / "again"))
-
-
-def test_unlabelled_predictions_still_give_a_page(make_folder: MakeFolder):
-    import pandas as pd
-
-    folder = make_folder(environments=3, pairs=60, training=False)
-    pd.read_parquet(folder / "predictions.parquet").assign(label=-1).to_parquet(folder / "predictions.parquet")
-    summary = json.loads((folder / "metrics.json").read_text())
-    for entry in [*summary["environments"].values(), summary["pooled"], summary["macro"], summary["oracle"]]:
-        entry.update(
-            {key: None for key, value in entry.items() if isinstance(value, float) and not key.startswith("r_s")}
+    def test_many_environments_with_long_names(self, make_folder: MakeFolder):
+        loaded = load_material(
+            make_folder(environments=70, pairs=30, training=False, name="a-rather-long-cell-{}:POLR2A")
         )
-    summary["mean_impedance"].update(log_loss=None, ece=None)
-    (folder / "metrics.json").write_text(json.dumps(summary))
-    text = write_report(folder)[0].read_text()
-    assert "Ranking could not be judged" in text and "could not be judged: it takes" in text
+        assert isinstance(loaded, Evaluation)
+        contents = evaluation_contents(loaded)
+        drawn = {drawing.name: drawing for drawing in contents.drawings()}
+        assert "The first 24 of 70 environments" in drawn["reliability_by_environment"].caption
+        assert to_svg(drawn["aupr_by_environment"].figure).startswith("<?xml")
+        assert "a-rather-long-cell-69:<wbr>POLR2A" in without_figures(contents)
+
+    def test_without_a_label(self, evaluation: Evaluation):
+        summary = evaluation.summary
+        for entry in [*summary["environments"].values(), summary["pooled"], summary["macro"], summary["oracle"]]:
+            entry.update(
+                {key: None for key, value in entry.items() if isinstance(value, float) and not key.startswith("r_s")}
+            )
+        summary["mean_impedance"].update(log_loss=None, ece=None)
+        summary["intervals"] = {}
+        content = without_figures(evaluation_contents(evaluation))
+        assert "Ranking could not be judged" in content and "could not be judged: it takes" in content
 
 
 class TestBadFolder:
     def test_missing_files(self, tmp_path: Path, make_folder: MakeFolder):
-        with pytest.raises(EpisodeError, match=r"metrics\.json: no such file"):
+        with pytest.raises(EpisodeError, match=r"metrics\.json: no such file, nor results\.json"):
             write_report(tmp_path)
         folder = make_folder(environments=2, pairs=60)
-        (folder / "predictions.parquet").unlink()
-        with pytest.raises(EpisodeError, match=r"predictions\.parquet: no such file"):
+        (folder / "figures.json").unlink()
+        with pytest.raises(EpisodeError, match=r"figures\.json: no such file"):
             write_report(folder)
 
-    def test_damaged_files_leave_nothing_behind(self, make_folder: MakeFolder):
+    @pytest.mark.parametrize(
+        ("name", "content", "said"),
+        [
+            ("figures.json", '{"training": {}}', "'training' should be a list"),
+            ("figures.json", "[1]", "not a JSON object"),
+            ("figures.json", "{", "not valid JSON"),
+            ("metrics.json", '{"macro": {}}', "no 'environments'"),
+            ("results.json", "{}", "no 'protocol'"),
+        ],
+    )
+    def test_damaged_files_leave_nothing_behind(self, make_folder: MakeFolder, name: str, content: str, said: str):
         folder = make_folder(environments=2, pairs=60)
-        (folder / "training.jsonl").write_text('{"kind": "train"}\n{"kind"\n')
-        with pytest.raises(EpisodeError, match=r"training\.jsonl:2: not a JSON object"):
-            write_report(folder)
-        (folder / "predictions.parquet").write_text("no table")
-        with pytest.raises(EpisodeError, match=r"predictions\.parquet: needs the columns"):
-            write_report(folder)
-        (folder / "metrics.json").write_text('{"macro": {}}')
-        with pytest.raises(EpisodeError, match="no 'environments'"):
+        (folder / name).write_text(content)
+        with pytest.raises(EpisodeError, match=said):
             write_report(folder)
         assert not (folder / "index.html").exists() and not (folder / "figures").exists()
+
+    def test_results_of_another_format(self, tmp_path: Path, comparison_text: str):
+        results, figures = json.loads(comparison_text)
+        (tmp_path / "results.json").write_text(json.dumps(results | {"format_version": 2}))
+        (tmp_path / "figures.json").write_text(json.dumps(figures))
+        with pytest.raises(EpisodeError, match="format_version 2, this version reads 1"):
+            write_report(tmp_path)
 
 
 def test_command(make_folder: MakeFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -165,6 +262,20 @@ def test_command(make_folder: MakeFolder, tmp_path: Path, capsys: pytest.Capture
 
 def test_words_are_escaped_and_symbols_set():
     assert rich("R_S < U_I & R_SX") == "R<sub>S</sub> &lt; U<sub>I</sub> &amp; R_SX"
-    text = table("What & why. More.", ["a", "<b>"], [["<script>", "1"]], [["all", "2"]])
-    assert "<script>" not in text and "&lt;script&gt;" in text
-    assert '<th scope="row" class="word">all</th><td>2</td>' in text
+    written = table(
+        "What & why. More.", ["a", "<b>"], [[text("<script>"), figure(-1.0)]], [[text("all"), figure(None)]]
+    )
+    assert "<script>" not in written and "&lt;script&gt;" in written
+    assert '<td class="number" data-order="-1.0">−1.000</td>' in written
+    assert '<th scope="row" class="word" data-order="all">all</th><td class="number" data-order="">–</td>' in written
+
+
+def test_names_break_at_their_joints_only():
+    written = table("T.", ["a"], [[text("episode.few_label_8 R_S U_I-x")]])
+    assert "episode.<wbr>few_<wbr>label_<wbr>8 R<sub>S</sub> U<sub>I</sub>-x" in written
+
+
+def test_an_interval_stands_below_its_number():
+    assert interval(Number(0.5, -0.1, 0.9)) == Cell("0.500", 0.5, "−0.100 to 0.900")
+    assert interval(Number(0.5)) == Cell("0.500", 0.5, "")
+    assert interval(Number()) == Cell("–", None, "")

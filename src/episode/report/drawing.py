@@ -83,22 +83,21 @@ def new_figure(height: float) -> tuple[Figure, Axes]:
 
 
 def new_panels(
-    count: int, *, columns: int, height: float, share: bool = True, x: str = "", y: str = ""
+    count: int, *, columns: int, height: float, share_y: bool = True, x: str = "", y: str = ""
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure with a grid of small panels, `height` inches each, and the axes in reading order.
 
-    With `share` all panels have the same scales; `x` and `y` then label the whole figure.
+    All panels have one horizontal scale, with `share_y` one vertical scale too; `x` and `y` label the whole figure.
     """
     lines = math.ceil(count / columns)
     figure = Figure(figsize=(WIDTH, 0.75 + height * lines), layout="constrained", facecolor=COLOURS["paper"])
-    grid = figure.subplots(lines, columns, squeeze=False, sharex=share, sharey=share).ravel()
+    grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=share_y).ravel()
     for axes in grid[:count]:
         style(axes)
         axes.tick_params(labelsize=7.5)
     for index, axes in enumerate(grid[count:], start=count):
         axes.set_visible(False)
-        if share:
-            grid[index - columns].tick_params(labelbottom=True)
+        grid[index - columns].tick_params(labelbottom=True)
     label = {"color": COLOURS["ink"], "fontsize": 9.5}
     figure.supxlabel(x, **label)
     figure.supylabel(y, **label)

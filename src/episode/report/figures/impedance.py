@@ -104,7 +104,7 @@ def few_labels(figures: dict[str, Any]) -> Drawing | None:
     ]
     if len(points) < 2 or not shown:
         return None
-    figure, grid = new_panels(len(shown), columns=1, height=1.35, share=False, x="labels shown in each environment")
+    figure, grid = new_panels(len(shown), columns=1, height=1.35, share_y=False, x="labels shown in each environment")
     for axes, (key, label) in zip(grid, shown, strict=True):
         found = [
             (place, entry[key]) for place, entry in enumerate(points) if (entry.get(key) or {}).get("value") is not None

@@ -34,7 +34,7 @@ def training(figures: dict[str, Any]) -> Drawing | None:
     filled = [panel for panel in panels if any(_series(run, panel[1], key) for run in runs for key in panel[2])]
     if not filled:
         return None
-    figure, grid = new_panels(len(filled), columns=1, height=1.35, share=False, x="training step")
+    figure, grid = new_panels(len(filled), columns=1, height=1.35, share_y=False, x="training step")
     single = len(runs) == 1
     for axes, (label, section, keys, marks) in zip(grid, filled, strict=True):
         for mark in marks:

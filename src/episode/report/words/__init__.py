@@ -54,8 +54,11 @@ def decimal(value: float | None, places: int = 3) -> str:
 
 
 def signed(value: float | None, places: int = 3) -> str:
-    """Write a difference with its sign."""
-    return NONE if value is None else f"{value:+.{places}f}".replace("-", "−")
+    """Write a difference with its sign, and nothing as ``0.000``."""
+    if value is None:
+        return NONE
+    written = f"{value:+.{places}f}"
+    return written.replace("-", "−") if float(written) else f"{0:.{places}f}"
 
 
 def within(number: Number, *, places: int = 3, sign: bool = False) -> str:
