@@ -55,6 +55,33 @@ def test_labels_do_not_reach_the_predictions(content: Dataset) -> None:
     assert first.summary["pooled"]["positives"] + second.summary["pooled"]["positives"] == len(content.pairs)
 
 
+def test_intervals_hold_the_numbers_and_their_difference(content: Dataset) -> None:
+    summary = evaluate(lively_run(), content, store_of(content)).summary
+    intervals = summary["intervals"]
+    assert intervals["block_bp"] == 5_000_000 and intervals["blocks"] >= 2
+    for scope in ("macro", "pooled"):
+        for key in ("aupr", "auroc", "log_loss", "ece"):
+            number = intervals[scope][key]
+            assert number["value"] == pytest.approx(summary[scope][key])
+            assert number["low"] <= number["high"]
+    assert intervals["environments"]["unseen01"]["auroc"]["value"] == pytest.approx(
+        summary["environments"]["unseen01"]["auroc"]
+    )
+    gain = intervals["gain"]["pooled"]["log_loss"]
+    assert gain["value"] == pytest.approx(summary["pooled"]["log_loss"] - summary["mean_impedance"]["log_loss"])
+    assert intervals["gain"]["auroc"]["value"] == pytest.approx(0)  # one impedance cannot change a ranking
+
+
+def test_provenance(content: Dataset) -> None:
+    run = lively_run()
+    provenance = evaluate(run, content, store_of(content), seed=7).summary["provenance"]
+    assert provenance["seed"] == 7 and provenance["sources"] == content.manifest["sources"]
+    assert provenance["config"]["training"]["steps"] == run.facts.config.training.steps
+    assert len(provenance["training sources"][0]["sha256"]) == 64
+    assert {"episode", "python", "time", "genome SHA-256"} <= set(provenance)
+    json.dumps(provenance, allow_nan=False)
+
+
 def test_known_only(content: Dataset) -> None:
     result = evaluate(lively_run(), content, store_of(content), known_only=True)
     assert list(result.summary["environments"]) == ["train01", "train02"]
@@ -81,6 +108,8 @@ def test_one_class_and_no_labels(content: Dataset) -> None:
     assert entries["unseen01"]["log_loss"] > 0
     assert entries["unseen02"]["n"] == 0 and entries["unseen02"]["brier"] is None
     assert entries["unseen02"]["r_used"] is not None
+    unknown = replace(content, pairs=content.pairs.assign(label=-1))
+    assert evaluate(lively_run(), unknown, store_of(unknown)).summary["intervals"] == {}
     assert entries["train01"]["auroc"] is not None
 
 
@@ -98,8 +127,12 @@ def test_the_folder(tmp_path: Path) -> None:
     content = dataset().select((dataset().pairs["split"] == "test").to_numpy())
     result = evaluate(lively_run(), content, store_of(content))
     write_evaluation(result, tmp_path, run_folder=run_folder())
-    names = ["environments.tsv", "metrics.json", "metrics.tsv", "predictions.parquet", "training.jsonl"]
+    names = ["environments.tsv", "figures.json", "metrics.json", "metrics.tsv", "predictions.parquet", "training.jsonl"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert {entry["environment"] for entry in figures["impedance"]} == set(result.summary["environments"])
+    assert figures["training"][0]["pacing"] and figures["training"][0]["validation"]
+    assert set(figures["potential"]) == set(result.summary["environments"])
     written = json.loads((tmp_path / "metrics.json").read_text())
     assert written == json.loads(json.dumps(result.summary)) | {"training_alarms": written["training_alarms"]}
     assert written["training_alarms"] == json.loads((run_folder() / "alarms.json").read_text())

@@ -17,7 +17,7 @@ from episode.report.page import write_report
 @pytest.fixture(scope="session")
 def full_report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
     """Return an evaluation with everything in it, reported once, and what was written."""
-    folder = fabricate.evaluation(tmp_path_factory.mktemp("full"), pairs=300)
+    folder = fabricate.evaluation(tmp_path_factory.mktemp("full"), environments=9, pairs=300)
     return folder, write_report(folder, title="A & <B>")
 
 
