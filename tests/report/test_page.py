@@ -117,12 +117,6 @@ def test_each_figure_names_its_file_and_key(report: Report):
         assert re.split(r"[.\[]", keys)[0] in held
 
 
-def test_the_same_json_gives_the_same_bytes(make_folder: MakeFolder, tmp_path: Path):
-    folder = make_folder(environments=3, pairs=60, training=False)
-    for one, two in zip(write_report(folder), write_report(folder, out=tmp_path / "again"), strict=True):
-        assert one.read_bytes() == two.read_bytes()
-
-
 class TestComparison:
     def test_the_leak_is_said_at_the_top_and_in_captions(self, comparison_report: Report):
         content = comparison_report[1][0].read_text()
@@ -183,12 +177,6 @@ class TestComparison:
 
 
 class TestEvaluation:
-    def test_without_truth_and_training(self, make_folder: MakeFolder):
-        folder = make_folder(truth=False, training=False, environments=3, pairs=100)
-        names = {path.stem for path in write_report(folder)[1:]}
-        assert names == EVALUATION - TRAINING - {"impedance_truth"}
-        assert "planted" not in (folder / "index.html").read_text().lower()
-
     def test_many_environments_with_long_names(self, make_folder: MakeFolder):
         loaded = load_material(
             make_folder(environments=70, pairs=30, training=False, name="a-rather-long-cell-{}:POLR2A")
@@ -246,16 +234,22 @@ class TestBadFolder:
             write_report(tmp_path)
 
 
-def test_command(make_folder: MakeFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    folder = make_folder(environments=3, pairs=60, training=False)
+def test_without_truth_and_training_by_command(
+    make_folder: MakeFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    folder = make_folder(truth=False, training=False, environments=3, pairs=100)
     parser = argparse.ArgumentParser()
     command.register(parser.add_subparsers())
     arguments = parser.parse_args(["report", str(folder), "--out", str(tmp_path / "page"), "--title", "Mine", "--json"])
     assert arguments.run(arguments) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["page"] == str(tmp_path / "page" / "index.html")
-    assert all(Path(path).is_file() for path in said["files"])
+    assert {Path(path).stem for path in said["files"][1:]} == EVALUATION - TRAINING - {"impedance_truth"}
+    assert "planted" not in Path(said["page"]).read_text().lower()
     assert not (folder / "index.html").exists()
+    again = write_report(folder, title="Mine")
+    for one, two in zip(said["files"], again, strict=True):
+        assert Path(one).read_bytes() == two.read_bytes()
 
 
 def test_words_are_escaped_and_symbols_set():

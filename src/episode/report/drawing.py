@@ -139,23 +139,16 @@ def legend(figure: Figure, *, columns: int) -> None:
 
 def to_png(figure: Figure) -> bytes:
     """Render at 200 dots an inch."""
-    _settle(figure)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=200, facecolor=COLOURS["paper"], metadata={"Software": None})
+    figure.set_layout_engine("none")  # laid out once: renderings agree, and the next is quick
     return stream.getvalue()
 
 
 def to_svg(figure: Figure) -> str:
     """Render as SVG, the same bytes for the same figure."""
-    _settle(figure)
     stream = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": "episode", "svg.fonttype": "path"}):
         figure.savefig(stream, format="svg", facecolor=COLOURS["paper"], metadata={"Date": None, "Creator": None})
+    figure.set_layout_engine("none")
     return stream.getvalue()
-
-
-def _settle(figure: Figure) -> None:
-    """Lay the figure out once: every rendering is then the same, and quick."""
-    if figure.get_layout_engine() is not None:
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
