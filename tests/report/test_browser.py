@@ -187,5 +187,9 @@ def test_readable_without_scripts_and_on_paper(
         assert tab.locator("#rows").evaluate("(box) => getComputedStyle(box).overflowX") == "visible"
         colour = tab.locator("body").evaluate("(body) => getComputedStyle(body).backgroundColor")
         assert colour == "rgb(254, 254, 254)"
-        tab.pdf(path=OUTPUT / "comparison.pdf", format="A4")
+        tab.set_viewport_size({"width": 718, "height": 1000})  # A4 between margins of 1 cm
+        widths = tab.evaluate("[...document.querySelectorAll('table')].map((table) => table.offsetWidth)")
+        assert len(widths) > 10 and max(widths) <= 718
+        margin = dict.fromkeys(("top", "right", "bottom", "left"), "1cm")
+        tab.pdf(path=OUTPUT / "comparison.pdf", format="A4", margin=margin)
         assert (OUTPUT / "comparison.pdf").read_bytes().startswith(b"%PDF")
