@@ -30,7 +30,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="holds figures.json and metrics.json or results.json")
+    parser.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="holds figures.json and metrics.json or results.json"
+    )
     parser.add_argument("--out", type=Path, help="folder for index.html and figures/ (default: FOLDER)")
     parser.add_argument("--title", help="heading of the page")
     parser.add_argument("--seed", type=int, default=0, help="taken by every command; a report draws no lots")
