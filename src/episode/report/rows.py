@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from episode.evaluate.baselines.registry import GROUPS as REGISTERED
+from episode.evaluate.baselines.registry import row_group, row_order
 from episode.report.material import number
 
 __all__ = [
@@ -39,47 +41,43 @@ TITLES = {
 }
 """What a group is called, in the order of the table."""
 
-GROUPS: dict[str, dict[str, str]] = {
-    EPISODE: {
-        "episode.potential": "U_I alone: DNA only",
-        "episode.student": "U_I with R_S, no labels",
-        "episode.teacher": "U_I with R_T, known environments",
-        "episode.fused": "U_I with the impedance in use",
-        "episode.few_label_0": "no label shown",
-        "episode.few_label_8": "8 labels an environment",
-        "episode.few_label_32": "32 labels an environment",
-        "episode.few_label_128": "128 labels an environment",
-    },
-    IMPEDANCE: {
-        "mean_impedance": "training mean everywhere",
-        "em": "label shift by EM",
-        "bbse": "label shift by BBSE",
-        "oracle": "reads the test labels",
-        "bayes": "the planted truth",
-    },
-    SEQUENCE: {
-        "cross_attention": "plain cross attention",
-        "decoupled": "domain discriminator",
-        "epivan": "CNN, BiGRU, attention",
-        "sept": "domain-adversarial CNN-LSTM",
-        "motif_gbm": "trees on motif scores",
-        "ctcf_convergence": "convergent CTCF, one number",
-        "ctcf_gbm": "trees on CTCF numbers",
-        "kmer_lr": "k-mer logistic regression",
-    },
-    SHORTCUT: {
-        "distance": "distance alone",
-        "promoter_degree": "pairs of the promoter",
-        "opportunist": "shortcut statistics",
-    },
-    ABLATION: {
-        "ablation.no_competition": "no pull, no push",
-        "ablation.no_distillation": "R_S not taught by R_T",
-        "ablation.no_pseudo_ood": "no pseudo-unseen tasks",
-        "ablation.no_prior_shift": "no resampled shares",
-        "ablation.single_pool": "mixed batches, no episodes",
-    },
+MEANINGS = {
+    "episode.potential": "U_I alone: DNA only",
+    "episode.student": "U_I with R_S, no labels",
+    "episode.teacher": "U_I with R_T, known environments",
+    "episode.fused": "U_I with the impedance in use",
+    "episode.few_label_0": "no label shown",
+    "episode.few_label_8": "8 labels an environment",
+    "episode.few_label_32": "32 labels an environment",
+    "episode.few_label_128": "128 labels an environment",
+    "mean_impedance": "training mean everywhere",
+    "em": "label shift by EM",
+    "bbse": "label shift by BBSE",
+    "oracle": "reads the test labels",
+    "bayes": "the planted truth",
+    "cross_attention": "plain cross attention",
+    "decoupled": "domain discriminator",
+    "epivan": "CNN, BiGRU, attention",
+    "sept": "domain-adversarial CNN-LSTM",
+    "motif_gbm": "trees on motif scores",
+    "ctcf_convergence": "convergent CTCF, one number",
+    "ctcf_gbm": "trees on CTCF numbers",
+    "kmer_lr": "k-mer logistic regression",
+    "distance": "distance alone",
+    "promoter_degree": "pairs of the promoter",
+    "opportunist": "shortcut statistics",
+    "ablation.no_competition": "no pull, no push",
+    "ablation.no_distillation": "R_S not taught by R_T",
+    "ablation.no_pseudo_ood": "no pseudo-unseen tasks",
+    "ablation.no_prior_shift": "no resampled shares",
+    "ablation.single_pool": "mixed batches, no episodes",
 }
+"""What a row is, in a few words."""
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    group: tuple(row for row in row_order() if row_group(row) == group) for group in REGISTERED
+}
+"""The rows of each group, in the order of the table."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ def group_of(row: str) -> str:
 
 def meaning(row: str) -> str:
     """Say in a few words what a row is; "" where nobody has said."""
-    return next((rows[row] for rows in GROUPS.values() if row in rows), "")
+    return MEANINGS.get(row, "")
 
 
 def ordered(rows: Iterable[str]) -> list[str]:

@@ -9,10 +9,12 @@ import difflib
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from episode.errors import EpisodeError
-from episode.evaluate.baselines.base import Family
+
+if TYPE_CHECKING:
+    from episode.evaluate.baselines.base import Family
 
 __all__ = [
     "BAYES",
@@ -32,6 +34,7 @@ BAYES = "bayes"
 """The log-odds that drew the labels, where a simulator planted them; filled by the runner."""
 FEW_LABELS = (0, 8, 32, 128)
 GROUPS = ("EPIsode", "impedance", "sequence", "shortcut", "ablation")
+"""In the order of the table."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +180,6 @@ def row_notes() -> dict[str, str]:
 
 
 def row_order() -> list[str]:
-    """All rows in the order of the table."""
-    rows = [row for family in FAMILIES for row in family.rows]
-    after = rows.index("bbse") + 1
-    return [*rows[:after], ORACLE, BAYES, *rows[after:]]
+    """All rows in the order of the table: by group, EPIsode's own shortcut after the plain ones."""
+    rows = [row for family in FAMILIES for row in family.rows] + [ORACLE, BAYES]
+    return sorted(rows, key=lambda row: (GROUPS.index(row_group(row)), row == "opportunist"))
