@@ -30,7 +30,7 @@ def table(n: int = 240, seed: int = 0, *, spacing: int = 1_000_000) -> Dataset:
     """Pairs of three cell lines on two chromosomes, some every `spacing` bp; every element stands once."""
     rng = np.random.default_rng(seed)
     place = np.arange(n)
-    start = 10_000 + spacing * (place // 6)
+    start = 10_000 + spacing * (place // 6) + 3000 * (place % 6)
     pairs = pd.DataFrame(
         {
             "cell_line": [LINES[i % 3] for i in place],
@@ -61,6 +61,8 @@ def table(n: int = 240, seed: int = 0, *, spacing: int = 1_000_000) -> Dataset:
     elements = pd.DataFrame(
         {"kind": ["enhancer"] * n + ["promoter"] * n, "length": length, "offset": np.arange(2 * n) * length}
     )
+    for column in ("chrom", "start", "end"):
+        elements[column] = np.concatenate([pairs[f"enhancer_{column}"], pairs[f"promoter_{column}"]])
     return Dataset(pairs, elements, codes, {"genome": {"sha256": None}})
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from episode.config import EpisodesConfig
+from episode.data.splits import held_out_part
 from episode.episodes.sampler import EnvironmentPool
 from episode.errors import DatasetError
 from episode.seeds import derive_seed
@@ -71,7 +72,12 @@ def assign_roles(pairs: pd.DataFrame, config: EpisodesConfig, seed: int, *, orde
     if not train.any():
         raise DatasetError('no training rows: every row has split "val" or "test"')
     if not validation.any():
-        train, validation = _hold_out_loci(pairs, train, config.validation_loci, seed)
+        validation, near = held_out_part(pairs, train, share=config.validation_loci, gap=BUFFER, seed=seed)
+        train &= ~(validation | near)
+        if not train.any():
+            raise DatasetError(
+                "too little of each chromosome to hold validation loci out; give the table a split column (train, val)"
+            )
     cell_line = pairs["cell_line"].to_numpy()
     lines = _shuffled(np.unique(cell_line[train]), seed, "roles")
     with_validation = set(np.unique(cell_line[validation]))
@@ -121,33 +127,3 @@ def _pools(
 
 def _shuffled(names: np.ndarray, seed: int, purpose: str) -> list[str]:
     return sorted((str(name) for name in names), key=lambda name: derive_seed(seed, purpose, name))
-
-
-def _hold_out_loci(pairs: pd.DataFrame, train: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Hold out the end of every chromosome (by row quantile) with a buffer; whole loci where there are no places."""
-    validation = np.zeros(len(pairs), dtype=bool)
-    kept = train.copy()
-    placed = pairs["has_coordinates"].to_numpy()
-    chrom = pairs["enhancer_chrom"].to_numpy()
-    ends = pairs[["enhancer_end", "promoter_end"]].to_numpy().max(axis=1)
-    starts = pairs[["enhancer_start", "promoter_start"]].to_numpy().min(axis=1)
-    for name in np.unique(chrom[train & placed]):
-        here = train & placed & (chrom == name)
-        border = np.quantile(starts[here], 1 - share)
-        validation |= here & (starts >= border)
-        kept &= ~(here & (ends > border - BUFFER))
-    elsewhere = train & ~placed
-    if elsewhere.any():
-        loci = pairs["locus"].to_numpy()
-        chosen = [
-            locus
-            for locus in np.unique(loci[elsewhere])
-            if derive_seed(seed, "locus", int(locus)) % 1000 < share * 1000
-        ]
-        validation |= elsewhere & np.isin(loci, chosen)
-        kept &= ~(elsewhere & np.isin(loci, chosen))
-    if not kept.any():
-        raise DatasetError(
-            "too little of each chromosome to hold validation loci out; give the table a split column (train, val)"
-        )
-    return kept, validation

@@ -15,9 +15,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from episode.data.dataset import Dataset
-from episode.data.splits import leakage_audit, select_rows
+from episode.data.splits import LeakageAuditor, held_out_part, select_rows
 from episode.errors import EpisodeError
-from episode.evaluate.protocol_file import MATCHED, Protocol, SelectionConfig, Subset
+from episode.evaluate.protocol_file import MATCHED, Protocol, Subset
 from episode.seeds import generator
 
 __all__ = ["Fold", "audit_folds", "collapse", "make_folds", "subset_masks"]
@@ -101,9 +101,10 @@ def audit_folds(protocol: Protocol, dataset: Dataset, folds: Sequence[Fold], *, 
     EpisodeError
         If test rows stand in training, the policy is "refuse", and `allow` is not given.
     """
+    auditor = LeakageAuditor(dataset)
     records: list[dict[str, Any]] = []
     for fold in folds:
-        leak = leakage_audit(dataset, fold.learnable, fold.test)
+        leak = auditor.audit(fold.learnable, fold.test)
         records.append(
             {"fold": fold.name, "train": leak.rows_a, "test": leak.rows_b}
             | {key: getattr(leak, key).share for key in ("enhancer", "promoter", "pair", "locus")}
@@ -204,7 +205,9 @@ def _folds_by_groups(protocol: Protocol, dataset: Dataset) -> list[Fold]:
             for index, mask in enumerate(groups):
                 inside |= mask if index != g else False
             train = (inside if groups else everywhere) & (~touches[s] if sets else everywhere)
-            held_out, near = _held_out_part(pairs, train, protocol.selection)
+            held_out, gap = held_out_part(
+                pairs, train, share=protocol.selection.share, gap=protocol.selection.gap, seed=0
+            )
             others = [mask for index, mask in enumerate(groups) if index != g]
             chooses = min(others, key=lambda mask: int((mask & train).sum())) if len(others) > 1 else everywhere
             learns = ~chooses if len(others) > 1 else everywhere
@@ -214,27 +217,10 @@ def _folds_by_groups(protocol: Protocol, dataset: Dataset) -> list[Fold]:
                     *(["+".join(holdout.chromosomes[s])] if sets else []),
                 ]
             )
-            gap = near & ~held_out
             folds.append(
                 Fold(name or "all", train, train & ~held_out & ~gap & learns, held_out & chooses, held_out, gap, test)
             )
     return folds
-
-
-def _held_out_part(pairs: pd.DataFrame, train: Mask, selection: SelectionConfig) -> tuple[Mask, Mask]:
-    """Rows of `train` in the last part of their chromosome, and those that come nearer to it than the gap."""
-    held_out = np.zeros(len(pairs), dtype=bool)
-    near = held_out.copy()
-    placed = pairs["has_coordinates"].to_numpy(bool)
-    chrom = pairs["enhancer_chrom"].to_numpy()
-    starts = pairs[["enhancer_start", "promoter_start"]].to_numpy().min(axis=1)
-    ends = pairs[["enhancer_end", "promoter_end"]].to_numpy().max(axis=1)
-    for name in np.unique(chrom[train & placed]):
-        here = train & placed & (chrom == name)
-        border = np.quantile(starts[here], 1 - selection.share)
-        held_out |= here & (starts >= border)
-        near |= here & (ends > border - selection.gap)
-    return held_out, near
 
 
 def _subset(dataset: Dataset, subset: Subset, name: str) -> Mask:
