@@ -160,6 +160,8 @@ class TestComparison:
     names = np.repeat(["a", "b"], 20)
     fold = np.repeat(["f1", "f1", "f2", "f2"], [20, 8, 8, 4])
     potential = np.tile([2.0, 1.0, 0.5, -1.0], 10)
+    """(U_I - level) / T, T = 2."""
+    level = {"f1": 3.0, "f2": -1.0}  # noqa: RUF012
 
     def extras(self, seed: int = 0) -> list[dict[str, object]]:
         entry = {"known": False, "support_size": 9, "r_student": 1.0}
@@ -168,7 +170,15 @@ class TestComparison:
             training = training_series([], fold=fold, seed=seed)
             records = impedance_records(dict.fromkeys(held, entry), fold=fold)
             alarms = [{"name": "collapse", "text": "x"}] if fold == "f2" else []
-            made.append({"impedance": records, "temperature": 2.0, "training": training, "alarms": alarms})
+            made.append(
+                {
+                    "impedance": records,
+                    "temperature": 2.0,
+                    "level": self.level[fold],
+                    "training": training,
+                    "alarms": alarms,
+                }
+            )
         return made
 
     def figures(self, **options: object) -> dict[str, object]:
@@ -194,10 +204,12 @@ class TestComparison:
         truth = pd.DataFrame({"cell_line": ["a"], "impedance": [3.5]})
         records = {(r["environment"], r["fold"]): r for r in self.figures(fold=self.fold, truth=truth)["impedance"]}
         assert set(records) == {("a", "f1"), ("b", "f1"), ("b", "f2")}  # the first seed only
-        wanted = oracle_impedance(self.potential[:20] * 2, self.label[:20], 2.0)
-        assert records["a", "f1"]["r_oracle"] == pytest.approx(wanted)
+        for record, here in ((("a", "f1"), slice(20)), (("b", "f2"), slice(28, 40))):
+            in_units = self.potential[here] * 2 + self.level[record[1]]
+            wanted = oracle_impedance(in_units, self.label[here], 2.0)
+            assert records[record]["r_oracle"] == pytest.approx(wanted)
+            assert records[record]["level"] == self.level[record[1]]
         assert (records["a", "f1"]["r_true"], records["b", "f1"]["r_true"]) == (3.5, None)
-        assert records["b", "f2"]["r_oracle"] is not None
 
     def test_without_folds_an_environment_of_two_folds_has_no_oracle(self) -> None:
         records = self.figures()["impedance"]
@@ -221,5 +233,7 @@ def test_evaluation_by_hand() -> None:
     assert flat == [pytest.approx((1 / (1 + math.exp(-0.5)) + 0.5) / 2, rel=1e-4)]
     assert figures["reliability"]["oracle"]["b"] == figures["reliability"]["episode.fused"]["b"]
     assert figures["reliability"]["oracle"]["a"] != figures["reliability"]["episode.fused"]["a"]
-    assert figures["potential"]["a"]["edges"][0] == 0.5 and figures["potential"]["a"]["edges"][-1] == 1.0
+    assert figures["potential"]["a"]["edges"][0] == 0.0 and figures["potential"]["a"]["edges"][-1] == 0.5
     assert figures["impedance"][1]["r_oracle"] is None and figures["few_labels"] == []
+    without = evaluation_figures(predictions, summary | {"mean_impedance": {"impedance": None}}, [])
+    assert without["potential"] == {} and without["reliability"]["mean_impedance"] == {}

@@ -71,8 +71,8 @@ def evaluation_figures(
     -------
     dict
         ``precision_recall`` of the rows "episode.fused", "episode.potential" (U_I alone) and "oracle"; ``reliability``
-        of "episode.fused", "mean_impedance" and "oracle"; ``potential`` (U_I / T), ``impedance``, ``few_labels``
-        (empty), ``training``.
+        of "episode.fused", "mean_impedance" and "oracle"; ``potential`` ((U_I - level) / T, where the level is the
+        mean impedance of training; empty without one), ``impedance``, ``few_labels`` (empty), ``training``.
     """
     temperature = float(summary["temperature"])
     label, names = predictions["label"].to_numpy(), predictions["environment"].to_numpy(str)
@@ -87,7 +87,7 @@ def evaluation_figures(
     return {
         "precision_recall": {row: precision_recall_curves(label, score, names) for row, score in ranked.items()},
         "reliability": {row: reliability_curves(label, expit(score), names) for row, score in claimed.items()},
-        "potential": potential_histograms(label, potential / temperature, names),
+        "potential": potential_histograms(label, flat, names),
         "impedance": impedance_records(summary["environments"]),
         "few_labels": [],
         "training": [training_series(lines, seed=int(summary.get("provenance", {}).get("training seed", 0)))],
@@ -114,7 +114,8 @@ def comparison_figures(
     rows : mapping of str to (array_like, array_like), each of shape (n,), float
         Score and logit of every row of the table, of its first seed; NaN where it says nothing.
     extras : sequence of mapping
-        What each training of EPIsode left: ``impedance`` (records), ``temperature``, ``training``, ``alarms``.
+        What each training of EPIsode left: ``impedance`` (records), ``temperature`` and ``level`` (units of U_I) that
+        the score of "episode.potential" was made with, ``training``, ``alarms``.
     results : mapping
         Content of ``results.json``.
     truth : DataFrame, optional
@@ -126,9 +127,10 @@ def comparison_figures(
     Returns
     -------
     dict
-        ``precision_recall`` and ``reliability`` of all rows, ``potential`` (U_I / T, of "episode.potential"),
-        ``impedance`` of the first seed, ``training`` of all, ``few_labels`` (pooled), and ``alarms`` of the trainings,
-        each with its ``fold`` and ``seed``.
+        ``precision_recall`` and ``reliability`` of all rows, ``potential`` ((U_I - level) / T, the score of
+        "episode.potential"), ``impedance`` of the first seed with ``temperature`` and ``level``, ``training`` of all,
+        ``few_labels`` (pooled; so many labels of each environment of each fold), and ``alarms`` of the trainings, each
+        with its ``fold`` and ``seed``.
     """
     names = np.asarray(environment, dtype=str)
     score = {row: np.asarray(pair[0], dtype=np.float64) for row, pair in rows.items()}
@@ -138,7 +140,7 @@ def comparison_figures(
     runs = [entry for entry in extras if entry.get("training")]
     first = min((entry["training"]["seed"] for entry in runs), default=0)
     records = [
-        dict(record) | {"temperature": entry["temperature"]}
+        dict(record) | {"temperature": entry["temperature"], "level": entry["level"]}
         for entry in runs
         if entry["training"]["seed"] == first
         for record in entry["impedance"]
@@ -228,7 +230,7 @@ def potential_histograms(label: ArrayLike, potential: ArrayLike, environment: Ar
     label : array_like, shape (n,), int
         1, 0, or -1 for unknown (ignored).
     potential : array_like, shape (n,), float
-        U_I / T; rows that are not finite are ignored.
+        (U_I - level) / T, one level a training; rows that are not finite are ignored.
     environment : array_like, shape (n,), str
 
     Returns
@@ -346,7 +348,7 @@ def _add_references(
     fold: NDArray[np.str_] | None,
     truth: pd.DataFrame | None,
 ) -> None:
-    """Fill in ``r_oracle`` (from U_I / T and labels) and ``r_true`` (by cell line)."""
+    """Fill in ``r_oracle`` (from (U_I - level) / T and labels, in units of U_I) and ``r_true`` (by cell line)."""
     planted = {} if truth is None else dict(zip(truth["cell_line"].astype(str), truth["impedance"], strict=True))
     folds: dict[str, set[str]] = {}
     for record in records:
@@ -362,7 +364,7 @@ def _add_references(
             continue
         if temperature and here.any():
             found = oracle_impedance(potential[here], label[here], 1.0)
-            record["r_oracle"] = None if found is None else found * temperature
+            record["r_oracle"] = None if found is None else found * temperature + record["level"]
 
 
 def _usable(

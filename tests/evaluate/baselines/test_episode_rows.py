@@ -24,8 +24,9 @@ from episode.episodes.batch import pair_keys, shortcut_statistics
 from episode.errors import EpisodeError
 from episode.evaluate.baselines import ablations
 from episode.evaluate.baselines.base import FamilyResult, FoldTask
-from episode.evaluate.baselines.episode_rows import score_fold
-from episode.evaluate.metrics import best_f1_threshold
+from episode.evaluate.baselines.episode_rows import score_fold, training_level
+from episode.evaluate.baselines.opportunist import shortcut_score
+from episode.evaluate.metrics import best_f1_threshold, calibration_line, log_loss
 from episode.evaluate.shift_estimators import source_scores
 from episode.predict.environment import choose_support
 from episode.predict.pairs import Predictions, predict_dataset
@@ -104,6 +105,12 @@ def part(task: FoldTask, mask: NDArray[np.bool_]) -> Dataset:
     return task.dataset.select(mask)
 
 
+def held_out_potential(task: FoldTask, run: Run) -> NDArray[np.float64]:
+    """U_I of the held-out training rows."""
+    scored = predict_dataset(run, part(task, task.fold.held_out), task.store).pairs
+    return scored["potential"].to_numpy(np.float64)
+
+
 def temperature(run: Run) -> float:
     return float(run.system.temperature())
 
@@ -137,8 +144,7 @@ def test_all_rows_of_all_pairs(result: FamilyResult, lively: FoldTask) -> None:
             continue
         assert np.array_equal(np.isnan(scores.logit), missing), name
         assert np.array_equal(np.isnan(scores.call), missing), name
-        if name != "opportunist":
-            assert np.array_equal(scores.score, scores.logit, equal_nan=True), name
+        assert np.array_equal(scores.score, scores.logit, equal_nan=True), name
 
 
 def test_the_numbers_are_those_of_prediction(result: FamilyResult, predictions: Predictions, run: Run) -> None:
@@ -147,10 +153,62 @@ def test_the_numbers_are_those_of_prediction(result: FamilyResult, predictions: 
     student = impedances(result, predictions, run, "episode.student")
     assert student == pytest.approx(table["r_student"].to_dict(), abs=1e-9)
     assert max(student.values()) - min(student.values()) > 1e-3
+    level = result.extras["level"]
     mean = impedances(result, predictions, run, "mean_impedance")
-    assert list(mean.values()) == pytest.approx(4 * [run.facts.calibration["training_impedance"]], abs=1e-9)
+    assert list(mean.values()) == pytest.approx(4 * [level], abs=1e-9)
     score = result.rows["episode.potential"].score
-    assert score == pytest.approx(predictions.pairs["potential"].to_numpy() / temperature(run), abs=1e-12)
+    assert score == pytest.approx((predictions.pairs["potential"].to_numpy() - level) / temperature(run), abs=1e-12)
+
+
+def test_level_is_the_constant_of_least_log_loss_on_held_out_rows(
+    result: FamilyResult, lively: FoldTask, run: Run
+) -> None:
+    held_out = part(lively, lively.fold.held_out)
+    label, potential = held_out.pairs["label"].to_numpy(), held_out_potential(lively, run)
+    assert set(label) == {0, 1} and held_out.pairs["cell_line"].nunique() == 8
+    level, scale = result.extras["level"], temperature(run)
+
+    def loss(impedance: float) -> float:
+        found = log_loss(label, (potential - impedance) / scale)
+        assert found is not None
+        return found
+
+    assert all(loss(level) < loss(level + step * scale) for step in (-1, -0.1, -0.01, 0.01, 0.1, 1))
+    assert expit((potential - level) / scale).mean() == pytest.approx(label.mean(), abs=1e-6)
+    assert abs(level - run.facts.calibration["training_impedance"]) > 0.05 * scale
+    found = training_level(run, trained_run.read_part(run, lively, lively.fold.held_out))
+    assert (found.impedance, found.share) == (level, pytest.approx(label.mean()))
+
+
+def test_a_level_without_both_classes_is_that_of_training(lively: FoldTask, run: Run) -> None:
+    pairs = lively.dataset.pairs
+    table = pairs.assign(label=np.where(lively.fold.held_out, 0, pairs["label"]).astype(np.int8))
+    task = replace(lively, dataset=replace(lively.dataset, pairs=table))
+    for mask in (task.fold.held_out, np.zeros(len(pairs), dtype=bool)):
+        found = training_level(run, trained_run.read_part(run, task, mask))
+        assert (found.impedance, found.share) == (run.facts.calibration["training_impedance"], run.facts.train_share)
+
+
+def test_another_level_leaves_the_rankings_inside_environments(
+    result: FamilyResult, lively: FoldTask, predictions: Predictions, run: Run
+) -> None:
+    """Other labels in the held-out rows give another level, and no run: the one in the folder is used as it is."""
+    pairs, held_out = lively.dataset.pairs, lively.fold.held_out
+    table = pairs.assign(label=np.where(held_out, 1 - pairs["label"], pairs["label"]).astype(np.int8))
+    other = score_fold(replace(lively, dataset=replace(lively.dataset, pairs=table)))
+    moved = (other.extras["level"] - result.extras["level"]) / temperature(run)
+    assert abs(moved) > 0.1
+    environment = predictions.pairs["environment"].to_numpy()
+    for name in ("episode.potential", "mean_impedance"):
+        before, after = result.rows[name].score, other.rows[name].score
+        assert before - after == pytest.approx(moved, abs=1e-9)
+    for row in ("episode.potential", *LEVELS):
+        for name in np.unique(environment):
+            here = environment == name
+            order = np.argsort(result.rows[row].score[here])
+            assert (np.diff(other.rows[row].score[here][order]) >= 0).all(), (row, name)
+    for name in ("episode.student", "episode.fused", *FEW):
+        assert np.array_equal(other.rows[name].score, result.rows[name].score, equal_nan=True), name
 
 
 def test_one_ranking_inside_an_environment(result: FamilyResult, predictions: Predictions) -> None:
@@ -169,7 +227,7 @@ def test_teacher_where_it_knows_the_environment(lively: FoldTask, run: Run) -> N
     known = np.isin(names, run.facts.environments)
     assert known.any() and not known.all()
     assert np.array_equal(np.isnan(rows["episode.teacher"].logit), ~known)
-    potential = rows["episode.potential"].score
+    potential = held_out_potential(lively, run) / temperature(run)
     teacher = dict(zip(run.facts.environments, run.system.teacher().tolist(), strict=True))
     expected = np.array([teacher.get(name, np.nan) for name in names]) / temperature(run)
     assert (potential - rows["episode.teacher"].logit)[known] == pytest.approx(expected[known], abs=1e-6)
@@ -183,10 +241,9 @@ def test_label_shift_estimators_on_the_support(
     result: FamilyResult, lively: FoldTask, predictions: Predictions, run: Run
 ) -> None:
     """EM: the mean corrected probability is the share found. BBSE: the mean mixes the two class means in that share."""
-    share, level = run.facts.train_share, run.facts.calibration["training_impedance"]
-    held_out = part(lively, lively.fold.held_out)
-    scored = predict_dataset(run, held_out, lively.store).pairs
-    source = source_scores(scored["label"], expit((scored["potential"] - level) / temperature(run)))
+    level, label = result.extras["level"], part(lively, lively.fold.held_out).pairs["label"].to_numpy()
+    share = label.mean()
+    source = source_scores(label, expit((held_out_potential(lively, run) - level) / temperature(run)))
     em, bbse = (impedances(result, predictions, run, name) for name in ("em", "bbse"))
     keys = pair_keys(part(lively, lively.fold.test))
     environment = predictions.pairs["environment"].to_numpy()
@@ -226,33 +283,53 @@ def test_shortcuts_alone(result: FamilyResult, lively: FoldTask, predictions: Pr
     scores, environment = result.rows["opportunist"], predictions.pairs["environment"].to_numpy()
     student = predictions.environments.set_index("environment")["r_student"]
     statistics = shortcut_statistics(part(lively, lively.fold.test))
+    raw = shortcut_score(run, lively.store, trained_run.read_part(run, lively, lively.fold.test))
     for name in np.unique(environment):
         here = environment == name
-        assert -temperature(run) * scores.score[here].mean() == pytest.approx(student[name], abs=1e-5)
+        assert -temperature(run) * raw[here].mean() == pytest.approx(student[name], abs=1e-5)
         _, group = np.unique(statistics[here], axis=0, return_inverse=True)
-        alike = [scores.score[here][group.reshape(-1) == number] for number in range(group.max() + 1)]
+        alike = [raw[here][group.reshape(-1) == number] for number in range(group.max() + 1)]
         assert max(np.ptp(values) for values in alike) < 1e-5
-        assert np.ptp(scores.score[here]) > 1e-3
-    slope, intercept = np.polyfit(scores.score, scores.logit, 1)
-    assert scores.logit == pytest.approx(intercept + slope * scores.score, abs=1e-6)
-    assert slope != 1
+        assert np.ptp(raw[here]) > 1e-3
+    calibration = trained_run.read_part(run, lively, lively.fold.held_out)
+    held_out = shortcut_score(run, lively.store, calibration)
+    line = calibration_line(calibration.label, held_out)
+    assert line is not None and line.slope != 1
+    assert scores.logit == pytest.approx(line.intercept + line.slope * raw, abs=1e-9)
+    threshold = best_f1_threshold(calibration.label, line.intercept + line.slope * held_out)
+    assert np.array_equal(scores.call, scores.score >= threshold)
 
 
-def test_calls_by_a_threshold_from_selection_rows(result: FamilyResult, lively: FoldTask, run: Run) -> None:
-    selection = part(lively, lively.fold.selection)
-    own = predict_dataset(run, selection, lively.store).pairs
-    assert set(selection.pairs["label"]) == {0, 1}
-    threshold = best_f1_threshold(selection.pairs["label"], own["logit"])
+def test_calls_by_a_threshold_from_held_out_rows(result: FamilyResult, lively: FoldTask, run: Run) -> None:
+    """Of all training cell lines: more rows, and another threshold, than those of the one group that chooses."""
+    thresholds = {}
+    for name, mask in (("held out", lively.fold.held_out), ("selection", lively.fold.selection)):
+        own = predict_dataset(run, part(lively, mask), lively.store).pairs
+        thresholds[name] = best_f1_threshold(own["label"], own["logit"])
+    assert thresholds["held out"] != thresholds["selection"]
     for name in ("episode.fused", FEW[0], FEW[2]):
         scores = result.rows[name]
         judged = np.isfinite(scores.score)
-        assert np.array_equal(scores.call[judged], scores.score[judged] >= threshold)
-    table = lively.dataset.pairs.assign(
-        label=np.where(lively.fold.selection, 0, lively.dataset.pairs["label"]).astype(np.int8)
-    )
+        assert np.array_equal(scores.call[judged], scores.score[judged] >= thresholds["held out"])
+    own = held_out_potential(lively, run) - result.extras["level"]
+    label = part(lively, lively.fold.held_out).pairs["label"]
+    threshold = best_f1_threshold(label, own / temperature(run))
+    scores = result.rows["mean_impedance"]
+    assert np.array_equal(scores.call, scores.score >= threshold)
+
+
+def test_held_out_rows_of_one_class(result: FamilyResult, lively: FoldTask, run: Run) -> None:
+    """Nothing is called, BBSE and the Opportunist claim nothing, and the level is that of training."""
+    pairs = lively.dataset.pairs
+    table = pairs.assign(label=np.where(lively.fold.held_out, 0, pairs["label"]).astype(np.int8))
     one_class = score_fold(replace(lively, dataset=replace(lively.dataset, pairs=table)))
     assert all(np.isnan(scores.call).all() for scores in one_class.rows.values())
     assert np.array_equal(one_class.rows["episode.fused"].score, result.rows["episode.fused"].score)
+    assert one_class.extras["level"] == run.facts.calibration["training_impedance"]
+    assert np.isnan(one_class.rows["bbse"].logit).all() and np.isfinite(one_class.rows["em"].logit).all()
+    shortcuts = one_class.rows["opportunist"]
+    raw = shortcut_score(run, lively.store, trained_run.read_part(run, lively, lively.fold.test))
+    assert np.isnan(shortcuts.logit).all() and np.array_equal(shortcuts.score, raw)
 
 
 def test_call_by_hand() -> None:
@@ -375,5 +452,7 @@ def test_single_pool(task: FoldTask, tmp_path: Path) -> None:
     predictions = predict_dataset(run, part(task, task.fold.test), task.store)
     assert np.array_equal(result.rows["ablation.single_pool"].logit, predictions.pairs["logit"])
     assert not predictions.environments["known"].any() and len(predictions.environments) == 4
-    assert set(result.rows["ablation.single_pool"].call) <= {0.0, 1.0}
+    held_out = predict_dataset(run, part(task, task.fold.held_out), task.store).pairs
+    threshold = best_f1_threshold(held_out["label"], held_out["logit"])
+    assert np.array_equal(result.rows["ablation.single_pool"].call, predictions.pairs["logit"] >= threshold)
     json.dumps(result.extras, allow_nan=False)

@@ -59,9 +59,12 @@ def single_pool(task: FoldTask) -> FamilyResult:
 
 
 def _score(name: str, task: FoldTask, config: Config, learning: Dataset | None = None) -> FamilyResult:
-    """Train on `learning`, by default what EPIsode itself learns from, and predict."""
+    """Train on `learning`, by default what EPIsode itself learns from, and predict.
+
+    The threshold of the call is chosen on the held-out training rows, as EPIsode's own is.
+    """
     task = replace(task, config=config)
     run = trained_run(task, learning_part(task) if learning is None else learning)
-    test, selection = read_part(run, task, task.fold.test), read_part(run, task, task.fold.selection)
-    scores = called(test.logit, test.logit, selection.logit, selection.label)
+    test, calibration = read_part(run, task, task.fold.test), read_part(run, task, task.fold.held_out)
+    scores = called(test.logit, test.logit, calibration.logit, calibration.label)
     return FamilyResult({f"ablation.{name}": scores}, describe(task, run, test))

@@ -26,13 +26,14 @@ __all__ = ["Family", "FamilyResult", "FewLabels", "FoldTask", "Scores"]
 
 @dataclass(frozen=True)
 class FewLabels:
-    """Labels of test pairs that a few-label row may read.
+    """Labels of test pairs of one fold that a few-label row may read.
 
     Parameters
     ----------
     rows : dict of int to ndarray of int64
-        For each number of labels an environment: the dataset rows whose labels are shown. The rows of a smaller number
-        are among those of a larger one.
+        For each number of labels an environment of this fold: the dataset rows whose labels are shown. The rows of a
+        smaller number are among those of a larger one. An environment that is tested in several folds is shown so many
+        in each, of its test rows there.
     label : ndarray, shape (n_pairs,), int8
         Over all rows of the dataset: 1 or 0 where shown for the largest number, else -1.
     left_out : ndarray, shape (n_pairs,), bool
@@ -88,7 +89,7 @@ class Scores:
     logit : ndarray, shape (n_test,), float
         Log-odds of interaction; NaN where the row claims no probability.
     call : ndarray, shape (n_test,), float
-        1 or 0: `score` against a threshold chosen on the fold's selection rows; NaN where none was chosen.
+        1 or 0: `score` against a threshold chosen on the fold's held-out training rows; NaN where none was chosen.
     """
 
     score: NDArray[np.float64]

@@ -21,27 +21,29 @@ from episode.predict.environment import choose_support
 __all__ = ["opportunist_scores", "shortcut_score"]
 
 
-def opportunist_scores(
-    run: Run, store: ElementStore, test: Reading, selection: Reading, calibration: Reading
-) -> Scores:
+def opportunist_scores(run: Run, store: ElementStore, test: Reading, calibration: Reading) -> Scores:
     """Return the row `opportunist`.
 
-    It ranks by ``-R_O / T`` alone. That is no log-odds, so `logit` is a logistic regression on this one number, fitted
-    on the held-out rows of the training part; NaN where that fit does not exist.
+    ``-R_O / T`` alone is no log-odds, and its level differs between trainings. Score and logit are a logistic
+    regression on this one number, fitted on the held-out rows of the training part: comparable between folds, and
+    turned round where shortcuts misled there. Where that fit does not exist the number itself ranks, and the logit is
+    NaN. The threshold of the call is chosen on the same rows.
 
     Parameters
     ----------
     run : Run
     store : ElementStore
-    test, selection : Reading
-        Rows to score, and rows to choose the threshold on.
+    test : Reading
+        Rows to score.
     calibration : Reading
         Held-out training rows.
     """
-    score = shortcut_score(run, store, test)
-    line = calibration_line(calibration.label, shortcut_score(run, store, calibration))
-    logit = np.full(len(score), np.nan) if line is None else line.intercept + line.slope * score
-    return called(score, logit, shortcut_score(run, store, selection), selection.label)
+    raw, held_out = shortcut_score(run, store, test), shortcut_score(run, store, calibration)
+    line = calibration_line(calibration.label, held_out)
+    if line is None:
+        return called(raw, np.full(len(raw), np.nan), held_out, calibration.label)
+    logit = line.intercept + line.slope * raw
+    return called(logit, logit, line.intercept + line.slope * held_out, calibration.label)
 
 
 @torch.no_grad()

@@ -121,15 +121,15 @@ def called(
     chosen_on: NDArray[np.float64],
     label: NDArray[np.int8],
 ) -> Scores:
-    """Add to scores their call by the threshold of best F1 on selection rows.
+    """Add to scores their call by the threshold of best F1 on held-out training rows.
 
     Parameters
     ----------
     score, logit : ndarray, shape (n_test,)
-    chosen_on : ndarray, shape (n_selection,)
-        The same score of the selection rows; NaN where it says nothing of one.
-    label : ndarray, shape (n_selection,)
-        Labels of the selection rows.
+    chosen_on : ndarray, shape (n_held_out,)
+        The same score of the held-out rows; NaN where it says nothing of one.
+    label : ndarray, shape (n_held_out,)
+        Labels of the held-out rows.
     """
     known = np.isfinite(chosen_on)
     threshold = best_f1_threshold(label[known], chosen_on[known])

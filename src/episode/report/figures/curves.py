@@ -137,7 +137,9 @@ def potential_by_environment(figures: dict[str, Any]) -> Drawing | None:
     if not found:
         return None
     names = sorted(found, key=lambda name: -sum(found[name]["positive"]))[:PANELS]
-    figure, grid = _panels(len(names), x="potential $U_I / T$ (nats)", y="share of the class in the bin")
+    figure, grid = _panels(
+        len(names), x=r"potential $(U_I - \mathrm{level}) / T$ (nats)", y="share of the class in the bin"
+    )
     for axes, name in zip(grid, sorted(names), strict=True):
         edges = np.array(found[name]["edges"])
         for key, colour, dash, fill in (("negative", "muted", "-", 0.25), ("positive", "red", "-", 0.0)):
