@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,8 +14,15 @@ from episode.encode.store import ElementStore
 from episode.evaluate.baselines import ctcf, kmer_lr, motif_gbm, shortcuts
 from episode.evaluate.baselines.base import Family, FoldTask, Scores
 from episode.evaluate.baselines.features import Features, Layouts, ctcf_index, elements_in_use, layouts, motif_table
-from episode.evaluate.baselines.select import LogOdds, calibrated, choose_and_learn, score_number
-from episode.evaluate.metrics import auroc, best_f1_threshold, calibration_line
+from episode.evaluate.baselines.select import (
+    LogOdds,
+    calibrated,
+    choose_and_learn,
+    number_log_odds,
+    score_number,
+)
+from episode.evaluate.metrics import auroc, best_f1_threshold, calibration_line, log_loss
+from episode.evaluate.protocol import Fold
 
 LEARNED: dict[str, Family] = {
     "motif_gbm": motif_gbm.score_fold,
@@ -76,6 +84,12 @@ def test_every_test_row_gets_a_score_a_probability_and_a_call(name: str, fold_ta
     assert set(np.unique(found.call)) <= {0.0, 1.0}
     assert len(np.unique(found.score)) > 3
     assert 0.05 < 1 / (1 + np.exp(-found.logit)).mean() < 1
+
+
+@pytest.mark.parametrize("name", [*LEARNED, "promoter_degree"])
+def test_what_is_not_the_same_number_in_every_fold_ranks_by_its_log_odds(name: str, fold_task: FoldTask) -> None:
+    found = scores(name, fold_task)
+    np.testing.assert_array_equal(found.score, found.logit)
 
 
 @pytest.mark.parametrize("name", RIVALS)
@@ -164,12 +178,21 @@ def test_planted_distance_is_found_either_way(fold_task: FoldTask) -> None:
 def test_the_sign_of_the_degree_is_learned_in_training(sign: int, fold_task: FoldTask) -> None:
     pairs = fold_task.dataset.pairs
     degree = pairs.groupby(["environment", "promoter_id"])["promoter_id"].transform("size").to_numpy(np.float64)
-    task, truth = plant(fold_task, sign * degree)
-    result = shortcuts.score_promoter_degree(task)
-    assert result.extras["sign"] == sign
-    found = result.rows["promoter_degree"]
-    np.testing.assert_array_equal(found.score, sign * degree[fold_task.fold.test])
-    assert auroc(truth[fold_task.fold.test], found.score) == 1
+    task, truth = plant(fold_task, sign * degree + np.random.default_rng(0).normal(0, 0.5, len(degree)))
+    fold, found = task.fold, scores("promoter_degree", task)
+    line = calibration_line(truth[fold.train], degree[fold.train])
+    assert line is not None and sign * line.slope > 0
+    logit = line.intercept + line.slope * degree
+    np.testing.assert_allclose(found.score, logit[fold.test])
+    np.testing.assert_array_equal(found.logit, found.score)
+    threshold = best_f1_threshold(truth[fold.held_out], logit[fold.held_out])
+    np.testing.assert_array_equal(found.call, logit[fold.test] >= threshold)
+    area = auroc(truth[fold.test], found.score)
+    assert area is not None and area > 0.8
+
+
+def numbered(task: FoldTask, number: NDArray[np.float64]) -> Scores:
+    return score_number(task, number, number_log_odds(task, number))
 
 
 def test_an_unknown_distance_says_nothing(fold_task: FoldTask) -> None:
@@ -184,20 +207,24 @@ def test_an_unknown_distance_says_nothing(fold_task: FoldTask) -> None:
     assert np.isnan([nowhere.score, nowhere.logit, nowhere.call]).all()
 
 
-def test_one_number_is_calibrated_on_train_and_called_by_selection(fold_task: FoldTask) -> None:
+def test_one_number_is_calibrated_on_train_and_called_by_held_out_rows(fold_task: FoldTask) -> None:
     fold, label = fold_task.fold, fold_task.dataset.pairs["label"].to_numpy()
     number = np.random.default_rng(0).normal(size=len(label)) + label
-    found = score_number(fold_task, number)
     line = calibration_line(label[fold.train], number[fold.train])
-    threshold = best_f1_threshold(label[fold.selection], number[fold.selection])
-    assert line is not None and threshold is not None
-    np.testing.assert_allclose(found.logit, line.intercept + line.slope * number[fold.test])
-    np.testing.assert_array_equal(found.call, number[fold.test] >= threshold)
+    assert line is not None
+    negative = with_pairs(fold_task, label=np.where(fold.held_out & (label == 1), 0, label))
+    for task, rows in ((fold_task, fold.held_out), (negative, fold.train)):
+        found, known = numbered(task, number), task.dataset.pairs["label"].to_numpy()
+        threshold = best_f1_threshold(known[rows], number[rows])
+        assert threshold is not None
+        np.testing.assert_array_equal(found.score, number[fold.test])
+        np.testing.assert_array_equal(found.call, number[fold.test] >= threshold)
+    np.testing.assert_allclose(numbered(fold_task, number).logit, line.intercept + line.slope * number[fold.test])
 
 
 def test_a_number_that_separates_the_classes_claims_the_share_of_positives(fold_task: FoldTask) -> None:
     fold, label = fold_task.fold, fold_task.dataset.pairs["label"].to_numpy()
-    found = score_number(fold_task, label.astype(np.float64))
+    found = numbered(fold_task, label.astype(np.float64))
     positives, n = int(label[fold.train].sum()), int(fold.train.sum())
     np.testing.assert_allclose(found.logit, np.log((positives + 0.5) / (n - positives + 0.5)))
 
@@ -216,10 +243,14 @@ class Recorder:
         label: NDArray[np.int8],
         weight: NDArray[np.float64],
         settings: Sequence[float],
-    ) -> LogOdds:
+    ) -> list[LogOdds]:
         assert (label >= 0).all() and (weight > 0).all()
         self.seen.append((features[:, 1].astype(int).tolist(), list(settings)))
-        return lambda table: np.outer(settings, table[:, 0]).astype(np.float64)
+        return [partial(scaled, setting) for setting in settings]
+
+
+def scaled(setting: float, table: NDArray[np.float32]) -> NDArray[np.float64]:
+    return setting * table[:, 0].astype(np.float64)
 
 
 @pytest.fixture
@@ -233,30 +264,119 @@ def recorded(fold_task: FoldTask) -> tuple[FoldTask, Features]:
     return task, lambda which: np.stack([value[which.enhancer], which.enhancer], axis=1).astype(np.float32)
 
 
-def test_chosen_on_selection_by_models_of_fit_then_learned_from_all_of_train(
+def test_chosen_on_selection_by_models_of_fit_calibrated_beside_held_out_rows_learned_from_all_of_train(
     recorded: tuple[FoldTask, Features],
 ) -> None:
     task, features = recorded
-    fold, learner = task.fold, Recorder(settings=(-1.0, 4.0, 0.5))
-    chosen = choose_and_learn(task, features, learner)
-    assert learner.seen[0] == (np.flatnonzero(fold.fit).tolist(), [-1.0, 4.0, 0.5])
-    assert learner.seen[1] == (np.flatnonzero(fold.train).tolist(), [0.5])
+    gap = task.fold.train & ~task.fold.held_out & (np.arange(len(task.fold.train)) % 7 == 0)
+    fold = replace(task.fold, gap=gap, fit=task.fold.fit & ~gap)
+    learner = Recorder(settings=(-1.0, 4.0, 0.5))
+    chosen = choose_and_learn(replace(task, fold=fold), features, learner)
+    beside = fold.train & ~fold.held_out & ~gap
+    assert fold.fit.sum() < beside.sum() < (fold.train & ~fold.held_out).sum() < fold.train.sum()
+    assert learner.seen == [
+        (np.flatnonzero(fold.fit).tolist(), [-1.0, 4.0, 0.5]),
+        (np.flatnonzero(beside).tolist(), [0.5]),
+        (np.flatnonzero(fold.train).tolist(), [0.5]),
+    ]
     assert (chosen.setting, chosen.from_selection) == (0.5, True)
-    first = features(layouts(task.dataset, np.arange(len(fold.test))))[:, 0].astype(np.float64)
+    value = 0.5 * features(layouts(task.dataset, np.arange(len(fold.test))))[:, 0].astype(np.float64)
     label = task.dataset.pairs["label"].to_numpy()
-    threshold = best_f1_threshold(label[fold.selection], 0.5 * first[fold.selection])
-    np.testing.assert_allclose(chosen.scores.score, 0.5 * first[fold.test])
-    line = calibration_line(label[fold.selection], 0.5 * first[fold.selection])
+    line = calibration_line(label[fold.held_out], value[fold.held_out])
+    assert line is not None and line.slope > 0
+    logit = line.intercept + line.slope * value
+    np.testing.assert_allclose(chosen.scores.score, logit[fold.test])
+    np.testing.assert_array_equal(chosen.scores.logit, chosen.scores.score)
+    threshold = best_f1_threshold(label[fold.held_out], logit[fold.held_out])
+    np.testing.assert_array_equal(chosen.scores.call, logit[fold.test] >= threshold)
+
+
+@pytest.mark.parametrize("by", ["split", "one group"])
+def test_a_model_of_the_same_rows_is_not_learned_twice(by: str, recorded: tuple[FoldTask, Features]) -> None:
+    """By a split column all three models are one; without groups of cell lines the first two are."""
+    task, features = recorded
+    fold = task.fold
+    beside = fold.train & ~fold.held_out
+    fold = replace(fold, train=beside if by == "split" else fold.train, fit=beside, selection=fold.held_out)
+    learner = Recorder()
+    chosen = choose_and_learn(replace(task, fold=fold), features, learner)
+    taught = [np.flatnonzero(mask).tolist() for mask in ([beside] if by == "split" else [beside, fold.train])]
+    assert [rows for rows, _ in learner.seen] == taught
+    again = Recorder(settings=(chosen.setting,))  # the one model of that setting says the same
+    assert same(chosen.scores, choose_and_learn(replace(task, fold=fold), features, again).scores)
+
+
+@pytest.mark.parametrize("shares", [(0.36, 0.08), (0.08, 0.36)])
+def test_shares_of_positives_that_differ_between_groups_do_not_spoil_the_calibration(
+    shares: tuple[float, float], fold_task: FoldTask
+) -> None:
+    """Two groups of cell lines train, the second chooses; the test pairs are a mixture of both kinds."""
+    rng = np.random.default_rng(11)
+    n = 12_000
+    group, part = np.arange(n) % 2, np.arange(n) // 2 % 3
+    test, held_out = part == 2, part == 1
+    centre = np.log(np.array(shares) / (1 - np.array(shares)))[group]
+    value = rng.normal(0, 1, n)
+    truth = (rng.random(n) < 1 / (1 + np.exp(-centre - value))).astype(np.int8)
+    pairs = fold_task.dataset.pairs.iloc[np.zeros(n, dtype=np.int64)].reset_index(drop=True)
+    pairs = pairs.assign(
+        enhancer_id=np.arange(n), promoter_id=np.arange(n), label=np.where(test, -1, truth), has_coordinates=True
+    )
+    nothing = np.zeros(n, dtype=bool)
+    first = ~test & ~held_out & (group == 0)
+    fold = Fold("two groups", ~test, first, held_out & (group == 1), held_out, nothing, test)
+    task = replace(fold_task, dataset=replace(fold_task.dataset, pairs=pairs), fold=fold)
+
+    def features(which: Layouts) -> NDArray[np.float32]:
+        return value[which.enhancer][:, None].astype(np.float32)
+
+    found = choose_and_learn(task, features, kmer_lr.PenalisedRegression(settings=(1.0,), fallback=1.0))
+    assert found.from_selection
+    learner = kmer_lr.PenalisedRegression()
+
+    def learned(rows: NDArray[np.bool_]) -> NDArray[np.float64]:
+        table = value[:, None].astype(np.float32)
+        return learner.learn(table[rows], truth[rows], np.ones(int(rows.sum())), [1.0])[0](table)
+
+    raw = learned(fold.train)
+    line = calibration_line(truth[fold.selection], learned(first)[fold.selection])
     assert line is not None
-    np.testing.assert_allclose(chosen.scores.logit, line.intercept + line.slope * 0.5 * first[fold.test])
-    np.testing.assert_array_equal(chosen.scores.call, 0.5 * first[fold.test] >= threshold)
+    plain, now, spoiled = (
+        log_loss(truth[test], logit)
+        for logit in (raw[test], found.scores.logit, line.intercept + line.slope * raw[test])
+    )
+    assert plain is not None and now is not None and spoiled is not None
+    assert abs(now - plain) < 0.01
+    assert spoiled > plain + 0.1  # what the chosen group alone would have done
+    assert abs((1 / (1 + np.exp(-found.scores.logit))).mean() - truth[test].mean()) < 0.02
+
+
+@pytest.mark.parametrize("scale", [1.0, 100.0])
+def test_a_steep_calibration_is_not_carried_beyond_what_was_seen(scale: float) -> None:
+    """Judged log-odds 0 and 1 have 1 and 3 positives of 4: -log 3 and log 3, over the scale they are said in."""
+    label, judged = np.array([1, 0, 0, 0, 1, 1, 1, 0]), np.repeat([0.0, 1.0], 4) / scale
+    found = calibrated(np.array([-0.5, 0.0, 0.5, 1.0, 4.0]) / scale, label, judged)
+    slope = 2 * np.log(3) * scale
+    outside = np.array([-0.5, 0, 0, 0, 3]) / scale * min(slope, 1)
+    np.testing.assert_allclose(found.logit, np.log(3) * np.array([-1, -1, 0, 1, 1]) + outside, atol=1e-8)
+    assert found.call.tolist() == [0, 0, 0, 1, 1]
+
+
+def test_a_flat_calibration_is_a_line_everywhere() -> None:
+    """The same rows said ten times too far apart: slope log(3) / 5."""
+    label, judged = np.array([1, 0, 0, 0, 1, 1, 1, 0]), np.repeat([0.0, 10.0], 4)
+    found = calibrated(np.array([-10.0, 5.0, 20.0]), label, judged)
+    np.testing.assert_allclose(found.logit, np.log(3) * np.array([-3, 0, 3]), atol=1e-8)
 
 
 @pytest.mark.parametrize("slope", [-1.0, 0.0])
 def test_a_calibration_of_no_positive_slope_is_not_used(slope: float) -> None:
     score, label = np.array([0.5, -2.0]), np.array([0, 1, 0, 1, 1, 0])
     judged = slope * np.array([-1.0, 1.0, 0.2, 0.1, 2.0, 0.3])
-    assert calibrated(score, label, judged).tolist() == [0.5, -2.0]
+    found = calibrated(score, label, judged)
+    assert found.score.tolist() == found.logit.tolist() == [0.5, -2.0]
+    # best F1 of the turned scores calls all of them: the least is -2; of equal ones all or none
+    assert found.call.tolist() == ([1, 1] if slope else [1, 0])
 
 
 def test_of_equal_settings_the_first_is_taken(recorded: tuple[FoldTask, Features]) -> None:
@@ -288,10 +408,12 @@ def test_pairs_without_coordinates_teach_in_both_layouts_and_are_scored_by_the_m
     learner = Recorder(settings=(1.0,))
     chosen = choose_and_learn(task, features, learner)
     assert learner.seen[0][0] == np.repeat(np.flatnonzero(task.fold.fit), 2).tolist()
-    np.testing.assert_allclose(chosen.scores.score, np.flatnonzero(task.fold.test) + 500.0)
+    label, held_out = task.dataset.pairs["label"].to_numpy(), np.flatnonzero(task.fold.held_out)
+    expected = calibrated(np.flatnonzero(task.fold.test) + 500.0, label[held_out], held_out + 500.0)
+    np.testing.assert_allclose(chosen.scores.score, expected.score)
 
 
-@pytest.mark.parametrize("part", ["fit", "selection"])
+@pytest.mark.parametrize("part", ["fit", "selection", "held_out"])
 @pytest.mark.parametrize("how", ["empty", "one class"])
 def test_without_both_classes_nothing_is_chosen(part: str, how: str, recorded: tuple[FoldTask, Features]) -> None:
     task, features = recorded
@@ -304,9 +426,10 @@ def test_without_both_classes_nothing_is_chosen(part: str, how: str, recorded: t
     chosen = choose_and_learn(task, features, learner)
     assert (chosen.setting, chosen.from_selection) == (9.0, False)
     assert len(learner.seen) == 1 and learner.seen[0][1] == [9.0]
-    assert np.isfinite(chosen.scores.score).all() and np.isnan(chosen.scores.call).all()
-    number = score_number(task, np.arange(len(mask), dtype=np.float64))
-    assert np.isnan(number.call).all() == (part == "selection")
+    value = features(layouts(task.dataset, np.flatnonzero(task.fold.test)))[:, 0].astype(np.float64)
+    np.testing.assert_array_equal(chosen.scores.score, 9.0 * value)
+    np.testing.assert_array_equal(chosen.scores.logit, 9.0 * value)
+    assert np.isnan(chosen.scores.call).all()
 
 
 @pytest.mark.parametrize("name", RIVALS)

@@ -18,7 +18,7 @@ from episode.encode.store import ElementStore
 from episode.evaluate.baselines import cross_attention, decoupled, epivan, neural, sept
 from episode.evaluate.baselines.base import FewLabels, FoldTask, Scores
 from episode.evaluate.baselines.neural_inputs import DnaWindows, MotifTokens
-from episode.evaluate.metrics import auroc
+from episode.evaluate.metrics import auroc, best_f1_threshold, calibration_line
 from episode.evaluate.protocol import Fold
 
 FAMILIES = (cross_attention, decoupled, epivan, sept)
@@ -95,6 +95,11 @@ def scores(family: ModuleType, task: FoldTask) -> Scores:
     return result.rows[name_of(family)]
 
 
+def unjudged(task: FoldTask) -> FoldTask:
+    """The fold without selection rows: nothing is calibrated, scores are what the network says."""
+    return replace(task, fold=replace(task.fold, selection=np.zeros(PAIRS, dtype=bool)))
+
+
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Makes every family take few steps."""
@@ -143,9 +148,10 @@ def test_score_does_not_depend_on_the_prediction_batch(
     family: ModuleType, planted: tuple[FoldTask, np.ndarray], short, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     short(steps=3, checks=1, batch=16)
-    whole = scores(family, planted[0])
+    task = unjudged(planted[0])
+    whole = scores(family, task)
     monkeypatch.setattr(neural, "PREDICTION_BATCH", 7)
-    np.testing.assert_allclose(scores(family, planted[0]).score, whole.score, atol=1e-5)
+    np.testing.assert_allclose(scores(family, task).score, whole.score, atol=1e-5)
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=name_of)
@@ -165,7 +171,7 @@ def test_rows_without_a_label_teach_nothing(family: ModuleType, planted: tuple[F
 def test_layout(family: ModuleType, planted: tuple[FoldTask, np.ndarray], short) -> None:
     """Another layout, another score; a pair without coordinates scores their mean."""
     short(steps=3, checks=1, batch=16)
-    task = planted[0]
+    task = unjudged(planted[0])
     test = task.fold.test
 
     def with_test(**columns: bool) -> np.ndarray:
@@ -180,15 +186,110 @@ def test_layout(family: ModuleType, planted: tuple[FoldTask, np.ndarray], short)
     np.testing.assert_allclose(unknown, (plain + turned) / 2, atol=1e-5)
 
 
+@pytest.mark.parametrize("part", ["fit", "selection", "held_out"])
 def test_a_fold_that_cannot_be_judged_takes_all_steps_and_calls_nothing(
-    planted: tuple[FoldTask, np.ndarray], short
+    part: str, planted: tuple[FoldTask, np.ndarray], short
 ) -> None:
     short(steps=3, checks=1, batch=16)
     task = planted[0]
-    positive = (task.dataset.pairs["label"] == 1).to_numpy()
-    result = epivan.score_fold(replace(task, fold=replace(task.fold, selection=task.fold.selection & ~positive)))
+    negative = (task.dataset.pairs["label"] == 0).to_numpy()
+    fold = replace(task.fold, **{part: getattr(task.fold, part) & negative})
+    result = epivan.score_fold(replace(task, fold=fold))
     assert result.extras == {"steps": 3, "selection": []}
-    assert np.isfinite(result.rows["epivan"].score).all() and np.isnan(result.rows["epivan"].call).all()
+    found = result.rows["epivan"]
+    assert np.isfinite(found.score).all() and np.isnan(found.call).all()
+    np.testing.assert_array_equal(found.logit, found.score)
+
+
+@pytest.fixture
+def taught(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[int], int]]:
+    """What every network of a fold learned from: phase, rows, steps."""
+    seen: list[tuple[str, list[int], int]] = []
+    learn = neural._Learner._learn
+
+    def remember(self, phase, rows, steps, judge=None):
+        seen.append((phase, rows.tolist(), steps))
+        return learn(self, phase, rows, steps, judge)
+
+    monkeypatch.setattr(neural._Learner, "_learn", remember)
+    return seen
+
+
+def folds_of(fold: Fold) -> dict[str, Fold]:
+    """A fold by groups of cell lines with chromosomes, by chromosomes alone, and by a split column."""
+    late = np.arange(PAIRS) // 4 % 3 == 0
+    held_out, gap = fold.train & late, fold.train & (np.arange(PAIRS) // 4 % 12 == 1)
+    beside = fold.train & ~held_out & ~gap
+    chooses = fold.selection
+    return {
+        "groups": replace(fold, fit=beside & ~chooses, selection=held_out & chooses, held_out=held_out, gap=gap),
+        "chromosomes": replace(fold, fit=beside, selection=held_out, held_out=held_out, gap=gap),
+        "split": replace(fold, train=beside, fit=beside, selection=held_out, held_out=held_out, gap=np.zeros_like(gap)),
+    }
+
+
+@pytest.mark.parametrize("by", ["groups", "chromosomes", "split"])
+def test_learned_beside_held_out_rows_and_from_all_of_train_but_never_twice_from_the_same_rows(
+    by: str, planted: tuple[FoldTask, np.ndarray], short, taught: list[tuple[str, list[int], int]]
+) -> None:
+    """480 pairs, 3 of 4 in training: 360, of which a third is held out and a twelfth is gap."""
+    short(steps=4, checks=1, batch=16)
+    fold = folds_of(planted[0].fold)[by]
+    result = epivan.score_fold(replace(planted[0], fold=fold))
+    beside = fold.train & ~fold.held_out & ~fold.gap
+    fit, between, train = (np.flatnonzero(mask).tolist() for mask in (fold.fit, beside, fold.train))
+    expected = {
+        "groups": [("fit", fit, 4), ("rest", between, 6), ("train", train, 8)],
+        "chromosomes": [("fit", fit, 4), ("train", train, 7)],
+        "split": [("fit", fit, 4)],
+    }[by]
+    assert taught == expected
+    assert result.extras["steps"] == expected[-1][2]
+
+
+@pytest.mark.parametrize("by", ["groups", "split"])
+def test_calibrated_and_called_by_held_out_rows(
+    by: str, planted: tuple[FoldTask, np.ndarray], short, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Networks that say the same whatever they learned: what remains is the share of what they learned from."""
+    short(steps=2, checks=1, batch=16)
+    task = planted[0]
+    label = task.dataset.pairs["label"].to_numpy().astype(np.int64)
+    fold = folds_of(task.fold)[by]
+    value = np.random.default_rng(2).normal(size=PAIRS) + label
+    monkeypatch.setattr(neural._Pairs, "log_odds", lambda self, network, rows: value[rows])
+    monkeypatch.setattr(epivan, "RECIPE", replace(epivan.RECIPE, balanced=True))
+    found = scores(epivan, replace(task, fold=fold))
+
+    def said(mask: np.ndarray) -> np.ndarray:
+        share = (label[mask] == 1).mean()
+        return value + np.log(share / (1 - share))
+
+    judged = said(fold.train & ~fold.held_out & ~fold.gap)[fold.held_out]
+    line = calibration_line(label[fold.held_out], judged)
+    assert line is not None and line.slope > 0
+    logit = line.intercept + line.slope * said(fold.train)[fold.test]
+    threshold = best_f1_threshold(label[fold.held_out], line.intercept + line.slope * judged)
+    np.testing.assert_allclose(found.score, logit)
+    np.testing.assert_array_equal(found.logit, found.score)
+    np.testing.assert_array_equal(found.call, logit >= threshold)
+
+
+def test_by_a_split_the_network_that_was_best_on_selection_scores(
+    planted: tuple[FoldTask, np.ndarray], short, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Judged at steps 2, 4, 6 the first is best: the scores are those of a training that ends there."""
+    task = planted[0]
+    task = replace(task, fold=folds_of(task.fold)["split"])
+    judgements = iter([0.9, 0.5, 0.9, 0.9])
+    monkeypatch.setattr(neural, "average_precision", lambda label, score: next(judgements))
+    short(steps=6, checks=3, batch=16)
+    longer = epivan.score_fold(task)
+    short(steps=2, checks=1, batch=16)
+    shorter = epivan.score_fold(task)
+    assert longer.extras["steps"] == shorter.extras["steps"] == 2
+    assert [check["step"] for check in longer.extras["selection"]] == [2, 4, 6]
+    np.testing.assert_array_equal(longer.rows["epivan"].score, shorter.rows["epivan"].score)
 
 
 def test_steps_grow_with_the_data_and_are_bounded(planted: tuple[FoldTask, np.ndarray], short) -> None:

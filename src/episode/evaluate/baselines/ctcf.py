@@ -23,7 +23,7 @@ from episode.evaluate.baselines.features import (
     layouts,
     motif_table,
 )
-from episode.evaluate.baselines.select import BoostedTrees, choose_and_learn, score_number
+from episode.evaluate.baselines.select import BoostedTrees, choose_and_learn, number_log_odds, score_number
 from episode.seeds import derive_seed
 
 __all__ = ["convergence", "ctcf_features", "score_convergence", "score_gbm"]
@@ -34,12 +34,12 @@ LEAVES = 7
 
 
 def score_convergence(task: FoldTask) -> FamilyResult:
-    """Fill `ctcf_convergence`: one number, nothing learned but its calibration."""
+    """Fill `ctcf_convergence`: one number that ranks as it is, nothing learned but its calibration."""
     rows = _rows(task)
     which = layouts(task.dataset, rows)
     number = np.full(len(task.dataset.pairs), np.nan)
     number[rows] = which.average(convergence(_table(task), which))
-    return FamilyResult({"ctcf_convergence": score_number(task, number)})
+    return FamilyResult({"ctcf_convergence": score_number(task, number, number_log_odds(task, number))})
 
 
 def score_gbm(task: FoldTask) -> FamilyResult:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +55,7 @@ class PenalisedRegression:
         label: NDArray[np.int8],
         weight: NDArray[np.float64],
         settings: Sequence[float],
-    ) -> LogOdds:
+    ) -> list[LogOdds]:
         """Learn one regression for each setting."""
         with threadpool_limits(1):
             standard = features.astype(np.float64)
@@ -68,8 +69,9 @@ class PenalisedRegression:
                 for c in settings
             ]
 
-        def log_odds(table: NDArray[np.float32]) -> NDArray[np.float64]:
+        def log_odds(model: LogisticRegression, table: NDArray[np.float32]) -> NDArray[np.float64]:
             with threadpool_limits(1):
-                return np.stack([model.decision_function((table - centre) / scale) for model in models])
+                scores: NDArray[np.float64] = model.decision_function((table - centre) / scale)
+            return scores
 
-        return log_odds
+        return [partial(log_odds, model) for model in models]

@@ -1,12 +1,15 @@
 """How every neural rival learns and scores: one protocol for all of them.
 
 A network learns from the rows `fit` and is judged a few times on `selection` by average precision. The best number of
-steps, scaled by the size of the data, is then learned from all of `train`, from the start. This module knows no
-particular network and no environment: batches mix the cell lines.
+steps, scaled by the size of the data, is then learned from the start twice: from the training rows beside the held-out
+part, to calibrate and call by `held_out`, and from all of `train`, to score. A network that has learned from the same
+rows is not learned again (see `episode.evaluate.baselines.select`). This module knows no particular network and no
+environment: batches mix the cell lines.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +21,10 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from episode.data.dataset import Dataset
-from episode.evaluate.baselines.base import FamilyResult, FoldTask, Scores
+from episode.evaluate.baselines.base import FamilyResult, FoldTask
 from episode.evaluate.baselines.neural_inputs import ElementBatch, ElementInputs
-from episode.evaluate.baselines.select import calibrated
-from episode.evaluate.metrics import average_precision, best_f1_threshold
+from episode.evaluate.baselines.select import calibrated, rest
+from episode.evaluate.metrics import average_precision
 from episode.seeds import derive_seed, generator
 
 __all__ = ["NetworkOutput", "Recipe", "domain_head", "reverse_gradient", "score_network"]
@@ -31,9 +34,9 @@ CLIP = 1.0
 PREDICTION_BATCH = 256
 """Pairs scored at a time."""
 MOST_JUDGED = 4096
-"""Selection rows that a check scores; of more, a random part is drawn once."""
+"""Selection or held-out rows that are scored; of more, a random part is drawn once."""
 MOST_GROWTH = 2.0
-"""The final training has at most this many times the steps of `Recipe`, however much larger its data are."""
+"""A training after the choice has at most this many times the steps of `Recipe`, however much larger its data are."""
 
 Rows = NDArray[np.int64]
 
@@ -129,8 +132,8 @@ def score_network(
     Returns
     -------
     FamilyResult
-        The one row; `score` is the log-odds, `logit` the same, calibrated on `selection`. Where `fit` or `selection`
-        lacks a class, `recipe.steps` are taken, and nothing is calibrated or called.
+        The one row; `score` and `logit` are the log-odds, calibrated on `held_out`. Where `fit`, `selection` or
+        `held_out` lacks a class, `recipe.steps` are taken, and nothing is calibrated or called.
     """
     learner = _Learner(task, row, inputs, build, recipe)
     with torch.random.fork_rng(devices=[]):
@@ -145,30 +148,48 @@ class _Learner:
         self.pairs = _Pairs(task.dataset, inputs)
 
     def score_fold(self) -> FamilyResult:
-        fit, selection, train = (
-            self.pairs.labelled(mask) for mask in (self.fold.fit, self.fold.selection, self.fold.train)
-        )
-        if len(selection) > MOST_JUDGED:
-            selection = np.sort(self._generator("judged").choice(selection, MOST_JUDGED, replace=False))
-        label = self.pairs.label[selection]
-        judged: list[tuple[int, float, NDArray[np.float64]]] = []
+        fold, label = self.fold, self.pairs.label
+        fit, beside, train = (self.pairs.labelled(mask) for mask in (fold.fit, rest(fold), fold.train))
+        selection, held_out = (self._some(self.pairs.labelled(mask)) for mask in (fold.selection, fold.held_out))
+        steps, known, judged = self.recipe.steps, held_out[:0], np.zeros(0)
+        network: nn.Module | None = None
+        checks: list[dict[str, float]] = []
+        if all(np.unique(label[rows]).size == 2 for rows in (fit, selection, held_out)):
+            best, network, checks = self._choose(fit, selection)
+            if not np.array_equal(beside, fit):
+                network = self._learn("rest", beside, self._scaled(best, beside, fit))
+            known, judged = held_out, self.pairs.log_odds(network, held_out) + self._offset(beside)
+            steps = self._scaled(best, train, fit)
+        if network is None or not np.array_equal(train, beside):
+            network = self._learn("train", train, steps)
+        score = self.pairs.log_odds(network, np.flatnonzero(fold.test)) + self._offset(train)
+        scores = calibrated(score, label[known], judged)
+        return FamilyResult({self.row: scores}, {"steps": steps, "selection": checks})
+
+    def _choose(self, fit: Rows, selection: Rows) -> tuple[int, nn.Module, list[dict[str, float]]]:
+        """Learn from `fit`; the number of steps, the first of equals, and the network then, and every check."""
+        checks: list[dict[str, float]] = []
+        kept: list[tuple[float, int, nn.Module]] = []
 
         def judge(step: int, network: nn.Module) -> None:
-            score = self.pairs.log_odds(network, selection) + self._offset(fit)
-            judged.append((step, average_precision(label, score) or 0.0, score))
+            value = average_precision(self.pairs.label[selection], self.pairs.log_odds(network, selection)) or 0.0
+            checks.append({"step": step, "aupr": value})
+            if not kept or value > kept[0][0]:
+                kept[:] = [(value, step, copy.deepcopy(network))]
 
-        steps, threshold, chosen = self.recipe.steps, None, np.zeros(0)
-        if all(np.unique(self.pairs.label[rows]).size == 2 for rows in (fit, selection)):
-            self._learn("fit", fit, steps, judge)
-            best, _, chosen = max(judged, key=lambda entry: entry[1])
-            threshold = best_f1_threshold(label, chosen)
-            steps = min(round(best * len(train) / len(fit)), round(MOST_GROWTH * self.recipe.steps))
-        network = self._learn("train", train, steps)
-        score = self.pairs.log_odds(network, np.flatnonzero(self.fold.test)) + self._offset(train)
-        call = np.full(len(score), np.nan) if threshold is None else (score >= threshold).astype(np.float64)
-        logit = calibrated(score, label, chosen) if len(chosen) else score.copy()
-        extras = {"steps": steps, "selection": [{"step": step, "aupr": value} for step, value, _ in judged]}
-        return FamilyResult({self.row: Scores(score, logit, call)}, extras)
+        self._learn("fit", fit, self.recipe.steps, judge)
+        _, best, network = kept[0]
+        return best, network, checks
+
+    def _scaled(self, steps: int, rows: Rows, fit: Rows) -> int:
+        """As many passes over `rows` as `steps` make over `fit`, within bounds."""
+        return min(round(steps * len(rows) / len(fit)), round(MOST_GROWTH * self.recipe.steps))
+
+    def _some(self, rows: Rows) -> Rows:
+        """At most `MOST_JUDGED` of the rows, the same of the same."""
+        if len(rows) <= MOST_JUDGED:
+            return rows
+        return np.sort(self._generator("judged").choice(rows, MOST_JUDGED, replace=False))
 
     def _learn(
         self, phase: str, rows: Rows, steps: int, judge: Callable[[int, nn.Module], None] | None = None
