@@ -39,15 +39,17 @@ demo-seeds: $(STAMP)
 benchmark: benchmark-l benchmark-b benchmark-worlds benchmark-page
 
 benchmark-l: $(STAMP)
+	mkdir -p $(RESULTS)
 	$(BIN)/episode compare L $(EPISODE_DATA)/hic_loops/pairs.tsv.gz --genome $(GENOME) --out benchmark-out/protocol_l
 	cp benchmark-out/protocol_l/results.json $(RESULTS)/protocol_l.json
 
 benchmark-b: $(STAMP)
+	mkdir -p $(RESULTS)
 	$(BIN)/episode compare B $(EPISODE_DATA)/bengi/*.tsv.gz --genome $(GENOME) --out benchmark-out/protocol_b
 	cp benchmark-out/protocol_b/results.json $(RESULTS)/protocol_b.json
 
 benchmark-worlds: $(STAMP)
-	mkdir -p benchmark-out
+	mkdir -p benchmark-out $(RESULTS)
 	for world in $(WORLDS); do \
 	  test -d benchmark-out/$$world || $(BIN)/episode simulate --world $$world --seed $(WORLD_SEED) --out benchmark-out/$$world && \
 	  $(BIN)/episode compare simulated benchmark-out/$$world/pairs.tsv --genome benchmark-out/$$world/genome.fa \

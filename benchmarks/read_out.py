@@ -36,7 +36,9 @@ def main(folder: Path) -> None:
 def _section(path: Path) -> str:
     results = read_json(path)
     protocol, provenance = results["protocol"], results["provenance"]
-    findings = find_comparison(Comparison(results, {"impedance": [], "training": [], "few_labels": []}))
+    figures = {"impedance": [], "training": [], "few_labels": [], "alarms": results["alarms"]}
+    findings = find_comparison(Comparison(results, figures))
+    alarms = "\n".join(f"- {text}" for text in findings.alarms)
     cautions = "\n".join(f"- {text}" for text in findings.cautions)
     parts = [
         f"## {path.stem}\n",
@@ -47,11 +49,21 @@ def _section(path: Path) -> str:
         f"**Ranking.** {findings.ranking.text}\n",
         f"**Impedance.** {findings.impedance.text}\n",
         f"**What should not be trusted.**\n\n{cautions}\n",
+        *([f"**Alarms.**\n\n{alarms}\n"] if alarms else []),
+        f"{_audit(results)}\n",
         _rows(results),
         _differences(results),
         _environments(results),
     ]
     return "\n".join(parts)
+
+
+def _audit(results: dict[str, Any]) -> str:
+    """Say how much of the test rows training has seen, in the worst fold."""
+    folds = results["audit"]["folds"]
+    worst = {key: max(fold[key] for fold in folds) for key in ("enhancer", "promoter", "pair", "locus")}
+    shares = ", ".join(f"{key} {share:.1%}" for key, share in worst.items())
+    return f"Test rows that training has seen, in the worst of {len(folds)} folds: {shares}."
 
 
 def _rows(results: dict[str, Any]) -> str:

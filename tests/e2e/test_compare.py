@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import tiny
-from episode.evaluate.jobs import blind, few_labels
+from episode.evaluate.jobs import alone, blind, few_labels
 from episode.evaluate.protocol import Fold, make_folds
 from episode.evaluate.protocol_file import HoldoutConfig, Protocol, load_protocol
 from episode.evaluate.results import check_results
@@ -113,9 +113,92 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
 def test_a_job_that_fails_is_named_and_the_others_are_kept(tmp_path: Path) -> None:
     outcome = compare(tmp_path, "--rows", "ctcf_convergence,distance", "--set", "stem.min_information=19")
     assert outcome.code == 2
-    assert "1 of 2 jobs failed: ctcf_convergence, seed 0, fold test:" in outcome.err
+    assert "1 of 2 jobs failed: ctcf_convergence, seed 0, test:" in outcome.err
     assert (tmp_path / "out" / "scores" / "distance" / "seed0" / "test.parquet").exists()
     assert not (tmp_path / "out" / "results.json").exists()
+
+
+def test_two_processes_do_not_work_in_one_folder(tmp_path: Path) -> None:
+    with alone(tmp_path / "out"):
+        (tmp_path / "out" / "store").mkdir()
+        outcome = compare(tmp_path, "--rows", "distance")
+    assert outcome.code == 2
+    assert "another process is at work here" in outcome.err
+    assert compare(tmp_path, "--rows", "distance").code == 0
+
+
+def test_other_tables_than_those_built_from_are_refused(tmp_path: Path) -> None:
+    tables, genome = tmp_path / "pairs.tsv", tiny.world() / "genome.fa"
+    shutil.copy(tiny.world() / "pairs.tsv", tables)
+    text = DRAWS + "[data]\nenhancer_window = 0\npromoter_window = 0\n"
+    call = (
+        "compare",
+        protocol_file(tmp_path, text),
+        "--genome",
+        genome,
+        "--rows",
+        "distance",
+        "--out",
+        tmp_path / "out",
+    )
+    assert tiny.episode(*call[:2], tables, *call[2:], *tiny.as_options()).code == 0
+    assert tiny.episode(*call[:2], tables, *call[2:], *tiny.as_options()).code == 0
+    missing = tiny.episode(*call[:2], tmp_path / "typo.tsv", *call[2:], *tiny.as_options())
+    assert missing.code == 2 and "typo.tsv: no such file" in missing.err
+    tables.write_text(tables.read_text().replace("train01", "trainXX"))
+    other = tiny.episode(*call[:2], tables, *call[2:], *tiny.as_options())
+    assert other.code == 2 and "is not what" in other.err
+
+
+def test_the_truth_of_another_world_is_noticed_before_the_work(tmp_path: Path) -> None:
+    other = tmp_path / "truth"
+    shutil.copytree(tiny.world() / "truth", other)
+    table = pd.read_csv(other / "environments.tsv", sep="\t")
+    table.iloc[:-1].to_csv(other / "environments.tsv", sep="\t", index=False)
+    outcome = compare(tmp_path, "--rows", "distance", "--truth", other)
+    assert outcome.code == 2
+    assert "the truth has no impedance for 1 cell lines" in outcome.err
+    assert not (tmp_path / "out").exists()
+
+
+def tamper(compared: Path, folder: Path, rows: str, **columns: float) -> str:
+    """Write other scores into a copy of a comparison, judge them, and return the page of the report."""
+    shutil.copytree(compared / "out", folder / "out")
+    path = folder / "out" / "scores" / "episode" / "seed0" / "test.parquet"
+    scores = pd.read_parquet(path)
+    mine = scores["name"].str.startswith(rows)
+    for column, value in columns.items():
+        scores.loc[mine & scores[column].notna(), column] = value
+    scores.to_parquet(path, index=False)
+    assert compare(folder, "--rows", "distance", "--truth", tiny.world() / "truth").code == 0
+    assert tiny.episode("report", folder / "out").code == 0
+    return (folder / "out" / "index.html").read_text()
+
+
+def test_planted_collapse_raises_the_alarm(compared: Path, tmp_path: Path) -> None:
+    page = tamper(compared, tmp_path, "episode.fused", logit=4.0)
+    entry = results(tmp_path)["rows"]["episode.fused"]["pooled"]
+    assert entry["recall"]["value"] == 1.0
+    alarm = page[page.index("Collapse: at probability 0.5") :]
+    assert "episode.fused" in alarm[: alarm.index("</li>")].replace("<wbr>", "")
+
+
+def test_planted_student_that_repeats_the_mean_raises_the_alarm(compared: Path, tmp_path: Path) -> None:
+    path = compared / "out" / "scores" / "episode" / "seed0" / "test.json"
+    for folder, spread in ((tmp_path / "flat", 0.0), (tmp_path / "alive", 1.0)):
+        shutil.copytree(compared / "out", folder / "out")
+        content = json.loads(path.read_text())
+        oracle = {
+            record["environment"]: record["r_oracle"]
+            for record in json.loads((compared / "out" / "figures.json").read_text())["impedance"]
+        }
+        for record in content["extras"]["impedance"]:
+            record["r_student"] = 3.0 + spread * oracle[record["environment"]]
+        (folder / "out" / "scores" / "episode" / "seed0" / "test.json").write_text(json.dumps(content))
+        assert compare(folder, "--rows", "distance", "--truth", tiny.world() / "truth").code == 0
+        assert tiny.episode("report", folder / "out").code == 0
+    assert "Mean-impedance Student" in (tmp_path / "flat" / "out" / "index.html").read_text()
+    assert "Mean-impedance Student" not in (tmp_path / "alive" / "out" / "index.html").read_text()
 
 
 def test_an_unknown_row_is_answered_with_a_near_one(tmp_path: Path) -> None:

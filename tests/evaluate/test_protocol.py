@@ -26,6 +26,10 @@ LINES = ("a", "b", "c")
 CHROMOSOMES = ("chr1", "chr2")
 
 
+def every_row(dataset: Dataset) -> np.ndarray:
+    return np.ones(len(dataset.pairs), dtype=bool)
+
+
 def table(n: int = 240, seed: int = 0, *, spacing: int = 1_000_000) -> Dataset:
     """Pairs of three cell lines on two chromosomes, some every `spacing` bp; every element stands once."""
     rng = np.random.default_rng(seed)
@@ -186,7 +190,7 @@ def test_subsets_are_what_their_tests_say() -> None:
             "named": Subset(column="types", equals="pos"),
         },
     )
-    masks = subset_masks(protocol, dataset, seed=0)
+    masks = subset_masks(protocol, dataset, every_row(dataset), seed=0)
     assert (masks["hard"] == ((np.arange(240) % 5 == 0) | (pairs["label"] == 1))).all()
     assert (masks["equal"] == (np.arange(240) % 4 != 0)).all()
     assert (masks["named"] == (np.arange(240) % 5 != 0)).all()
@@ -195,7 +199,7 @@ def test_subsets_are_what_their_tests_say() -> None:
 def test_an_unknown_subset_column_is_named() -> None:
     protocol = replace(groups(), subsets={"x": Subset(column="nowhere", contains="y")})
     with pytest.raises(EpisodeError, match="subset x: the pairs have no column 'nowhere'"):
-        subset_masks(protocol, table(), seed=0)
+        subset_masks(protocol, table(), every_row(table()), seed=0)
 
 
 def test_distance_matching_leaves_as_many_negatives_as_positives_in_every_bin() -> None:
@@ -203,14 +207,24 @@ def test_distance_matching_leaves_as_many_negatives_as_positives_in_every_bin() 
     pairs = dataset.pairs
     pairs["distance"] = np.where(pairs["label"] == 1, pairs["distance"] / 5, pairs["distance"])
     protocol = replace(groups(), distance_matched=MatchConfig(8))
-    mask = subset_masks(protocol, dataset, seed=1)["distance_matched"]
+    mask = subset_masks(protocol, dataset, every_row(dataset), seed=1)["distance_matched"]
     log = np.log10(pairs["distance"])
     place = np.minimum(((log - log.min()) / (log.max() - log.min()) * 8).astype(int), 7)
     signed = np.where(pairs["label"] == 1, 1, -1)[mask]
     surplus = pd.Series(signed).groupby([pairs["environment"][mask].to_numpy(), place[mask].to_numpy()]).sum()
     assert (surplus == 0).all()
     assert 100 < mask.sum() < 600
-    assert (mask == subset_masks(protocol, dataset, seed=1)["distance_matched"]).all()
+    assert (mask == subset_masks(protocol, dataset, every_row(dataset), seed=1)["distance_matched"]).all()
+
+
+def test_distance_matching_looks_at_test_rows_only() -> None:
+    dataset = table(600, seed=3)
+    test = np.arange(600) % 4 == 0
+    dataset.pairs["label"] = np.where(test, (np.arange(600) % 40 == 0), dataset.pairs["label"]).astype(np.int8)
+    mask = subset_masks(replace(groups(), distance_matched=MatchConfig(3)), dataset, test, seed=1)["distance_matched"]
+    label = dataset.pairs["label"][mask]
+    assert not (mask & ~test).any()
+    assert (label == 1).sum() == (label == 0).sum() > 5
 
 
 def test_collapsing_keeps_one_row_a_gene_positive_if_any_transcript_is() -> None:
@@ -256,6 +270,11 @@ def test_shipped_protocols_load(name: str) -> None:
         ("[holdout]\nby = 'split'\n[collapse]\npattern = 'x'", "needed a group in 'x'"),
         ("[holdout]\nby = 'split'\n[collapse]\npattern = '('", "collapse.pattern"),
         ("[holdout", "not valid TOML"),
+        ("holdout = 'x'", "holdout: needed a table of settings, got 'x'"),
+        ("[holdout]\nby = 'split'\n[subsets]\nx = 3", "subsets.x: needed a table of settings, got 3"),
+        ("[holdout]\nby = 'split'\n[subsets.auroc]\ncolumn = 'a'\nequals = 'b'", "the name is taken"),
+        ("[holdout]\nby = 'split'\ncell_lines = [['a'], ['b']]", "have no meaning beside"),
+        ("[holdout]\nby = 'split'\n[data]\nmax_unknown = 2", "needed a share below 1"),
     ],
 )
 def test_a_wrong_protocol_file_is_explained(tmp_path: Path, text: str, message: str) -> None:

@@ -174,7 +174,7 @@ def test_without_truth_there_is_no_such_key():
 
 def test_missing_truth_is_an_error():
     predictions, environments, truth = planted()
-    with pytest.raises(DatasetError, match="lacks 1 of 1600 predicted pairs, first a e0 p"):
+    with pytest.raises(DatasetError, match="lacks 1 of 1600 pairs, first a e0 p"):
         summary_of(predictions, environments, Truth(truth.environments, truth.pairs.iloc[1:]))
     with pytest.raises(DatasetError, match="no impedance for 1 cell lines, first 'd'"):
         summary_of(predictions, environments, Truth(truth.environments.iloc[:3], truth.pairs))

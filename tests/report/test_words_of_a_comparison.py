@@ -57,6 +57,19 @@ def test_differences_are_found_from_either_side(comparison: Comparison):
 
 
 class TestRanking:
+    @pytest.mark.parametrize(
+        ("known", "place"),
+        [
+            (0, "On unseen environments U_I "),
+            (1, "environments, 1 of which training knew, U_I "),
+            (99, "On environments that training knew U_I "),
+        ],
+    )
+    def test_place(self, comparison: Comparison, known: int, place: str):
+        for index, entry in enumerate(comparison.results["environments"].values()):
+            entry["known"] = index < known
+        assert place in find_comparison(comparison).ranking.text
+
     def test_verbs(self, comparison: Comparison):
         ranked(comparison, "episode.potential-distance", ABOVE, ABOVE)
         ranked(comparison, "episode.potential-promoter_degree", ACROSS, ACROSS)

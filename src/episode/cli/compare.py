@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from episode.cli.options import add_common, integers, names, print_json
 
@@ -64,7 +64,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="SECTION.KEY=VALUE",
         help="one setting of EPIsode; may be repeated",
     )
-    add_common(parser)
+    add_common(parser, threads=False)
     parser.set_defaults(run=run)
 
 
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     from episode.errors import EpisodeError
     from episode.evaluate.baselines.registry import choose_families
     from episode.evaluate.comparison import compare
-    from episode.evaluate.jobs import Work
+    from episode.evaluate.jobs import Work, alone
     from episode.evaluate.protocol_file import load_protocol
     from episode.evaluate.summary import load_truth
 
@@ -86,21 +86,23 @@ def run(args: argparse.Namespace) -> int:
     families = choose_families(args.rows)
     truth = None if args.truth is None else load_truth(args.truth)
     config = from_dict(protocol.settings, Config, where=f"protocol {protocol.name}, settings")
-    dataset, store = _dataset(args, protocol)
-    work = Work(args.out, dataset, store, protocol, override(config, args.set), args.collapse, args.seed)
+    config = override(config, args.set)
 
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
-    results = compare(
-        work,
-        families,
-        seeds=args.seeds or [args.seed],
-        workers=args.workers or len(os.sched_getaffinity(0)),
-        allow_leakage=args.allow_leakage,
-        truth=truth,
-        say=say,
-    )
+    _check_folder(args.out)
+    with alone(args.out):
+        dataset, store = _dataset(args, protocol)
+        results = compare(
+            Work(args.out, dataset, store, protocol, config, args.collapse, args.seed),
+            families,
+            seeds=args.seeds or [args.seed],
+            workers=args.workers or os.cpu_count() or 1,
+            allow_leakage=args.allow_leakage,
+            truth=truth,
+            say=say,
+        )
     if args.json:
         print_json(results)
         return 0
@@ -110,45 +112,65 @@ def run(args: argparse.Namespace) -> int:
 
 def _dataset(args: argparse.Namespace, protocol: Protocol) -> tuple[Path, Path]:
     """Find or build the dataset; returns its folder and that of its store."""
+    import os
+
     from episode.config import WindowConfig
     from episode.data.build import build_dataset
-    from episode.data.dataset import write_dataset
+    from episode.data.dataset import load_dataset, write_dataset
     from episode.data.genome import open_genome
     from episode.errors import EpisodeError
-    from episode.files import refuse_existing
+    from episode.files import file_sha256
 
     first = Path(args.input[0])
     if len(args.input) == 1 and (first / "manifest.json").is_file():
-        return first, first / "store"
-    built = args.out / "dataset"
+        return first, (first if os.access(first, os.W_OK) else args.out) / "store"
+    built, data = args.out / "dataset", protocol.data
     if not built.exists():
-        if not (args.out / "identity.json").exists():
-            refuse_existing(args.out)
-        data: Any = protocol.data
-        if data.max_unknown >= 1:
-            raise EpisodeError(f"protocol {protocol.name}: data.max_unknown: needed a share below 1")
         dataset = build_dataset(
             args.input,
             None if args.genome is None else open_genome(args.genome),
             WindowConfig(data.enhancer_window, data.promoter_window),
             format=data.format or None,
-            outside_genome=data.outside_genome,
+            outside_genome=cast(Any, data.outside_genome),
             max_unknown=data.max_unknown,
         )
         write_dataset(dataset, built)
+        return built, args.out / "store"
+    known = {source["sha256"] for source in load_dataset(built).manifest["sources"]}
+    for path in map(Path, args.input):
+        if not path.exists():
+            raise EpisodeError(f"{path}: no such file or folder")
+        if path.is_file() and file_sha256(path) not in known:
+            raise EpisodeError(f"{path}: is not what {built} was built from; give a new folder for it")
     return built, args.out / "store"
+
+
+def _check_folder(out: Path) -> None:
+    """Refuse a folder that holds something else before anything is written to it."""
+    from episode.errors import EpisodeError
+
+    mine = ("dataset", "store", "identity.json", ".lock")
+    if out.exists() and not out.is_dir():
+        raise EpisodeError(f"{out}: is a file; needed a folder to write")
+    if out.exists() and not (out / "identity.json").exists():
+        other = [entry.name for entry in out.iterdir() if entry.name not in mine and not entry.name.endswith(".part")]
+        if other:
+            raise EpisodeError(
+                f"{out}: is not empty and holds no comparison ({other[0]}); give a new folder or remove it first"
+            )
 
 
 def _tell(results: dict[str, Any], out: Path) -> None:
     """Print the table of the most important numbers."""
     audit = results["audit"]
     print(f"protocol {results['protocol']['name']}: {results['protocol']['title']}")
-    leak = max((fold["locus"] for fold in audit["folds"]), default=0.0)
-    pairs = max((fold["pair"] for fold in audit["folds"]), default=0.0)
-    print(
-        f"leakage: up to {leak:.1%} of a fold's test rows have a locus, and {pairs:.1%} a pair, that training has seen"
-        + ("  ** THIS SPLIT LEAKS **" if audit["locus_leak"] else "")
-    )
+    worst = {
+        key: max((fold[key] for fold in audit["folds"]), default=0.0)
+        for key in ("enhancer", "promoter", "pair", "locus")
+    }
+    shares = ", ".join(f"{key} {share:.1%}" for key, share in worst.items())
+    leaks = "  ** THIS SPLIT LEAKS **" if audit["locus_leak"] else ""
+    print(f"test rows that training has seen, in the worst fold: {shares}{leaks}")
     print(f"{'row':28s}{'macro AUROC':>24s}{'macro AUPR':>24s}{'pooled log-loss':>24s}")
     for name, entry in sorted(results["rows"].items(), key=lambda item: -(item[1]["macro"]["auroc"]["value"] or 0)):
         cells = [entry["macro"]["auroc"], entry["macro"]["aupr"], entry["pooled"]["log_loss"]]
@@ -159,4 +181,5 @@ def _tell(results: dict[str, Any], out: Path) -> None:
 def _cell(cell: dict[str, float | None]) -> str:
     if cell["value"] is None:
         return "-"
-    return f"{cell['value']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]"
+    interval = "" if cell["low"] is None or cell["high"] is None else f" [{cell['low']:.3f}, {cell['high']:.3f}]"
+    return f"{cell['value']:.3f}{interval}"

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["add_common", "add_selection", "integers", "names", "print_json", "select", "set_threads", "warn"]
 
 
-def add_common(parser: argparse.ArgumentParser) -> None:
-    """--seed, --threads and --json."""
+def add_common(parser: argparse.ArgumentParser, *, threads: bool = True) -> None:
+    """--seed, --json and, where asked for, --threads."""
     parser.add_argument("--seed", type=int, default=0, help="decides everything random (default: 0)")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: as many as there are cores)")
+    if threads:
+        parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: as many as there are cores)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 

@@ -26,8 +26,9 @@ from episode.evaluate.curves import comparison_figures
 from episode.evaluate.jobs import Job, Work, open_work, read_scores, run_jobs
 from episode.evaluate.metrics import oracle_impedance
 from episode.evaluate.protocol import Fold, audit_folds, make_folds, subset_masks
+from episode.evaluate.protocol_file import MATCHED
 from episode.evaluate.results import FORMAT_VERSION, RowScores, summarise_rows
-from episode.evaluate.summary import Truth, true_logit
+from episode.evaluate.summary import Truth, check_truth, true_logit
 from episode.files import finite, read_json, write_json
 from episode.seeds import generator
 
@@ -117,18 +118,30 @@ def compare(
     dataset = work.dataset()
     folds = make_folds(work.protocol, dataset)
     audit = audit_folds(work.protocol, dataset, folds, allow=allow_leakage)
+    tested = np.any([fold.test for fold in folds], axis=0)
+    subsets = subset_masks(work.protocol, dataset, tested, seed=work.label_seed)
+    if truth is not None:
+        check_truth(dataset.pairs[tested], truth)
     open_work(work, dataset)
     jobs = [
         Job(family.name, seed, fold.name)
         for family in families
-        for seed in (seeds if family.random else seeds[:1])
+        for seed in (seeds if family.random else [work.label_seed])
         for fold in folds
     ]
     run_jobs(work, jobs, workers=workers, say=say)
     say("judge all rows on the same draws of blocks")
-    test = np.flatnonzero(np.any([fold.test for fold in folds], axis=0) & (dataset.pairs["label"].to_numpy() >= 0))
+    test = np.flatnonzero(tested & (dataset.pairs["label"].to_numpy() >= 0))
     table = _collect(work, dataset, folds, test, truth)
-    results = _judge(work, dataset, test, table, audit)
+    results = _judge(work, dataset, test, table, audit, subsets)
+    for name, entry in results["environments"].items():
+        entry["known"] = _known(dataset, folds, name)
+    results["alarms"] = [
+        {"fold": job.fold, "seed": job.seed, **alarm}
+        for job, extras in table.extras
+        if job.family == "episode"
+        for alarm in extras["alarms"]
+    ]
     results["provenance"] = _provenance(work, dataset, table, started)
     write_json(work.folder / "results.json", finite(results))
     names = np.full(len(dataset.pairs), "", dtype=object)
@@ -204,20 +217,33 @@ def _oracle(
     return RowScores(score=logit, logit=logit, call=np.full_like(logit, np.nan))
 
 
-def _judge(work: Work, dataset: Dataset, test: np.ndarray, table: _Table, audit: dict[str, Any]) -> dict[str, Any]:
+def _known(dataset: Dataset, folds: Sequence[Fold], environment: str) -> bool:
+    """Whether labelled pairs of an environment are learned from in a fold that tests it."""
+    here = (dataset.pairs["environment"] == environment).to_numpy() & (dataset.pairs["label"] >= 0).to_numpy()
+    return any((here & fold.test).any() and (here & fold.learnable).any() for fold in folds)
+
+
+def _judge(
+    work: Work,
+    dataset: Dataset,
+    test: np.ndarray,
+    table: _Table,
+    audit: dict[str, Any],
+    subsets: dict[str, np.ndarray],
+) -> dict[str, Any]:
     protocol, pairs = work.protocol, dataset.pairs
-    subsets = {name: mask[test] for name, mask in subset_masks(protocol, dataset, seed=work.label_seed).items()}
     content = summarise_rows(
         label=pairs["label"].to_numpy()[test],
         environment=pairs["environment"].to_numpy()[test].astype(str),
         blocks=block_ids(pairs, protocol.bootstrap.block)[test],
         table=table.rows,
-        subsets=subsets,
+        subsets={name: mask[test] for name, mask in subsets.items()},
         claims=[claim for claim in CLAIMS if set(claim) <= set(table.rows)],
         draws=protocol.bootstrap.draws,
         rng=generator(work.label_seed, "blocks"),
     )
     content["intervals"]["block_bp"] = protocol.bootstrap.block
+    content["intervals"]["unplaced"] = int((~pairs["has_coordinates"].to_numpy()[test]).sum())
     notes = row_notes()
     for name, entry in content["rows"].items():
         entry["group"] = row_group(name)
@@ -225,7 +251,7 @@ def _judge(work: Work, dataset: Dataset, test: np.ndarray, table: _Table, audit:
         entry["seconds"] = table.seconds.get(name)
     titles = {name: subset.title for name, subset in protocol.subsets.items()}
     if protocol.distance_matched.bins:
-        titles["distance_matched"] = "as many negatives as positives in each bin of log distance"
+        titles[MATCHED] = "as many negatives as positives in each bin of log distance"
     return {
         "format_version": FORMAT_VERSION,
         "protocol": {

@@ -11,12 +11,16 @@ job sees a test label. This module does not know what the scores are worth.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import multiprocessing
 import time
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +28,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from episode import __version__
 from episode.config import Config, to_dict
 from episode.data.dataset import Dataset, load_dataset
 from episode.encode.motifs import load_bank
@@ -36,9 +41,10 @@ from episode.evaluate.protocol_file import Protocol
 from episode.files import atomic_file, finite, read_json, write_json
 from episode.seeds import generator
 
-__all__ = ["Job", "Work", "blind", "few_labels", "open_work", "read_scores", "run_jobs"]
+__all__ = ["Job", "Work", "alone", "blind", "few_labels", "open_work", "read_scores", "run_jobs"]
 
 COLUMNS = ("row", "name", "score", "logit", "call")
+LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -95,17 +101,18 @@ def open_work(work: Work, dataset: Dataset) -> None:
     Raises
     ------
     EpisodeError
-        If the folder holds something else, or a comparison of something else.
+        If the folder holds a comparison of something else.
     """
-    used = dataset.pairs[["environment", "enhancer_id", "promoter_id", "mirrored", "label", "split"]]
-    protocol = work.protocol.to_dict()
+    protocol, manifest = work.protocol.to_dict(), dataset.manifest
+    hashed = pd.util.hash_pandas_object(dataset.pairs.drop(columns=["source", "row"], errors="ignore"), index=False)
     identity = {
+        "episode": __version__,
         **{part: protocol[part] for part in ("holdout", "selection", "collapse")},
         "config": to_dict(work.config),
         "collapsed": work.collapsed,
         "label_seed": work.label_seed,
-        "pairs": hashlib.sha256(pd.util.hash_pandas_object(used, index=False).to_numpy().tobytes()).hexdigest(),
-        "genome": dataset.genome_hash,
+        "pairs": hashlib.sha256(hashed.to_numpy().tobytes()).hexdigest(),
+        **{part: manifest[part] for part in ("windows", "sources", "genome") if part in manifest},
     }
     path = work.folder / "identity.json"
     if path.exists():
@@ -116,9 +123,32 @@ def open_work(work: Work, dataset: Dataset) -> None:
                 f"{work.folder}: holds a comparison with another {', '.join(changed)}; give a new folder for this one"
             )
         return
-    if work.folder.exists() and any(entry.name not in ("dataset", "store") for entry in work.folder.iterdir()):
-        raise EpisodeError(f"{work.folder}: is not empty and holds no comparison; give a new folder or remove it first")
     write_json(path, identity)
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep every other comparison out of a folder while the block runs; a process that dies leaves no lock.
+
+    Raises
+    ------
+    EpisodeError
+        If another process is at work there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with (folder / LOCK).open("w") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise EpisodeError(
+                    f"{folder}: another process is at work here; wait for it, or give a new folder"
+                ) from None
+            yield
+    finally:
+        if [entry.name for entry in folder.iterdir()] == [LOCK]:  # nothing came of it
+            (folder / LOCK).unlink()
+            folder.rmdir()
 
 
 def run_jobs(work: Work, jobs: Sequence[Job], *, workers: int, say: Callable[[str], None]) -> None:
@@ -146,20 +176,28 @@ def run_jobs(work: Work, jobs: Sequence[Job], *, workers: int, say: Callable[[st
     context = multiprocessing.get_context("spawn")
     failed: list[str] = []
     done = 0
-    with ProcessPoolExecutor(min(workers, len(todo)), mp_context=context, initializer=_begin, initargs=(work,)) as pool:
+    pool = ProcessPoolExecutor(min(workers, len(todo)), mp_context=context, initializer=_begin, initargs=(work,))
+    try:
         running: dict[Future[float], Job] = {pool.submit(_run, job): job for job in todo}
         while running:
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
                 job = running.pop(future)
                 done += 1
-                where = f"{job.family}, seed {job.seed}, fold {job.fold}"
+                where = f"{job.family}, seed {job.seed}, {job.fold}"
                 error = future.exception()
+                if isinstance(error, BrokenProcessPool):
+                    raise EpisodeError(
+                        f"{where}: its process died, perhaps for want of memory; what was done is kept, so call again, "
+                        "with fewer --workers or --rows"
+                    )
                 if error is None:
                     say(f"[{done}/{len(todo)}] {where}: {future.result():.0f} s")
                 else:
                     failed.append(f"{where}: {error}")
                     say(f"[{done}/{len(todo)}] {where}: FAILED ({error})")
+    finally:
+        pool.shutdown(wait=not running, cancel_futures=True)
     if failed:
         more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
         raise EpisodeError(f"{len(failed)} of {len(todo)} jobs failed: {failed[0]}{more}; the others are kept")
@@ -242,7 +280,15 @@ def _run(job: Job) -> float:
         folder=work.folder / "runs" / job.family / f"seed{job.seed}" / job.fold,
     )
     start = time.perf_counter()
-    result = family.load()(task)
+    try:
+        result = family.load()(task)
+    except EpisodeError:
+        raise
+    except Exception as error:
+        path = task.folder / "error.txt"
+        with atomic_file(path) as temporary:
+            temporary.write_text(traceback.format_exc())
+        raise EpisodeError(f"{type(error).__name__}: {error} (the whole of it: {path})") from None
     seconds = time.perf_counter() - start
     _write(work, job, family, fold, result, seconds)
     return seconds
@@ -264,4 +310,5 @@ def _write(work: Work, job: Job, family: FamilySpec, fold: Fold, result: FamilyR
     path = job.path(work.folder, ".parquet")
     with atomic_file(path) as temporary:
         pd.concat(parts, ignore_index=True).to_parquet(temporary, index=False)
-    write_json(job.path(work.folder, ".json"), finite({"seconds": round(seconds, 1), "extras": dict(result.extras)}))
+    content = {"seconds": round(seconds, 1), "episode": __version__, "extras": dict(result.extras)}
+    write_json(job.path(work.folder, ".json"), finite(content))

@@ -32,6 +32,7 @@ class Fold:
     Parameters
     ----------
     name : str
+        Short; names files.
     train : bool array, shape (n_pairs,)
         Every row that a final model may be learned from.
     fit, selection : bool array, shape (n_pairs,)
@@ -44,6 +45,8 @@ class Fold:
     gap : bool array, shape (n_pairs,)
         Rows of `train` too near to `held_out` to be learned from while something is judged on it.
     test : bool array, shape (n_pairs,)
+    title : str
+        What is tested.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Fold:
     held_out: Mask
     gap: Mask
     test: Mask
+    title: str = ""
 
     @property
     def learnable(self) -> Mask:
@@ -73,9 +77,9 @@ def make_folds(protocol: Protocol, dataset: Dataset) -> list[Fold]:
     for fold in folds:
         for part, mask in (("training", fold.train), ("test", fold.test)):
             if not (mask & (label >= 0)).any():
-                raise EpisodeError(f"fold {fold.name}: no labelled {part} pair")
+                raise EpisodeError(f"{fold.name} ({fold.title}): no labelled {part} pair")
         if set(label[fold.train]) - {-1} != {0, 1}:
-            raise EpisodeError(f"fold {fold.name}: the training pairs are all of one class; both are needed")
+            raise EpisodeError(f"{fold.name} ({fold.title}): the training pairs are all of one class; both are needed")
     return folds
 
 
@@ -106,16 +110,16 @@ def audit_folds(protocol: Protocol, dataset: Dataset, folds: Sequence[Fold], *, 
     for fold in folds:
         leak = auditor.audit(fold.learnable, fold.test)
         records.append(
-            {"fold": fold.name, "train": leak.rows_a, "test": leak.rows_b}
+            {"fold": fold.name, "title": fold.title, "train": leak.rows_a, "test": leak.rows_b}
             | {key: getattr(leak, key).share for key in ("enhancer", "promoter", "pair", "locus")}
         )
     leaks = [record for record in records if any(record[key] for key in ("enhancer", "promoter", "pair", "locus"))]
     if leaks and protocol.leakage.policy == "refuse" and not allow:
         worst = max(leaks, key=lambda record: max(record["enhancer"], record["promoter"], record["locus"]))
         raise EpisodeError(
-            f"protocol {protocol.name} leaks in {len(leaks)} of {len(folds)} folds: in fold {worst['fold']} "
-            f"{worst['enhancer']:.1%} of the test rows have an enhancer, {worst['promoter']:.1%} a promoter, "
-            f"{worst['pair']:.1%} a pair and {worst['locus']:.1%} a locus that training has seen; hold out "
+            f"protocol {protocol.name} leaks in {len(leaks)} of {len(folds)} folds: in {worst['fold']} "
+            f"({worst['title']}) {worst['enhancer']:.1%} of the test rows have an enhancer, "
+            f"{worst['promoter']:.1%} a promoter, {worst['pair']:.1%} a pair and {worst['locus']:.1%} a locus that training has seen; hold out "
             "chromosomes as well as cell lines, or give --allow-leakage and have the table say so"
         )
     return {
@@ -126,19 +130,21 @@ def audit_folds(protocol: Protocol, dataset: Dataset, folds: Sequence[Fold], *, 
     }
 
 
-def subset_masks(protocol: Protocol, dataset: Dataset, *, seed: int) -> dict[str, Mask]:
-    """Return the rows of every subset of a protocol, the distance-matched one among them.
+def subset_masks(protocol: Protocol, dataset: Dataset, test: Mask, *, seed: int) -> dict[str, Mask]:
+    """Return the test rows of every subset of a protocol, the distance-matched one among them.
 
     Parameters
     ----------
     protocol : Protocol
     dataset : Dataset
+    test : bool array, shape (n_pairs,)
+        Test rows of all folds.
     seed : int
         Decides which negatives of a distance bin are kept.
     """
-    masks = {name: _subset(dataset, subset, name) for name, subset in protocol.subsets.items()}
+    masks = {name: test & _subset(dataset, subset, name) for name, subset in protocol.subsets.items()}
     if protocol.distance_matched.bins:
-        masks[MATCHED] = _distance_matched(dataset.pairs, protocol.distance_matched.bins, seed)
+        masks[MATCHED] = _distance_matched(dataset.pairs, test, protocol.distance_matched.bins, seed)
     return masks
 
 
@@ -182,7 +188,7 @@ def _folds_by_split(dataset: Dataset) -> list[Fold]:
         if not mask.any():
             raise EpisodeError(f'the protocol goes by the split column, and no pair has split "{name}"')
     nothing = np.zeros(len(split), dtype=bool)
-    return [Fold("test", train, train, validation, validation, nothing, test)]
+    return [Fold("test", train, train, validation, validation, nothing, test, "split test")]
 
 
 def _folds_by_groups(protocol: Protocol, dataset: Dataset) -> list[Fold]:
@@ -197,7 +203,7 @@ def _folds_by_groups(protocol: Protocol, dataset: Dataset) -> list[Fold]:
         (pairs["enhancer_chrom"].isin(names) | pairs["promoter_chrom"].isin(names)).to_numpy()
         for names in holdout.chromosomes
     ]
-    folds = []
+    folds: list[Fold] = []
     for g in range(max(1, len(groups))):
         for s in range(max(1, len(sets))):
             test = (groups[g] if groups else everywhere) & (sets[s] if sets else everywhere)
@@ -211,15 +217,10 @@ def _folds_by_groups(protocol: Protocol, dataset: Dataset) -> list[Fold]:
             others = [mask for index, mask in enumerate(groups) if index != g]
             chooses = min(others, key=lambda mask: int((mask & train).sum())) if len(others) > 1 else everywhere
             learns = ~chooses if len(others) > 1 else everywhere
-            name = "_".join(
-                [
-                    *(["+".join(holdout.cell_lines[g])] if groups else []),
-                    *(["+".join(holdout.chromosomes[s])] if sets else []),
-                ]
-            )
-            folds.append(
-                Fold(name or "all", train, train & ~held_out & ~gap & learns, held_out & chooses, held_out, gap, test)
-            )
+            parts = [*(holdout.cell_lines[g : g + 1]), *(holdout.chromosomes[s : s + 1])]
+            title = " on ".join(", ".join(names) for names in parts)
+            fit, selection = train & ~held_out & ~gap & learns, held_out & chooses
+            folds.append(Fold(f"fold{len(folds) + 1}", train, fit, selection, held_out, gap, test, title))
     return folds
 
 
@@ -250,11 +251,11 @@ def _subset(dataset: Dataset, subset: Subset, name: str) -> Mask:
     return mask
 
 
-def _distance_matched(pairs: pd.DataFrame, bins: int, seed: int) -> Mask:
+def _distance_matched(pairs: pd.DataFrame, test: Mask, bins: int, seed: int) -> Mask:
     """As many negatives as positives in every bin of log distance of every environment, drawn without replacement."""
     distance = pairs["distance"].to_numpy(np.float64)
     label = pairs["label"].to_numpy()
-    usable = np.isfinite(distance) & (label >= 0)
+    usable = test & np.isfinite(distance) & (label >= 0)
     mask = np.zeros(len(pairs), dtype=bool)
     if not usable.any():
         return mask

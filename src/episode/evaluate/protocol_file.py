@@ -15,6 +15,7 @@ from typing import Any
 
 from episode.config import from_dict
 from episode.errors import ConfigError
+from episode.evaluate.results import METRICS
 from episode.files import read_json
 
 __all__ = [
@@ -34,6 +35,9 @@ __all__ = [
 
 MATCHED = "distance_matched"
 """Name of the subset with as many negatives as positives in each bin of distance."""
+HELD_OUT = ("cell_lines", "chromosomes")
+TAKEN = (MATCHED, "macro", "pooled", "n", "seeds", "spread", "note", "group", "seconds", *METRICS)
+"""Keys of a row of the results: no subset may be called so."""
 
 
 @dataclass(frozen=True)
@@ -175,12 +179,14 @@ def load_protocol(name: str) -> Protocol:
         raise ConfigError(f"{path}: not valid TOML ({error})") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: needed a table of settings, got {type(content).__name__}")
-    subsets = content.pop("subsets", {})
-    settings = content.pop("settings", {})
-    if not (isinstance(subsets, dict) and isinstance(settings, dict)):
-        raise ConfigError(f"{path}: subsets and settings must be tables")
-    holdout = dict(content.pop("holdout", {}))
-    groups = {key: _groups(holdout.pop(key, []), f"{path}: holdout.{key}") for key in ("cell_lines", "chromosomes")}
+    subsets, settings, holdout = (content.pop(key, {}) for key in ("subsets", "settings", "holdout"))
+    tables = {"subsets": subsets, "settings": settings, "holdout": holdout}
+    if isinstance(subsets, dict):
+        tables |= {f"subsets.{key}": value for key, value in subsets.items()}
+    for key, value in tables.items():
+        if not isinstance(value, dict):
+            raise ConfigError(f"{path}: {key}: needed a table of settings, got {value!r}")
+    groups = {key: _groups(holdout.pop(key, []), f"{path}: holdout.{key}") for key in HELD_OUT}
     content.setdefault("name", path.stem)
     protocol = from_dict(content, Protocol, where=str(path))
     held = replace(from_dict(holdout, HoldoutConfig, where=f"{path}.holdout"), **groups)
@@ -211,6 +217,10 @@ def _check(protocol: Protocol, path: Path) -> None:
     for key, (value, choices) in allowed.items():
         if value not in choices:
             raise ConfigError(f"{path}: {key}: needed one of {', '.join(choices)}, got {value!r}")
+    if holdout.by == "split" and (holdout.cell_lines or holdout.chromosomes):
+        raise ConfigError(f'{path}: holdout: cell_lines and chromosomes have no meaning beside by = "split"')
+    if not 0 <= protocol.data.max_unknown < 1:
+        raise ConfigError(f"{path}: data.max_unknown: needed a share below 1, got {protocol.data.max_unknown}")
     if holdout.by == "groups" and not (holdout.cell_lines or holdout.chromosomes):
         raise ConfigError(f"{path}: nothing is held out; give holdout.cell_lines and holdout.chromosomes")
     for key, groups in (("cell_lines", holdout.cell_lines), ("chromosomes", holdout.chromosomes)):
@@ -228,7 +238,7 @@ def _check(protocol: Protocol, path: Path) -> None:
     except re.error as error:
         raise ConfigError(f"{path}: collapse.pattern {protocol.collapse.pattern!r}: {error}") from None
     for name, subset in subsets.items():
-        if name in ("macro", "pooled", MATCHED):
+        if name in TAKEN:
             raise ConfigError(f"{path}: subsets.{name}: the name is taken")
         if not subset.column or not (subset.contains or subset.equals or subset.same_as):
             raise ConfigError(f"{path}: subsets.{name}: needed column and one of contains, equals, same_as")

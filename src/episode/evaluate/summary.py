@@ -27,7 +27,7 @@ from episode.evaluate.metrics import (
     oracle_impedance,
 )
 
-__all__ = ["Truth", "load_truth", "metrics_table", "summarise", "true_logit"]
+__all__ = ["Truth", "check_truth", "load_truth", "metrics_table", "summarise", "true_logit"]
 
 PAIR_KEY = ["cell_line", "enhancer_name", "promoter_name"]
 POOLED_KEYS = (
@@ -145,7 +145,7 @@ def summarise(
     if strangers:
         raise ValueError(f"predictions of environments that are not listed: {sorted(strangers)[:5]}")
     if truth is not None:
-        _check_truth(predictions, environments, truth)
+        check_truth(predictions, truth)
     scored = predictions.loc[predictions["label"] >= 0].reset_index(drop=True)
     label, potential, logit = (
         scored[name].to_numpy(kind) for name, kind in (("label", int), ("potential", float), ("logit", float))
@@ -266,15 +266,22 @@ def _truth(summary: Mapping[str, Any], label: NDArray[np.int_], bayes: NDArray[n
     }
 
 
-def _check_truth(predictions: pd.DataFrame, environments: pd.DataFrame, truth: Truth) -> None:
-    missing = sorted(set(environments["cell_line"]) - set(truth.environments["cell_line"]))
+def check_truth(pairs: pd.DataFrame, truth: Truth) -> None:
+    """Make sure that a truth knows every one of some pairs, and their cell lines.
+
+    Raises
+    ------
+    DatasetError
+        If it lacks one.
+    """
+    missing = sorted(set(pairs["cell_line"]) - set(truth.environments["cell_line"]))
     if missing:
         raise DatasetError(f"the truth has no impedance for {len(missing)} cell lines, first {missing[0]!r}")
-    wanted = pd.MultiIndex.from_frame(predictions[PAIR_KEY])
+    wanted = pd.MultiIndex.from_frame(pairs[PAIR_KEY])
     absent = ~wanted.isin(pd.MultiIndex.from_frame(truth.pairs[PAIR_KEY]))
     if absent.any():
         first = " ".join(map(str, wanted[int(absent.argmax())]))
-        raise DatasetError(f"the truth lacks {int(absent.sum())} of {len(wanted)} predicted pairs, first {first}")
+        raise DatasetError(f"the truth lacks {int(absent.sum())} of {len(wanted)} pairs, first {first}")
 
 
 def true_logit(scored: pd.DataFrame, truth: Truth) -> NDArray[np.float64]:

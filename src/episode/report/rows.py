@@ -50,7 +50,7 @@ MEANINGS = {
     "episode.few_label_8": "8 labels an environment",
     "episode.few_label_32": "32 labels an environment",
     "episode.few_label_128": "128 labels an environment",
-    "mean_impedance": "training mean everywhere",
+    "mean_impedance": "one impedance for all",
     "em": "label shift by EM",
     "bbse": "label shift by BBSE",
     "oracle": "reads the test labels",

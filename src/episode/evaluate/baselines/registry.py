@@ -9,7 +9,7 @@ import difflib
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from episode.errors import EpisodeError
 
@@ -70,9 +70,9 @@ class FamilySpec:
 
     def load(self) -> Family:
         """Import the family."""
-        return cast(
-            Family, getattr(importlib.import_module(f"episode.evaluate.baselines.{self.module}"), self.function)
-        )
+        module = importlib.import_module(f"episode.evaluate.baselines.{self.module}")
+        family: Family = getattr(module, self.function)
+        return family
 
 
 FAMILIES = (
@@ -95,11 +95,11 @@ FAMILIES = (
             "episode.potential": "U_I alone: ranks, claims no probability",
             "episode.teacher": "only environments that the Teacher knows",
             **{
-                f"episode.few_label_{count}": f"{count} labels an environment; every labelled pair is left out of all "
-                "few-label rows"
+                f"episode.few_label_{count}": f"{count} labels an environment and fold; every labelled pair is "
+                "left out of all few-label rows"
                 for count in FEW_LABELS
             },
-            "mean_impedance": "U_I with the mean impedance of training",
+            "mean_impedance": "U_I with one impedance for all: the one that fits the held-out training pairs",
             "em": "U_I with the impedance that EM reads from the scores",
             "bbse": "U_I with the impedance that BBSE reads from the scores",
             "opportunist": "EPIsode's own Opportunist: shortcut statistics alone",

@@ -98,7 +98,17 @@ def _ranking(results: dict[str, Any]) -> Claim:
     own = f"Mean over environments: AUROC {spell(auroc)}, chance 0.5; AUPR {spell(aupr)}, chance "
     lines = [own + f"{decimal(chance_aupr(results))}."]
     lines += [_numbers(results, POTENTIAL, rival, RANKING) for rival in against]
-    return Claim(f"On unseen environments U_I {chance}.{verdict}", tuple(line for line in lines if line))
+    return Claim(f"{_place(results)} U_I {chance}.{verdict}", tuple(line for line in lines if line))
+
+
+def _place(results: dict[str, Any]) -> str:
+    """Say whether training knew the environments that were tested."""
+    known = [bool(entry.get("known")) for entry in results["environments"].values()]
+    if not any(known):
+        return "On unseen environments"
+    if all(known):
+        return "On environments that training knew"
+    return f"On {len(known)} environments, {sum(known)} of which training knew,"
 
 
 def _impedance(results: dict[str, Any]) -> Claim:
