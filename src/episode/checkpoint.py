@@ -34,7 +34,7 @@ from episode.model.energy import EnergySystem
 
 __all__ = ["FORMAT_VERSION", "Domain", "Run", "RunFacts", "load_run", "load_state", "save_run", "save_state"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CALIBRATED = ("impedance_error", "impedance_environments", "bootstrap_sd", "training_impedance", "residual_slope")
 """What prediction and evaluation read of the calibration."""
 
@@ -170,7 +170,9 @@ def load_run(folder: Path) -> Run:
         bank = MotifBank.from_json(json.dumps(content["bank"]))
         thresholds = torch.from_numpy(bank.thresholds(facts.config.stem.site_p))
         with torch.random.fork_rng(devices=[]):
-            system = EnergySystem(facts.config, thresholds, len(facts.environments), 0.0)
+            levels = bank.gate_levels()
+            gate = None if levels is None else torch.from_numpy(levels)
+            system = EnergySystem(facts.config, thresholds, len(facts.environments), 0.0, gate)
         system.load_state_dict(load_file(folder / "model.safetensors"))
     except (
         AttributeError,

@@ -23,7 +23,7 @@ POSITIVE = {
     "stem.site_p",
     *(
         f"backbone.{key}"
-        for key in ("width", "heads", "anchors", "summary", "bilinear", "kan_inputs", "kan_frequencies")
+        for key in ("width", "heads", "anchors", "summary", "bilinear", "kan_inputs", "kan_frequencies", "gate_inputs")
     ),
     *(f"environment.{key}" for key in ("width", "heads", "inducing", "prototypes", "initial_impedance")),
     *(f"episodes.{key}" for key in ("train", "support_min")),
@@ -76,6 +76,10 @@ class StemConfig:
     """Matrices more alike than this (column correlation at the best alignment) are thinned to one."""
     bin: int = 128
     """Base pairs of one token."""
+    gate: str = "CTCF"
+    """Factor whose matrices are all kept, in every version, for the boundary gate; empty for no gate."""
+    gate_bin: int = 128
+    """Base pairs of one bin of the gate."""
     site_p: float = 1e-5
     """Chance of a random site's reaching the score at which a site starts as half occupied."""
 
@@ -98,6 +102,10 @@ class BackboneConfig:
     """Directions of z_I that the energy head reads, each through a univariate function of its own."""
     kan_frequencies: int = 3
     """Fourier terms of each univariate function in the energy head."""
+    gate_inputs: int = 4
+    """Directions that the energy head of the boundary gate reads."""
+    gate_frequencies: int = 2
+    """Fourier terms of each of its univariate functions."""
 
 
 @dataclass(frozen=True)
@@ -330,6 +338,7 @@ def _check(config: Config) -> None:
             f"training.accelerator: needed one of {', '.join(ACCELERATORS)}, got {config.training.accelerator!r}",
         ),
         (config.stem.bin >= 8, f"stem.bin: needed at least 8 bp, got {config.stem.bin}"),
+        (config.stem.gate_bin >= 8, f"stem.gate_bin: needed at least 8 bp, got {config.stem.gate_bin}"),
         (
             config.training.precision in PRECISIONS,
             f"training.precision: needed one of {', '.join(PRECISIONS)}, got {config.training.precision!r}",

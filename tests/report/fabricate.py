@@ -314,7 +314,8 @@ def _extras(
         }
     return {
         "impedance": impedance_records(entries, fold=fold),
-        "temperature": 1.0, "level": 0.0,
+        "temperature": 1.0,
+        "level": 0.0,
         "training": training_series(training_log(rng, 120, 3), fold=fold, seed=0),
         "alarms": [{"name": "weak_potential", "text": "macro AUROC 0.52 +- 0.05"}] if fold == "k562" else [],
     }

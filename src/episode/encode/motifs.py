@@ -49,6 +49,8 @@ class MotifBank:
         Names of the transcription factors; not always distinct.
     probabilities : tuple of np.ndarray, each shape (length, 4), float32
         Share of A, C, G, T at each position of a site; each row sums to 1.
+    gate : MotifBank or None
+        All matrices of the factor of the boundary gate; they are scanned by themselves.
 
     Raises
     ------
@@ -59,6 +61,7 @@ class MotifBank:
     ids: tuple[str, ...]
     names: tuple[str, ...]
     probabilities: tuple[np.ndarray, ...]
+    gate: MotifBank | None = None
 
     def __post_init__(self) -> None:
         if not self.ids:
@@ -99,8 +102,12 @@ class MotifBank:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 over ids, names and matrices, 64 hex digits."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()
+        """SHA-256 over ids, names and matrices without those of the gate, 64 hex digits."""
+        return hashlib.sha256(json.dumps(self._content()).encode()).hexdigest()
+
+    def gate_levels(self) -> np.ndarray | None:
+        """Return scores that a random site reaches with p 3e-5 (first row) and 1e-4, shape (2, matrices), in bits."""
+        return None if self.gate is None else np.stack([self.gate.thresholds(p) for p in (3e-5, 1e-4)])
 
     def index(self, key: str) -> int:
         """Return the position of a motif given by id (``MA0139.2``), id without version, or name.
@@ -138,7 +145,8 @@ class MotifBank:
 
     def reverse_complement(self) -> MotifBank:
         """Return the bank of the same sites read on the other strand."""
-        return MotifBank(self.ids, self.names, tuple(matrix[::-1, ::-1] for matrix in self.probabilities))
+        gate = None if self.gate is None else self.gate.reverse_complement()
+        return MotifBank(self.ids, self.names, tuple(matrix[::-1, ::-1] for matrix in self.probabilities), gate)
 
     def thresholds(self, p: float = 1e-4) -> np.ndarray:
         """Return the scores that random DNA reaches with a given probability.
@@ -168,7 +176,11 @@ class MotifBank:
 
     def to_json(self) -> str:
         """Return the bank as JSON text; `from_json` gives back the same bits."""
-        content = {
+        content = self._content()
+        return json.dumps(content if self.gate is None else content | {"gate": self.gate._content()})
+
+    def _content(self) -> dict[str, Any]:
+        return {
             "format_version": JSON_VERSION,
             "motifs": [
                 {
@@ -179,7 +191,6 @@ class MotifBank:
                 for identifier, name, matrix in zip(self.ids, self.names, self.probabilities, strict=True)
             ],
         }
-        return json.dumps(content)
 
     @classmethod
     def from_json(cls, text: str) -> MotifBank:
@@ -190,7 +201,10 @@ class MotifBank:
         ValueError
             If the text is not a motif bank of a known format version.
         """
-        content: Any = json.loads(text)
+        return cls._from_content(json.loads(text))
+
+    @classmethod
+    def _from_content(cls, content: Any) -> MotifBank:
         version = content.get("format_version") if isinstance(content, dict) else None
         if version != JSON_VERSION:
             raise ValueError(f"motif bank of format version {version}; version {JSON_VERSION} is needed")
@@ -199,6 +213,7 @@ class MotifBank:
             tuple(motif["id"] for motif in motifs),
             tuple(motif["name"] for motif in motifs),
             tuple(np.array(motif["probabilities"], dtype=np.float32) for motif in motifs),
+            cls._from_content(content["gate"]) if "gate" in content else None,
         )
 
 
@@ -207,7 +222,8 @@ def load_bank(config: StemConfig) -> MotifBank:
 
     The latest version of each matrix is taken, `PSEUDOCOUNT` added to its counts, matrices with less than
     ``config.min_information`` bits left out, and of matrices alike the one with the lowest id kept
-    (the first described one: the factor a reader knows).
+    (the first described one: the factor a reader knows). The bank of the gate has every version of every matrix of
+    ``config.gate``, however alike.
 
     Parameters
     ----------
@@ -222,14 +238,30 @@ def load_bank(config: StemConfig) -> MotifBank:
     Raises
     ------
     ConfigError
-        If the release is unknown or no matrix is informative enough.
+        If the release is unknown, no matrix is informative enough, or none is of the gate's factor.
     """
     ids, names, matrices = _read_jaspar(config.release)
+    gate = _gate(config, ids, names, matrices) if config.gate else None
+    latest = {identifier.split(".")[0]: i for i, identifier in enumerate(ids)}  # ids ascend with the version
+    newest = list(latest.values())
+    ids, names, matrices = [ids[i] for i in newest], [names[i] for i in newest], [matrices[i] for i in newest]
     chosen = [i for i in range(len(ids)) if _information(matrices[i]) >= config.min_information]
     if not chosen:
         raise ConfigError(f"stem.min_information {config.min_information}: no matrix of {config.release} has so much")
     kept = [chosen[i] for i in thin([matrices[i] for i in chosen], config.max_similarity)]
-    return MotifBank(tuple(ids[i] for i in kept), tuple(names[i] for i in kept), tuple(matrices[i] for i in kept))
+    return MotifBank(
+        tuple(ids[i] for i in kept),
+        tuple(names[i] for i in kept),
+        tuple(matrices[i] for i in kept),
+        gate,
+    )
+
+
+def _gate(config: StemConfig, ids: list[str], names: list[str], matrices: list[np.ndarray]) -> MotifBank:
+    mine = [i for i, name in enumerate(names) if name.upper() == config.gate.upper()]
+    if not mine:
+        raise ConfigError(f"stem.gate {config.gate!r}: {config.release} has no vertebrate matrix of this factor")
+    return MotifBank(tuple(ids[i] for i in mine), tuple(names[i] for i in mine), tuple(matrices[i] for i in mine))
 
 
 def thin(matrices: list[np.ndarray], max_similarity: float) -> list[int]:
@@ -319,7 +351,7 @@ def _threshold(log_odds: np.ndarray, p: float) -> float:
 
 
 def _read_jaspar(release: str) -> tuple[list[str], list[str], list[np.ndarray]]:
-    """Read ids, names and probabilities of the CORE vertebrate matrices of a release, sorted by id."""
+    """Read ids, names and probabilities of all versions of the CORE vertebrate matrices of a release, sorted by id."""
     import pyjaspar  # slow to import and needed only when a bank is made
 
     if release not in pyjaspar.jaspar_releases:
@@ -327,7 +359,7 @@ def _read_jaspar(release: str) -> tuple[list[str], list[str], list[np.ndarray]]:
         raise ConfigError(f"stem.release {release!r}: not a JASPAR release that pyJASPAR holds ({known})")
     database = pyjaspar.jaspardb(release=release)
     with contextlib.closing(database.conn):
-        motifs = database.fetch_motifs(collection="CORE", tax_group=["vertebrates"], all_versions=False)
+        motifs = database.fetch_motifs(collection="CORE", tax_group=["vertebrates"], all_versions=True)
     motifs = sorted(motifs, key=lambda motif: motif.matrix_id)
     matrices = []
     for motif in motifs:

@@ -10,7 +10,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -57,11 +57,14 @@ class ElementStore:
         Number of bins of each element.
     hash : str
         SHA-256 of all that the tokens depend on: sequences, bank, bin width and code version.
+    gate : ElementStore or None
+        The same elements by the matrices of the boundary gate, in bins of their own.
     """
 
     tokens: np.ndarray
     bins: np.ndarray
     hash: str
+    gate: ElementStore | None = None
 
     def __len__(self) -> int:
         return len(self.bins)
@@ -155,7 +158,7 @@ def build_store(
         A `episode.data.dataset.Dataset` or anything with its `elements` and `codes`.
     bank : MotifBank
     config : StemConfig
-        Bin width; the bank is taken as given.
+        Widths of the bins; the bank is taken as given.
     cache : Path, optional
         Folder that holds the stores; made if it is not there. Without it the tokens stay in memory.
     progress : bool, optional
@@ -165,13 +168,20 @@ def build_store(
     -------
     ElementStore
     """
+    store = _build(dataset, bank, config.bin, cache, progress)
+    if bank.gate is None:
+        return store
+    return replace(store, gate=_build(dataset, bank.gate, config.gate_bin, cache, progress))
+
+
+def _build(dataset: Sequences, bank: MotifBank, bin: int, cache: Path | None, progress: bool) -> ElementStore:
     lengths = dataset.elements["length"].to_numpy(np.int64)
-    bins = bin_count(lengths, config.bin)
+    bins = bin_count(lengths, bin)
     shape = (int(bins.sum()), 2, len(bank))
-    key = _hash(dataset, bank, config)
+    key = _hash(dataset, bank, bin)
     if cache is None or shape[0] == 0:
         tokens = np.empty(shape, dtype=np.float16)
-        _fill(tokens, dataset, bank, config, progress)
+        _fill(tokens, dataset, bank, bin, progress)
         return ElementStore(tokens, bins, key)
     folder = cache / key
     stored = _open(folder, shape)
@@ -179,7 +189,7 @@ def build_store(
         _discard(folder)
         try:
             with atomic_folder(folder) as temporary:
-                _write(temporary, shape, dataset, bank, config, progress)
+                _write(temporary, shape, dataset, bank, bin, progress)
         except (OSError, EpisodeError):
             stored = _open(folder, shape)
             if stored is None:  # not because another process was first
@@ -198,20 +208,20 @@ def _sequences(dataset: Sequences) -> Iterator[np.ndarray]:
         yield codes[offset : offset + length]
 
 
-def _hash(dataset: Sequences, bank: MotifBank, config: StemConfig) -> str:
+def _hash(dataset: Sequences, bank: MotifBank, bin: int) -> str:
     """Hash everything that the tokens depend on."""
-    digest = hashlib.sha256(f"{FORMAT_VERSION} {CODE_VERSION} {bank.hash} {config.bin}\n".encode())
+    digest = hashlib.sha256(f"{FORMAT_VERSION} {CODE_VERSION} {bank.hash} {bin}\n".encode())
     digest.update(dataset.elements["length"].to_numpy(np.int64).astype("<i8").tobytes())
     for codes in _sequences(dataset):
         digest.update(np.ascontiguousarray(codes))
     return digest.hexdigest()
 
 
-def _fill(tokens: np.ndarray, dataset: Sequences, bank: MotifBank, config: StemConfig, progress: bool) -> None:
+def _fill(tokens: np.ndarray, dataset: Sequences, bank: MotifBank, bin: int, progress: bool) -> None:
     """Scan all elements into `tokens`, some at a time."""
     from tqdm import tqdm  # only where work is shown
 
-    scanner = Scanner(bank, config.bin)
+    scanner = Scanner(bank, bin)
     total = int(dataset.elements["length"].sum())
     row = 0
     with tqdm(total=total, desc="scan", unit="bp", unit_scale=True, disable=not progress) as bar:
@@ -241,19 +251,19 @@ def _write(
     shape: tuple[int, int, int],
     dataset: Sequences,
     bank: MotifBank,
-    config: StemConfig,
+    bin: int,
     progress: bool,
 ) -> None:
     """Write the two files of a store."""
     path = folder / "tokens.npy"
     tokens = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
-    _fill(tokens, dataset, bank, config, progress)
+    _fill(tokens, dataset, bank, bin, progress)
     tokens.flush()
     manifest = {
         "format_version": FORMAT_VERSION,
         "code_version": CODE_VERSION,
         "bank": bank.hash,
-        "bin": config.bin,
+        "bin": bin,
         "shape": list(shape),
         "sha256": file_sha256(path),
     }

@@ -26,6 +26,7 @@ __all__ = [
     "Scorer",
     "Shortcuts",
     "encode_elements",
+    "gate_presence",
     "pair_keys",
     "pair_rows",
     "score_rows",
@@ -129,11 +130,38 @@ def encode_elements(
     backbone: Backbone, store: ElementStore, kind: str, element: np.ndarray, mirrored: np.ndarray
 ) -> ElementCodes:
     """Encode elements of one kind ("enhancer" or "promoter") as they are laid out, row by row."""
+    scores, mask = _laid_out(backbone, store, element, mirrored)
+    gate = None if store.gate is None else _laid_out(backbone, store.gate, element, mirrored)
+    encode = backbone.encode_enhancers if kind == "enhancer" else backbone.encode_promoters
+    return encode(scores, mask, gate)
+
+
+@torch.no_grad()
+def gate_presence(backbone: Backbone, store: ElementStore, rows: PairRows) -> Tensor:
+    """What the boundary gate reads of each distinct element of some pairs as it is laid out, shape (m, 2).
+
+    Raises
+    ------
+    ValueError
+        If there is no gate.
+    """
+    if backbone.gate is None or store.gate is None:
+        raise ValueError("there is no boundary gate to read")
+    parts = []
+    for element, upstream in ((rows.enhancer, True), (rows.promoter, False)):
+        distinct = np.unique(element * 2 + rows.mirrored)
+        sites = _laid_out(backbone, store.gate, distinct // 2, distinct % 2 == 1)
+        parts.append(backbone.gate(*sites, upstream=upstream))
+    return torch.cat(parts)
+
+
+def _laid_out(
+    backbone: Backbone, store: ElementStore, element: np.ndarray, mirrored: np.ndarray
+) -> tuple[Tensor, Tensor]:
     scores, mask = store.gather(element)
     scores = mirror(scores, mask, torch.from_numpy(np.ascontiguousarray(mirrored)))
     device = next(backbone.parameters()).device
-    encode = backbone.encode_enhancers if kind == "enhancer" else backbone.encode_promoters
-    return encode(scores.to(device), mask.to(device))
+    return scores.to(device), mask.to(device)
 
 
 def score_rows(

@@ -119,8 +119,9 @@ def audit_folds(protocol: Protocol, dataset: Dataset, folds: Sequence[Fold], *, 
         raise EpisodeError(
             f"protocol {protocol.name} leaks in {len(leaks)} of {len(folds)} folds: in {worst['fold']} "
             f"({worst['title']}) {worst['enhancer']:.1%} of the test rows have an enhancer, "
-            f"{worst['promoter']:.1%} a promoter, {worst['pair']:.1%} a pair and {worst['locus']:.1%} a locus that training has seen; hold out "
-            "chromosomes as well as cell lines, or give --allow-leakage and have the table say so"
+            f"{worst['promoter']:.1%} a promoter, {worst['pair']:.1%} a pair and {worst['locus']:.1%} a locus that "
+            "training has seen; hold out chromosomes as well as cell lines, or give --allow-leakage and have the table "
+            "say so"
         )
     return {
         "policy": protocol.leakage.policy,

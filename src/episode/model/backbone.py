@@ -6,16 +6,20 @@ The element encoder never sees the partner, so an element is encoded once howeve
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from episode.config import BackboneConfig
 from episode.model.attention import AnchorPooling, CrossBoundaryAttention
+from episode.model.gate import GateEncoder, GateHead
 from episode.model.kan import FourierKAN
 
-__all__ = ["Backbone", "ElementCodes", "PairOutput"]
+__all__ = ["Backbone", "ElementCodes", "PairOutput", "Sites"]
+
+Sites = tuple[Tensor, Tensor]
+"""Scores of the gate's matrices, (n, bins, 2, matrices) in bits, and their mask (n, bins)."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class ElementCodes:
         Occupancy of each motif by the element as a whole, on either strand.
     factors : Tensor, shape (n, bilinear)
         Projection of the strand-wise presence that enters the products across the pair.
+    gate : Tensor, shape (n, 2) or (n, 0)
+        Sites of the boundary gate that face the partner, and that face away; nothing where there is no gate.
     """
 
     tokens: Tensor
@@ -40,6 +46,7 @@ class ElementCodes:
     value: Tensor
     presence: Tensor
     factors: Tensor
+    gate: Tensor
 
     def take(self, index: Tensor) -> ElementCodes:
         """Return the rows `index`, shape (m,), with repeats."""
@@ -72,9 +79,13 @@ class Backbone(nn.Module):
         Score in bits at which a site starts as half occupied.
     initial_potential : float
         Mean of U_I before training.
+    gate : GateEncoder or None
+        Reads the elements for the boundary gate.
     """
 
-    def __init__(self, config: BackboneConfig, thresholds: Tensor, initial_potential: float) -> None:
+    def __init__(
+        self, config: BackboneConfig, thresholds: Tensor, initial_potential: float, gate: GateEncoder | None = None
+    ) -> None:
         super().__init__()
         motifs = len(thresholds)
         self.occupancy = Occupancy(thresholds)
@@ -89,15 +100,26 @@ class Backbone(nn.Module):
         self.mix = nn.Linear(channels, config.kan_inputs)
         self.energy = FourierKAN(config.kan_inputs, 1, config.kan_frequencies)
         nn.init.constant_(self.energy.linear.bias, initial_potential)
-        self.representation_size = channels + 2 * motifs
+        self.gate = gate
+        self.gate_head = None if gate is None else GateHead(config.gate_inputs, config.gate_frequencies)
+        self.representation_size = channels + 2 * motifs + (0 if gate is None else 4)
 
-    def encode_enhancers(self, scores: Tensor, mask: Tensor) -> ElementCodes:
-        """Encode enhancers as laid out: motif scores (n, bins, 2, motifs) in bits, mask (n, bins)."""
-        return self.enhancer(scores, mask, self.occupancy, self.enhancer_reads, self.promoter_reads)
+    def encode_enhancers(self, scores: Tensor, mask: Tensor, gate: Sites | None = None) -> ElementCodes:
+        """Encode enhancers as laid out: motif scores (n, bins, 2, motifs) in bits, mask (n, bins), and the gate's."""
+        codes: ElementCodes = self.enhancer(scores, mask, self.occupancy, self.enhancer_reads, self.promoter_reads)
+        return self._gated(codes, gate, upstream=True)
 
-    def encode_promoters(self, scores: Tensor, mask: Tensor) -> ElementCodes:
-        """Encode promoters as laid out: motif scores (n, bins, 2, motifs) in bits, mask (n, bins)."""
-        return self.promoter(scores, mask, self.occupancy, self.promoter_reads, self.enhancer_reads)
+    def encode_promoters(self, scores: Tensor, mask: Tensor, gate: Sites | None = None) -> ElementCodes:
+        """Encode promoters as laid out: motif scores (n, bins, 2, motifs) in bits, mask (n, bins), and the gate's."""
+        codes: ElementCodes = self.promoter(scores, mask, self.occupancy, self.promoter_reads, self.enhancer_reads)
+        return self._gated(codes, gate, upstream=False)
+
+    def _gated(self, codes: ElementCodes, sites: Sites | None, *, upstream: bool) -> ElementCodes:
+        if self.gate is None:
+            return codes
+        if sites is None:
+            raise ValueError("this Backbone has a boundary gate and needs the sites of its factor")
+        return replace(codes, gate=self.gate(*sites, upstream=upstream))
 
     def motif_norms(self) -> Tensor:
         """Norm of what each motif feeds into, by element kind, strand and road, shape (8 * motifs,)."""
@@ -112,7 +134,9 @@ class Backbone(nn.Module):
         pooled = torch.cat([self.enhancer_pool(e_tokens, e.mask), self.promoter_pool(p_tokens, p.mask)], dim=1)
         channels = torch.cat([self.summary(pooled), e.factors, p.factors, e.factors * p.factors], dim=1)
         potential = self.energy(self.mix(channels)).squeeze(1)
-        representation = torch.cat([channels, e.presence, p.presence], dim=1)
+        if self.gate_head is not None:
+            potential = potential + self.gate_head(e.gate, p.gate)
+        representation = torch.cat([channels, e.gate, p.gate, e.presence, p.presence], dim=1)
         return PairOutput(potential.float(), representation.float())
 
 
@@ -169,4 +193,5 @@ class ElementEncoder(nn.Module):
             value=value,
             presence=present.amax(1),
             factors=self.factor(present.flatten(1)),
+            gate=present.new_zeros(len(present), 0),
         )

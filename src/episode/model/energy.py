@@ -14,6 +14,7 @@ from episode.model.environment.opportunist import Opportunist
 from episode.model.environment.set_encoder import SetEncoder
 from episode.model.environment.student import Student
 from episode.model.environment.teacher import Teacher
+from episode.model.gate import GateEncoder
 
 __all__ = ["PARTS", "EnergySystem", "Temperature", "fuse"]
 
@@ -53,12 +54,22 @@ class EnergySystem(nn.Module):
         Number of environments that the Teacher knows.
     base_logit : float
         Logit of the share of positives in the training set.
+    gate_levels : Tensor, shape (2, matrices), or None
+        Of the matrices of the boundary gate, see `episode.model.gate`; None for no gate.
     """
 
-    def __init__(self, config: Config, thresholds: Tensor, environments: int, base_logit: float) -> None:
+    def __init__(
+        self,
+        config: Config,
+        thresholds: Tensor,
+        environments: int,
+        base_logit: float,
+        gate_levels: Tensor | None = None,
+    ) -> None:
         super().__init__()
         initial = config.environment.initial_impedance + base_logit
-        self.backbone = Backbone(config.backbone, thresholds, initial)
+        gate = None if gate_levels is None else GateEncoder(gate_levels, config.stem.gate_bin)
+        self.backbone = Backbone(config.backbone, thresholds, initial, gate)
         self.temperature = Temperature()
         self.set_encoder = SetEncoder(config.environment, self.backbone.representation_size)
         self.student = Student(config.environment)

@@ -35,6 +35,7 @@ from episode.episodes.batch import (
     PairRows,
     Scorer,
     Shortcuts,
+    gate_presence,
     pair_keys,
     pair_rows,
     shortcut_statistics,
@@ -195,10 +196,10 @@ class _Training:
             )
         except (RuntimeError, ValueError) as error:
             raise ConfigError(f"training.accelerator {config.training.accelerator!r}: {error}") from None
+        self.learning = learning
         self.system: EnergySystem = self._initial_system().to(self.fabric.device)
         self.optimisers = PartOptimisers(self.system, config.training)
         self.pacing = PacingLock(config.losses)
-        self.learning = learning
         self.score: Scorer = self._live()
         self.source = TaskSource(self.roles.training, self.roles.pseudo_ood, config.episodes)
         self.progress = _Progress(alpha=self._alpha(label))
@@ -210,7 +211,13 @@ class _Training:
             torch.manual_seed(derive_seed(self.seed, "weights"))
             thresholds = torch.from_numpy(self.bank.thresholds(self.config.stem.site_p))
             base = math.log(self.train_share / (1 - self.train_share))
-            return EnergySystem(self.config, thresholds, len(self.roles.training), base)
+            levels = self.bank.gate_levels()
+            gate = None if levels is None else torch.from_numpy(levels)
+            system = EnergySystem(self.config, thresholds, len(self.roles.training), base, gate)
+        if system.backbone.gate_head is not None:
+            presence = gate_presence(system.backbone, self.store, self.rows.take(self.learning))
+            system.backbone.gate_head.standardise(presence)
+        return system
 
     def _live(self) -> LiveScorer:
         return LiveScorer(self.system.backbone, self.store, self.rows)

@@ -105,5 +105,8 @@ def _rows(task: FoldTask) -> NDArray[np.int64]:
 
 
 def _table(task: FoldTask) -> ElementTable:
-    index = np.array([ctcf_index(task.bank)])
-    return motif_table(task.store, elements_in_use(task.dataset, _rows(task)), index)
+    """Best sites of CTCF, by the first of its matrices where the gate has them all: the one that ranks best."""
+    bank, store = task.bank, task.store
+    if bank.gate is not None and store.gate is not None and set(bank.gate.names) == {"CTCF"}:
+        bank, store = bank.gate, store.gate
+    return motif_table(store, elements_in_use(task.dataset, _rows(task)), np.array([ctcf_index(bank)]))
