@@ -34,7 +34,7 @@ from episode.model.energy import EnergySystem
 
 __all__ = ["FORMAT_VERSION", "Domain", "Run", "RunFacts", "load_run", "load_state", "save_run", "save_state"]
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 1
 CALIBRATED = ("impedance_error", "impedance_environments", "bootstrap_sd", "training_impedance", "residual_slope")
 """What prediction and evaluation read of the calibration."""
 

@@ -76,8 +76,8 @@ class StemConfig:
     """Matrices more alike than this (column correlation at the best alignment) are thinned to one."""
     bin: int = 128
     """Base pairs of one token."""
-    gate: str = "CTCF"
-    """Factor whose matrices are all kept, in every version, for the boundary gate; empty for no gate."""
+    gate: str = ""
+    """Factor whose matrices are all kept, in every version, for the boundary gate ("CTCF"); empty for no gate."""
     gate_bin: int = 128
     """Base pairs of one bin of the gate."""
     site_p: float = 1e-5

@@ -21,6 +21,7 @@ from episode.data.dataset import Dataset
 from episode.encode.motifs import load_bank
 from episode.encode.store import ElementStore, build_store
 from episode.errors import CheckpointError, DatasetError, EpisodeError
+from episode.predict.pairs import predict_dataset
 from tiny import config, dataset, dataset_folder
 
 LINES = ("train01", "train02", "train03", "train04", "train05")
@@ -295,3 +296,20 @@ def test_an_environment_with_one_class_trains_as_unlabelled(tmp_path: Path) -> N
 def test_configuration_rebuilds_the_model(whole: Path) -> None:
     assert isinstance(load_run(whole).facts.config, Config)
     assert load_run(whole).facts.seed == 0
+
+
+def test_a_gated_training_resumes_rebuilds_and_ranks_by_its_gate(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    train(one, "stem.gate=CTCF")
+    with pytest.raises(Killed):
+        train(other, "stem.gate=CTCF", report=killer(LEARN - 1))
+    assert_equal_runs(train(other, "stem.gate=CTCF", resume=True), one)
+    run = load_run(one)
+    assert run.bank.gate is not None and run.system.backbone.gate_head is not None
+    assert float(run.system.backbone.gate_head.spread[0]) != 1.0, "standardised by the training elements"
+    test = dataset().select((dataset().pairs["split"] == "test").to_numpy())
+    store = build_store(test, run.bank, run.facts.config.stem, dataset_folder() / "store")
+    assert store.gate is not None
+    potential = predict_dataset(run, test, store).pairs["potential"]
+    silent = replace(store, gate=replace(store.gate, tokens=np.full_like(store.gate.tokens, -30)))
+    assert (predict_dataset(run, test, silent).pairs["potential"] - potential).std() > 1e-3
