@@ -112,7 +112,9 @@ def open_work(work: Work, dataset: Dataset) -> None:
         "collapsed": work.collapsed,
         "label_seed": work.label_seed,
         "pairs": hashlib.sha256(hashed.to_numpy().tobytes()).hexdigest(),
-        **{part: manifest[part] for part in ("windows", "sources", "genome") if part in manifest},
+        "windows": manifest["windows"],
+        "sources": sorted(source["sha256"] for source in manifest["sources"]),
+        "genome": dataset.genome_hash,
     }
     path = work.folder / "identity.json"
     if path.exists():
