@@ -10,6 +10,7 @@ WORLDS := label concept both
 WORLD_SEED := 11
 WORLD_ROWS := episode,shortcut,ctcf_convergence
 DOMAIN_KL_ROWS := episode,shortcut,cross_attention,decoupled
+DOMAIN_KL_SETTINGS := --set training.steps=300 --set training.settle_steps=300 --set episodes.query=128 --set episodes.support_max=1024
 
 .PHONY: help install demo demo-seeds test check format clean benchmark benchmark-l benchmark-b benchmark-worlds benchmark-page
 
@@ -59,7 +60,7 @@ benchmark-worlds: $(STAMP)
 	test -d benchmark-out/tissues || \
 	  $(BIN)/episode simulate --preset domain-kl --format domain-kl --seed $(WORLD_SEED) --out benchmark-out/tissues
 	$(BIN)/episode compare domain-kl benchmark-out/tissues --truth benchmark-out/tissues/truth \
-	  --out benchmark-out/domain_kl_simulated --rows $(DOMAIN_KL_ROWS)
+	  --out benchmark-out/domain_kl_simulated --rows $(DOMAIN_KL_ROWS) $(DOMAIN_KL_SETTINGS)
 	cp benchmark-out/domain_kl_simulated/results.json $(RESULTS)/domain_kl_simulated.json
 
 benchmark-page: $(STAMP)
