@@ -57,6 +57,9 @@ benchmark-worlds: $(STAMP)
 	    --truth benchmark-out/$$world/truth --out benchmark-out/world_$$world --rows $(WORLD_ROWS) && \
 	  cp benchmark-out/world_$$world/results.json $(RESULTS)/world_$$world.json || exit 1; \
 	done
+	$(BIN)/episode compare simulated benchmark-out/both/pairs.tsv --genome benchmark-out/both/genome.fa \
+	  --truth benchmark-out/both/truth --out benchmark-out/world_both --rows ablation
+	cp benchmark-out/world_both/results.json $(RESULTS)/world_both.json
 	test -d benchmark-out/tissues || \
 	  $(BIN)/episode simulate --preset domain-kl --format domain-kl --seed $(WORLD_SEED) --out benchmark-out/tissues
 	$(BIN)/episode compare domain-kl benchmark-out/tissues --truth benchmark-out/tissues/truth \
