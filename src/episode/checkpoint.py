@@ -32,7 +32,17 @@ from episode.errors import CheckpointError, ConfigError, EpisodeError
 from episode.files import atomic_file, read_json, write_json
 from episode.model.energy import EnergySystem
 
-__all__ = ["FORMAT_VERSION", "Domain", "Run", "RunFacts", "load_run", "load_state", "save_run", "save_state"]
+__all__ = [
+    "FORMAT_VERSION",
+    "Domain",
+    "Run",
+    "RunFacts",
+    "load_run",
+    "load_state",
+    "new_system",
+    "save_run",
+    "save_state",
+]
 
 FORMAT_VERSION = 1
 CALIBRATED = ("impedance_error", "impedance_environments", "bootstrap_sd", "training_impedance", "residual_slope")
@@ -144,6 +154,13 @@ def save_run(folder: Path, system: EnergySystem, bank: MotifBank, facts: RunFact
     write_json(folder / "run.json", content)
 
 
+def new_system(config: Config, bank: MotifBank, environments: int, base_logit: float) -> EnergySystem:
+    """Return the untrained system of a configuration and a bank; draws its weights from torch's generator."""
+    thresholds, levels = torch.from_numpy(bank.thresholds(config.stem.site_p)), bank.gate_levels()
+    gate = None if levels is None else torch.from_numpy(levels)
+    return EnergySystem(config, thresholds, environments, base_logit, gate)
+
+
 def load_run(folder: Path) -> Run:
     """Rebuild a trained model from its folder.
 
@@ -168,11 +185,8 @@ def load_run(folder: Path) -> Run:
     try:
         facts = _facts(content)
         bank = MotifBank.from_json(json.dumps(content["bank"]))
-        thresholds = torch.from_numpy(bank.thresholds(facts.config.stem.site_p))
         with torch.random.fork_rng(devices=[]):
-            levels = bank.gate_levels()
-            gate = None if levels is None else torch.from_numpy(levels)
-            system = EnergySystem(facts.config, thresholds, len(facts.environments), 0.0, gate)
+            system = new_system(facts.config, bank, len(facts.environments), 0.0)
         system.load_state_dict(load_file(folder / "model.safetensors"))
     except (
         AttributeError,

@@ -24,7 +24,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from episode import __version__
-from episode.checkpoint import Domain, RunFacts, load_state, save_run, save_state
+from episode.checkpoint import Domain, RunFacts, load_state, new_system, save_run, save_state
 from episode.config import Config, WindowConfig, from_dict, to_dict
 from episode.data.dataset import Dataset
 from episode.encode.motifs import load_bank
@@ -209,11 +209,8 @@ class _Training:
     def _initial_system(self) -> EnergySystem:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.seed, "weights"))
-            thresholds = torch.from_numpy(self.bank.thresholds(self.config.stem.site_p))
             base = math.log(self.train_share / (1 - self.train_share))
-            levels = self.bank.gate_levels()
-            gate = None if levels is None else torch.from_numpy(levels)
-            system = EnergySystem(self.config, thresholds, len(self.roles.training), base, gate)
+            system = new_system(self.config, self.bank, len(self.roles.training), base)
         if system.backbone.gate_head is not None:
             presence = gate_presence(system.backbone, self.store, self.rows.take(self.learning))
             system.backbone.gate_head.standardise(presence)
