@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from episode.evaluate.protocol import worst_leak
 from episode.files import atomic_file, read_json
 from episode.report.material import Comparison, number
 from episode.report.words import spell
@@ -60,10 +61,9 @@ def _section(path: Path) -> str:
 
 def _audit(results: dict[str, Any]) -> str:
     """Say how much of the test rows training has seen, in the worst fold."""
-    folds = results["audit"]["folds"]
-    worst = {key: max(fold[key] for fold in folds) for key in ("enhancer", "promoter", "pair", "locus")}
-    shares = ", ".join(f"{key} {share:.1%}" for key, share in worst.items())
-    return f"Test rows that training has seen, in the worst of {len(folds)} folds: {shares}."
+    audit = results["audit"]
+    shares = ", ".join(f"{key} {share:.1%}" for key, share in worst_leak(audit).items())
+    return f"Test rows that training has seen, in the worst of {len(audit['folds'])} folds: {shares}."
 
 
 def _rows(results: dict[str, Any]) -> str:

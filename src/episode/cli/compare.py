@@ -162,13 +162,11 @@ def _check_folder(out: Path) -> None:
 
 def _tell(results: dict[str, Any], out: Path) -> None:
     """Print the table of the most important numbers."""
+    from episode.evaluate.protocol import worst_leak
+
     audit = results["audit"]
     print(f"protocol {results['protocol']['name']}: {results['protocol']['title']}")
-    worst = {
-        key: max((fold[key] for fold in audit["folds"]), default=0.0)
-        for key in ("enhancer", "promoter", "pair", "locus")
-    }
-    shares = ", ".join(f"{key} {share:.1%}" for key, share in worst.items())
+    shares = ", ".join(f"{key} {share:.1%}" for key, share in worst_leak(audit).items())
     leaks = "  ** THIS SPLIT LEAKS **" if audit["locus_leak"] else ""
     print(f"test rows that training has seen, in the worst fold: {shares}{leaks}")
     print(f"{'row':28s}{'macro AUROC':>24s}{'macro AUPR':>24s}{'pooled log-loss':>24s}")

@@ -6,7 +6,7 @@ no metric.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,9 +20,11 @@ from episode.errors import EpisodeError
 from episode.evaluate.protocol_file import MATCHED, Protocol, Subset
 from episode.seeds import generator
 
-__all__ = ["Fold", "audit_folds", "collapse", "make_folds", "subset_masks"]
+__all__ = ["SHARES", "Fold", "audit_folds", "collapse", "make_folds", "subset_masks", "worst_leak"]
 
 Mask = NDArray[np.bool_]
+SHARES = ("enhancer", "promoter", "pair", "locus")
+"""What of a test row training may have seen."""
 
 
 @dataclass(frozen=True)
@@ -111,9 +113,9 @@ def audit_folds(protocol: Protocol, dataset: Dataset, folds: Sequence[Fold], *, 
         leak = auditor.audit(fold.learnable, fold.test)
         records.append(
             {"fold": fold.name, "title": fold.title, "train": leak.rows_a, "test": leak.rows_b}
-            | {key: getattr(leak, key).share for key in ("enhancer", "promoter", "pair", "locus")}
+            | {key: getattr(leak, key).share for key in SHARES}
         )
-    leaks = [record for record in records if any(record[key] for key in ("enhancer", "promoter", "pair", "locus"))]
+    leaks = [record for record in records if any(record[key] for key in SHARES)]
     if leaks and protocol.leakage.policy == "refuse" and not allow:
         worst = max(leaks, key=lambda record: max(record["enhancer"], record["promoter"], record["locus"]))
         raise EpisodeError(
@@ -129,6 +131,11 @@ def audit_folds(protocol: Protocol, dataset: Dataset, folds: Sequence[Fold], *, 
         "locus_leak": bool(leaks),
         "folds": records,
     }
+
+
+def worst_leak(audit: Mapping[str, Any]) -> dict[str, float]:
+    """Share of test rows of which training has seen each of `SHARES`, in the worst fold of an audit."""
+    return {key: max((fold.get(key) or 0.0 for fold in audit["folds"]), default=0.0) for key in SHARES}
 
 
 def subset_masks(protocol: Protocol, dataset: Dataset, test: Mask, *, seed: int) -> dict[str, Mask]:

@@ -26,6 +26,7 @@ __all__ = [
     "row_group",
     "row_notes",
     "row_order",
+    "seedless_rows",
 ]
 
 ORACLE = "oracle"
@@ -177,6 +178,11 @@ def row_notes() -> dict[str, str]:
         ORACLE: "reads the labels: the impedance of each environment that they call for",
         BAYES: "the planted truth",
     }
+
+
+def seedless_rows() -> set[str]:
+    """Rows that another seed would not change, and those that only follow another row or the truth."""
+    return {row for family in FAMILIES if not family.random for row in family.rows} | {ORACLE, BAYES}
 
 
 def row_order() -> list[str]:

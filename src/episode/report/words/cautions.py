@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from episode.evaluate.baselines.registry import seedless_rows
+from episode.evaluate.protocol import worst_leak
 from episode.report.material import Comparison, number
 from episode.report.rows import rows_of
 from episode.report.words import decimal, listing, percent
@@ -25,14 +27,12 @@ COLLAPSE_RECALL = 0.98
 COLLAPSE_MARGIN = 0.02
 LEAST_SLOPE = 0.3
 LEAST_SPREAD = 0.1
-SEEDLESS = ("distance", "promoter_degree", "ctcf_convergence", "kmer_lr", "oracle", "bayes")
-SHARES = ("enhancer", "promoter", "pair", "locus")
 
 
 def leak(results: dict[str, Any]) -> str:
     """Say how much of the test rows training has seen; "" where it has seen nothing."""
     audit = results["audit"]
-    worst = {key: max((fold.get(key) or 0.0 for fold in audit["folds"]), default=0.0) for key in SHARES}
+    worst = worst_leak(audit)
     if not audit.get("locus_leak") and not any(worst.values()):
         return ""
     seen = ", ".join(
@@ -74,7 +74,7 @@ def cautions(material: Comparison) -> Iterable[str]:
             f"Wide intervals: macro AUROC is uncertain by more than {WIDE:g} for {listing(wide)}; small "
             "differences there mean nothing."
         )
-    once = [row for row, entry in rows.items() if entry.get("seeds") == 1 and row not in SEEDLESS]
+    once = [row for row, entry in rows.items() if entry.get("seeds") == 1 and row not in seedless_rows()]
     if once:
         yield f"One seed only, so the luck of a single training is not counted: {listing(once)}."
     silent = [row for row in rows if number(rows, row, "macro", "auroc").value is None]
