@@ -11,14 +11,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders import ELEMENTS, MOTIFS, make_rows, make_store, reverse_complement, small_config
+from builders import ELEMENTS, MOTIFS, make_context, make_rows, make_store, reverse_complement, small_config
 from episode.config import StemConfig
 from episode.encode.motifs import MotifBank, load_bank
 from episode.encode.store import ElementStore
-from episode.episodes.batch import gate_presence, score_rows
+from episode.episodes.batch import LiveScorer, gate_presence, score_rows
 from episode.model.backbone import Backbone
 from episode.model.energy import EnergySystem
 from episode.model.gate import GateEncoder, GateHead
+from episode.train.step import step_losses
 
 MATRICES = 3
 LEVELS = torch.tensor([[8.0, 7.0, 7.0], [5.0, 4.0, 6.0]])
@@ -146,3 +147,25 @@ def test_the_bank_has_every_ctcf_matrix_and_keeps_them_in_json() -> None:
     assert (again.hash, again.gate.hash) == (bank.hash, bank.gate.hash)
     assert load_bank(StemConfig()).gate is None
     assert load_bank(StemConfig()).hash == bank.hash
+
+
+def test_only_the_task_and_the_calibration_of_the_potential_reach_the_gate() -> None:
+    def fresh() -> tuple[EnergySystem, dict[str, torch.Tensor]]:
+        context, tasks = make_context(small_config())
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            system = EnergySystem(small_config(), torch.full((MOTIFS,), 2.0), 2, -0.4, LEVELS)
+        score = LiveScorer(system.backbone, gated_store(), context.rows)
+        return system, step_losses(replace(context, system=system, score=score), tasks).losses
+
+    reached = set()
+    for name in fresh()[1]:
+        system, losses = fresh()
+        if losses[name].requires_grad:
+            losses[name].backward()
+        assert system.backbone.gate is not None and system.backbone.gate_head is not None
+        mine = [*system.backbone.gate.parameters(), *system.backbone.gate_head.parameters()]
+        if any(parameter.grad is not None and bool((parameter.grad != 0).any()) for parameter in mine):
+            reached.add(name)
+    assert "task" in reached
+    assert reached <= {"task", "potential"}
