@@ -184,7 +184,7 @@ def average_precision(label: ArrayLike, score: ArrayLike) -> float | None:
         Anything that ranks.
     """
     truth, scores = _labelled(label, score)
-    if truth.size == 0 or truth.min() == truth.max():
+    if _lacks_a_class(truth):
         return None
     return float(average_precision_score(truth, scores))
 
@@ -200,7 +200,7 @@ def auroc(label: ArrayLike, score: ArrayLike) -> float | None:
         Anything that ranks.
     """
     truth, scores = _labelled(label, score)
-    if truth.size == 0 or truth.min() == truth.max():
+    if _lacks_a_class(truth):
         return None
     return float(roc_auc_score(truth, scores))
 
@@ -225,7 +225,7 @@ def precision_at_recall(label: ArrayLike, score: ArrayLike, recall: float = 0.7)
     if not 0 < recall <= 1:
         raise ValueError(f"recall must lie in (0, 1], not {recall}")
     truth, scores = _labelled(label, score)
-    if truth.size == 0 or truth.min() == truth.max():
+    if _lacks_a_class(truth):
         return None
     precision, reached, _ = precision_recall_curve(truth, scores)
     return float(precision[reached >= recall].max())
@@ -249,7 +249,7 @@ def best_f1_threshold(label: ArrayLike, score: ArrayLike) -> float | None:
         One of the scores; the highest where several reach the same F1. None with one class only.
     """
     truth, scores = _labelled(label, score)
-    if truth.size == 0 or truth.min() == truth.max():
+    if _lacks_a_class(truth):
         return None
     threshold, place = np.unique(-scores, return_inverse=True)
     called = np.cumsum(np.bincount(place))
@@ -339,7 +339,7 @@ def calibration_line(label: ArrayLike, logit: ArrayLike) -> Calibration | None:
         Log-odds as predicted.
     """
     truth, scores = _labelled(label, logit)
-    if truth.size == 0 or truth.min() == truth.max():
+    if _lacks_a_class(truth):
         return None
     high, low = scores[truth == 1], scores[truth == 0]
     if low.max() <= high.min() or high.max() <= low.min():
@@ -397,7 +397,7 @@ def oracle_impedance(potential: ArrayLike, label: ArrayLike, temperature: float)
     if not (np.isfinite(temperature) and temperature > 0):
         raise ValueError(f"temperature must be positive and finite, not {temperature}")
     truth, potentials = _labelled(label, potential)
-    if truth.size == 0 or truth.min() == truth.max():
+    if _lacks_a_class(truth):
         return None
     share = float(truth.mean())
     shift = temperature * float(log_odds(share))
@@ -408,6 +408,10 @@ def oracle_impedance(potential: ArrayLike, label: ArrayLike, temperature: float)
         return float(expit((potentials - impedance) / temperature).mean()) - share
 
     return float(brentq(excess, lower - margin, upper + margin, xtol=1e-10 * (temperature + abs(lower))))
+
+
+def _lacks_a_class(truth: NDArray[np.float64]) -> bool:
+    return truth.size == 0 or bool(truth.min() == truth.max())
 
 
 def _labelled(label: ArrayLike, *scores: ArrayLike) -> tuple[NDArray[np.float64], ...]:
