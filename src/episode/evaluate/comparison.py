@@ -130,7 +130,7 @@ def compare(
         for seed in (seeds if family.random else [work.label_seed])
         for fold in folds
     ]
-    run_jobs(work, jobs, workers=workers, say=say)
+    run_jobs(work, dataset, jobs, workers=workers, say=say)
     say("judge all rows on the same draws of blocks")
     test = np.flatnonzero(tested & (dataset.pairs["label"].to_numpy() >= 0))
     table = _collect(work, dataset, folds, test, truth)

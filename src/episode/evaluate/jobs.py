@@ -153,12 +153,14 @@ def alone(folder: Path) -> Iterator[None]:
             folder.rmdir()
 
 
-def run_jobs(work: Work, jobs: Sequence[Job], *, workers: int, say: Callable[[str], None]) -> None:
+def run_jobs(work: Work, dataset: Dataset, jobs: Sequence[Job], *, workers: int, say: Callable[[str], None]) -> None:
     """Do the jobs whose outcome is not there yet.
 
     Parameters
     ----------
     work : Work
+    dataset : Dataset
+        As `work` has it; its store is built here, once, before the processes open it.
     jobs : sequence of Job
         Begun in this order.
     workers : int
@@ -174,7 +176,7 @@ def run_jobs(work: Work, jobs: Sequence[Job], *, workers: int, say: Callable[[st
     todo = [job for job in jobs if not job.path(work.folder, ".json").exists()]
     if not todo:
         return
-    build_store(work.dataset(), load_bank(work.config.stem), work.config.stem, work.store_folder)
+    build_store(dataset, load_bank(work.config.stem), work.config.stem, work.store_folder)
     context = multiprocessing.get_context("spawn")
     failed: list[str] = []
     done = 0
