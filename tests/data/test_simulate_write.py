@@ -126,6 +126,20 @@ class TestTidy:
         assert len(about["grammar"]["rules"]) == 12
         assert sum(rule["convergent"] for rule in about["grammar"]["rules"]) == 1
 
+    def test_every_planted_site_stands_where_the_truth_says(self, world: World, tidy: Path):
+        sites = pd.read_parquet(tidy / "truth" / "sites.parquet")
+        assert len(sites) == (world.universe.sites != 0).sum()
+        genome = draw_genome(world)
+        elements = world.universe.elements.set_index("name")
+        for row in sites.iloc[:: len(sites) // 50].itertuples():
+            motif = world.bank.index(row.motif.split()[0])
+            bits = world.bank.log_odds(motif)
+            codes = genome.codes[row.chrom][row.start : row.end]
+            site = codes if row.strand == "+" else 3 - codes[::-1]
+            assert len(site) == len(bits)
+            assert bits[np.arange(len(bits)), site].sum() > 0.4 * bits.max(axis=1).sum()
+            assert elements.loc[row.element, "start"] <= row.start < row.end <= elements.loc[row.element, "end"]
+
     def test_the_tables_do_not_tell_the_truth(self, tidy: Path):
         assert sorted(p.name for p in tidy.iterdir()) == ["genome.fa", "pairs.tsv", "truth"]
         assert list(pd.read_csv(tidy / "pairs.tsv", sep="\t").columns) == [

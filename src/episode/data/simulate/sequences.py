@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from episode.data.simulate.world import World
 from episode.seeds import generator
@@ -25,9 +26,12 @@ class Genome:
     ----------
     codes : dict
         Chromosome name to ndarray of uint8, A=0 C=1 G=2 T=3.
+    sites : DataFrame, one row a planted site
+        element (row of ``universe.elements``), slot, chrom, start, end (0-based half-open), strand ("+" or "-").
     """
 
     codes: dict[str, np.ndarray]
+    sites: pd.DataFrame
 
     def text(self, chrom: str, start: int, end: int) -> str:
         """Return the forward strand of ``[start, end)``, 0-based half-open."""
@@ -51,6 +55,7 @@ def draw_genome(world: World) -> Genome:
         drawn = sample_sites(world.bank.probabilities[motif], count, world.config.weakest_site, rng)
         pools.append(iter(drawn))
     elements = world.universe.elements
+    planted: list[tuple[int, int, str, int, int, str]] = []
     columns = (elements[name].tolist() for name in ("chrom", "start", "end", "gc"))
     for element, (chrom, start, end, gc) in enumerate(zip(*columns, strict=True)):
         dna = chromosomes[chrom][start:end]
@@ -61,8 +66,11 @@ def draw_genome(world: World) -> Genome:
         starts = gaps + np.concatenate([[0], np.cumsum(widths[slots])[:-1]]).astype(np.int64)
         for slot, at in zip(slots.tolist(), starts.tolist(), strict=False):
             site = next(pools[slot])
-            dna[at : at + len(site)] = site if sites[element, slot] > 0 else 3 - site[::-1]
-    return Genome(chromosomes)
+            forward = sites[element, slot] > 0
+            dna[at : at + len(site)] = site if forward else 3 - site[::-1]
+            planted.append((element, slot, chrom, start + at, start + at + len(site), "+" if forward else "-"))
+    names = ["element", "slot", "chrom", "start", "end", "strand"]
+    return Genome(chromosomes, pd.DataFrame(planted, columns=names))
 
 
 def sample_sites(probabilities: np.ndarray, count: int, weakest: float, rng: np.random.Generator) -> np.ndarray:

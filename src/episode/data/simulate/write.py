@@ -9,6 +9,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, TextIO
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -43,7 +44,7 @@ def write_tidy(world: World, path: Path) -> None:
         with (folder / "genome.fa").open("w", newline="\n") as stream:
             for chrom, codes in genome.codes.items():
                 _write_fasta(stream, chrom, genome.text(chrom, 0, len(codes)))
-        _write_truth(world, folder / "truth")
+        _write_truth(world, genome, folder / "truth")
 
 
 def write_domain_kl(world: World, path: Path) -> None:
@@ -76,7 +77,7 @@ def write_domain_kl(world: World, path: Path) -> None:
                 table.to_csv(target / "pairs_hg19.csv", index=False, lineterminator="\n")
                 _write_sequences(world, genome, pairs["enhancer"], target / "e_seq.csv")
                 _write_sequences(world, genome, pairs["promoter"], target / "p_seq.csv")
-        _write_truth(world, folder / "truth")
+        _write_truth(world, genome, folder / "truth")
 
 
 def _write_fasta(stream: TextIO, name: str, text: str) -> None:
@@ -92,7 +93,7 @@ def _write_sequences(world: World, genome: Genome, used: pd.Series, path: Path) 
             stream.write(f"{name},{genome.text(chrom, start, end)}\n")
 
 
-def _write_truth(world: World, folder: Path) -> None:
+def _write_truth(world: World, genome: Genome, folder: Path) -> None:
     """Write what evaluation may compare with and training never reads."""
     folder.mkdir()
     first = ["cell_line", "impedance", "temperature", "trace_factor", "nuisance_factor", "share_positive"]
@@ -110,6 +111,12 @@ def _write_truth(world: World, folder: Path) -> None:
         }
     )
     pq.write_table(pa.Table.from_pandas(pairs, preserve_index=False), folder / "pairs.parquet")
+    motif = np.array([f"{world.bank.ids[i]} {world.bank.names[i]}" for i in world.motifs])
+    sites = genome.sites.assign(
+        element=names[genome.sites["element"].to_numpy()], motif=motif[genome.sites["slot"].to_numpy()]
+    )
+    columns = ["element", "motif", "chrom", "start", "end", "strand"]
+    pq.write_table(pa.Table.from_pandas(sites[columns], preserve_index=False), folder / "sites.parquet")
     write_json(folder / "world.json", describe(world))
 
 
