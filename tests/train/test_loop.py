@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import episode.train.closing as closing
 import episode.train.loop as loop
+import episode.train.material as material
 from episode.checkpoint import load_run
 from episode.config import Config
 from episode.data.dataset import Dataset
@@ -41,7 +43,7 @@ read_bank = functools.cache(load_bank)
 @pytest.fixture(autouse=True)
 def one_bank(monkeypatch: pytest.MonkeyPatch) -> None:
     """The motif bank is read and thinned once: it takes longer than so short a training."""
-    monkeypatch.setattr(loop, "load_bank", read_bank)
+    monkeypatch.setattr(material, "load_bank", read_bank)
 
 
 @functools.cache
@@ -114,7 +116,7 @@ def test_the_same_seed_gives_the_same_bytes(whole: Path, tmp_path: Path) -> None
 
 def test_encoded_elements_in_place_of_a_cache(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = build_store(small(), read_bank(config().stem), config().stem, dataset_folder() / "store")
-    monkeypatch.setattr(loop, "build_store", None)
+    monkeypatch.setattr(material, "build_store", None)
     assert_equal_runs(train(tmp_path / "given", store=store), whole)
     fewer = ElementStore(store.tokens[: int(store.bins[:-1].sum())], store.bins[:-1], store.hash)
     for wrong in (fewer, ElementStore(store.tokens[:, :, 1:], store.bins, store.hash)):
@@ -148,7 +150,7 @@ def test_resume_after_a_kill_while_saving_the_run(whole: Path, tmp_path: Path, m
 
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "save_run", fail)
+        patch.setattr(closing, "save_run", fail)
         with pytest.raises(Killed):
             train(folder)
     assert_equal_runs(train(folder, resume=True), whole)

@@ -5,6 +5,7 @@ Their labels choose the step and the calibration; test rows never come here.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,7 @@ from episode.losses.immax import immax_loss
 from episode.model.backbone import PairOutput
 from episode.model.energy import EnergySystem
 
-__all__ = ["EnvironmentCheck", "check_environments", "student_slope"]
+__all__ = ["EnvironmentCheck", "check_environments", "mean_of_known", "student_slope"]
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,12 @@ def student_slope(checks: list[EnvironmentCheck]) -> float:
     if len(x) < 3 or x.std() == 0:
         return float("nan")
     return float(np.cov(x, y, bias=True)[0, 1] / x.var())
+
+
+def mean_of_known(values: list[float]) -> float:
+    """Mean of the finite values; NaN if there are none."""
+    known = [value for value in values if math.isfinite(value)]
+    return sum(known) / len(known) if known else math.nan
 
 
 def _or_nan(value: float | None) -> float:

@@ -16,6 +16,7 @@ from scipy.special import expit, logit
 
 import episode.evaluate.baselines.trained_run as trained_run
 import episode.train.loop as loop
+import episode.train.material as material
 import tiny
 from episode.checkpoint import Run, load_run, save_run
 from episode.config import Config, to_dict
@@ -48,8 +49,8 @@ def no_scan(fold_task: FoldTask) -> Iterator[None]:
         raise AssertionError("elements were encoded again")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "load_bank", lambda _: fold_task.bank)
-        patch.setattr(loop, "build_store", fail)
+        patch.setattr(material, "load_bank", lambda _: fold_task.bank)
+        patch.setattr(material, "build_store", fail)
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         yield

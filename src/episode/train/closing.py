@@ -1,0 +1,158 @@
+"""The end of a training: calibrate, raise alarms, and write the run folder.
+
+Knows nothing about how the weights came about.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from episode import __version__
+from episode.checkpoint import Domain, RunFacts, save_run
+from episode.config import WindowConfig, from_dict
+from episode.episodes.batch import Scorer
+from episode.episodes.sampler import EnvironmentPool
+from episode.files import write_json
+from episode.losses.pacing import PacingLock
+from episode.model.energy import EnergySystem
+from episode.seeds import generator
+from episode.train.alarms import Alarm, CompetitionTotals, training_alarms
+from episode.train.calibrate import calibrate
+from episode.train.material import Material
+from episode.train.progress import STATE, Progress, write_log
+from episode.train.validation import EnvironmentCheck, check_environments, mean_of_known
+
+__all__ = ["TrainingResult", "close_training"]
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a finished training tells its caller.
+
+    Parameters
+    ----------
+    folder : Path
+    best_step : int
+        Step whose weights were kept.
+    best_aupr : float
+        Mean over validation environments of the AUPR of U_I.
+    best_loss : float
+        Log-loss over validation environments after calibration, in nats.
+    steps : int
+        Steps taken.
+    alarms : tuple of Alarm
+    roles : dict of str to list of str
+        Environments by role.
+    calibration : dict
+    """
+
+    folder: Path
+    best_step: int
+    best_aupr: float
+    best_loss: float
+    steps: int
+    alarms: tuple[Alarm, ...]
+    roles: dict[str, list[str]]
+    calibration: dict[str, Any]
+
+
+def close_training(
+    folder: Path, material: Material, system: EnergySystem, score: Scorer, pacing: PacingLock, progress: Progress
+) -> TrainingResult:
+    """Fit T and the offset, judge the outcome, and write the finished run.
+
+    Parameters
+    ----------
+    folder : Path
+    material : Material
+    system : EnergySystem
+        With the weights that were kept; T and the offset are set here.
+    score : Scorer
+    pacing : PacingLock
+    progress : Progress
+    """
+    config, roles = material.config, material.roles
+
+    def check(
+        pools: tuple[EnvironmentPool, ...], bootstrap: np.random.Generator | None = None
+    ) -> list[EnvironmentCheck]:
+        return check_environments(
+            system, score, pools, support_max=config.episodes.support_max, alpha=progress.alpha, bootstrap=bootstrap
+        )
+
+    before = check(roles.calibration, generator(material.seed, "bootstrap"))
+    held_out = frozenset(pool.name for pool in roles.validation) if roles.unseen_validation else frozenset()
+    fitted = calibrate(before, float(system.temperature().detach()), held_out=held_out)
+    with torch.no_grad():
+        system.temperature.log_temperature.fill_(math.log(fitted.temperature))
+        system.temperature.offset.fill_(fitted.offset)
+    teacher = system.teacher().detach().cpu().numpy()
+    checks = check(roles.validation)
+    leads = [pacing.student[name] - pacing.opportunist[name] for name in pacing.student]
+    totals = CompetitionTotals(progress.pull_in, progress.push_away, progress.tasks, mean_of_known(leads))
+    alarms = training_alarms(checks, checks + check(roles.pseudo_ood), fitted.temperature, teacher, totals)
+    names = {
+        "training": [pool.name for pool in roles.training],
+        "pseudo_ood": [pool.name for pool in roles.pseudo_ood],
+        "validation": [pool.name for pool in roles.validation],
+    }
+    facts = RunFacts(
+        config=config,
+        windows=from_dict(material.manifest["windows"], WindowConfig, where="manifest windows"),
+        seed=material.seed,
+        environments=roles.names,
+        train_share=material.train_share,
+        alpha=progress.alpha,
+        genome_sha256=material.genome_sha256,
+        shortcuts=material.shortcuts,
+        calibration=fitted.to_dict() | {"training_impedance": float(teacher.mean())},
+        roles=names,
+        domain=_domain(material, score),
+        provenance={
+            "episode": __version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "best_step": progress.best_step,
+            "steps": progress.step,
+            "sources": material.manifest.get("sources", []),
+            "unseen_validation": roles.unseen_validation,
+        },
+    )
+    write_log(folder, progress)
+    write_json(folder / "alarms.json", [asdict(alarm) for alarm in alarms])
+    save_run(folder, system, material.bank, facts)
+    (folder / STATE).unlink(missing_ok=True)
+    return TrainingResult(
+        folder=folder,
+        best_step=progress.best_step,
+        best_aupr=progress.best_aupr,
+        best_loss=progress.best_loss,
+        steps=progress.step,
+        alarms=tuple(alarms),
+        roles=names,
+        calibration=fitted.to_dict(),
+    )
+
+
+def _domain(material: Material, score: Scorer) -> Domain:
+    """Means of z_I over each training environment (at most 1,024 rows), and how far other loci lie from them."""
+    episodes = material.config.episodes
+    means = []
+    for pool in material.roles.training + material.roles.pseudo_ood:
+        chosen = generator(material.seed, "domain", pool.name).permutation(pool.rows)[:1024]
+        output = score(np.sort(chosen))
+        means.append(output.representation.mean(0).cpu().numpy())
+    table = np.stack(means).astype(np.float64)
+    centre, spread = table.mean(0), np.maximum(table.std(0), 1e-3)
+    domain = Domain(centre, spread, math.inf, episodes.support_min)
+    for pool in material.roles.calibration:
+        support = score(pool.rows[: episodes.support_max])
+        table = np.vstack([table, support.representation.double().mean(0).cpu().numpy()])
+    limit = max(domain.distance(row) for row in table) if len(means) > 1 else math.inf
+    return Domain(centre, spread, limit, episodes.support_min)
