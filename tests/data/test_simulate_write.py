@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +16,20 @@ from episode.data.genome import open_genome
 from episode.data.readers import read_pairs
 from episode.data.simulate import PRESETS, World, draw_genome, simulate, write_domain_kl, write_tidy
 from episode.data.simulate.sequences import sample_sites
-from episode.encode.motifs import load_bank
+from episode.encode.motifs import MotifBank, load_bank
 from episode.errors import EpisodeError
 
 WHOLE = WindowConfig(enhancer=0, promoter=0)
 
 
 @pytest.fixture(scope="module")
-def world() -> World:
-    return simulate(PRESETS["tiny"], "both", 3, bank=load_bank(StemConfig()))
+def bank() -> MotifBank:
+    return load_bank(StemConfig())
+
+
+@pytest.fixture(scope="module")
+def world(bank: MotifBank) -> World:
+    return simulate(PRESETS["tiny"], "both", 3, bank=bank)
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +85,36 @@ class TestDna:
         assert (plain == 0).mean() == pytest.approx(0.7, abs=0.01)
         # 30 % of the sites have at most 6 consensus bases of 10; the quantile itself (6) is kept.
         assert (plain == 0).sum(axis=1).min() < 6 == (strong == 0).sum(axis=1).min()
+
+    def test_without_chance_sites_presence_is_a_function_of_the_dna(self, bank: MotifBank):
+        """No stretch of background is as good a site as the weakest planted one of its motif."""
+        planted = simulate(replace(PRESETS["tiny"], chance_sites=False), "both", 3, bank=bank)
+        genome = draw_genome(planted)
+        held = {chrom: np.zeros(len(dna), dtype=bool) for chrom, dna in genome.codes.items()}
+        for chrom, start, end in genome.sites[["chrom", "start", "end"]].itertuples(index=False):
+            held[chrom][start:end] = True
+        for slot, motif in enumerate(planted.motifs):
+            forward = bank.log_odds(motif).astype(float)
+            at_site, by_chance = [], []
+            for chrom, dna in genome.codes.items():
+                windows = np.lib.stride_tricks.sliding_window_view(dna, len(forward))
+                background = ~np.lib.stride_tricks.sliding_window_view(held[chrom], len(forward)).any(axis=1)
+                mine = genome.sites[(genome.sites["slot"] == slot) & (genome.sites["chrom"] == chrom)]
+                for strand, log_odds in (("+", forward), ("-", forward[::-1, ::-1])):
+                    scores = log_odds[np.arange(len(forward)), windows].sum(axis=1)
+                    at_site.append(scores[mine.loc[mine["strand"] == strand, "start"]])
+                    by_chance.append(scores[background])
+            assert np.concatenate(at_site).min() > np.concatenate(by_chance).max()
+
+    def test_taking_chance_sites_out_leaves_planted_ones_and_nearly_all_else(self, bank: MotifBank):
+        config = replace(PRESETS["tiny"], chance_sites=False)
+        with_chance = draw_genome(simulate(PRESETS["tiny"], "both", 3, bank=bank))
+        without = draw_genome(simulate(config, "both", 3, bank=bank))
+        pd.testing.assert_frame_equal(with_chance.sites, without.sites)
+        for _, _, chrom, start, end, _ in without.sites.itertuples(index=False):
+            np.testing.assert_array_equal(without.codes[chrom][start:end], with_chance.codes[chrom][start:end])
+        changed = np.concatenate([without.codes[c] != with_chance.codes[c] for c in without.codes])
+        assert 0 < changed.mean() < 2e-3
 
     def test_no_site_no_letters(self):
         assert sample_sites(np.full((8, 4), 0.25), 0, 0.3, np.random.default_rng(0)).shape == (0, 8)

@@ -92,6 +92,8 @@ class WorldConfig:
     """Least and most columns of a planted motif."""
     weakest_site: float = 0.3
     """Planted sites that score below this quantile of the motif's own sites are drawn again."""
+    chance_sites: bool = True
+    """Background may hold sites as good as planted ones; if not, presence is a function of the DNA."""
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -145,6 +147,7 @@ PRESETS = {
         promoter_length=4000,
         enhancers_per_locus=(40, 90),
         promoters_per_locus=(14, 34),
+        chance_sites=False,
     ),
 }
 """Ready-made sizes by name."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from episode.data.simulate.chance import ChanceSites
 from episode.data.simulate.world import World
 from episode.seeds import generator
 
@@ -41,8 +42,8 @@ class Genome:
 def draw_genome(world: World) -> Genome:
     """Draw the DNA of a world: elements with their planted sites, between them background.
 
-    Bases of the background are independent, with the GC content of the element (0.42 between elements);
-    sites never overlap.
+    Bases of the background are independent, with the GC content of the element (0.42 between elements), but for
+    those changed where the world allows no chance sites; sites never overlap.
     """
     rng = generator(world.seed, "simulate", "background")
     chromosomes = {chrom: _background(length, 0.42, rng) for chrom, length in world.universe.chromosomes.items()}
@@ -70,7 +71,26 @@ def draw_genome(world: World) -> Genome:
             dna[at : at + len(site)] = site if forward else 3 - site[::-1]
             planted.append((element, slot, chrom, start + at, start + at + len(site), "+" if forward else "-"))
     names = ["element", "slot", "chrom", "start", "end", "strand"]
-    return Genome(chromosomes, pd.DataFrame(planted, columns=names))
+    genome = Genome(chromosomes, pd.DataFrame(planted, columns=names))
+    if not world.config.chance_sites:
+        _remove_chance_sites(world, genome)
+    return genome
+
+
+def _remove_chance_sites(world: World, genome: Genome) -> None:
+    """Leave no site that the motif stem scores as high as the weakest planted site of its motif, but the planted."""
+    log_odds = [world.bank.log_odds(motif) for motif in world.motifs]
+    least = np.full(len(log_odds), np.inf)
+    planted = {chrom: np.zeros(len(dna), dtype=bool) for chrom, dna in genome.codes.items()}
+    for _, slot, chrom, start, end, strand in genome.sites.itertuples(index=False):
+        planted[chrom][start:end] = True
+        site = genome.codes[chrom][start:end]
+        site = site if strand == "+" else 3 - site[::-1]
+        least[slot] = min(least[slot], float(log_odds[slot][np.arange(len(site)), site].sum()))
+    chance = ChanceSites(log_odds, least.tolist())
+    rng = generator(world.seed, "simulate", "chance")
+    for chrom, dna in genome.codes.items():
+        chance.remove(dna, planted[chrom], rng)
 
 
 def sample_sites(probabilities: np.ndarray, count: int, weakest: float, rng: np.random.Generator) -> np.ndarray:

@@ -1,0 +1,126 @@
+"""Chance sites: stretches of background that look like a planted motif, and how they are taken out.
+
+Knows nothing about elements, potentials or files: it sees one stretch of DNA, what is planted in it, and the motifs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+__all__ = ["ChanceSites"]
+
+WORD = 8
+"""Letters of the longest window that is looked up before a whole site is scored."""
+MASKS = 64
+ROUNDS = 100
+
+
+class ChanceSites:
+    """Finds, and takes out, sites as good as the weakest planted one of their motif.
+
+    Every window is first looked up by its most telling `WORD` letters, for all motifs and both strands at once; only
+    what can still reach a motif's least score is scored in full.
+
+    Parameters
+    ----------
+    log_odds : sequence of ndarray, each shape (width, 4)
+        Score of each base (A, C, G, T) at each position of a site, in any unit, at most 32 motifs.
+    least : sequence of float
+        Score from which on a stretch counts as a site of the motif.
+
+    Raises
+    ------
+    ValueError
+        If there are more than 32 motifs.
+    """
+
+    def __init__(self, log_odds: Sequence[np.ndarray], least: Sequence[float]) -> None:
+        matrices = [m for bits in log_odds for m in (bits.astype(np.float64), bits[::-1, ::-1].astype(np.float64))]
+        if len(matrices) > MASKS:
+            raise ValueError(f"{len(log_odds)} motifs: at most {MASKS // 2} can be looked for at once")
+        self._matrices = matrices
+        self._least = np.repeat(np.asarray(least, dtype=np.float64), 2) - 1e-9
+        self._word = min([WORD, *(len(m) for m in matrices)])
+        self._start = [self._telling(m) for m in matrices]
+        self._table = np.zeros(4**self._word, dtype=np.uint64)
+        for k, matrix in enumerate(matrices):
+            start = self._start[k]
+            inside = matrix[start : start + self._word]
+            score = np.zeros(1)
+            for row in inside:
+                score = (score[:, None] + row[None, :]).reshape(-1)
+            rest = matrix.max(axis=1).sum() - inside.max(axis=1).sum()
+            self._table |= (score + rest >= self._least[k]).astype(np.uint64) << np.uint64(k)
+
+    def _telling(self, matrix: np.ndarray) -> int:
+        """Return where the word begins in which the worst letters cost most."""
+        cost = matrix.max(axis=1) - matrix.mean(axis=1)
+        sums = [cost[i : i + self._word].sum() for i in range(len(matrix) - self._word + 1)]
+        return int(np.argmax(sums))
+
+    def find(self, dna: np.ndarray, near: np.ndarray | None = None) -> list[tuple[int, int]]:
+        """Return the sites of a stretch as (matrix, start), matrix 2m for motif m as it is, 2m + 1 for its reverse.
+
+        Parameters
+        ----------
+        dna : ndarray, shape (length,), uint8
+            A=0, C=1, G=2, T=3.
+        near : ndarray of int, optional
+            Only sites that hold one of these bases are looked for; by default all.
+        """
+        windows = len(dna) - self._word + 1
+        if windows <= 0:
+            return []
+        if near is None:
+            word = np.zeros(windows, dtype=np.int64)
+            for k in range(self._word):
+                word = word * 4 + dna[k : k + windows]
+            masks = self._table[word]
+            hits = np.flatnonzero(masks)
+            masks = masks[hits]
+        else:
+            reach = max(len(m) for m in self._matrices)
+            hits = np.unique(near[:, None] + np.arange(-reach, reach))
+            hits = hits[(hits >= 0) & (hits < windows)]
+            word = dna[hits[:, None] + np.arange(self._word)] @ 4 ** np.arange(self._word)[::-1]
+            masks = self._table[word]
+        found: list[tuple[int, int]] = []
+        for k, matrix in enumerate(self._matrices):
+            start = hits[(masks >> np.uint64(k)) & np.uint64(1) == 1] - self._start[k]
+            start = start[(start >= 0) & (start + len(matrix) <= len(dna))]
+            if len(start):
+                letters = dna[start[:, None] + np.arange(len(matrix))]
+                score = matrix[np.arange(len(matrix)), letters].sum(axis=1)
+                found += [(k, int(at)) for at in start[score >= self._least[k]]]
+        return found
+
+    def remove(self, dna: np.ndarray, planted: np.ndarray, rng: np.random.Generator) -> None:
+        """Change single bases of the background until no site is left that is not planted; in place.
+
+        A site that planted bases alone make as good stays.
+
+        Parameters
+        ----------
+        dna : ndarray, shape (length,), uint8
+        planted : ndarray, shape (length,), bool
+            Bases that may not be changed.
+        rng : Generator
+        """
+        changed: np.ndarray | None = None
+        for _ in range(ROUNDS):
+            places = []
+            for k, start in self.find(dna, changed):
+                matrix = self._matrices[k]
+                place = np.arange(start, start + len(matrix))
+                drop = matrix[np.arange(len(matrix)), dna[place]] - matrix.min(axis=1)
+                drop[planted[place]] = -np.inf
+                worst = int(np.argmax(drop))
+                if drop[worst] > 0:
+                    at = place[worst]
+                    dna[at] = (dna[at] + rng.integers(1, 4)) % 4
+                    places.append(at)
+            if not places:
+                return
+            changed = np.array(places)
