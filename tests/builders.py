@@ -72,6 +72,7 @@ def make_rows(count: int, seed: int = 1, *, oriented: bool = True) -> PairRows:
         label=(rng.random(count) < 0.4).astype(np.int8),
         locus=enhancer.astype(np.int64),
         shortcuts=rng.normal(size=(count, len(SHORTCUTS))).astype(np.float32),
+        distance=np.round(10 ** rng.uniform(3, 6, count)),
     )
 
 

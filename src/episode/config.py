@@ -44,6 +44,7 @@ __all__ = [
     "EnvironmentConfig",
     "EpisodesConfig",
     "LossConfig",
+    "PotentialConfig",
     "StemConfig",
     "TrainConfig",
     "WindowConfig",
@@ -106,6 +107,14 @@ class BackboneConfig:
     """Directions that the energy head of the boundary gate reads."""
     gate_frequencies: int = 2
     """Fourier terms of each of its univariate functions."""
+
+
+@dataclass(frozen=True)
+class PotentialConfig:
+    """What U_I may read besides the two sequences."""
+
+    distance: bool = False
+    """Add a learned contact decay, which never rises with distance, where the distance of a pair is known."""
 
 
 @dataclass(frozen=True)
@@ -217,6 +226,7 @@ class Config:
 
     stem: StemConfig = field(default_factory=StemConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    potential: PotentialConfig = field(default_factory=PotentialConfig)
     environment: EnvironmentConfig = field(default_factory=EnvironmentConfig)
     losses: LossConfig = field(default_factory=LossConfig)
     episodes: EpisodesConfig = field(default_factory=EpisodesConfig)

@@ -301,3 +301,8 @@ def test_planted_environment_of_one_class_has_no_ranking_and_is_left_out_of_the_
     assert by_line[line] is None
     others = [value for name, value in by_line.items() if name != line]
     assert content["rows"]["distance"]["macro"]["auroc"]["value"] == pytest.approx(np.mean(others))
+
+
+def test_the_rows_of_a_comparison_stay_rows_of_sequence(tmp_path: Path) -> None:
+    outcome = compare(tmp_path, "--rows", "distance", "--set", "potential.distance=true")
+    assert outcome.code == 2 and "add episode_distance to --rows" in outcome.err

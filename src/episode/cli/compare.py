@@ -87,6 +87,11 @@ def run(args: argparse.Namespace) -> int:
     truth = None if args.truth is None else load_truth(args.truth)
     config = from_dict(protocol.settings, Config, where=f"protocol {protocol.name}, settings")
     config = override(config, args.set)
+    if config.potential.distance:
+        raise EpisodeError(
+            "potential.distance: episode.potential is a sequence-only row in every comparison; to show U_I with the "
+            "distance beside it, add episode_distance to --rows"
+        )
 
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)

@@ -50,16 +50,16 @@ def run(args: argparse.Namespace) -> int:
     from episode.evaluate.evaluation import check_windows, evaluate, write_evaluation
     from episode.evaluate.summary import load_truth
     from episode.files import atomic_folder, refuse_existing
-    from episode.predict.pairs import genome_warning
+    from episode.predict.pairs import distance_warning, genome_warning
 
     set_threads(args.threads)
     refuse_existing(args.out)
     model = load_run(args.run_folder)
     dataset = select(load_dataset(args.dataset), args)
     check_windows(model, dataset)
-    warning = genome_warning(model, dataset)
-    if warning:
-        warn(warning)
+    for text in (genome_warning(model, dataset), distance_warning(model, dataset)):
+        if text:
+            warn(text)
     truth = None if args.truth is None else load_truth(args.truth)
     store = build_store(dataset, model.bank, model.facts.config.stem, args.cache or args.dataset / "store")
     result = evaluate(model, dataset, store, seed=args.seed, truth=truth, known_only=args.known_only)

@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     from episode.errors import EpisodeError
     from episode.files import atomic_folder, refuse_existing
     from episode.predict.formats import FORMATS, write_predictions
-    from episode.predict.pairs import genome_warning, predict_dataset
+    from episode.predict.pairs import distance_warning, genome_warning, predict_dataset
 
     unknown = [name for name in args.write if name not in FORMATS]
     if unknown:
@@ -89,9 +89,10 @@ def run(args: argparse.Namespace) -> int:
         few = _read(args, model, genome, [args.support_labels])
         _check_labels(few, dataset, args.support_labels)
         labelled = (few, build_store(few, model.bank, model.facts.config.stem))
-    warning = genome_warning(model, dataset)
-    if warning:
-        warn(warning)
+    warning, undistanced = genome_warning(model, dataset), distance_warning(model, dataset)
+    for text in (warning, undistanced):
+        if text:
+            warn(text)
     result = predict_dataset(model, dataset, store, seed=args.seed, batch=args.batch_size, labelled=labelled)
     with atomic_folder(args.out) as folder:
         write_predictions(result.pairs, folder, args.write)
@@ -110,6 +111,7 @@ def run(args: argparse.Namespace) -> int:
             "pairs": len(result.pairs),
             "dropped": len(dataset.dropped),
             "genome_warning": warning,
+            "distance_warning": undistanced,
             "environments": json.loads(result.environments.to_json(orient="records")),
         }
         print_json(content)

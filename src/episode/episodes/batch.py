@@ -52,6 +52,8 @@ class PairRows:
         Pairs of one locus never stand on both sides of an episode.
     shortcuts : ndarray, shape (n, 9), float32
         Standardised shortcut statistics, for the Opportunist alone.
+    distance : ndarray, shape (n,), float64
+        bp, NaN where unknown; for the contact decay alone, where the Backbone has one.
     """
 
     enhancer: np.ndarray
@@ -61,6 +63,7 @@ class PairRows:
     label: np.ndarray
     locus: np.ndarray
     shortcuts: np.ndarray
+    distance: np.ndarray
 
     def __len__(self) -> int:
         return len(self.enhancer)
@@ -123,6 +126,7 @@ def pair_rows(dataset: Dataset, shortcuts: Shortcuts) -> PairRows:
         label=pairs["label"].to_numpy(np.int8),
         locus=pairs["locus"].to_numpy(np.int64),
         shortcuts=shortcuts.standardise(shortcut_statistics(dataset)),
+        distance=pairs["distance"].to_numpy(np.float64),
     )
 
 
@@ -275,7 +279,8 @@ def _score_layout(backbone: Backbone, store: ElementStore, rows: PairRows, mirro
         distinct, inverse = np.unique(element * 2 + mirrored, return_inverse=True)
         encoded = encode_elements(backbone, store, kind, distinct // 2, distinct % 2 == 1)
         codes.append(encoded.take(torch.from_numpy(inverse.reshape(-1)).to(encoded.mask.device)))
-    return backbone(codes[0], codes[1])
+    distance = None if backbone.decay is None else torch.from_numpy(rows.distance).to(codes[0].mask.device)
+    return backbone(codes[0], codes[1], distance)
 
 
 def _average_unoriented(output: PairOutput, other: PairOutput, oriented: np.ndarray) -> PairOutput:

@@ -52,6 +52,8 @@ CLAIMS = (
             "opportunist",
         )
     ),
+    ("episode_distance", "distance"),
+    ("episode_distance", "episode.potential"),
     ("episode.student", "mean_impedance"),
     ("episode.student", "em"),
     ("episode.student", "bbse"),

@@ -1,6 +1,7 @@
 """The Backbone: two DNA elements in, intrinsic potential U_I and pair representation z_I out.
 
-Sequence alone decides here: this module does not know cell lines, environments or impedances, and may not import them.
+Sequence alone decides here, and distance where a contact decay is asked for: this module does not know cell lines,
+environments or impedances, and may not import them.
 The element encoder never sees the partner, so an element is encoded once however many pairs hold it.
 """
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from episode.config import BackboneConfig
 from episode.model.attention import AnchorPooling, CrossBoundaryAttention
+from episode.model.decay import ContactDecay
 from episode.model.gate import GateEncoder, GateHead
 from episode.model.kan import FourierKAN
 
@@ -81,10 +83,17 @@ class Backbone(nn.Module):
         Mean of U_I before training.
     gate : GateEncoder or None
         Reads the elements for the boundary gate.
+    decay : ContactDecay or None
+        Reads the distance of each pair.
     """
 
     def __init__(
-        self, config: BackboneConfig, thresholds: Tensor, initial_potential: float, gate: GateEncoder | None = None
+        self,
+        config: BackboneConfig,
+        thresholds: Tensor,
+        initial_potential: float,
+        gate: GateEncoder | None = None,
+        decay: ContactDecay | None = None,
     ) -> None:
         super().__init__()
         motifs = len(thresholds)
@@ -102,6 +111,7 @@ class Backbone(nn.Module):
         nn.init.constant_(self.energy.linear.bias, initial_potential)
         self.gate = gate
         self.gate_head = None if gate is None else GateHead(config.gate_inputs, config.gate_frequencies)
+        self.decay = decay
         self.representation_size = channels + 2 * motifs + (0 if gate is None else 4)
 
     def encode_enhancers(self, scores: Tensor, mask: Tensor, gate: Sites | None = None) -> ElementCodes:
@@ -126,8 +136,11 @@ class Backbone(nn.Module):
         encoders = (self.enhancer, self.promoter)
         return torch.cat([layer.weight.norm(dim=0) for e in encoders for layer in (e.project, e.factor)])
 
-    def forward(self, enhancers: ElementCodes, promoters: ElementCodes) -> PairOutput:
-        """Score pairs; row i of `enhancers` goes with row i of `promoters`."""
+    def forward(self, enhancers: ElementCodes, promoters: ElementCodes, distance: Tensor | None = None) -> PairOutput:
+        """Score pairs; row i of `enhancers` goes with row i of `promoters`.
+
+        `distance`, shape (n,), in bp and NaN where unknown, is read by the contact decay alone, and never enters z_I.
+        """
         e, p = enhancers, promoters
         e_tokens = e.tokens + self.enhancer_reads(e.query, p.key, p.value, p.mask)
         p_tokens = p.tokens + self.promoter_reads(p.query, e.key, e.value, e.mask)
@@ -136,6 +149,8 @@ class Backbone(nn.Module):
         potential = self.energy(self.mix(channels)).squeeze(1)
         if self.gate_head is not None:
             potential = potential + self.gate_head(e.gate, p.gate)
+        if self.decay is not None and distance is not None:
+            potential = potential + self.decay(distance)
         representation = torch.cat([channels, e.gate, p.gate, e.presence, p.presence], dim=1)
         return PairOutput(potential.float(), representation.float())
 

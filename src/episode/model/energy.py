@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from episode.config import Config
 from episode.model.backbone import Backbone
+from episode.model.decay import ContactDecay
 from episode.model.environment.opportunist import Opportunist
 from episode.model.environment.set_encoder import SetEncoder
 from episode.model.environment.student import Student
@@ -69,7 +70,8 @@ class EnergySystem(nn.Module):
         super().__init__()
         initial = config.environment.initial_impedance + base_logit
         gate = None if gate_levels is None else GateEncoder(gate_levels, config.stem.gate_bin)
-        self.backbone = Backbone(config.backbone, thresholds, initial, gate)
+        decay = ContactDecay() if config.potential.distance else None
+        self.backbone = Backbone(config.backbone, thresholds, initial, gate, decay)
         self.temperature = Temperature()
         self.set_encoder = SetEncoder(config.environment, self.backbone.representation_size)
         self.student = Student(config.environment)

@@ -17,7 +17,7 @@ from episode.encode.store import ElementStore
 from episode.episodes.batch import pair_keys, pair_rows, score_rows
 from episode.predict.environment import EnvironmentEstimate, estimate_environment, refine_with_labels
 
-__all__ = ["Predictions", "genome_warning", "predict_dataset"]
+__all__ = ["Predictions", "distance_warning", "genome_warning", "predict_dataset"]
 
 COLUMNS = (
     "potential",
@@ -113,6 +113,18 @@ def genome_warning(run: Run, dataset: Dataset) -> str | None:
     return (
         f"the model was trained on another genome file (SHA-256 {trained[:12]}..., these pairs {given[:12]}...): "
         "if it is another build, coordinates mean other bases"
+    )
+
+
+def distance_warning(run: Run, dataset: Dataset) -> str | None:
+    """Say so where U_I has a term of the distance and some pairs have no distance."""
+    missing = int(dataset.pairs["distance"].isna().sum())
+    if run.system.backbone.decay is None or not missing:
+        return None
+    return (
+        f"U_I of this model has a distance term (potential.distance); it is absent in {missing:,} of "
+        f"{len(dataset.pairs):,} pairs, whose distance is not known: they are scored by sequence alone, as if at the "
+        "mean distance of training"
     )
 
 

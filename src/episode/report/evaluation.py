@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from episode.report.contents import Contents, Section
 from episode.report.drawing import Drawing
 from episode.report.figures import curves, impedance, ranking, training
-from episode.report.material import Evaluation
+from episode.report.material import Evaluation, potential_reads
 from episode.report.tables.evaluation import environment_table, headline_table, impedance_table
 from episode.report.words.evaluation import find_evaluation
 
@@ -65,7 +67,7 @@ def evaluation_contents(material: Evaluation) -> Contents:
         shown = [drawing for drawing in drawings if drawing is not None]
         if parts or shown:
             sections.append(Section(title, anchor, (*parts, *shown)))
-    sections.append(Section("How to read this", "how", (_how_to_read(summary["temperature"]),)))
+    sections.append(Section("How to read this", "how", (_how_to_read(summary),)))
     return Contents(
         title="EPIsode evaluation",
         lead="",
@@ -75,9 +77,10 @@ def evaluation_contents(material: Evaluation) -> Contents:
     )
 
 
-def _how_to_read(temperature: float) -> str:
+def _how_to_read(summary: dict[str, Any]) -> str:
+    reads, temperature = potential_reads(summary), summary["temperature"]
     return f"""<p>The model is P(interaction) = sigmoid((U<sub>I</sub> − R<sub>E</sub>) / T). U<sub>I</sub>, the
-potential, reads the two DNA sequences only. R<sub>E</sub>, the impedance, belongs to the environment: a cell line,
+potential, reads {reads}. R<sub>E</sub>, the impedance, belongs to the environment: a cell line,
 with its assay where one is given. T = {temperature:.3f} is one number for all. One impedance shifts all pairs of an
 environment alike, so it cannot change the ranking inside an environment. It moves the pooled ranking, the
 probabilities, and every decision at a fixed threshold.</p>

@@ -12,7 +12,7 @@ from typing import Any
 from episode.errors import EpisodeError
 from episode.files import read_json
 
-__all__ = ["Comparison", "Evaluation", "Number", "load_material", "number"]
+__all__ = ["Comparison", "Evaluation", "Number", "load_material", "number", "potential_reads"]
 
 EVALUATION_SECTIONS = ("environments", "macro", "pooled", "oracle", "mean_impedance", "temperature")
 COMPARISON_SECTIONS = ("protocol", "rows", "environments", "differences", "audit", "intervals", "provenance")
@@ -107,6 +107,13 @@ def number(section: dict[str, Any], *keys: str) -> Number:
     if not isinstance(found, dict):
         return Number()
     return Number(found.get("value"), found.get("low"), found.get("high"))
+
+
+def potential_reads(summary: dict[str, Any]) -> str:
+    """Say what U_I of the evaluated run reads, by the configuration in ``metrics.json``."""
+    config = summary.get("provenance", {}).get("config", {})
+    distance = config.get("potential", {}).get("distance", False)
+    return "the two DNA sequences and their distance" if distance else "the two DNA sequences only"
 
 
 def _figures(folder: Path) -> dict[str, Any]:

@@ -21,6 +21,7 @@ __all__ = [
     "SEQUENCE",
     "SHORTCUT",
     "TITLES",
+    "WITH_DISTANCE",
     "Metric",
     "best",
     "group_of",
@@ -30,12 +31,13 @@ __all__ = [
 ]
 
 EPISODE, IMPEDANCE, SEQUENCE = "EPIsode", "impedance", "sequence"
-SHORTCUT, ABLATION, OTHER = "shortcut", "ablation", "other"
+SHORTCUT, WITH_DISTANCE, ABLATION, OTHER = "shortcut", "with_distance", "ablation", "other"
 TITLES = {
     EPISODE: "EPIsode",
     IMPEDANCE: "impedance rival",
     SEQUENCE: "sequence rival",
     SHORTCUT: "shortcut",
+    WITH_DISTANCE: "with distance",
     ABLATION: "ablation",
     OTHER: "other",
 }
@@ -66,6 +68,7 @@ MEANINGS = {
     "distance": "distance alone",
     "promoter_degree": "pairs of the promoter",
     "opportunist": "shortcut statistics",
+    "episode_distance": "DNA and distance",
     "ablation.no_competition": "no pull, no push",
     "ablation.no_distillation": "R_S not taught by R_T",
     "ablation.no_pseudo_ood": "no pseudo-unseen tasks",

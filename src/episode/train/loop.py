@@ -141,6 +141,11 @@ class _Training:
                 system.backbone, self.material.store, self.material.rows.take(self.material.learning)
             )
             system.backbone.gate_head.standardise(presence)
+        if system.backbone.decay is not None:
+            distance = torch.from_numpy(self.material.rows.distance[self.material.learning])
+            if bool(distance.isnan().all()):
+                raise ConfigError("potential.distance: needed a training pair of known distance, but no pair has one")
+            system.backbone.decay.measure(distance)
         return system
 
     def _live(self) -> LiveScorer:

@@ -23,7 +23,7 @@ from episode.config import Config, to_dict
 from episode.data.dataset import Dataset
 from episode.episodes.batch import pair_keys, shortcut_statistics
 from episode.errors import EpisodeError
-from episode.evaluate.baselines import ablations
+from episode.evaluate.baselines import ablations, with_distance
 from episode.evaluate.baselines.base import FamilyResult, FoldTask
 from episode.evaluate.baselines.episode_rows import score_fold, training_level
 from episode.evaluate.baselines.opportunist import shortcut_score
@@ -413,6 +413,7 @@ CHANGES = {
     ablations.no_distillation: {"losses.distillation": 0.0, "episodes.mixed": 0.0},
     ablations.no_pseudo_ood: {"episodes.pseudo_ood": 0.0},
     ablations.no_prior_shift: {"episodes.prior_shift": 0.0},
+    with_distance.score_fold: {"potential.distance": True},
     ablations.single_pool: {"episodes.pseudo_ood": 0.0, "episodes.prior_shift": 0.0, "episodes.mixed": 0.0},
 }
 
@@ -431,7 +432,7 @@ def test_an_ablation_changes_what_it_names(
         seen.append((changed, dataset))
         raise Killed
 
-    monkeypatch.setattr(ablations, "trained_run", stop)
+    monkeypatch.setattr(trained_run, "trained_run", stop)
     with pytest.raises(Killed):
         family(task)
     [(changed, dataset)] = seen

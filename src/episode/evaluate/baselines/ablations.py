@@ -11,7 +11,7 @@ from dataclasses import replace
 from episode.config import Config
 from episode.data.dataset import Dataset
 from episode.evaluate.baselines.base import FamilyResult, FoldTask
-from episode.evaluate.baselines.trained_run import called, describe, learning_part, read_part, trained_run
+from episode.evaluate.baselines.trained_run import learning_part, score_variant
 
 __all__ = ["POOL", "no_competition", "no_distillation", "no_prior_shift", "no_pseudo_ood", "single_pool"]
 
@@ -59,12 +59,4 @@ def single_pool(task: FoldTask) -> FamilyResult:
 
 
 def _score(name: str, task: FoldTask, config: Config, learning: Dataset | None = None) -> FamilyResult:
-    """Train on `learning`, by default what EPIsode itself learns from, and predict.
-
-    The threshold of the call is chosen on the held-out training rows, as EPIsode's own is.
-    """
-    task = replace(task, config=config)
-    run = trained_run(task, learning_part(task) if learning is None else learning)
-    test, calibration = read_part(run, task, task.fold.test), read_part(run, task, task.fold.held_out)
-    scores = called(test.logit, test.logit, calibration.logit, calibration.label)
-    return FamilyResult({f"ablation.{name}": scores}, describe(task, run, test))
+    return score_variant(f"ablation.{name}", task, config, learning)

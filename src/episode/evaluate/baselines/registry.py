@@ -34,7 +34,7 @@ ORACLE = "oracle"
 BAYES = "bayes"
 """The log-odds that drew the labels, where a simulator planted them; filled by the runner."""
 FEW_LABELS = (0, 8, 32, 128)
-GROUPS = ("EPIsode", "impedance", "sequence", "shortcut", "ablation")
+GROUPS = ("EPIsode", "impedance", "sequence", "shortcut", "with_distance", "ablation")
 """In the order of the table."""
 
 
@@ -134,6 +134,16 @@ FAMILIES = (
         "score_promoter_degree",
         random=False,
         notes={"promoter_degree": "no sequence: candidates that share the promoter"},
+    ),
+    FamilySpec(
+        "episode_distance",
+        "with_distance",
+        ("episode_distance",),
+        "with_distance",
+        usual=False,
+        notes={
+            "episode_distance": "not a sequence-only row: a training of its own whose U_I reads the distance as well"
+        },
     ),
     *(
         FamilySpec(f"ablation.{name}", "ablation", (f"ablation.{name}",), "ablations", name, usual=False)

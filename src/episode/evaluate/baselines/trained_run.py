@@ -1,4 +1,4 @@
-"""EPIsode trained on one fold, and what it says of a part of the fold: shared by its own rows and the ablations.
+"""EPIsode trained on one fold, and what it says of a part of the fold: shared by its own rows and its variants.
 
 Predictions come from `episode.predict.pairs.predict_dataset` and from nowhere else. Test rows never go into training:
 they are not in the dataset that `learning_part` gives. Which rows of the table are filled is not known here.
@@ -9,17 +9,18 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from episode.checkpoint import Run, load_run
+from episode.config import Config
 from episode.data.dataset import Dataset
 from episode.episodes.batch import pair_keys
 from episode.errors import EpisodeError
-from episode.evaluate.baselines.base import FoldTask, Scores
+from episode.evaluate.baselines.base import FamilyResult, FoldTask, Scores
 from episode.evaluate.curves import impedance_records, training_series
 from episode.evaluate.metrics import best_f1_threshold
 from episode.files import read_json
@@ -27,7 +28,7 @@ from episode.predict.environment import EnvironmentEstimate
 from episode.predict.pairs import Predictions, predict_dataset
 from episode.train.loop import train
 
-__all__ = ["Reading", "called", "describe", "learning_part", "read_part", "trained_run"]
+__all__ = ["Reading", "called", "describe", "learning_part", "read_part", "score_variant", "trained_run"]
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,26 @@ def trained_run(task: FoldTask, dataset: Dataset) -> Run:
     if (run.facts.config, run.facts.seed) != (task.config, task.seed):
         raise EpisodeError(f"{folder}: holds a run of another configuration or seed; give a new folder or remove it")
     return run
+
+
+def score_variant(row: str, task: FoldTask, config: Config, learning: Dataset | None = None) -> FamilyResult:
+    """Train EPIsode under another configuration, and fill one row with what prediction does.
+
+    The threshold of the call is chosen on the held-out training rows, as EPIsode's own is.
+
+    Parameters
+    ----------
+    row : str
+    task : FoldTask
+    config : Config
+    learning : Dataset, optional
+        What to learn from; by default what EPIsode itself learns from.
+    """
+    task = replace(task, config=config)
+    run = trained_run(task, learning_part(task) if learning is None else learning)
+    test, calibration = read_part(run, task, task.fold.test), read_part(run, task, task.fold.held_out)
+    scores = called(test.logit, test.logit, calibration.logit, calibration.label)
+    return FamilyResult({row: scores}, describe(task, run, test))
 
 
 def read_part(run: Run, task: FoldTask, part: NDArray[np.bool_]) -> Reading:

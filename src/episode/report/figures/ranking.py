@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from episode.report.drawing import COLOURS, Drawing, legend, new_figure, short
-from episode.report.material import Number, number
+from episode.report.material import Number, number, potential_reads
 from episode.report.rows import EPISODE, IMPEDANCE, METRICS, SEQUENCE, SHORTCUT, TITLES, group_of, ordered
 
 __all__ = ["aupr_by_environment", "rows_by_metric"]
@@ -133,8 +133,8 @@ def aupr_by_environment(summary: dict[str, Any]) -> Drawing | None:
     return Drawing(
         "aupr_by_environment",
         "AUPR inside each environment",
-        "A scalar impedance cannot change this ranking: it is that of the potential U_I, which reads DNA alone. The "
-        "bar from the grey tick to the dot is what the ranking adds to chance."
+        "A scalar impedance cannot change this ranking: it is that of the potential U_I, which reads "
+        f"{potential_reads(summary)}. The bar from the grey tick to the dot is what the ranking adds to chance."
         + (" The thin line is the 95 % interval." if bounded else "")
         + (" The diamond ranks by the planted log-odds: no model can do better on average." if known else ""),
         "metrics.json: environments.<environment>.aupr_potential, share_positive"

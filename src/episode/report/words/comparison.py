@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from episode.report.material import Comparison, Number, number
-from episode.report.rows import METRICS, SHORTCUT, best, rows_of
+from episode.report.rows import METRICS, SHORTCUT, WITH_DISTANCE, best, rows_of
 from episode.report.words import Claim, Findings, decimal, listing, signed, spell, within
 from episode.report.words.cautions import alarms, cautions, leak
 
@@ -98,7 +98,19 @@ def _ranking(results: dict[str, Any]) -> Claim:
     own = f"Mean over environments: AUROC {spell(auroc)}, chance 0.5; AUPR {spell(aupr)}, chance "
     lines = [own + f"{decimal(chance_aupr(results))}."]
     lines += [_numbers(results, POTENTIAL, rival, RANKING) for rival in against]
+    lines += [_with_distance(results, row) for row in rows_of(results, WITH_DISTANCE)]
     return Claim(f"{_place(results)} U_I {chance}.{verdict}", tuple(line for line in lines if line))
+
+
+def _with_distance(results: dict[str, Any], row: str) -> str:
+    """Say what a row reaches that is not of sequence only, beside distance alone and sequence alone."""
+    auroc, aupr = (number(results["rows"], row, *measure) for measure in RANKING)
+    rivals = {rival: rival for rival in ("distance", POTENTIAL) if rival in results["rows"]}
+    verdict = f" It {_verdict(results, row, rivals, RANKING)}." if rivals else ""
+    return (
+        f"Not a sequence-only row: {row}, whose U_I reads the distance as well, has AUROC {spell(auroc)}, "
+        f"AUPR {spell(aupr)}.{verdict}"
+    )
 
 
 def _place(results: dict[str, Any]) -> str:
