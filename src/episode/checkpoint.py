@@ -31,6 +31,7 @@ from episode.episodes.batch import Shortcuts
 from episode.errors import CheckpointError, ConfigError, EpisodeError
 from episode.files import atomic_file, read_json, write_json
 from episode.model.energy import EnergySystem
+from episode.model.stem import new_stem, start_thresholds
 
 __all__ = [
     "FORMAT_VERSION",
@@ -156,9 +157,9 @@ def save_run(folder: Path, system: EnergySystem, bank: MotifBank, facts: RunFact
 
 def new_system(config: Config, bank: MotifBank, environments: int, base_logit: float) -> EnergySystem:
     """Return the untrained system of a configuration and a bank; draws its weights from torch's generator."""
-    thresholds, levels = torch.from_numpy(bank.thresholds(config.stem.site_p)), bank.gate_levels()
+    thresholds, levels = start_thresholds(config.stem, bank), bank.gate_levels()
     gate = None if levels is None else torch.from_numpy(levels)
-    return EnergySystem(config, thresholds, environments, base_logit, gate)
+    return EnergySystem(config, thresholds, environments, base_logit, gate, new_stem(config.stem, bank))
 
 
 def load_run(folder: Path) -> Run:

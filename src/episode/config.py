@@ -19,6 +19,8 @@ from episode.errors import ConfigError
 
 ACCELERATORS = ("auto", "cpu", "cuda")
 PRECISIONS = ("32-true", "bf16-mixed")
+STEM_KEYS = {"motif": (), "conv": ("known", "filters", "length"), "kmer": ("filters", "kmer")}
+"""Kinds of the stem, and the keys that not every kind reads."""
 POSITIVE = {
     "stem.site_p",
     *(
@@ -67,8 +69,11 @@ class WindowConfig:
 
 @dataclass(frozen=True)
 class StemConfig:
-    """First layer: JASPAR position weight matrices as strand-aware filters."""
+    """First layer: strand-aware filters, known or learned."""
 
+    kind: str = "motif"
+    """"motif" (JASPAR position weight matrices, frozen, scanned once), "conv" (filters that learn) or "kmer" (a learned
+    embedding of k-mers); the last two read the bases anew in every step and want much data and a GPU."""
     release: str = "JASPAR2024"
     """JASPAR release, as named by pyJASPAR."""
     min_information: float = 8.0
@@ -82,7 +87,20 @@ class StemConfig:
     gate_bin: int = 128
     """Base pairs of one bin of the gate."""
     site_p: float = 1e-5
-    """Chance of a random site's reaching the score at which a site starts as half occupied."""
+    """Chance of a random site's reaching the score at which a site of a known motif starts as half occupied."""
+    known: bool = False
+    """conv: the JASPAR matrices are the first filters, and learn on."""
+    filters: int = 64
+    """conv: filters that start at random, 0 with `known` for none. kmer: channels of the embedding."""
+    length: int = 12
+    """conv: base pairs of a filter that starts at random."""
+    kmer: int = 6
+    """kmer: k."""
+
+    @property
+    def reads_matrices(self) -> bool:
+        """Known matrices are the filters, or where they start."""
+        return self.kind == "motif" or self.known
 
 
 @dataclass(frozen=True)
@@ -347,6 +365,7 @@ def _check(config: Config) -> None:
             config.training.accelerator in ACCELERATORS,
             f"training.accelerator: needed one of {', '.join(ACCELERATORS)}, got {config.training.accelerator!r}",
         ),
+        *_stem_checks(config.stem),
         (config.stem.bin >= 8, f"stem.bin: needed at least 8 bp, got {config.stem.bin}"),
         (config.stem.gate_bin >= 8, f"stem.gate_bin: needed at least 8 bp, got {config.stem.gate_bin}"),
         (
@@ -361,3 +380,29 @@ def _check(config: Config) -> None:
     for holds, need in checks:
         if not holds:
             raise ConfigError(need)
+
+
+def _stem_checks(stem: StemConfig) -> list[tuple[bool, str]]:
+    """What must hold of the stem, and what to say if it does not; a key that the kind does not read stays as it was."""
+    kinds = ", ".join(STEM_KEYS)
+    if stem.kind not in STEM_KEYS:
+        near = difflib.get_close_matches(stem.kind, STEM_KEYS, n=1)
+        advice = f"did you mean {near[0]!r}?" if near else f"needed one of {kinds}"
+        return [(False, f"stem.kind: unknown kind {stem.kind!r}; {advice}")]
+    read = STEM_KEYS[stem.kind]
+    idle = [key for keys in STEM_KEYS.values() for key in keys if key not in read]
+    checks = [
+        (
+            getattr(stem, key) == getattr(StemConfig, key),
+            f"stem.{key}: is not read where stem.kind is {stem.kind!r}; leave it at {getattr(StemConfig, key)}",
+        )
+        for key in dict.fromkeys(idle)
+    ]
+    starts = "a conv stem needed stem.filters above 0 or stem.known=true, to start from the JASPAR matrices"
+    return [
+        *checks,
+        (stem.kind != "conv" or stem.known or stem.filters > 0, f"stem.filters: {starts}"),
+        (stem.kind != "kmer" or stem.filters > 0, "stem.filters: a kmer stem needed at least 1 channel, got 0"),
+        (2 <= stem.length <= 64, f"stem.length: needed 2 to 64 bp, got {stem.length}"),
+        (3 <= stem.kmer <= 8, f"stem.kmer: needed 3 to 8 bp, got {stem.kmer}"),
+    ]

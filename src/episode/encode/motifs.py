@@ -39,7 +39,7 @@ JSON_VERSION = 1
 
 @dataclass(frozen=True, eq=False)
 class MotifBank:
-    """Position weight matrices, in a fixed order.
+    """Position weight matrices, in a fixed order; none at all where the stem learns its filters from nothing.
 
     Parameters
     ----------
@@ -64,8 +64,6 @@ class MotifBank:
     gate: MotifBank | None = None
 
     def __post_init__(self) -> None:
-        if not self.ids:
-            raise ValueError("a motif bank needs at least one matrix")
         if not len(self.ids) == len(self.names) == len(self.probabilities):
             raise ValueError(
                 f"{len(self.ids)} ids, {len(self.names)} names and {len(self.probabilities)} matrices; "
@@ -218,17 +216,17 @@ class MotifBank:
 
 
 def load_bank(config: StemConfig) -> MotifBank:
-    """Load the JASPAR CORE vertebrate matrices that the stem uses.
+    """Load the JASPAR CORE vertebrate matrices that the stem and the boundary gate use.
 
     The latest version of each matrix is taken, `PSEUDOCOUNT` added to its counts, matrices with less than
     ``config.min_information`` bits left out, and of matrices alike the one with the lowest id kept
     (the first described one: the factor a reader knows). The bank of the gate has every version of every matrix of
-    ``config.gate``, however alike.
+    ``config.gate``, however alike. A stem that starts from no known matrices has a bank of none.
 
     Parameters
     ----------
     config : StemConfig
-        Release, least information and greatest similarity.
+        Kind, release, least information and greatest similarity.
 
     Returns
     -------
@@ -240,8 +238,12 @@ def load_bank(config: StemConfig) -> MotifBank:
     ConfigError
         If the release is unknown, no matrix is informative enough, or none is of the gate's factor.
     """
+    if not (config.reads_matrices or config.gate):
+        return MotifBank((), (), ())
     ids, names, matrices = _read_jaspar(config.release)
     gate = _gate(config, ids, names, matrices) if config.gate else None
+    if not config.reads_matrices:
+        return MotifBank((), (), (), gate)
     latest = {identifier.split(".")[0]: i for i, identifier in enumerate(ids)}  # ids ascend with the version
     newest = list(latest.values())
     ids, names, matrices = [ids[i] for i in newest], [names[i] for i in newest], [matrices[i] for i in newest]

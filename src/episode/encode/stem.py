@@ -116,7 +116,7 @@ class Scanner:
     Raises
     ------
     ValueError
-        If `bin` or `block` is not positive.
+        If `bin` or `block` is not positive, or the bank is empty.
     """
 
     def __init__(self, bank: MotifBank, bin: int, block: int = BLOCK) -> None:
@@ -124,6 +124,8 @@ class Scanner:
             raise ValueError(f"a bin of at least 1 base pair is needed, not {bin}")
         if block < 1:
             raise ValueError(f"a block of at least 1 position is needed, not {block}")
+        if not len(bank):
+            raise ValueError("a motif bank of at least one matrix is needed")
         self.width = bin
         self._block = max(1, block // (bin + 1))
         self._n_motifs = len(bank)

@@ -1,7 +1,7 @@
-"""Tokens of all elements of a dataset, scanned once and read many times.
+"""Tokens of all elements of a dataset, made once and read many times.
 
 Here belong the folder of the cache, its validity, and the gathering of padded batches.
-This module does NOT know how an element is scored, nor which elements make a pair.
+This module does NOT know how an element is scored or laid out, nor which elements make a pair.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -20,12 +20,13 @@ import torch
 from torch import Tensor
 
 from episode.config import StemConfig
+from episode.encode.bases import BASES_VERSION, UNKNOWN, BaseLayout, mirror_bases
 from episode.encode.motifs import MotifBank
 from episode.encode.stem import CODE_VERSION, FLOOR, Scanner, bin_count
 from episode.errors import EpisodeError
 from episode.files import atomic_folder, file_sha256, read_json, write_json
 
-__all__ = ["FORMAT_VERSION", "ElementStore", "Sequences", "build_store", "mirror"]
+__all__ = ["FORMAT_VERSION", "ElementStore", "Sequences", "build_store", "mirror", "row_shape"]
 
 FORMAT_VERSION = 1
 """Of the cache folder: ``tokens.npy`` and ``manifest.json``."""
@@ -51,12 +52,13 @@ class ElementStore:
 
     Parameters
     ----------
-    tokens : np.ndarray, shape (total_bins, 2, n_motifs), float16
-        Scores in bits (see `episode.encode.stem.scan`), element after element; may be mapped from a file.
+    tokens : np.ndarray, shape (total_bins, 2, n_motifs), float16, or (total_bins, bin), uint8
+        Scores in bits (see `episode.encode.stem.scan`), or the bases (see `episode.encode.bases`), element after
+        element; may be mapped from a file.
     bins : np.ndarray, shape (n_elements,), int64
         Number of bins of each element.
     hash : str
-        SHA-256 of all that the tokens depend on: sequences, bank, bin width and code version.
+        SHA-256 of all that the tokens depend on: sequences, bin width, code version and, for scores, the bank.
     gate : ElementStore or None
         The same elements by the matrices of the boundary gate, in bins of their own.
     """
@@ -71,7 +73,7 @@ class ElementStore:
 
     @property
     def n_motifs(self) -> int:
-        """Number of motifs of a token."""
+        """Number of motifs of a token; the store must be one of scores."""
         return int(self.tokens.shape[2])
 
     @property
@@ -89,8 +91,8 @@ class ElementStore:
 
         Returns
         -------
-        tokens : Tensor, shape (n, max_bins, 2, n_motifs), float32
-            Scores in bits; `FLOOR` in the padding, which follows the bins of an element.
+        tokens : Tensor, shape (n, max_bins, 2, n_motifs), float32, or (n, max_bins, bin), uint8
+            Scores in bits, or bases; `FLOOR` or `UNKNOWN` in the padding, which follows the bins of an element.
         mask : Tensor, shape (n, max_bins), bool
             True at the bins of the element.
 
@@ -109,10 +111,14 @@ class ElementStore:
         number = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
         source = np.repeat(self.offset[ids[order]], count) + number
         target = torch.from_numpy(np.repeat(order * longest, count) + number)
-        tokens = torch.full((len(ids) * longest, 2, self.n_motifs), FLOOR)
-        tokens[target] = torch.from_numpy(np.asarray(self.tokens)[source]).float()
+        rows = torch.from_numpy(np.asarray(self.tokens)[source])
+        if rows.dtype == torch.uint8:
+            tokens = torch.full((len(ids) * longest, *rows.shape[1:]), UNKNOWN, dtype=torch.uint8)
+        else:
+            tokens, rows = torch.full((len(ids) * longest, *rows.shape[1:]), FLOOR), rows.float()
+        tokens[target] = rows
         mask = torch.arange(longest) < torch.from_numpy(bins)[:, None]
-        return tokens.view(len(ids), longest, 2, self.n_motifs), mask
+        return tokens.view(len(ids), longest, *rows.shape[1:]), mask
 
 
 def mirror(tokens: Tensor, mask: Tensor, reverse: Tensor) -> Tensor:
@@ -120,7 +126,7 @@ def mirror(tokens: Tensor, mask: Tensor, reverse: Tensor) -> Tensor:
 
     Parameters
     ----------
-    tokens : Tensor, shape (n, max_bins, 2, n_motifs)
+    tokens : Tensor, shape (n, max_bins, 2, n_motifs), or (n, max_bins, bin), uint8
         As from `ElementStore.gather`; any channels may stand in place of motifs.
     mask : Tensor, shape (n, max_bins), bool
         True at the bins of each element, which come before the padding.
@@ -129,9 +135,11 @@ def mirror(tokens: Tensor, mask: Tensor, reverse: Tensor) -> Tensor:
 
     Returns
     -------
-    Tensor, shape (n, max_bins, 2, n_motifs)
+    Tensor, of the same shape
         A copy; padding stays where it is.
     """
+    if tokens.dtype == torch.uint8:
+        return mirror_bases(tokens, mask, reverse)
     place = torch.arange(mask.shape[1], device=tokens.device).expand(mask.shape)
     turned = torch.where(mask & reverse[:, None], mask.sum(dim=1, keepdim=True) - 1 - place, place)
     strand = torch.arange(2, device=tokens.device) ^ reverse[:, None].long()
@@ -146,11 +154,11 @@ def build_store(
     cache: Path | None = None,
     progress: bool = False,
 ) -> ElementStore:
-    """Scan every element of a dataset once, or open the result of having done so.
+    """Encode every element of a dataset once as the stem wants it, or open the result of having done so.
 
-    A folder of the cache is named by what its tokens depend on, so a stale one is never met. It appears by
-    renaming when it is complete; of two processes that build the same one the later takes the earlier's. A
-    folder that does not match its checksum is removed and built again.
+    The motif stem reads scores of the bank, the others read bases. A folder of the cache is named by what its tokens
+    depend on, so a stale one is never met. It appears by renaming when it is complete; of two processes that build the
+    same one the later takes the earlier's. A folder that does not match its checksum is removed and built again.
 
     Parameters
     ----------
@@ -158,7 +166,7 @@ def build_store(
         A `episode.data.dataset.Dataset` or anything with its `elements` and `codes`.
     bank : MotifBank
     config : StemConfig
-        Widths of the bins; the bank is taken as given.
+        Kind of the stem and widths of the bins; the bank is taken as given.
     cache : Path, optional
         Folder that holds the stores; made if it is not there. Without it the tokens stay in memory.
     progress : bool, optional
@@ -168,30 +176,60 @@ def build_store(
     -------
     ElementStore
     """
-    store = _build(dataset, bank, config.bin, cache, progress)
+    store = _build(dataset, _recipe(config, bank), cache, progress)
     if bank.gate is None:
         return store
-    return replace(store, gate=_build(dataset, bank.gate, config.gate_bin, cache, progress))
+    return replace(store, gate=_build(dataset, _scores(bank.gate, config.gate_bin), cache, progress))
 
 
-def _build(dataset: Sequences, bank: MotifBank, bin: int, cache: Path | None, progress: bool) -> ElementStore:
+def row_shape(config: StemConfig, bank: MotifBank) -> tuple[int, ...]:
+    """Shape of one bin of the store that `build_store` makes."""
+    return _recipe(config, bank).row
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """How elements become tokens: all that they depend on besides the sequences, the shape of a row, and the work."""
+
+    facts: dict[str, str | int]
+    bin: int
+    row: tuple[int, ...]
+    dtype: type[np.generic]
+    encoder: Callable[[], Callable[[Sequence[np.ndarray]], np.ndarray]]
+
+
+def _recipe(config: StemConfig, bank: MotifBank) -> _Recipe:
+    return _scores(bank, config.bin) if config.kind == "motif" else _bases(config.bin)
+
+
+def _scores(bank: MotifBank, bin: int) -> _Recipe:
+    facts = {"code_version": CODE_VERSION, "bank": bank.hash, "bin": bin}
+    return _Recipe(facts, bin, (2, len(bank)), np.float16, lambda: Scanner(bank, bin))
+
+
+def _bases(bin: int) -> _Recipe:
+    facts = {"code_version": BASES_VERSION, "bank": "bases", "bin": bin}
+    return _Recipe(facts, bin, (bin,), np.uint8, lambda: BaseLayout(bin))
+
+
+def _build(dataset: Sequences, recipe: _Recipe, cache: Path | None, progress: bool) -> ElementStore:
     lengths = dataset.elements["length"].to_numpy(np.int64)
-    bins = bin_count(lengths, bin)
-    shape = (int(bins.sum()), 2, len(bank))
-    key = _hash(dataset, bank, bin)
+    bins = bin_count(lengths, recipe.bin)
+    shape = (int(bins.sum()), *recipe.row)
+    key = _hash(dataset, recipe)
     if cache is None or shape[0] == 0:
-        tokens = np.empty(shape, dtype=np.float16)
-        _fill(tokens, dataset, bank, bin, progress)
+        tokens = np.empty(shape, dtype=recipe.dtype)
+        _fill(tokens, dataset, recipe, progress)
         return ElementStore(tokens, bins, key)
     folder = cache / key
-    stored = _open(folder, shape)
+    stored = _open(folder, shape, recipe)
     if stored is None:
         _discard(folder)
         try:
             with atomic_folder(folder) as temporary:
-                _write(temporary, shape, dataset, bank, bin, progress)
+                _write(temporary, shape, dataset, recipe, progress)
         except (OSError, EpisodeError):
-            stored = _open(folder, shape)
+            stored = _open(folder, shape, recipe)
             if stored is None:  # not because another process was first
                 raise
         else:
@@ -208,27 +246,27 @@ def _sequences(dataset: Sequences) -> Iterator[np.ndarray]:
         yield codes[offset : offset + length]
 
 
-def _hash(dataset: Sequences, bank: MotifBank, bin: int) -> str:
+def _hash(dataset: Sequences, recipe: _Recipe) -> str:
     """Hash everything that the tokens depend on."""
-    digest = hashlib.sha256(f"{FORMAT_VERSION} {CODE_VERSION} {bank.hash} {bin}\n".encode())
+    digest = hashlib.sha256(f"{FORMAT_VERSION} {' '.join(map(str, recipe.facts.values()))}\n".encode())
     digest.update(dataset.elements["length"].to_numpy(np.int64).astype("<i8").tobytes())
     for codes in _sequences(dataset):
         digest.update(np.ascontiguousarray(codes))
     return digest.hexdigest()
 
 
-def _fill(tokens: np.ndarray, dataset: Sequences, bank: MotifBank, bin: int, progress: bool) -> None:
-    """Scan all elements into `tokens`, some at a time."""
+def _fill(tokens: np.ndarray, dataset: Sequences, recipe: _Recipe, progress: bool) -> None:
+    """Encode all elements into `tokens`, some at a time."""
     from tqdm import tqdm  # only where work is shown
 
-    scanner = Scanner(bank, bin)
+    encoder = recipe.encoder()
     total = int(dataset.elements["length"].sum())
     row = 0
     with tqdm(total=total, desc="scan", unit="bp", unit_scale=True, disable=not progress) as bar:
         for batch in _batches(dataset):
-            scanned = scanner(batch)
-            tokens[row : row + len(scanned)] = scanned
-            row += len(scanned)
+            encoded = encoder(batch)
+            tokens[row : row + len(encoded)] = encoded
+            row += len(encoded)
             bar.update(sum(map(len, batch)))
 
 
@@ -246,31 +284,17 @@ def _batches(dataset: Sequences) -> Iterator[list[np.ndarray]]:
         yield batch
 
 
-def _write(
-    folder: Path,
-    shape: tuple[int, int, int],
-    dataset: Sequences,
-    bank: MotifBank,
-    bin: int,
-    progress: bool,
-) -> None:
+def _write(folder: Path, shape: tuple[int, ...], dataset: Sequences, recipe: _Recipe, progress: bool) -> None:
     """Write the two files of a store."""
     path = folder / "tokens.npy"
-    tokens = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
-    _fill(tokens, dataset, bank, bin, progress)
+    tokens = np.lib.format.open_memmap(path, mode="w+", dtype=recipe.dtype, shape=shape)
+    _fill(tokens, dataset, recipe, progress)
     tokens.flush()
-    manifest = {
-        "format_version": FORMAT_VERSION,
-        "code_version": CODE_VERSION,
-        "bank": bank.hash,
-        "bin": bin,
-        "shape": list(shape),
-        "sha256": file_sha256(path),
-    }
+    manifest = {"format_version": FORMAT_VERSION, **recipe.facts, "shape": list(shape), "sha256": file_sha256(path)}
     write_json(folder / "manifest.json", manifest)
 
 
-def _open(folder: Path, shape: tuple[int, int, int]) -> np.ndarray | None:
+def _open(folder: Path, shape: tuple[int, ...], recipe: _Recipe) -> np.ndarray | None:
     """Map the tokens of a stored folder; None if it is not there or damaged."""
     path = folder / "tokens.npy"
     try:
@@ -280,7 +304,7 @@ def _open(folder: Path, shape: tuple[int, int, int]) -> np.ndarray | None:
         tokens = np.load(path, mmap_mode="r")
     except (OSError, EpisodeError, ValueError, KeyError, TypeError):
         return None
-    return tokens if tokens.shape == shape and tokens.dtype == np.float16 else None
+    return tokens if tokens.shape == shape and tokens.dtype == recipe.dtype else None
 
 
 def _discard(folder: Path) -> None:

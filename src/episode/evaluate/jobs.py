@@ -31,8 +31,8 @@ import pandas as pd
 from episode import __version__
 from episode.config import Config, to_dict
 from episode.data.dataset import Dataset, load_dataset
-from episode.encode.motifs import load_bank
-from episode.encode.store import build_store
+from episode.encode.motifs import MotifBank, load_bank
+from episode.encode.store import ElementStore, build_store
 from episode.errors import EpisodeError
 from episode.evaluate.baselines.base import FamilyResult, FewLabels, FoldTask
 from episode.evaluate.baselines.registry import FAMILIES, FEW_LABELS, FamilySpec
@@ -176,7 +176,7 @@ def run_jobs(work: Work, dataset: Dataset, jobs: Sequence[Job], *, workers: int,
     todo = [job for job in jobs if not job.path(work.folder, ".json").exists()]
     if not todo:
         return
-    build_store(dataset, load_bank(work.config.stem), work.config.stem, work.store_folder)
+    _stores(work, dataset)
     context = multiprocessing.get_context("spawn")
     failed: list[str] = []
     done = 0
@@ -258,14 +258,24 @@ _state: dict[str, Any] = {}
 """What a worker process opened once."""
 
 
+def _stores(work: Work, dataset: Dataset) -> tuple[MotifBank, ElementStore, ElementStore]:
+    """Build or open the motif scores that rivals read, with their bank, and what EPIsode's own stem reads."""
+    own = work.config.stem
+    motif = replace(own, kind="motif")
+    bank = load_bank(motif)
+    store = build_store(dataset, bank, motif, work.store_folder)
+    if own.kind == "motif":
+        return bank, store, store
+    return bank, store, build_store(dataset, load_bank(own), own, work.store_folder)
+
+
 def _begin(work: Work) -> None:
     import torch
 
     torch.set_num_threads(1)
     dataset = work.dataset()
-    bank = load_bank(work.config.stem)
-    _state["work"], _state["dataset"], _state["bank"] = work, dataset, bank
-    _state["store"] = build_store(dataset, bank, work.config.stem, work.store_folder)
+    _state["work"], _state["dataset"] = work, dataset
+    _state["bank"], _state["store"], _state["own_store"] = _stores(work, dataset)
     _state["folds"] = {fold.name: fold for fold in make_folds(work.protocol, dataset)}
 
 
@@ -282,6 +292,7 @@ def _run(job: Job) -> float:
         config=work.config,
         seed=job.seed,
         folder=work.folder / "runs" / job.family / f"seed{job.seed}" / job.fold,
+        own_store=_state["own_store"],
     )
     start = time.perf_counter()
     try:

@@ -17,6 +17,7 @@ from episode.model.attention import AnchorPooling, CrossBoundaryAttention
 from episode.model.decay import ContactDecay
 from episode.model.gate import GateEncoder, GateHead
 from episode.model.kan import FourierKAN
+from episode.model.stem import StoredScores
 
 __all__ = ["Backbone", "ElementCodes", "PairOutput", "Sites"]
 
@@ -72,19 +73,22 @@ class PairOutput:
 
 
 class Backbone(nn.Module):
-    """Motif stem, cross-boundary attention and Fourier-KAN energy head.
+    """Stem, cross-boundary attention and Fourier-KAN energy head.
 
     Parameters
     ----------
     config : BackboneConfig
-    thresholds : Tensor, shape (motifs,)
-        Score in bits at which a site starts as half occupied.
+    thresholds : Tensor, shape (channels,)
+        Score at which a site of each channel of the stem starts as half occupied; bits where it is a known motif.
     initial_potential : float
         Mean of U_I before training.
     gate : GateEncoder or None
         Reads the elements for the boundary gate.
     decay : ContactDecay or None
         Reads the distance of each pair.
+    stem : nn.Module or None
+        Turns rows of the store and their mask into scores (n, bins, 2, channels), see `episode.model.stem`; None where
+        the store holds scores.
     """
 
     def __init__(
@@ -94,9 +98,11 @@ class Backbone(nn.Module):
         initial_potential: float,
         gate: GateEncoder | None = None,
         decay: ContactDecay | None = None,
+        stem: nn.Module | None = None,
     ) -> None:
         super().__init__()
         motifs = len(thresholds)
+        self.stem = StoredScores() if stem is None else stem
         self.occupancy = Occupancy(thresholds)
         self.enhancer = ElementEncoder(config, motifs)
         self.promoter = ElementEncoder(config, motifs)
@@ -114,13 +120,15 @@ class Backbone(nn.Module):
         self.decay = decay
         self.representation_size = channels + 2 * motifs + (0 if gate is None else 4)
 
-    def encode_enhancers(self, scores: Tensor, mask: Tensor, gate: Sites | None = None) -> ElementCodes:
-        """Encode enhancers as laid out: motif scores (n, bins, 2, motifs) in bits, mask (n, bins), and the gate's."""
+    def encode_enhancers(self, rows: Tensor, mask: Tensor, gate: Sites | None = None) -> ElementCodes:
+        """Encode enhancers as laid out: rows (n, bins, ...) as the stem reads them, mask (n, bins), and the gate's."""
+        scores = self.stem(rows, mask)
         codes: ElementCodes = self.enhancer(scores, mask, self.occupancy, self.enhancer_reads, self.promoter_reads)
         return self._gated(codes, gate, upstream=True)
 
-    def encode_promoters(self, scores: Tensor, mask: Tensor, gate: Sites | None = None) -> ElementCodes:
-        """Encode promoters as laid out: motif scores (n, bins, 2, motifs) in bits, mask (n, bins), and the gate's."""
+    def encode_promoters(self, rows: Tensor, mask: Tensor, gate: Sites | None = None) -> ElementCodes:
+        """Encode promoters as laid out: rows (n, bins, ...) as the stem reads them, mask (n, bins), and the gate's."""
+        scores = self.stem(rows, mask)
         codes: ElementCodes = self.promoter(scores, mask, self.occupancy, self.promoter_reads, self.enhancer_reads)
         return self._gated(codes, gate, upstream=False)
 

@@ -49,14 +49,16 @@ class EnergySystem(nn.Module):
     Parameters
     ----------
     config : Config
-    thresholds : Tensor, shape (motifs,)
-        Starting thresholds of the motif stem, in bits.
+    thresholds : Tensor, shape (channels,)
+        Starting thresholds of the stem's channels.
     environments : int
         Number of environments that the Teacher knows.
     base_logit : float
         Logit of the share of positives in the training set.
     gate_levels : Tensor, shape (2, matrices), or None
         Of the matrices of the boundary gate, see `episode.model.gate`; None for no gate.
+    stem : nn.Module or None
+        See `episode.model.backbone.Backbone`.
     """
 
     def __init__(
@@ -66,12 +68,13 @@ class EnergySystem(nn.Module):
         environments: int,
         base_logit: float,
         gate_levels: Tensor | None = None,
+        stem: nn.Module | None = None,
     ) -> None:
         super().__init__()
         initial = config.environment.initial_impedance + base_logit
         gate = None if gate_levels is None else GateEncoder(gate_levels, config.stem.gate_bin)
         decay = ContactDecay() if config.potential.distance else None
-        self.backbone = Backbone(config.backbone, thresholds, initial, gate, decay)
+        self.backbone = Backbone(config.backbone, thresholds, initial, gate, decay, stem)
         self.temperature = Temperature()
         self.set_encoder = SetEncoder(config.environment, self.backbone.representation_size)
         self.student = Student(config.environment)

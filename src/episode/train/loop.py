@@ -78,7 +78,7 @@ def train(
     cache : Path, optional
         Where encoded elements are kept between runs.
     store : ElementStore, optional
-        The encoded elements themselves, made with the motif bank and bin width of `config.stem`; `cache` is not read.
+        The encoded elements themselves, made as `config.stem` says; `cache` is not read.
     resume : bool
         Continue from the last saved state.
     report : callable, optional
@@ -89,7 +89,7 @@ def train(
     EpisodeError
         If the folder is in use, nothing is there to resume, or the data cannot train.
     ValueError
-        If `store` has other elements or motifs than the dataset and the configuration.
+        If `store` has other elements or rows than the dataset and the configuration ask for.
     """
     training = _Training(dataset, config, seed, folder, cache, store)
     training.open(resume)

@@ -17,7 +17,7 @@ import pandas as pd
 from episode.config import Config, to_dict
 from episode.data.dataset import Dataset
 from episode.encode.motifs import MotifBank, load_bank
-from episode.encode.store import ElementStore, build_store
+from episode.encode.store import ElementStore, build_store, row_shape
 from episode.episodes.batch import PairRows, Shortcuts, pair_keys, pair_rows, shortcut_statistics
 from episode.episodes.roles import Roles, assign_roles
 from episode.episodes.sampler import support_order
@@ -100,16 +100,17 @@ def gather_material(
     EpisodeError
         If the data cannot train.
     ValueError
-        If `store` has other elements or motifs than the dataset and the configuration.
+        If `store` has other elements or rows than the dataset and the configuration ask for.
     """
     roles = assign_roles(dataset.pairs, config.episodes, seed, order=_support_order(dataset, seed))
     bank = load_bank(config.stem)
     if store is None:
         store = build_store(dataset, bank, config.stem, cache)
-    if (len(store), store.n_motifs) != (len(dataset.elements), len(bank)):
+    needed = (len(dataset.elements), row_shape(config.stem, bank))
+    if (len(store), store.tokens.shape[1:]) != needed:
         raise ValueError(
-            f"the store holds {len(store)} elements and {store.n_motifs} motifs; "
-            f"needed are {len(dataset.elements)} and {len(bank)}"
+            f"the store holds {len(store)} elements in rows of {store.tokens.shape[1:]}; "
+            f"needed are {needed[0]} in rows of {needed[1]}"
         )
     learning = np.concatenate([pool.rows for pool in roles.training + roles.pseudo_ood])
     shortcuts = Shortcuts.fit(shortcut_statistics(dataset)[learning])

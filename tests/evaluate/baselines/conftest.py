@@ -53,7 +53,7 @@ def fold_task(tmp_path_factory: pytest.TempPathFactory, true_label: NDArray[np.i
     dataset = replace(tiny.dataset(), pairs=pairs)
     store = build_store(dataset, bank, config.stem)
     folder = tmp_path_factory.mktemp("family") / "fold"
-    return FoldTask(dataset, store, bank, fold, few, config, seed=0, folder=folder)
+    return FoldTask(dataset, store, bank, fold, few, config, seed=0, folder=folder, own_store=store)
 
 
 def _few_labels(fold: Fold, true_label: NDArray[np.int8]) -> FewLabels:

@@ -66,6 +66,8 @@ class FoldTask:
     seed : int
     folder : Path
         The family's own, for what it wants to keep; may not exist yet.
+    own_store : ElementStore
+        Every element as EPIsode's own stem reads it: `store` where `config.stem.kind` is "motif".
     """
 
     dataset: Dataset
@@ -76,6 +78,7 @@ class FoldTask:
     config: Config
     seed: int
     folder: Path
+    own_store: ElementStore
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def score_fold(task: FoldTask) -> FamilyResult:
     for count in sorted({0, *task.few_labels.rows}):
         logit = few_label_logit(task, run, test, count)
         rows[f"episode.few_label_{count}"] = called(logit, logit, calibration.logit, calibration.label)
-    rows["opportunist"] = opportunist_scores(run, task.store, test, calibration)
+    rows["opportunist"] = opportunist_scores(run, task.own_store, test, calibration)
     return FamilyResult(rows, describe(task, run, test) | {"level": level.impedance})
 
 

@@ -96,7 +96,7 @@ def trained_run(task: FoldTask, dataset: Dataset) -> Run:
         resume = (folder / "resume.safetensors").exists()
         if not resume:  # killed before its first state was saved
             shutil.rmtree(folder, ignore_errors=True)
-        train(dataset, task.config, seed=task.seed, folder=folder, store=task.store, resume=resume)
+        train(dataset, task.config, seed=task.seed, folder=folder, store=task.own_store, resume=resume)
     run = load_run(folder)
     if (run.facts.config, run.facts.seed) != (task.config, task.seed):
         raise EpisodeError(f"{folder}: holds a run of another configuration or seed; give a new folder or remove it")
@@ -133,7 +133,7 @@ def read_part(run: Run, task: FoldTask, part: NDArray[np.bool_]) -> Reading:
     part : ndarray, shape (n_pairs,), bool
     """
     dataset = task.dataset.select(part)
-    return Reading(dataset, pair_keys(dataset), predict_dataset(run, dataset, task.store))
+    return Reading(dataset, pair_keys(dataset), predict_dataset(run, dataset, task.own_store))
 
 
 def called(

@@ -1,0 +1,90 @@
+"""The bases themselves in bins: what the stems that learn their filters read.
+
+Here belong the layout of an element in bins and its reverse complement; both are told in ``docs/stem.md``.
+This module does NOT know what reads them nor where they are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from episode.encode.stem import bin_count
+
+__all__ = ["BASES_VERSION", "HALVED", "UNKNOWN", "BaseLayout", "mirror_bases"]
+
+BASES_VERSION = 1
+"""Raised whenever the same sequences are laid out otherwise than before."""
+UNKNOWN = 4
+"""An unknown base, and a place of the first or the last bin that lies outside of the element."""
+HALVED = 5
+"""The same, as the first place of an element whose bins have their edges in the middle of bases."""
+
+
+class BaseLayout:
+    """Lays elements in bins of equal width, symmetrically about their middle.
+
+    Parameters
+    ----------
+    bin : int
+        Base pairs of a bin.
+    """
+
+    def __init__(self, bin: int) -> None:
+        self.width = bin
+
+    def __call__(self, elements: Sequence[np.ndarray]) -> np.ndarray:
+        """Lay several elements out, one after another.
+
+        Where an odd number of bases is lacking, the bins begin half a base past the first place of their row: the
+        first place is then `HALVED`, and one base more is lacking on the left than on the right.
+
+        Parameters
+        ----------
+        elements : sequence of np.ndarray, each shape (length,), uint8
+            A=0, C=1, G=2, T=3, anything else unknown.
+
+        Returns
+        -------
+        np.ndarray, shape (total_bins, bin), uint8
+            A=0, C=1, G=2, T=3, `UNKNOWN` or `HALVED`.
+        """
+        lengths = np.array([len(codes) for codes in elements], dtype=np.int64)
+        places = bin_count(lengths, self.width) * self.width
+        rows = np.full(int(places.sum()), UNKNOWN, dtype=np.uint8)
+        starts = np.cumsum(places) - places
+        for start, lacking, codes in zip(starts.tolist(), (places - lengths).tolist(), elements, strict=True):
+            left = start + (lacking + 1) // 2
+            rows[left : left + len(codes)] = np.minimum(codes, UNKNOWN)
+            if lacking % 2:
+                rows[start] = HALVED
+        return rows.reshape(-1, self.width)
+
+
+def mirror_bases(rows: Tensor, mask: Tensor, reverse: Tensor) -> Tensor:
+    """Turn elements as laid out into their reverse complements as laid out.
+
+    Parameters
+    ----------
+    rows : Tensor, shape (n, max_bins, bin), uint8
+        As from `BaseLayout`, padded with `UNKNOWN`.
+    mask : Tensor, shape (n, max_bins), bool
+        True at the bins of each element, which come before the padding.
+    reverse : Tensor, shape (n,), bool
+        Which elements to turn; the others are returned as they are.
+
+    Returns
+    -------
+    Tensor, shape (n, max_bins, bin), uint8
+        A copy; padding stays where it is.
+    """
+    flat = rows.flatten(1)
+    place = torch.arange(flat.shape[1], device=rows.device).expand(flat.shape)
+    first = (flat[:, :1] == HALVED).long()  # the place that has no partner where edges lie within bases
+    turned = mask.sum(1, keepdim=True) * rows.shape[2] - 1 + first - place
+    inside = (place >= first) & (turned >= 0) & reverse[:, None]
+    other = flat.gather(1, torch.where(inside, turned, place))
+    return torch.where(inside & (other < UNKNOWN), 3 - other, other).view(rows.shape)
