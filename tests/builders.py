@@ -10,7 +10,10 @@ import pandas as pd
 import pytest
 import torch
 
+from episode.checkpoint import new_system
 from episode.config import Config, override
+from episode.encode.bases import BaseLayout
+from episode.encode.motifs import load_bank
 from episode.encode.store import ElementStore
 from episode.episodes.batch import LiveScorer, PairRows
 from episode.episodes.sampler import EnvironmentPool, Task
@@ -45,10 +48,13 @@ def small_config(*settings: str) -> Config:
     return override(Config(), [*SMALL, *settings])
 
 
-def make_store(seed: int = 0) -> ElementStore:
-    """Elements of 1 to 6 bins with scores around the thresholds of `make_system`."""
+def make_store(seed: int = 0, bases: int = 0) -> ElementStore:
+    """Elements of 1 to 6 bins with scores around the thresholds of `make_system`, or of so many random bases."""
     rng = np.random.default_rng(seed)
     bins = rng.integers(1, 7, ELEMENTS).astype(np.int64)
+    if bases:
+        elements = [rng.integers(0, 4, count * bases - count % 3).astype(np.uint8) for count in bins]
+        return ElementStore(BaseLayout(bases)(elements), bins, f"made-up-bases-{seed}")
     tokens = rng.normal(0, 4, (int(bins.sum()), 2, MOTIFS)).astype(np.float16)
     return ElementStore(tokens, bins, f"made-up-{seed}")
 
@@ -80,7 +86,10 @@ def make_system(config: Config, *, environments: int = 2, seed: int = 0, noise: 
     """A system away from its start: noise on every parameter, prototypes that were moved, every channel reliable."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        system = EnergySystem(config, torch.full((MOTIFS,), 2.0), environments, -0.4)
+        if config.stem.kind == "motif":
+            system = EnergySystem(config, torch.full((MOTIFS,), 2.0), environments, -0.4)
+        else:
+            system = new_system(config, load_bank(config.stem), environments, -0.4)
         with torch.no_grad():
             for parameter in system.parameters():
                 parameter.add_(noise * torch.randn_like(parameter))
@@ -130,7 +139,7 @@ def make_context(config: Config, *, seed: int = 0) -> tuple[StepContext, list[Ta
     willing = replace(config.losses, pull_in_margin=-10.0, push_away_margin=-10.0, pacing_low=0.0)
     pacing = PacingLock(willing, pseudo_ood_lead=-100.0)
     system = make_system(config, seed=seed)
-    score = LiveScorer(system.backbone, make_store(), table)
+    score = LiveScorer(system.backbone, make_store(bases=0 if config.stem.kind == "motif" else config.stem.bin), table)
     context = StepContext(system, table, score, config, pacing, alpha=0.45, train_share=0.4)
     return context, make_tasks(table)
 

@@ -103,6 +103,9 @@ def test_a_whole_number_may_stand_for_a_float() -> None:
         "training.tasks_per_step=0",
         "training.precision=16",
         "stem.bin=4",
+        "stem.kind=mofit",
+        "stem.filters=-1",
+        "stem.length=1",
         "stem.site_p=0.0",
         "stem.site_p=1.0",
         "losses.alpha=often",
@@ -117,6 +120,37 @@ def test_impossible_values_are_refused_by_name(setting: str) -> None:
     key = section if rest.startswith("mixed") else rest.partition("=")[0]
     with pytest.raises(ConfigError, match=rf"\b{key}\b"):
         override(Config(), [setting])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["stem.kind=mofit"], r"stem\.kind: unknown kind 'mofit'; did you mean 'motif'\?"),
+        (["stem.kind=cnv"], r"did you mean 'conv'\?"),
+        (["stem.kind=zzz"], r"needed one of motif, conv, kmer"),
+        (["stem.kind=conv", "stem.filters=0"], r"stem\.filters: .* above 0 or stem\.known=true"),
+        (["stem.kind=kmer", "stem.filters=0"], r"stem\.filters: .* at least 1 channel"),
+        (["stem.kind=kmer", "stem.kmer=2"], r"stem\.kmer: needed 3 to 8 bp, got 2"),
+        (["stem.kind=kmer", "stem.kmer=9"], r"stem\.kmer: needed 3 to 8 bp, got 9"),
+        (["stem.kind=conv", "stem.length=65"], r"stem\.length: needed 2 to 64 bp, got 65"),
+        (["stem.kind=conv", "stem.kmer=5"], r"stem\.kmer: is not read where stem\.kind is 'conv'; leave it at 6"),
+        (["stem.kind=kmer", "stem.known=true"], r"stem\.known: is not read where stem\.kind is 'kmer'"),
+        (["stem.kind=kmer", "stem.length=9"], r"stem\.length: is not read"),
+        (["stem.filters=8"], r"stem\.filters: is not read where stem\.kind is 'motif'; leave it at 64"),
+        (["stem.known=true"], r"stem\.known: is not read where stem\.kind is 'motif'"),
+    ],
+)
+def test_a_stem_that_cannot_be_is_refused(settings: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        override(Config(), settings)
+
+
+def test_stems_that_can_be() -> None:
+    known = override(Config(), ["stem.kind=conv", "stem.known=true", "stem.filters=0"]).stem
+    assert known.reads_matrices and known.filters == 0
+    assert not override(Config(), ["stem.kind=conv", "stem.length=20"]).stem.reads_matrices
+    assert not override(Config(), ["stem.kind=kmer", "stem.filters=16", "stem.kmer=8"]).stem.reads_matrices
+    assert Config().stem.reads_matrices
 
 
 @pytest.mark.parametrize("setting", ["training.settle_steps=0", "training.warmup=0", "losses.pull_in=0.0"])

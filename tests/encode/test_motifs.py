@@ -100,7 +100,6 @@ def test_hash_sees_names_matrices_and_order() -> None:
 @pytest.mark.parametrize(
     ("ids", "names", "matrices", "message"),
     [
-        ((), (), (), "at least one"),
         (("a",), ("a", "b"), (TWO,), "1 ids, 2 names"),
         (("a", "a"), ("a", "b"), (TWO, TWO), "distinct"),
         (("a",), ("a",), (TWO.T,), "shape"),
@@ -162,6 +161,23 @@ def test_ctcf_is_in_the_bank_and_reads_as_known(jaspar: MotifBank) -> None:
     assert jaspar.index("MA0139") == jaspar.index(jaspar.ids[place]) == place
     consensus = "".join("ACGT"[k] for k in jaspar.probabilities[place].argmax(axis=1))
     assert "CCA" in consensus and "AGGGGGC" in consensus
+
+
+@pytest.mark.parametrize("kind", ["conv", "kmer"])
+def test_a_stem_from_nothing_has_a_bank_of_none(jaspar: MotifBank, kind: str) -> None:
+    empty = load_bank(StemConfig(kind=kind))
+    assert len(empty) == 0 and empty.gate is None
+    again = MotifBank.from_json(empty.to_json())
+    assert len(again) == 0 and again.hash == empty.hash != jaspar.hash
+    assert empty.thresholds().shape == empty.max_score.shape == empty.lengths.shape == (0,)
+    gated = load_bank(StemConfig(kind=kind, gate="CTCF"))
+    assert len(gated) == 0 and gated.gate is not None and set(gated.gate.names) == {"CTCF"}
+    with pytest.raises(KeyError, match="among the 0 of the bank"):
+        gated.index("CTCF")
+
+
+def test_known_filters_are_the_bank_of_the_motif_stem(jaspar: MotifBank) -> None:
+    assert load_bank(StemConfig(kind="conv", known=True)).hash == jaspar.hash
 
 
 def test_an_absent_motif_is_named(jaspar: MotifBank) -> None:

@@ -155,3 +155,8 @@ def test_a_planted_site_is_found_where_it_is(jaspar: MotifBank) -> None:
 def test_widths_and_blocks_must_be_positive(width: int, block: int) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         Scanner(BANK, width, block)
+
+
+def test_an_empty_bank_is_not_scanned() -> None:
+    with pytest.raises(ValueError, match="at least one matrix"):
+        Scanner(MotifBank((), (), ()), 8)

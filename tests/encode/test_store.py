@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +14,14 @@ import torch
 
 from episode.config import StemConfig
 from episode.encode import store as store_module
+from episode.encode.bases import UNKNOWN, BaseLayout
 from episode.encode.motifs import MotifBank
 from episode.encode.stem import FLOOR, scan, scan_many
-from episode.encode.store import ElementStore, build_store, mirror
+from episode.encode.store import ElementStore, build_store, mirror, row_shape
 
 LENGTHS = (70, 16, 1, 33, 0, 64)
 CONFIG = StemConfig(bin=16)
+BASES = StemConfig(kind="kmer", bin=16)
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,45 @@ def test_mirror_gives_the_tokens_of_the_reverse_complement() -> None:
     mirrored = mirror(tokens, mask, reverse)
     assert torch.equal(mirrored, expected)
     assert torch.equal(mirror(mirrored, mask, reverse), tokens)
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_a_store_of_bases(tmp_path: Path, on_disk: bool) -> None:
+    dataset = make_dataset()
+    store = build_store(dataset, make_bank(), BASES, tmp_path / "cache" if on_disk else None)
+    assert store.bins.tolist() == [5, 1, 1, 3, 0, 4]
+    assert store.tokens.dtype == np.uint8 and store.tokens.shape[1:] == row_shape(BASES, make_bank()) == (16,)
+    ids = np.array([3, 1, 4, 0])
+    rows, mask = store.gather(ids)
+    assert rows.shape == (4, 5, 16) and rows.dtype == torch.uint8
+    for row, element in enumerate(ids):
+        expected = BaseLayout(16)([sequence(dataset, int(element))])
+        np.testing.assert_array_equal(rows[row][mask[row]].numpy(), expected)
+    assert (rows[~mask] == UNKNOWN).all()
+    empty, _ = store.gather(np.array([], dtype=np.int64))
+    assert empty.shape == (0, 0, 16)
+
+
+def test_mirror_of_bases_is_the_store_of_the_reverse_complements() -> None:
+    dataset = make_dataset()
+    turned = [
+        np.where(codes < 4, 3 - np.minimum(codes, 3), 4).astype(np.uint8)[::-1]
+        for codes in (sequence(dataset, element) for element in range(6))
+    ]
+    other = build_store(Elements(dataset.elements, np.concatenate(turned)), make_bank(), BASES)
+    ids = np.arange(6)
+    rows, mask = build_store(dataset, make_bank(), BASES).gather(ids)
+    assert torch.equal(mirror(rows, mask, torch.ones(6, dtype=torch.bool)), other.gather(ids)[0])
+    assert torch.equal(mirror(rows, mask, torch.zeros(6, dtype=torch.bool)), rows)
+
+
+def test_scores_and_bases_do_not_share_a_store(tmp_path: Path) -> None:
+    scores = build_store(make_dataset(), make_bank(), CONFIG, tmp_path)
+    bases = build_store(make_dataset(), make_bank(), BASES, tmp_path)
+    assert scores.hash != bases.hash and len(list(tmp_path.iterdir())) == 2
+    for other in (replace(BASES, kmer=4), StemConfig(kind="conv", bin=16, filters=3)):
+        assert build_store(make_dataset(), make_bank(1), other, tmp_path).hash == bases.hash, "bases are bases"
+    assert build_store(make_dataset(), make_bank(), replace(BASES, bin=17)).hash != bases.hash
 
 
 def test_a_valid_store_is_reused(tmp_path: Path, scans: list[int]) -> None:

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file
 
 import episode.train.closing as closing
 import episode.train.loop as loop
 import episode.train.material as material
-from episode.checkpoint import load_run
+from episode.checkpoint import load_run, new_system
 from episode.config import Config
 from episode.data.dataset import Dataset
 from episode.encode.motifs import load_bank
@@ -120,7 +121,9 @@ def test_encoded_elements_in_place_of_a_cache(whole: Path, tmp_path: Path, monke
     assert_equal_runs(train(tmp_path / "given", store=store), whole)
     fewer = ElementStore(store.tokens[: int(store.bins[:-1].sum())], store.bins[:-1], store.hash)
     for wrong in (fewer, ElementStore(store.tokens[:, :, 1:], store.bins, store.hash)):
-        with pytest.raises(ValueError, match=f"holds {len(wrong)} elements and {wrong.n_motifs} motifs; needed are"):
+        with pytest.raises(
+            ValueError, match=rf"holds {len(wrong)} elements in rows of \(2, {wrong.n_motifs}\); needed are"
+        ):
             train(tmp_path / "wrong", store=wrong)
     assert not (tmp_path / "wrong").exists()
 
@@ -298,6 +301,39 @@ def test_an_environment_with_one_class_trains_as_unlabelled(tmp_path: Path) -> N
 def test_configuration_rebuilds_the_model(whole: Path) -> None:
     assert isinstance(load_run(whole).facts.config, Config)
     assert load_run(whole).facts.seed == 0
+
+
+@pytest.mark.parametrize(
+    "stem",
+    [
+        ("stem.kind=conv", "stem.filters=6", "stem.gate=CTCF"),
+        ("stem.kind=conv", "stem.filters=2", "stem.known=true", "stem.min_information=19"),
+        ("stem.kind=kmer", "stem.filters=6", "stem.kmer=4"),
+    ],
+    ids=["free", "known", "kmer"],
+)
+def test_a_stem_that_learns_resumes_rebuilds_and_moves(tmp_path: Path, stem: tuple[str, ...]) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    train(one, *stem)
+    with pytest.raises(Killed):
+        train(other, *stem, report=killer(LEARN - 1))
+    assert_equal_runs(train(other, *stem, resume=True), one)
+    run = load_run(one)
+    state = load_file(one / "model.safetensors")
+    names = [name for name in state if name.startswith("backbone.stem.")]
+    first = new_system(run.facts.config, run.bank, len(run.facts.environments), 0.0).state_dict()
+    assert names and all(state[name].shape == first[name].shape for name in names)
+    known = "stem.known=true" in stem
+    assert (len(run.bank) > 0) == known and (run.bank.gate is not None) == ("stem.gate=CTCF" in stem)
+    if known:
+        moved = [(state[name] - first[name]).abs().max() for name in names[:-1]]
+        assert 0 < float(max(moved)) < 0.2, "known filters start from the bank and learn on"
+    test = dataset().select((dataset().pairs["split"] == "test").to_numpy())
+    store = build_store(test, run.bank, run.facts.config.stem, dataset_folder() / "store")
+    assert store.tokens.dtype == np.uint8
+    potential = predict_dataset(run, test, store).pairs["potential"]
+    assert float(potential.std()) > 0
+    np.testing.assert_array_equal(predict_dataset(load_run(one), test, store).pairs["potential"], potential)
 
 
 def test_a_gated_training_resumes_rebuilds_and_ranks_by_its_gate(tmp_path: Path) -> None:

@@ -91,6 +91,21 @@ def test_a_loss_moves_the_parts_of_its_row_and_no_other(name: str) -> None:
     assert touched(system, nonzero=True) == MOVED[name]
 
 
+@pytest.mark.parametrize("kind", ["conv", "kmer"])
+@pytest.mark.parametrize("name", ALLOWED)
+def test_only_what_moves_the_backbone_moves_a_stem_that_learns(name: str, kind: str) -> None:
+    """The sparsity of the weights behind the stem is of the Backbone too, but says nothing of its filters."""
+    settings = (f"stem.kind={kind}", "stem.filters=6", "stem.bin=32")
+    system, made = losses(*settings)
+    backward(fabric(), system, {name: made[name]})
+    assert touched(system, nonzero=True) == MOVED[name]
+    moved = [
+        parameter.grad is not None and bool(parameter.grad.any()) for parameter in system.backbone.stem.parameters()
+    ]
+    assert moved == [name in ("task", "potential")]
+    assert {id(p) for p in system.backbone.stem.parameters()} <= {id(p) for p in owners(system)["backbone"]}
+
+
 @pytest.mark.parametrize("name", ALLOWED)
 def test_the_graph_itself_stops_where_the_table_does(name: str) -> None:
     """Without `inputs=`: the detaching in the losses holds on its own."""

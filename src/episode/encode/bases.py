@@ -85,6 +85,6 @@ def mirror_bases(rows: Tensor, mask: Tensor, reverse: Tensor) -> Tensor:
     place = torch.arange(flat.shape[1], device=rows.device).expand(flat.shape)
     first = (flat[:, :1] == HALVED).long()  # the place that has no partner where edges lie within bases
     turned = mask.sum(1, keepdim=True) * rows.shape[2] - 1 + first - place
-    inside = (place >= first) & (turned >= 0) & reverse[:, None]
+    inside = (place >= first) & (turned >= first) & reverse[:, None]
     other = flat.gather(1, torch.where(inside, turned, place))
     return torch.where(inside & (other < UNKNOWN), 3 - other, other).view(rows.shape)

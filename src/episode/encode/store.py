@@ -191,7 +191,7 @@ def row_shape(config: StemConfig, bank: MotifBank) -> tuple[int, ...]:
 class _Recipe:
     """How elements become tokens: all that they depend on besides the sequences, the shape of a row, and the work."""
 
-    facts: dict[str, str | int]
+    facts: dict[str, object]
     bin: int
     row: tuple[int, ...]
     dtype: type[np.generic]

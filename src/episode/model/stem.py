@@ -114,7 +114,7 @@ class Filters(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """Score bases (n, bins, bin), to (n, bins, 2, filters)."""
         table = torch.cat([self.weight, self.weight.new_tensor([0.0, UNKNOWN_SCORE])])[self.index]
-        best: Tensor = _BestSite.apply(table, rows, self.odd)  # type: ignore[no-untyped-call]
+        best: Tensor = _BestSite.apply(table, rows, self.odd)
         return best.unflatten(1, (2, -1)).permute(0, 3, 1, 2)
 
 
