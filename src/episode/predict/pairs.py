@@ -66,7 +66,7 @@ def predict_dataset(
     run : Run
     dataset : Dataset
     store : ElementStore
-        Of the dataset's elements, made with the run's motif bank.
+        Of the dataset's elements, made with the run's bank and stem configuration.
     seed : int
         Decides the support set of an environment that has more pairs than the largest support.
     batch : int
