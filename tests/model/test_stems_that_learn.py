@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from builders import ELEMENTS, make_rows, make_system, small_config
 from episode.config import StemConfig
 from episode.encode.bases import UNKNOWN, BaseLayout, mirror_bases
 from episode.encode.motifs import MotifBank, load_bank
 from episode.encode.stem import FLOOR, scan
+from episode.encode.store import ElementStore
+from episode.episodes.batch import score_rows
 from episode.model import stem as stem_module
 from episode.model.stem import ConvStem, Filters, KmerStem, StoredScores, new_stem, start_thresholds
 
@@ -220,6 +224,26 @@ def test_the_motif_stem_draws_nothing_and_learns_nothing() -> None:
     assert torch.equal(torch.random.get_rng_state(), before)
     scores = torch.randn(2, 3, 2, 8)
     assert stem(scores, torch.ones(2, 3, dtype=torch.bool)) is scores
+
+
+@pytest.mark.parametrize("kind", ["conv", "kmer"])
+def test_a_mirrored_pair_is_that_of_the_reverse_complements(kind: str) -> None:
+    """Through the store, the one road to U_I, and every part behind the stem."""
+    config = small_config(f"stem.kind={kind}", "stem.filters=6", "stem.bin=16")
+    backbone = make_system(config).backbone
+    sizes = np.random.default_rng(0).integers(1, 90, ELEMENTS)
+    elements = [random_codes(int(size), seed, unknown=0.02) for seed, size in enumerate(sizes)]
+    turned = [np.where(codes < 4, 3 - np.minimum(codes, 3), 4).astype(np.uint8)[::-1] for codes in elements]
+    one, other = (
+        ElementStore(BaseLayout(16)(kept), -(-sizes // 16).astype(np.int64), "made-up") for kept in (elements, turned)
+    )
+    rows = make_rows(60)
+    mirrored, plain = (replace(rows, mirrored=np.full(60, value)) for value in (True, False))
+    expected, got = score_rows(backbone, other, plain), score_rows(backbone, one, mirrored)
+    torch.testing.assert_close(got.potential, expected.potential, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(got.representation, expected.representation, atol=1e-4, rtol=1e-4)
+    unturned = score_rows(backbone, one, plain).potential
+    assert float((unturned - expected.potential).abs().max()) > 1e-2
 
 
 def planted(site: np.ndarray, seed: int) -> tuple[Tensor, Tensor, Tensor]:
