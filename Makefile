@@ -12,7 +12,7 @@ WORLD_ROWS := episode,shortcut,ctcf_convergence
 DOMAIN_KL_ROWS := episode,shortcut,cross_attention,decoupled
 DOMAIN_KL_SETTINGS := --set training.steps=300 --set training.settle_steps=300 --set episodes.query=128 --set episodes.support_max=1024
 
-.PHONY: help install demo demo-seeds test check format clean benchmark benchmark-l benchmark-b benchmark-worlds benchmark-page
+.PHONY: help install demo demo-seeds test check format clean benchmark benchmark-l benchmark-b benchmark-worlds benchmark-attribution benchmark-page
 
 help:
 	@echo "make demo        simulate, train, predict unseen cell lines, evaluate: demo-out/"
@@ -37,7 +37,7 @@ demo-seeds: $(STAMP)
 	rm -rf demo-seeds-out
 	$(BIN)/episode demo --out demo-seeds-out --seeds 0,1,2,3,4
 
-benchmark: benchmark-l benchmark-b benchmark-worlds benchmark-page
+benchmark: benchmark-l benchmark-b benchmark-worlds benchmark-attribution benchmark-page
 
 benchmark-l: $(STAMP)
 	mkdir -p $(RESULTS)
@@ -65,6 +65,17 @@ benchmark-worlds: $(STAMP)
 	$(BIN)/episode compare domain-kl benchmark-out/tissues --truth benchmark-out/tissues/truth \
 	  --out benchmark-out/domain_kl_simulated --rows $(DOMAIN_KL_ROWS) $(DOMAIN_KL_SETTINGS)
 	cp benchmark-out/domain_kl_simulated/results.json $(RESULTS)/domain_kl_simulated.json
+
+benchmark-attribution: $(STAMP)
+	mkdir -p benchmark-out $(RESULTS)
+	test -d benchmark-out/world_both/runs || $(MAKE) benchmark-worlds
+	$(BIN)/python benchmarks/attribution.py benchmark-out/world_both/runs/episode/seed0/test/run \
+	  benchmark-out/world_both/dataset benchmark-out/both/truth $(RESULTS)/attribution_both.json \
+	  --cache benchmark-out/world_both/store
+	test -d benchmark-out/domain_kl_simulated/runs || $(MAKE) benchmark-worlds
+	$(BIN)/python benchmarks/attribution.py benchmark-out/domain_kl_simulated/runs/episode/seed0/test/run \
+	  benchmark-out/domain_kl_simulated/dataset benchmark-out/tissues/truth $(RESULTS)/attribution_domain_kl.json \
+	  --cache benchmark-out/domain_kl_simulated/store
 
 benchmark-page: $(STAMP)
 	$(BIN)/python benchmarks/read_out.py $(RESULTS)

@@ -1,0 +1,221 @@
+"""Figures of explanations: tracks of a pair, logos of its strongest sites, and motifs over all pairs.
+
+The look is that of the reports. Knows nothing about models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import TwoSlopeNorm
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+
+from episode.encode.motifs import MotifBank
+from episode.explain.explanation import Explanation, SiteEffect
+from episode.explain.knockout import BaseEffects
+from episode.explain.letters import draw_logo, information
+from episode.explain.probe import KINDS
+from episode.explain.tables import STRANDS, motif_names
+from episode.report.drawing import COLOURS, WIDTH, legend, new_figure, short, style, to_png, to_svg
+
+__all__ = ["draw_logos", "draw_motifs", "draw_tracks", "write_figures"]
+
+LABELLED = 4
+"""Sites of an element that are named in its track."""
+SHOWN = 5
+"""Sites of each element in the table of joint knock-outs."""
+MOTIFS = 12
+"""Motifs in the summary."""
+WORTH = 0.02
+"""Share of the greatest effect of a pair below which a site is a tick only."""
+POINTERS = (">", "<")
+
+
+def draw_tracks(explanation: Explanation, bank: MotifBank) -> Figure:
+    """Sites of both elements where they lie, with their knock-out effects and gradients, and the joint knock-outs."""
+    figure = Figure(figsize=(WIDTH, 6.6), layout="constrained", facecolor=COLOURS["paper"])
+    tracks = figure.subplots(3, 1, height_ratios=(1, 1, 1.15))
+    for axes, kind in zip(tracks[:2], KINDS, strict=True):
+        style(axes)
+        _track(axes, explanation, kind, bank)
+    for colour, marker, label in (
+        ("blue", ">", "knock-out, raises U_I"),
+        ("red", ">", "lowers it"),
+        ("ink", "D", "gradient"),
+    ):
+        fill = "none" if marker == "D" else COLOURS[colour]
+        tracks[0].plot([], [], marker, color=COLOURS[colour], mfc=fill, ms=5, label=label)
+    low = min(axes.get_ylim()[0] for axes in tracks[:2])
+    high = max(axes.get_ylim()[1] for axes in tracks[:2])
+    for axes in tracks[:2]:
+        axes.set_ylim(low, high)
+    _joint(figure, tracks[2], explanation, bank)
+    title = f"{explanation.chosen.name}: U_I {explanation.potential:.2f}"
+    title += f", {_signed(explanation.gradient.difference)} against the background"
+    tracks[0].set_title(f"{title}\n{tracks[0].get_title(loc='left')}", loc="left", fontsize=8.5, color=COLOURS["ink"])
+    legend(figure, columns=3)
+    return figure
+
+
+def _track(axes: Axes, explanation: Explanation, kind: str, bank: MotifBank) -> None:
+    chosen = explanation.chosen
+    placed = chosen.elements[kind]
+    sites = [effect for effect in explanation.sites if effect.kind == kind]
+    axes.axhline(0, color=COLOURS["muted"], lw=0.9)
+    everywhere = max((abs(effect.knockout.effect) for effect in explanation.sites), default=0.0)
+    small = [e for e in sites if max(abs(e.knockout.effect), np.nan_to_num(abs(e.gradient))) < WORTH * everywhere]
+    axes.plot(
+        [_middle(effect) for effect in small], [0] * len(small), "|", color=COLOURS["muted"], ms=6, mew=0.8, alpha=0.35
+    )
+    for effect in sites:
+        if effect not in small:
+            middle, height = _middle(effect), effect.knockout.effect
+            colour = COLOURS["blue"] if height >= 0 else COLOURS["red"]
+            axes.plot([middle, middle], [0, height], color=colour, lw=1.4)
+            axes.plot(middle, height, POINTERS[effect.site.strand], color=colour, ms=6, mew=0)
+            axes.plot(middle, effect.gradient, "D", mfc="none", mec=COLOURS["ink"], mew=0.8, ms=4)
+    named = sorted(sites, key=lambda effect: -abs(effect.knockout.effect))[:LABELLED]
+    for effect in named:
+        if effect not in small:
+            left = _middle(effect) > 0.7 * placed.length
+            text = axes.annotate(
+                short(motif_names(bank, effect.site)[1]),
+                (_middle(effect), max(effect.knockout.effect, np.nan_to_num(effect.gradient), key=abs)),
+                xytext=(-7 if left else 7, 0),
+                textcoords="offset points",
+                ha="right" if left else "left",
+                va="center",
+                fontsize=7.5,
+                color=COLOURS["ink"],
+                zorder=5,
+            )
+            text.set_path_effects([withStroke(linewidth=2.5, foreground=COLOURS["paper"])])
+    axes.set_xlim(0, placed.length)
+    axes.margins(y=0.12)
+    where = (
+        f"{placed.chrom}:{placed.origin:,}–{placed.origin + placed.length:,}" if placed.chrom else short(placed.name)
+    )
+    ahead = (kind == "enhancer") != chosen.mirrored
+    partner = "" if not chosen.oriented else ("   partner →" if ahead else "   ← partner")
+    axes.set_title(f"{kind} {where}{partner}", loc="left", fontsize=8.5, color=COLOURS["ink"])
+    axes.set_xlabel("base of the element, forward strand", fontsize=8.5)
+    axes.set_ylabel("effect on U_I", fontsize=8.5)
+
+
+def _joint(figure: Figure, axes: Axes, explanation: Explanation, bank: MotifBank) -> None:
+    """Draw the interaction of the strongest sites as a small table of colours."""
+    value = explanation.interaction[:SHOWN, :SHOWN]
+    rows, columns = (explanation.joint[kind][:SHOWN] for kind in KINDS)
+    axes.set_title("both knocked out: what they do together", loc="left", fontsize=8.5, color=COLOURS["ink"])
+    if not value.size:
+        axes.text(0.5, 0.5, "no candidate site in one of them", ha="center", va="center", fontsize=8.5)
+        axes.set_axis_off()
+        return
+    largest = max(float(np.abs(value).max()), 1e-6)
+    axes.imshow(value, cmap="RdBu", norm=TwoSlopeNorm(0, -largest, largest), aspect="auto")
+    for (i, j), entry in np.ndenumerate(value):
+        colour = COLOURS["paper"] if abs(entry) > 0.6 * largest else COLOURS["ink"]
+        axes.text(j, i, _signed(entry), ha="center", va="center", fontsize=7, color=colour)
+    axes.set_xticks(range(len(columns)), [_label(effect, bank) for effect in columns], rotation=25, ha="right")
+    axes.set_yticks(range(len(rows)), [_label(effect, bank) for effect in rows])
+    axes.tick_params(length=0, labelsize=7.5, colors=COLOURS["ink"])
+    axes.set_xlabel("promoter site", fontsize=8.5)
+    axes.set_ylabel("enhancer site", fontsize=8.5)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def draw_logos(explanation: Explanation, bank: MotifBank) -> Figure | None:
+    """Bases of the strongest sites scaled by what they do, over the motif as it is known; None if there are none."""
+    shown = [(effect, found) for _, effect, found in explanation.bases if effect is not None]
+    if not shown:
+        return None
+    figure = Figure(figsize=(WIDTH, 2.1 * len(shown)), layout="constrained", facecolor=COLOURS["paper"])
+    grid = figure.subplots(2 * len(shown), 1, squeeze=False, height_ratios=[1.5, 1] * len(shown)).ravel()
+    for number, (effect, found) in enumerate(shown):
+        upper, lower = grid[2 * number], grid[2 * number + 1]
+        _observed(upper, explanation, effect, found, bank)
+        _known(lower, effect, found, bank)
+    return figure
+
+
+def _observed(axes: Axes, explanation: Explanation, effect: SiteEffect, found: BaseEffects, bank: MotifBank) -> None:
+    style(axes)
+    axes.grid(visible=False)
+    heights = np.zeros_like(found.effect)
+    place = np.flatnonzero(found.reference < heights.shape[1])
+    heights[place, found.reference[place]] = found.mean[place]
+    draw_logo(axes, heights, start=found.start)
+    axes.axhline(0, color=COLOURS["muted"], lw=0.8)
+    axes.axvspan(effect.site.start, effect.site.end, color=COLOURS["grid"], alpha=0.5, lw=0, zorder=0)
+    placed = explanation.chosen.elements[effect.kind]
+    name = f"{_label(effect, bank)} in the {effect.kind}, effect {_signed(effect.knockout.effect)}"
+    at = f"\n{placed.chrom}:{placed.origin + effect.site.start:,}" if placed.chrom else ""
+    axes.set_title(name + at, loc="left", fontsize=8.5, color=COLOURS["ink"])
+    axes.set_ylabel("mean fall\nof U_I", fontsize=8)
+    axes.tick_params(labelbottom=False)
+
+
+def _known(axes: Axes, effect: SiteEffect, found: BaseEffects, bank: MotifBank) -> None:
+    style(axes)
+    axes.grid(visible=False)
+    owner = bank.gate if effect.site.gate and bank.gate is not None else bank
+    shares = owner.probabilities[effect.site.motif]
+    draw_logo(axes, information(shares if effect.site.strand == 0 else shares[::-1, ::-1]), start=effect.site.start)
+    axes.set_xlim(found.start, found.start + len(found.reference))
+    axes.set_ylim(0, 2)
+    axes.set_ylabel("motif,\nbits", fontsize=8)
+    axes.set_xlabel("base of the element, forward strand", fontsize=8)
+
+
+def draw_motifs(motifs: pd.DataFrame, pairs: int) -> Figure:
+    """Motifs by the effect that they have in an average pair, knock-out and gradient side by side."""
+    shown = motifs.head(MOTIFS).iloc[::-1]
+    figure, axes = new_figure(0.9 + 0.27 * max(len(shown), 2))
+    place = np.arange(len(shown))
+    value = shown["mean_effect"].to_numpy(np.float64)
+    colours = [COLOURS["blue"] if entry >= 0 else COLOURS["red"] for entry in value]
+    axes.barh(place, value, color=colours, height=0.62)
+    axes.plot(shown["mean_gradient"], place, "D", mfc="none", mec=COLOURS["ink"], mew=0.9, ms=4.5)
+    names = [f"{short(str(row.motif))} ({row.element}, {row.sites})" for row in shown.itertuples()]
+    axes.set_yticks(place, names)
+    axes.axvline(0, color=COLOURS["muted"], lw=0.9)
+    axes.plot([], [], "s", color=COLOURS["blue"], label="knock-out")
+    axes.plot([], [], "D", mfc="none", mec=COLOURS["ink"], label="gradient")
+    legend(figure, columns=2)
+    axes.set_xlabel(f"mean effect of a site on U_I, {pairs:,} pairs")
+    return figure
+
+
+def write_figures(explanations: Sequence[Explanation], motifs: pd.DataFrame, bank: MotifBank, folder: Path) -> None:
+    """Write every figure as PNG and SVG."""
+    folder.mkdir()
+    for explanation in explanations:
+        _write(draw_tracks(explanation, bank), folder, explanation.chosen.name)
+        logos = draw_logos(explanation, bank)
+        if logos is not None:
+            _write(logos, folder, f"{explanation.chosen.name}_logos")
+    _write(draw_motifs(motifs, len(explanations)), folder, "motifs")
+
+
+def _write(figure: Figure, folder: Path, name: str) -> None:
+    (folder / f"{name}.png").write_bytes(to_png(figure))
+    (folder / f"{name}.svg").write_text(to_svg(figure))
+
+
+def _middle(effect: SiteEffect) -> float:
+    return (effect.site.start + effect.site.end) / 2
+
+
+def _signed(value: float) -> str:
+    """Two decimals with a sign; what rounds to 0 has none."""
+    return f"{value:+.2f}".replace("-", "−") if abs(value) >= 0.005 else "0"
+
+
+def _label(effect: SiteEffect, bank: MotifBank) -> str:
+    return f"{short(motif_names(bank, effect.site)[1])} ({STRANDS[effect.site.strand]})".replace("-)", "−)")

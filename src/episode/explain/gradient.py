@@ -1,0 +1,205 @@
+"""Integrated gradients of U_I on the scores of the stem: what each motif adds, on which strand and in which bin.
+
+The path goes from a background to the pair as it is. The background is the mean score of each channel over bins and
+strands of elements of the same kind, the same in every bin: all along the path the best bin of a channel stays the
+best, and a turned pair has a turned background. Does NOT know where sites are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from episode.encode.stem import FLOOR
+from episode.encode.store import ElementStore, mirror
+from episode.errors import EpisodeError
+from episode.explain.probe import KINDS, Pair
+from episode.explain.variants import ElementScores
+from episode.model.backbone import Backbone
+
+__all__ = ["TOLERANCE", "Background", "Gradient", "integrate", "require_captum"]
+
+STEPS = (64, 256, 1024)
+"""Points on the path; more are taken while the sum is off by more than `TOLERANCE`."""
+TOLERANCE = 0.01
+"""Units of U_I by which the sum of all attributions may miss the difference of U_I."""
+AT_A_TIME = 16
+"""Points scored together; bounds the memory."""
+SAMPLE = 256
+"""Elements of a kind that the background is the mean of."""
+
+
+@dataclass(frozen=True)
+class Background:
+    """Mean score of each channel by kind of element, over bins that have a site at all.
+
+    Parameters
+    ----------
+    scores : dict of str to ndarray, shape (channels,)
+    gate : dict of str to ndarray, shape (matrices,)
+        The same of the boundary gate; empty where there is none.
+    """
+
+    scores: dict[str, np.ndarray]
+    gate: dict[str, np.ndarray]
+
+    @classmethod
+    def measure(cls, scores: ElementScores, elements: dict[str, np.ndarray], rng: np.random.Generator) -> Background:
+        """Take the mean over at most `SAMPLE` of the elements of each kind."""
+        means: dict[str, np.ndarray] = {}
+        gates: dict[str, np.ndarray] = {}
+        for kind, ids in elements.items():
+            chosen = ids if len(ids) <= SAMPLE else np.sort(rng.choice(ids, SAMPLE, replace=False))
+            stores = [scores.of(int(element)) for element in chosen]
+            means[kind] = _mean([store.tokens for store in stores])
+            if stores[0].gate is not None:
+                gates[kind] = _mean([store.gate.tokens for store in stores if store.gate is not None])
+        return cls(means, gates)
+
+
+def _mean(tokens: list[np.ndarray]) -> np.ndarray:
+    """Mean over bins and strands of tokens (bins, 2, channels) above the floor, shape (channels,)."""
+    joined = np.concatenate(tokens).astype(np.float64)
+    joined[joined <= FLOOR] = np.nan
+    rows = joined.reshape(-1, joined.shape[2])
+    empty = np.isnan(rows).all(axis=0)
+    rows[:, empty] = FLOOR
+    mean: np.ndarray = np.nanmean(rows, axis=0)
+    return mean
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """What every score of a pair adds to U_I.
+
+    Parameters
+    ----------
+    scores : dict of str to ndarray, shape (bins, 2, channels)
+        By kind of element, in the frame of the element as it is stored.
+    gate : dict of str to ndarray, shape (bins, 2, matrices)
+        Those of the boundary gate; empty where there is none.
+    difference : float
+        U_I of the pair less U_I of the background.
+    steps : int
+        Points on the path.
+    """
+
+    scores: dict[str, np.ndarray]
+    gate: dict[str, np.ndarray]
+    difference: float
+    steps: int
+
+    @property
+    def total(self) -> float:
+        """Sum of all attributions."""
+        return float(sum(part.sum() for group in (self.scores, self.gate) for part in group.values()))
+
+    @property
+    def gap(self) -> float:
+        """By how much the sum misses the difference; 0 if the integral were exact."""
+        return self.total - self.difference
+
+
+def integrate(backbone: Backbone, scores: ElementScores, pair: Pair, background: Background) -> Gradient:
+    """Attribute U_I of a pair to the scores of its elements; `backbone` reads scores.
+
+    Raises
+    ------
+    EpisodeError
+        If Captum is not installed.
+
+    References
+    ----------
+    Sundararajan, Taly, Yan. Axiomatic Attribution for Deep Networks. ICML 2017.
+    """
+    for steps in STEPS:
+        parts = [_one_layout(backbone, scores, pair, layout, background, steps) for layout in pair.layouts]
+        gradient = _average(parts, steps)
+        if abs(gradient.gap) <= TOLERANCE:
+            break
+    return gradient
+
+
+def _one_layout(
+    backbone: Backbone, scores: ElementScores, pair: Pair, layout: bool, background: Background, steps: int
+) -> Gradient:
+    inputs: list[Tensor] = []
+    masks: list[Tensor] = []
+    baselines: list[Tensor] = []
+    device = next(backbone.parameters()).device
+    stores = {kind: scores.of(pair.element(kind)) for kind in KINDS}
+    gated = stores["enhancer"].gate is not None
+    for kind in KINDS:
+        for store, mean in ((stores[kind], background.scores), (stores[kind].gate, background.gate)):
+            if store is not None:
+                tokens, mask = _laid_out(store, layout)
+                inputs.append(tokens.to(device))
+                masks.append(mask.to(device))
+                level = torch.from_numpy(mean[kind]).to(inputs[-1])
+                baselines.append(level.expand_as(inputs[-1]).contiguous())
+    parts = 2 if gated else 1
+
+    def potential(*tokens: Tensor) -> Tensor:
+        count = len(tokens[0])
+        seen = [mask.expand(count, -1) for mask in masks]
+        gates = [(tokens[i + 1], seen[i + 1]) if gated else None for i in (0, parts)]
+        enhancers = backbone.encode_enhancers(tokens[0], seen[0], gates[0])
+        promoters = backbone.encode_promoters(tokens[parts], seen[parts], gates[1])
+        distance = torch.full((count,), pair.distance, dtype=torch.float64, device=device)
+        return backbone(enhancers, promoters, distance).potential
+
+    method = require_captum()(potential)
+    found = method.attribute(
+        tuple(inputs), baselines=tuple(baselines), n_steps=steps, method="gausslegendre", internal_batch_size=AT_A_TIME
+    )
+    with torch.no_grad():
+        difference = float(potential(*inputs) - potential(*baselines))
+    turned = [_stored_frame(part, mask, layout) for part, mask in zip(found, masks, strict=True)]
+    main = {"enhancer": turned[0], "promoter": turned[parts]}
+    gate = {"enhancer": turned[1], "promoter": turned[parts + 1]} if gated else {}
+    return Gradient(main, gate, difference, steps)
+
+
+def _laid_out(store: ElementStore, layout: bool) -> tuple[Tensor, Tensor]:
+    """Tokens of a store of one element as the layout wants it."""
+    tokens, mask = store.gather(np.array([0]))
+    return mirror(tokens, mask, torch.tensor([layout])), mask
+
+
+def _stored_frame(attribution: Tensor, mask: Tensor, layout: bool) -> np.ndarray:
+    """Turn attributions of one element back from its layout."""
+    turned: np.ndarray = mirror(attribution.detach(), mask, torch.tensor([layout]).to(mask.device))[0].cpu().numpy()
+    return turned.astype(np.float64)
+
+
+def _average(parts: list[Gradient], steps: int) -> Gradient:
+    """Mean over layouts."""
+    share = 1 / len(parts)
+    first = parts[0]
+    return Gradient(
+        {kind: share * sum((part.scores[kind] for part in parts), np.zeros(())) for kind in first.scores},
+        {kind: share * sum((part.gate[kind] for part in parts), np.zeros(())) for kind in first.gate},
+        share * sum(part.difference for part in parts),
+        steps,
+    )
+
+
+def require_captum() -> Any:
+    """Return the class that integrates gradients.
+
+    Raises
+    ------
+    EpisodeError
+        If Captum is not installed.
+    """
+    try:
+        from captum.attr import IntegratedGradients  # heavy, and not needed by anything else
+    except ImportError:
+        raise EpisodeError(
+            "gradients need Captum, which is not installed: pip install 'episode-epi[explain]'"
+        ) from None
+    return IntegratedGradients

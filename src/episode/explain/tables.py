@@ -1,0 +1,281 @@
+"""Explanations as tables: sites, interactions, pairs, scores, bases, and what motifs do over all pairs.
+
+The columns are told in ``docs/explain.md``. Positions are 0-based half-open; strands are those of the stored element,
+which is the forward strand of the genome where coordinates are known. Knows no figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from episode.data.elements import DNA_LETTERS, UNKNOWN
+from episode.encode.motifs import MotifBank
+from episode.explain.choice import Chosen
+from episode.explain.explanation import Explainer, Explanation, SiteEffect
+from episode.explain.probe import KINDS
+from episode.explain.sites import Site
+
+__all__ = [
+    "base_table",
+    "bed_table",
+    "gradient_table",
+    "interaction_table",
+    "motif_names",
+    "motif_pair_table",
+    "motif_table",
+    "pair_table",
+    "site_table",
+    "write_tables",
+]
+
+STRANDS = "+-"
+RAISES, LOWERS = "0,114,178", "213,94,0"
+"""Colours of a site in BED: the blue and the red of the figures."""
+WORTH = 0.005
+"""Share of all that a pair's scores add, in size, below which a score is not listed."""
+BED_COLUMNS = ["chrom", "start", "end", "name", "score", "strand", "thick_start", "thick_end", "colour"]
+
+
+def motif_names(bank: MotifBank, site: Site) -> tuple[str, str]:
+    """Id and name of the motif of a site."""
+    owner = bank.gate if site.gate and bank.gate is not None else bank
+    return owner.ids[site.motif], owner.names[site.motif]
+
+
+def site_table(explanations: Sequence[Explanation], bank: MotifBank) -> pd.DataFrame:
+    """One row a site of a pair."""
+    columns = ["pair", "element", "element_name", "motif_id", "motif", "gate", "start", "end", "strand"]
+    columns += ["faces_partner", "score", "effect", "channel_effect", "gradient", "also"]
+    columns += ["chrom", "genome_start", "genome_end"]
+    rows = []
+    for explanation in explanations:
+        chosen = explanation.chosen
+        for effect in explanation.sites:
+            others = sorted({" ".join(motif_names(bank, other)) for other in effect.knockout.also})
+            row: dict[str, Any] = {
+                "pair": chosen.name,
+                "element": effect.kind,
+                "element_name": chosen.elements[effect.kind].name,
+            }
+            row |= _place(effect, bank) | _genome(chosen, effect)
+            row |= {
+                "gate": effect.site.gate,
+                "faces_partner": _faces(chosen, effect),
+                "score": effect.site.score,
+                "effect": effect.knockout.effect,
+                "channel_effect": effect.knockout.channel,
+                "gradient": effect.gradient,
+                "also": "; ".join(others),
+            }
+            rows.append(row)
+    return pd.DataFrame(rows, columns=columns)
+
+
+def interaction_table(explanations: Sequence[Explanation], bank: MotifBank) -> pd.DataFrame:
+    """One row an enhancer site with a promoter site of a pair, by size of their interaction."""
+    place = ["motif_id", "motif", "start", "end", "strand", "effect"]
+    columns = ["pair", *(f"{kind}_{name}" for kind in KINDS for name in place), "interaction"]
+    rows: list[dict[str, Any]] = []
+    for explanation in explanations:
+        for i, one in enumerate(explanation.joint["enhancer"]):
+            for j, other in enumerate(explanation.joint["promoter"]):
+                row: dict[str, Any] = {"pair": explanation.chosen.name}
+                for effect in (one, other):
+                    facts = _place(effect, bank) | {"effect": effect.knockout.effect}
+                    row |= {f"{effect.kind}_{name}": facts[name] for name in place}
+                rows.append(row | {"interaction": float(explanation.interaction[i, j])})
+    return _by_size(pd.DataFrame(rows, columns=columns), "interaction")
+
+
+def pair_table(explanations: Sequence[Explanation]) -> pd.DataFrame:
+    """One row a pair, with the check that its gradient is complete."""
+    columns = ["pair", "enhancer", "promoter", "mirrored", "has_coordinates", "potential", "above_background"]
+    columns += ["gradient_sum", "gradient_gap", "gradient_steps", "candidates", "left_out", "sites"]
+    rows = [
+        {
+            "pair": e.chosen.name,
+            "enhancer": e.chosen.elements["enhancer"].name,
+            "promoter": e.chosen.elements["promoter"].name,
+            "mirrored": e.chosen.mirrored,
+            "has_coordinates": e.chosen.oriented,
+            "potential": e.potential,
+            "above_background": e.gradient.difference,
+            "gradient_sum": e.gradient.total,
+            "gradient_gap": e.gradient.gap,
+            "gradient_steps": e.gradient.steps,
+            "candidates": sum(e.candidates.values()),
+            "left_out": e.left_out,
+            "sites": len(e.sites),
+        }
+        for e in explanations
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def gradient_table(explanations: Sequence[Explanation], explainer: Explainer) -> pd.DataFrame:
+    """One row a score (motif, strand, bin, element) that adds at least `WORTH` of all that the pair's scores add."""
+    columns = ["pair", "element", "motif_id", "motif", "gate", "bin", "start", "end", "strand", "gradient"]
+    rows = []
+    stem, gate = explainer.run.facts.config.stem, explainer.motifs.gate
+    for explanation in explanations:
+        gradient = explanation.gradient
+        groups = [(gradient.scores, explainer.channels, stem.bin, False)]
+        if gate is not None:
+            groups.append((gradient.gate, list(zip(gate.ids, gate.names, strict=True)), stem.gate_bin, True))
+        size = sum(np.abs(part).sum() for group, *_ in groups for part in group.values())
+        for group, names, width, gated in groups:
+            for kind, part in group.items():
+                length = explanation.chosen.elements[kind].length
+                lacking = len(part) * width - length
+                for place, strand, motif in np.argwhere(np.abs(part) >= max(WORTH * size, 1e-12)).tolist():
+                    rows.append(
+                        {
+                            "pair": explanation.chosen.name,
+                            "element": kind,
+                            "motif_id": names[motif][0],
+                            "motif": names[motif][1],
+                            "gate": gated,
+                            "bin": place,
+                            "start": max((2 * place * width - lacking) // 2, 0),
+                            "end": min(-(-(2 * (place + 1) * width - lacking) // 2), length),
+                            "strand": STRANDS[strand],
+                            "gradient": part[place, strand, motif],
+                        }
+                    )
+    return pd.DataFrame(rows, columns=columns)
+
+
+def base_table(explanations: Sequence[Explanation]) -> pd.DataFrame:
+    """One row a base that was substituted."""
+    bases = DNA_LETTERS[:UNKNOWN]
+    columns = ["pair", "element", "position", "chrom", "genome_position", "base"]
+    columns += [*(f"effect_{base}" for base in bases), "mean_effect", "greatest_effect"]
+    frames = []
+    for explanation in explanations:
+        for kind, _, found in explanation.bases:
+            placed = explanation.chosen.elements[kind]
+            position = np.arange(found.start, found.start + len(found.reference))
+            known = found.reference < UNKNOWN
+            largest = np.abs(np.nan_to_num(found.effect)).argmax(axis=1)
+            frame = pd.DataFrame(
+                {
+                    "pair": explanation.chosen.name,
+                    "element": kind,
+                    "position": position,
+                    "chrom": placed.chrom,
+                    "genome_position": position + placed.origin if placed.chrom else -1,
+                    "base": [bases[code] if code < UNKNOWN else "N" for code in found.reference],
+                    **{f"effect_{base}": found.effect[:, code] for code, base in enumerate(bases)},
+                    "mean_effect": found.mean,
+                    "greatest_effect": found.effect[np.arange(len(largest)), largest],
+                }
+            )
+            frames.append(frame[known])
+    if not frames:
+        return pd.DataFrame(columns=columns)
+    return pd.concat(frames, ignore_index=True).drop_duplicates(["pair", "element", "position"])[columns]
+
+
+def motif_table(sites: pd.DataFrame, pairs: int) -> pd.DataFrame:
+    """What each motif does over all pairs, by element: sorted by the effect that it has in an average pair.
+
+    The matrices of the boundary gate are one motif.
+    """
+    sites = sites.assign(motif_id=sites["motif_id"].where(~sites["gate"].astype(bool), "gate"))
+    return _ranking(sites, ["element", "motif_id", "motif"], "effect", pairs, gradient=True)
+
+
+def motif_pair_table(joint: pd.DataFrame, pairs: int) -> pd.DataFrame:
+    """What each enhancer motif does with each promoter motif over all pairs, sorted likewise."""
+    names = [f"{kind}_{name}" for kind in KINDS for name in ("motif_id", "motif")]
+    return _ranking(joint, names, "interaction", pairs)
+
+
+def _ranking(table: pd.DataFrame, by: list[str], value: str, pairs: int, *, gradient: bool = False) -> pd.DataFrame:
+    frame = table.assign(size=table[value].abs())
+    measures: dict[str, tuple[str, str]] = {
+        "sites": (value, "size"),
+        f"mean_{value}": (value, "mean"),
+        f"mean_size_of_{value}": ("size", "mean"),
+        "total": ("size", "sum"),
+    }
+    if gradient:
+        measures["mean_gradient"] = ("gradient", "mean")
+    ranking = frame.groupby(by, sort=True).agg(**measures).reset_index()
+    ranking["per_pair"] = ranking.pop("total") / pairs
+    return _by_size(ranking, "per_pair")
+
+
+def bed_table(sites: pd.DataFrame) -> pd.DataFrame:
+    """Sites with coordinates as BED9: score 1,000 for the strongest effect, colour for its sign."""
+    placed = sites[sites["chrom"] != ""]
+    size = placed["effect"].abs()
+    greatest = float(size.max()) if len(placed) else 0.0
+    frame = pd.DataFrame(
+        {
+            "chrom": placed["chrom"],
+            "start": placed["genome_start"],
+            "end": placed["genome_end"],
+            "name": placed["motif"].str.replace(r"\s+", "_", regex=True) + "|" + placed["pair"],
+            "score": (1000 * size / (greatest or 1.0)).round().astype("int64"),
+            "strand": placed["strand"],
+            "thick_start": placed["genome_start"],
+            "thick_end": placed["genome_end"],
+            "colour": np.where(placed["effect"] >= 0, RAISES, LOWERS),
+        },
+        columns=BED_COLUMNS,
+    )
+    return frame.sort_values(["chrom", "start", "end", "name"], kind="stable")
+
+
+def write_tables(explanations: Sequence[Explanation], explainer: Explainer, folder: Path) -> dict[str, pd.DataFrame]:
+    """Write all tables into a folder; return them."""
+    sites, joint = site_table(explanations, explainer.motifs), interaction_table(explanations, explainer.motifs)
+    tables = {
+        "sites": sites,
+        "interactions": joint,
+        "pairs": pair_table(explanations),
+        "gradient": gradient_table(explanations, explainer),
+        "bases": base_table(explanations),
+        "motifs": motif_table(sites, len(explanations)),
+        "motif_pairs": motif_pair_table(joint, len(explanations)),
+    }
+    for name, table in tables.items():
+        table.to_csv(folder / f"{name}.tsv", sep="\t", index=False, float_format="%.6g", na_rep="")
+    bed_table(sites).to_csv(folder / "sites.bed", sep="\t", index=False, header=False)
+    return tables
+
+
+def _place(effect: SiteEffect, bank: MotifBank) -> dict[str, Any]:
+    """Motif and position of a site within its element."""
+    site = effect.site
+    identifier, name = motif_names(bank, site)
+    place = {"start": site.start, "end": site.end, "strand": STRANDS[site.strand]}
+    return {"motif_id": identifier, "motif": name} | place
+
+
+def _genome(chosen: Chosen, effect: SiteEffect) -> dict[str, Any]:
+    placed = chosen.elements[effect.kind]
+    if not placed.chrom:
+        return {"chrom": "", "genome_start": -1, "genome_end": -1}
+    first = placed.origin
+    return {"chrom": placed.chrom, "genome_start": first + effect.site.start, "genome_end": first + effect.site.end}
+
+
+def _faces(chosen: Chosen, effect: SiteEffect) -> str:
+    """Whether the site points at the partner; empty where the layout is unknown."""
+    if not chosen.oriented:
+        return ""
+    forward = effect.site.strand == int(chosen.mirrored)
+    return "yes" if forward == (effect.kind == "enhancer") else "no"
+
+
+def _by_size(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Sort by absolute value, largest first; ties stay in order."""
+    order = np.argsort(-table[column].abs().to_numpy(np.float64), kind="stable")
+    return table.iloc[order].reset_index(drop=True)

@@ -1,0 +1,5 @@
+"""One thread for every test here."""
+
+from builders import one_thread
+
+__all__ = ["one_thread"]

@@ -1,0 +1,202 @@
+"""``episode explain``: what it writes, and what it says to a user who errs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from episode.data.genome import open_genome
+from episode.encode.motifs import MotifBank
+from tiny import Outcome, dataset, dataset_folder, lively_run, run_folder, world
+from tiny import episode as command
+
+FILES = ["bases.tsv", "explain.json", "figures", "gradient.tsv", "interactions.tsv", "motif_pairs.tsv", "motifs.tsv"]
+FILES += ["pairs.tsv", "sites.bed", "sites.tsv"]
+COMPLEMENT = str.maketrans("ACGT", "TGCA")
+
+
+def explain(out: Path, *options: object) -> Outcome:
+    return command("explain", run_folder(), dataset_folder(), "--out", out, "--threads", 1, *options)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight pairs drawn by the seed, some mirrored, the first two drawn as figures."""
+    path = tmp_path_factory.mktemp("explain") / "out"
+    options = ("--pairs", 8, "--choose", "random", "--figures", 2, "--site-p", 1e-3, "--json")
+    outcome = explain(path, *options)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert json.loads(outcome.out) == json.loads((path / "explain.json").read_text())
+    return path
+
+
+def read(folder: Path, name: str) -> pd.DataFrame:
+    return pd.read_csv(folder / f"{name}.tsv", sep="\t", keep_default_na=False)
+
+
+def test_the_folder_holds_what_the_page_says(out: Path) -> None:
+    assert sorted(path.name for path in out.iterdir()) == FILES
+    drawn = sorted(path.name for path in (out / "figures").iterdir())
+    names = ["motifs", "pair001", "pair001_logos", "pair002", "pair002_logos"]
+    assert drawn == sorted(f"{name}.{ending}" for name in names for ending in ("png", "svg"))
+    page = (Path(__file__).parents[2] / "docs" / "explain.md").read_text()
+    for name in FILES:
+        if name.endswith(".tsv"):
+            for column in read(out, name.removesuffix(".tsv")).columns:
+                assert f"`{column}`" in page, f"docs/explain.md says nothing of {column} in {name}"
+
+
+def test_pairs_are_complete_and_counted(out: Path) -> None:
+    pairs, sites, facts = read(out, "pairs"), read(out, "sites"), json.loads((out / "explain.json").read_text())
+    assert len(pairs) == facts["pairs"] == 8
+    assert set(pairs["mirrored"]) == {True, False}
+    np.testing.assert_allclose(pairs["gradient_sum"] - pairs["above_background"], pairs["gradient_gap"], atol=1e-4)
+    assert pairs["gradient_gap"].abs().max() <= 0.01
+    assert pairs["sites"].tolist() == [int((sites["pair"] == name).sum()) for name in pairs["pair"]]
+
+
+def test_a_site_in_bed_is_the_site_in_the_genome(out: Path) -> None:
+    """The bases under every interval, read along its strand, score what the table says, mirrored or not."""
+    genome, bank = open_genome(world() / "genome.fa"), lively_run().bank
+    bed = pd.read_csv(out / "sites.bed", sep="\t", header=None)
+    sites = read(out, "sites").sort_values(["chrom", "genome_start", "genome_end"], kind="stable")
+    assert len(bed) == len(sites) > 50
+    assert bed[0].tolist() == sites["chrom"].tolist() and bed[1].tolist() == sites["genome_start"].tolist()
+    mirrored = read(out, "pairs").set_index("pair")["mirrored"]
+    assert set(mirrored[sites["pair"]]) == {True, False}
+    for site in sites.itertuples():
+        text = genome.fetch(site.chrom, site.genome_start, site.genome_end).upper()
+        assert score(bank, site.motif_id, text, site.strand) == pytest.approx(site.score, abs=1e-3)
+    assert bed[4].max() == 1000 and bed[4].min() >= 0
+    strongest = sites["effect"].abs().max()
+    for row in bed.itertuples(index=False):
+        mine = sites[(sites["genome_start"] == row[1]) & (sites["pair"] == row[3].split("|")[1])]
+        assert row[4] == pytest.approx(1000 * abs(float(mine["effect"].iloc[0])) / strongest, abs=0.6)
+        assert (row[5], row[6], row[7]) == (mine["strand"].iloc[0], row[1], row[2])
+        assert row[8] == ("0,114,178" if float(mine["effect"].iloc[0]) >= 0 else "213,94,0")
+
+
+def score(bank: MotifBank, motif_id: str, text: str, strand: str) -> float:
+    letters = text if strand == "+" else text[::-1].translate(COMPLEMENT)
+    bits = bank.log_odds(bank.index(motif_id))
+    return float(bits[np.arange(len(bits)), ["ACGT".index(letter) for letter in letters]].sum())
+
+
+def test_a_site_faces_its_partner_or_not(out: Path) -> None:
+    sites, mirrored = read(out, "sites"), read(out, "pairs").set_index("pair")["mirrored"]
+    for site in sites.itertuples():
+        partner_lies_right = (site.element == "enhancer") != bool(mirrored[site.pair])
+        assert site.faces_partner == ("yes" if (site.strand == "+") == partner_lies_right else "no")
+
+
+def test_bases_are_those_of_the_genome_and_around_the_strongest_sites(out: Path) -> None:
+    genome, bases, sites = open_genome(world() / "genome.fa"), read(out, "bases"), read(out, "sites")
+    for base in bases.iloc[::17].itertuples():
+        assert genome.fetch(base.chrom, base.genome_position, base.genome_position + 1).upper() == base.base
+        assert getattr(base, f"effect_{base.base}") == 0
+    mine = sites[sites["pair"] == "pair001"]
+    strongest = mine.loc[mine["effect"].abs().idxmax()]
+    shown = bases[(bases["pair"] == "pair001") & (bases["element"] == strongest["element"])]["position"].tolist()
+    assert set(range(int(strongest["start"]), int(strongest["end"]))) <= set(shown)
+
+
+def test_interactions_are_of_the_sites_listed(out: Path) -> None:
+    joint, sites = read(out, "interactions"), read(out, "sites")
+    assert joint["interaction"].abs().is_monotonic_decreasing
+    for kind in ("enhancer", "promoter"):
+        keys = joint[["pair", f"{kind}_start", f"{kind}_strand", f"{kind}_effect"]].to_numpy().tolist()
+        mine = sites[sites["element"] == kind]
+        assert {tuple(key) for key in keys} <= set(
+            mine[["pair", "start", "strand", "effect"]].itertuples(index=False, name=None)
+        )
+
+
+def test_the_ranking_of_motifs_is_by_what_they_do_in_an_average_pair(out: Path) -> None:
+    motifs, sites = read(out, "motifs"), read(out, "sites")
+    first = motifs.iloc[0]
+    mine = sites[(sites["element"] == first["element"]) & (sites["motif_id"] == first["motif_id"])]
+    assert first["sites"] == len(mine)
+    assert first["per_pair"] == pytest.approx(mine["effect"].abs().sum() / 8, rel=1e-4)
+    assert first["mean_gradient"] == pytest.approx(mine["gradient"].mean(), rel=1e-3)
+    assert motifs["per_pair"].is_monotonic_decreasing
+
+
+def test_the_same_command_writes_the_same_bytes(out: Path, tmp_path: Path) -> None:
+    options = ("--pairs", 8, "--choose", "random", "--figures", 2, "--site-p", 1e-3)
+    assert explain(tmp_path / "again", *options).code == 0
+    for path in sorted(out.rglob("*")):
+        if path.suffix in (".tsv", ".bed", ".png"):
+            assert path.read_bytes() == (tmp_path / "again" / path.relative_to(out)).read_bytes(), path.name
+
+
+def test_a_table_chooses_the_pairs_and_no_figure_is_drawn(tmp_path: Path) -> None:
+    rows = dataset().pairs[["enhancer_name", "promoter_name"]].iloc[:2].set_axis(["enhancer", "promoter"], axis=1)
+    rows.to_csv(tmp_path / "mine.tsv", sep="\t", index=False)
+    outcome = explain(tmp_path / "out", "--only", tmp_path / "mine.tsv", "--figures", 0)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "2 pairs, " in outcome.out and f"explanation: {tmp_path / 'out'}" in outcome.out
+    assert not (tmp_path / "out" / "figures").exists()
+    assert read(tmp_path / "out", "pairs")["enhancer"].tolist() == rows["enhancer"].tolist()
+
+
+def test_fewer_pairs_than_asked_for_is_said(tmp_path: Path) -> None:
+    chromosome = dataset().pairs["enhancer_chrom"].iloc[0]
+    options = ("--chromosomes", chromosome, "--cell-lines", dataset().pairs["cell_line"].iloc[0])
+    names = dataset().pairs.query("enhancer_chrom == @chromosome")
+    count = len(names[names["cell_line"] == dataset().pairs["cell_line"].iloc[0]])
+    few = ("--pairs", count + 5, "--figures", 0, "--site-p", 1e-5)
+    if count > 60:
+        pytest.skip("too many pairs on one chromosome for a quick test")
+    outcome = explain(tmp_path / "out", *options, *few)
+    assert f"warning: --pairs {count + 5}: there are only {count} distinct pairs to choose from" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--pairs", 0), "error: --pairs 0: needed at least 1"),
+        (("--site-p", 2), "error: --site-p 2: needed a chance between 0 and 1, such as 1e-4"),
+        (("--figures", -1), "error: --figures -1: needed 0 (none) or more"),
+        (("--cell-lines", "nobody"), "error: cell line 'nobody' is not in the dataset"),
+        (("--only", "absent.tsv"), "error: absent.tsv: cannot be read as a tab-separated table"),
+    ],
+)
+def test_wrong_options_are_named(tmp_path: Path, options: tuple, words: str) -> None:
+    outcome = explain(tmp_path / "out", *options)
+    assert outcome.code == 2 and outcome.err.startswith(words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_existing_folder_and_a_missing_run(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    outcome = explain(tmp_path)
+    assert (outcome.code, outcome.err) == (
+        2,
+        f"error: {tmp_path}: exists already and is not empty; give a new folder or remove it first\n",
+    )
+    outcome = command("explain", tmp_path, dataset_folder(), "--out", tmp_path / "out")
+    assert (outcome.code, outcome.err) == (2, f"error: {tmp_path}: not a finished run (no run.json there)\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_without_captum_the_command_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "captum.attr", None)
+    outcome = explain(tmp_path / "out")
+    need = "error: gradients need Captum, which is not installed: pip install 'episode-epi[explain]'\n"
+    assert (outcome.code, outcome.err) == (2, need)
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_left_behind_when_a_figure_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("episode.explain.figures._write", broken)
+    outcome = explain(tmp_path / "out", "--pairs", 1)
+    assert (outcome.code, outcome.err) == (2, "error: No space left on device\n")
+    assert list(tmp_path.iterdir()) == []
