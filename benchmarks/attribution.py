@@ -7,7 +7,7 @@ Explains pairs of the split "test", drawn by the seed (no label is read), and co
 - **pairs at 10**: every enhancer site x promoter site of all pairs, by size of the interaction of their joint
   knock-out; from the top, those are passed over whose enhancer or promoter was met already, until there are ten. A hit
   has both sites overlapping planted sites (same strand) whose motifs are a product of the grammar, in the orientation
-  that it asks for.
+  that it asks for; `rules` counts the products that are among the hits.
 - **sites at 10**: the same for single sites by size of their knock-out effect, no element twice. A hit overlaps a
   planted site of a motif that the grammar reads in that kind of element.
 - **motifs at 10** and **motif pairs at 6**: (element, motif) and (enhancer motif, promoter motif) by what they do in an
@@ -165,7 +165,8 @@ def pairs_at(joint: pd.DataFrame, sites: pd.DataFrame, facts: pd.DataFrame, rule
         )
         if len(rows) == TOP:
             break
-    return {"precision": float(np.mean([row["hit"] for row in rows])), "top": rows}
+    found = {(row["enhancer_motif"], row["promoter_motif"]) for row in rows if row["hit"]}
+    return {"precision": float(np.mean([row["hit"] for row in rows])), "rules": len(found), "top": rows}
 
 
 def sites_at(sites: pd.DataFrame) -> dict[str, Any]:

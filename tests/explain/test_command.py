@@ -121,7 +121,8 @@ def test_the_ranking_of_motifs_is_by_what_they_do_in_an_average_pair(out: Path) 
     first = motifs.iloc[0]
     mine = sites[(sites["element"] == first["element"]) & (sites["motif_id"] == first["motif_id"])]
     assert first["sites"] == len(mine)
-    assert first["per_pair"] == pytest.approx(mine["effect"].abs().sum() / 8, rel=1e-4)
+    assert first["per_pair"] == pytest.approx(mine["channel_effect"].abs().sum() / 8, rel=1e-4)
+    assert first["mean_own_effect"] == pytest.approx(mine["channel_effect"].mean(), rel=1e-3)
     assert first["mean_gradient"] == pytest.approx(mine["gradient"].mean(), rel=1e-3)
     assert motifs["per_pair"].is_monotonic_decreasing
 
@@ -200,3 +201,14 @@ def test_nothing_is_left_behind_when_a_figure_fails(tmp_path: Path, monkeypatch:
     outcome = explain(tmp_path / "out", "--pairs", 1)
     assert (outcome.code, outcome.err) == (2, "error: No space left on device\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_summary_is_of_all_pairs_however_few_are_drawn(out: Path) -> None:
+    from episode.explain.figures import draw_motifs
+
+    motifs = pd.read_csv(out / "motifs.tsv", sep="\t")
+    axes = draw_motifs(motifs, 8).axes[0]
+    assert axes.get_xlabel() == "mean effect of a site on U_I, 8 pairs"
+    first = motifs.iloc[0]
+    assert axes.get_yticklabels()[-1].get_text() == f"{first['motif']} ({first['element']}, {first['sites']})"
+    assert axes.patches[-1].get_width() == pytest.approx(first["mean_own_effect"])

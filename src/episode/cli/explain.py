@@ -120,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
         tables = write_tables(explanations, explainer, folder)
         drawn = explanations if args.figures is None else explanations[: args.figures]
         if drawn:
-            write_figures(drawn, tables["motifs"], explainer.motifs, folder / "figures")
+            write_figures(drawn, tables["motifs"], len(explanations), explainer.motifs, folder / "figures")
         write_json(folder / "explain.json", summary)
     _warn(args, explanations)
     if args.json:
@@ -172,6 +172,6 @@ def _print(tables: dict[str, pd.DataFrame], out: Path) -> None:
     for row in tables["motifs"].head(10).to_dict("records"):
         name = f"{row['motif_id']} {row['motif']}"
         gradient = "-" if math.isnan(row["mean_gradient"]) else f"{row['mean_gradient']:+.3f}"
-        print(f"{row['element']:10s}{name:28s}{row['sites']:6d}{row['mean_effect']:+9.3f}{gradient:>9s}")
+        print(f"{row['element']:10s}{name:28s}{row['sites']:6d}{row['mean_own_effect']:+9.3f}{gradient:>9s}")
     print(f"{len(tables['pairs']):,} pairs, {len(tables['sites']):,} sites")
     print(f"explanation: {out}")

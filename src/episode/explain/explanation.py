@@ -48,7 +48,7 @@ class Options:
     """
 
     site_p: float = 1e-4
-    most_sites: int = 1000
+    most_sites: int = 2000
     joint: int = 10
     logos: int = 3
     flank: int = 8

@@ -84,7 +84,7 @@ def _track(axes: Axes, explanation: Explanation, kind: str, bank: MotifBank) -> 
         if effect not in small:
             left = _middle(effect) > 0.7 * placed.length
             text = axes.annotate(
-                short(motif_names(bank, effect.site)[1]),
+                _name(effect, bank),
                 (_middle(effect), max(effect.knockout.effect, np.nan_to_num(effect.gradient), key=abs)),
                 xytext=(-7 if left else 7, 0),
                 textcoords="offset points",
@@ -178,7 +178,7 @@ def draw_motifs(motifs: pd.DataFrame, pairs: int) -> Figure:
     shown = motifs.head(MOTIFS).iloc[::-1]
     figure, axes = new_figure(0.9 + 0.27 * max(len(shown), 2))
     place = np.arange(len(shown))
-    value = shown["mean_effect"].to_numpy(np.float64)
+    value = shown["mean_own_effect"].to_numpy(np.float64)
     colours = [COLOURS["blue"] if entry >= 0 else COLOURS["red"] for entry in value]
     axes.barh(place, value, color=colours, height=0.62)
     axes.plot(shown["mean_gradient"], place, "D", mfc="none", mec=COLOURS["ink"], mew=0.9, ms=4.5)
@@ -192,15 +192,17 @@ def draw_motifs(motifs: pd.DataFrame, pairs: int) -> Figure:
     return figure
 
 
-def write_figures(explanations: Sequence[Explanation], motifs: pd.DataFrame, bank: MotifBank, folder: Path) -> None:
-    """Write every figure as PNG and SVG."""
+def write_figures(
+    explanations: Sequence[Explanation], motifs: pd.DataFrame, pairs: int, bank: MotifBank, folder: Path
+) -> None:
+    """Write the figures of some explanations, and of the motifs over all pairs, as PNG and SVG."""
     folder.mkdir()
     for explanation in explanations:
         _write(draw_tracks(explanation, bank), folder, explanation.chosen.name)
         logos = draw_logos(explanation, bank)
         if logos is not None:
             _write(logos, folder, f"{explanation.chosen.name}_logos")
-    _write(draw_motifs(motifs, len(explanations)), folder, "motifs")
+    _write(draw_motifs(motifs, pairs), folder, "motifs")
 
 
 def _write(figure: Figure, folder: Path, name: str) -> None:
@@ -217,5 +219,12 @@ def _signed(value: float) -> str:
     return f"{value:+.2f}".replace("-", "−") if abs(value) >= 0.005 else "0"
 
 
+def _name(effect: SiteEffect, bank: MotifBank) -> str:
+    """Name of a motif, with a question mark where it explains less than half of the effect itself."""
+    name = short(motif_names(bank, effect.site)[1])
+    knockout = effect.knockout
+    return f"{name}?" if abs(knockout.channel) < abs(knockout.effect) / 2 else name
+
+
 def _label(effect: SiteEffect, bank: MotifBank) -> str:
-    return f"{short(motif_names(bank, effect.site)[1])} ({STRANDS[effect.site.strand]})".replace("-)", "−)")
+    return f"{_name(effect, bank)} ({STRANDS[effect.site.strand]})".replace("-)", "−)")

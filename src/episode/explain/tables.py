@@ -64,7 +64,6 @@ def site_table(explanations: Sequence[Explanation], bank: MotifBank) -> pd.DataF
             }
             row |= _place(effect, bank) | _genome(chosen, effect)
             row |= {
-                "gate": effect.site.gate,
                 "faces_partner": _faces(chosen, effect),
                 "score": effect.site.score,
                 "effect": effect.knockout.effect,
@@ -78,7 +77,7 @@ def site_table(explanations: Sequence[Explanation], bank: MotifBank) -> pd.DataF
 
 def interaction_table(explanations: Sequence[Explanation], bank: MotifBank) -> pd.DataFrame:
     """One row an enhancer site with a promoter site of a pair, by size of their interaction."""
-    place = ["motif_id", "motif", "start", "end", "strand", "effect"]
+    place = ["motif_id", "motif", "gate", "start", "end", "strand", "effect"]
     columns = ["pair", *(f"{kind}_{name}" for kind in KINDS for name in place), "interaction"]
     rows: list[dict[str, Any]] = []
     for explanation in explanations:
@@ -184,14 +183,21 @@ def base_table(explanations: Sequence[Explanation]) -> pd.DataFrame:
 def motif_table(sites: pd.DataFrame, pairs: int) -> pd.DataFrame:
     """What each motif does over all pairs, by element: sorted by the effect that it has in an average pair.
 
-    The matrices of the boundary gate are one motif.
+    The effect is that of its own channel, so that a motif is not credited with what its neighbours read; where the stem
+    has no such channel, that of the whole knock-out. The matrices of the boundary gate are one motif.
     """
-    sites = sites.assign(motif_id=sites["motif_id"].where(~sites["gate"].astype(bool), "gate"))
-    return _ranking(sites, ["element", "motif_id", "motif"], "effect", pairs, gradient=True)
+    sites = sites.assign(
+        motif_id=sites["motif_id"].where(~sites["gate"].astype(bool), "gate"),
+        own_effect=sites["channel_effect"].fillna(sites["effect"]),
+    )
+    return _ranking(sites, ["element", "motif_id", "motif"], "own_effect", pairs, gradient=True)
 
 
 def motif_pair_table(joint: pd.DataFrame, pairs: int) -> pd.DataFrame:
-    """What each enhancer motif does with each promoter motif over all pairs, sorted likewise."""
+    """What each enhancer motif does with each promoter motif over all pairs, sorted likewise; the gate is one motif."""
+    for kind in KINDS:
+        own = ~joint[f"{kind}_gate"].astype(bool)
+        joint = joint.assign(**{f"{kind}_motif_id": joint[f"{kind}_motif_id"].where(own, "gate")})
     names = [f"{kind}_{name}" for kind in KINDS for name in ("motif_id", "motif")]
     return _ranking(joint, names, "interaction", pairs)
 
@@ -255,7 +261,7 @@ def _place(effect: SiteEffect, bank: MotifBank) -> dict[str, Any]:
     """Motif and position of a site within its element."""
     site = effect.site
     identifier, name = motif_names(bank, site)
-    place = {"start": site.start, "end": site.end, "strand": STRANDS[site.strand]}
+    place = {"gate": site.gate, "start": site.start, "end": site.end, "strand": STRANDS[site.strand]}
     return {"motif_id": identifier, "motif": name} | place
 
 
