@@ -39,10 +39,10 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument(
         "--world",
-        choices=("label", "concept", "both"),
+        choices=("label", "concept", "both", "rerank"),
         default="both",
         help="what the impedance changes: the share of positives among the candidates (label), the chance "
-        "of the same pair (concept), or half and half (default: both)",
+        "of the same pair (concept), half and half (both), or the ranking of the pairs as well (rerank); default: both",
     )
     parser.add_argument(
         "--format", choices=("tidy", "domain-kl"), default="tidy", help="files to write (default: tidy)"

@@ -5,15 +5,18 @@ Knows nothing about models: it makes the files a user would bring, and a truth t
 
 from episode.data.simulate.config import PRESETS, SETS, WORLDS, SetConfig, WorldConfig
 from episode.data.simulate.sequences import Genome, draw_genome
+from episode.data.simulate.spectrum import RERANK, SpectrumConfig
 from episode.data.simulate.world import World, simulate
 from episode.data.simulate.write import write_domain_kl, write_tidy
 
 __all__ = [
     "PRESETS",
+    "RERANK",
     "SETS",
     "WORLDS",
     "Genome",
     "SetConfig",
+    "SpectrumConfig",
     "World",
     "WorldConfig",
     "draw_genome",

@@ -11,10 +11,10 @@ from scipy.optimize import brentq
 from scipy.special import expit, logit, ndtri
 
 from episode.data.simulate.config import SetConfig, WorldConfig
-from episode.data.simulate.universe import Universe
+from episode.data.simulate.universe import Universe, channel_names
 from episode.errors import ConfigError
 
-__all__ = ["draw_environments", "draw_pairs"]
+__all__ = ["draw_environments", "draw_pairs", "draw_spectrum"]
 
 LOWEST_DEVIATION = -2.8
 """Clip of the impedance deviation; with a mean impedance of 3 T it keeps R_E positive."""
@@ -42,12 +42,11 @@ def draw_environments(config: WorldConfig, kappa: float, role: str, n: int, rng:
     deviation = np.maximum(_quantiles(n, rng), LOWEST_DEVIATION)
     noise = _uncorrelated(_quantiles(n, rng), deviation)
     nuisance = _quantiles(n, rng)
-    width = max(2, len(str(n)))
     temperature = config.temperature
     share = config.trace_share
     return pd.DataFrame(
         {
-            "cell_line": [f"{role}{i + 1:0{width}d}" for i in range(n)],
+            "cell_line": _line_names(role, n),
             "role": role,
             "deviation": deviation,
             "impedance": temperature * (config.impedance_mean + deviation),
@@ -58,6 +57,48 @@ def draw_environments(config: WorldConfig, kappa: float, role: str, n: int, rng:
             "concept_shift": (1 - kappa) * temperature * deviation,
         }
     )
+
+
+def draw_spectrum(
+    config: WorldConfig, channels: int, deviation_sd: float, role: str, n: int, rng: np.random.Generator
+) -> pd.DataFrame:
+    """Draw `n` cell lines of one role with several impedances each; deviations are uncorrelated over channels.
+
+    Returns
+    -------
+    DataFrame
+        cell_line, role, temperature, nuisance_factor, impedance (mean over channels), and for each channel k
+        deviation_k, impedance_k and trace_factor_k.
+    """
+    deviations: list[np.ndarray] = []
+    columns: dict[str, np.ndarray] = {}
+    share = config.trace_share
+    for k in range(channels):
+        drawn = _quantiles(n, rng)
+        for other in deviations:
+            drawn = _uncorrelated(drawn, other)
+        deviations.append(drawn)
+        noise = _uncorrelated(_quantiles(n, rng), drawn)
+        value = np.maximum(deviation_sd * drawn, LOWEST_DEVIATION)
+        columns[f"deviation_{k + 1}"] = value
+        columns[f"impedance_{k + 1}"] = config.temperature * (config.impedance_mean + value)
+        columns[f"trace_factor_{k + 1}"] = np.sqrt(share) * drawn + np.sqrt(1 - share) * noise
+    names = channel_names("impedance", channels)
+    return pd.DataFrame(
+        {
+            "cell_line": _line_names(role, n),
+            "role": role,
+            "impedance": np.mean([columns[name] for name in names], axis=0),
+            "temperature": config.temperature,
+            "nuisance_factor": _quantiles(n, rng),
+            **columns,
+        }
+    )
+
+
+def _line_names(role: str, n: int) -> list[str]:
+    width = max(2, len(str(n)))
+    return [f"{role}{i + 1:0{width}d}" for i in range(n)]
 
 
 def _quantiles(n: int, rng: np.random.Generator) -> np.ndarray:
@@ -78,6 +119,7 @@ def draw_pairs(
     config: WorldConfig,
     universe: Universe,
     potential: np.ndarray,
+    impedance: np.ndarray,
     line: pd.Series,
     prior: float,
     part: str,
@@ -87,10 +129,10 @@ def draw_pairs(
 
     Parameters
     ----------
-    potential : ndarray, shape (n_pairs_of_universe,)
-        True U_I.
+    potential, impedance : ndarray, shape (n_pairs_of_universe,)
+        True U_I, and R_E in this cell line.
     line : Series
-        A row of `draw_environments`.
+        A row of `draw_environments` or `draw_spectrum`.
     prior : float
         Share of positives of the reference environment (mean impedance) over the universe.
     part : str
@@ -134,15 +176,15 @@ def draw_pairs(
         share = share * GROWTH
     order = np.argsort(rank[universe.pairs["enhancer"].to_numpy()[kept]], kind="stable")
     chosen = kept[order][:n]
-    true_logit = (potential[chosen] - line["impedance"]) / config.temperature
+    true_logit = (potential[chosen] - impedance[chosen]) / config.temperature
     label = (rng.random(n) < expit(true_logit)).astype(np.int8)
     return chosen, label
 
 
 def _selection_score(config: WorldConfig, elements: pd.DataFrame, line: pd.Series) -> np.ndarray:
-    trace = line["trace_factor"] * elements["trace"].to_numpy()
-    nuisance = line["nuisance_factor"] * elements["nuisance"].to_numpy()
-    return config.selection * (trace + nuisance)
+    factors = [name for name in line.index if name.startswith("trace_factor")]
+    score = sum(line[name] * elements[name.replace("_factor", "")].to_numpy() for name in factors)
+    return config.selection * (score + line["nuisance_factor"] * elements["nuisance"].to_numpy())
 
 
 def _active_chance(score: np.ndarray, share: float) -> np.ndarray:
@@ -156,6 +198,6 @@ def _accept(
 ) -> np.ndarray:
     """Thin pairs so that their potentials follow the label-shifted mixture; all stay if there is none."""
     reference = expit(potential / config.temperature - config.impedance_mean)
-    shifted = expit(logit(prior) - line["label_shift"] / config.temperature)
+    shifted = expit(logit(prior) - line.get("label_shift", 0.0) / config.temperature)
     weight = shifted / prior * reference + (1 - shifted) / (1 - prior) * (1 - reference)
     return rng.random(len(weight)) < weight / weight.max()

@@ -5,14 +5,14 @@ Knows nothing about cell lines, weights or DNA: sites are known by slot and stra
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from episode.data.simulate.config import SETS, SetConfig, WorldConfig
 
-__all__ = ["Slots", "Universe", "draw_universe"]
+__all__ = ["Slots", "Universe", "channel_names", "draw_universe"]
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,20 @@ class Slots:
     """Motifs whose composition follows the nuisance factor."""
     count: int
     """All slots together."""
+    channels: int = 1
+    """Impedances of a cell line; each has an equal part of the trace."""
+    exposure: slice = field(default_factory=lambda: slice(0, 0))
+    """Motifs that tell the exposure of a pair: the first is read in enhancers, the second in promoters."""
+
+    @property
+    def traces(self) -> tuple[slice, ...]:
+        """The part of the trace that belongs to each channel."""
+        width = (self.trace.stop - self.trace.start) // self.channels
+        starts = [self.trace.start + k * width for k in range(self.channels)]
+        return tuple(slice(start, start + width) for start in starts)
 
     @classmethod
-    def of(cls, config: WorldConfig) -> Slots:
+    def of(cls, config: WorldConfig, *, channels: int = 1, exposure: int = 0) -> Slots:
         """Lay the slots out one after another."""
         grammar, burden = config.grammar_motifs, config.burden_motifs
         return cls(
@@ -39,7 +50,9 @@ class Slots:
             promoter=slice(grammar, 2 * grammar),
             trace=slice(2 * grammar, 2 * grammar + burden),
             nuisance=slice(2 * grammar + burden, 2 * (grammar + burden)),
-            count=2 * (grammar + burden),
+            count=2 * (grammar + burden) + exposure,
+            channels=channels,
+            exposure=slice(2 * (grammar + burden), 2 * (grammar + burden) + exposure),
         )
 
 
@@ -51,7 +64,7 @@ class Universe:
     ----------
     elements : DataFrame
         Index = element id; kind, name, chrom, start, end (0-based half-open), locus, set, trace and nuisance
-        (standardised burdens), gc (share of G and C in the background).
+        (standardised burdens; trace_1, trace_2, ... with several channels), gc (share of G and C in the background).
     sites : ndarray, shape (n_elements, n_slots), int8
         1: one site on the forward strand, -1: one on the reverse strand, 0: none.
     pairs : DataFrame
@@ -66,7 +79,9 @@ class Universe:
     chromosomes: dict[str, int]
 
 
-def draw_universe(config: WorldConfig, slots: Slots, rng: np.random.Generator) -> Universe:
+def draw_universe(
+    config: WorldConfig, slots: Slots, rng: np.random.Generator, *, exposure_presence: float = 0.0
+) -> Universe:
     """Draw loci, coordinates and motif sites; presence of any two motifs is independent."""
     parts: list[pd.DataFrame] = []
     chromosomes: dict[str, int] = {}
@@ -78,13 +93,19 @@ def draw_universe(config: WorldConfig, slots: Slots, rng: np.random.Generator) -
         first_locus = int(part["locus"].iloc[-1]) + 1
     elements = pd.concat(parts, ignore_index=True)
     is_enhancer = elements["kind"].to_numpy() == "enhancer"
-    sites = _draw_sites(config, slots, is_enhancer, rng)
+    sites = _draw_sites(config, slots, is_enhancer, exposure_presence, rng)
     elements["gc"] = np.clip(rng.normal(np.where(is_enhancer, 0.45, 0.52), 0.06), 0.25, 0.75)
-    for kind in ("trace", "nuisance"):
-        burden = (sites[:, getattr(slots, kind)] != 0) @ _signs(config.burden_motifs)
-        scale = np.sqrt(config.burden_motifs * config.burden_presence * (1 - config.burden_presence))
-        elements[kind] = burden / scale
+    kinds = (*channel_names("trace", slots.channels), "nuisance")
+    for kind, part in zip(kinds, (*slots.traces, slots.nuisance), strict=True):
+        motifs = part.stop - part.start
+        burden = (sites[:, part] != 0) @ _signs(motifs)
+        elements[kind] = burden / np.sqrt(motifs * config.burden_presence * (1 - config.burden_presence))
     return Universe(elements, sites, _all_pairs(elements, is_enhancer), chromosomes)
+
+
+def channel_names(stem: str, channels: int) -> tuple[str, ...]:
+    """Names of a column for each channel: the stem itself where there is one channel, else stem_1, stem_2, ..."""
+    return (stem,) if channels == 1 else tuple(f"{stem}_{k + 1}" for k in range(channels))
 
 
 def _signs(n: int) -> np.ndarray:
@@ -124,14 +145,21 @@ def _lay_out(
     return frame, {f"sim{first_chromosome + k + 1}": end for k, end in enumerate(ends)}
 
 
-def _draw_sites(config: WorldConfig, slots: Slots, is_enhancer: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _draw_sites(
+    config: WorldConfig, slots: Slots, is_enhancer: np.ndarray, exposure_presence: float, rng: np.random.Generator
+) -> np.ndarray:
     """Draw which element carries which motif, and on which strand."""
     shape = (len(is_enhancer), slots.count)
     chance = np.full(slots.count, config.burden_presence)
     chance[slots.enhancer] = chance[slots.promoter] = config.grammar_presence
+    chance[slots.exposure] = exposure_presence
     present = rng.random(shape) < chance
     present[~is_enhancer, slots.enhancer] = False
     present[is_enhancer, slots.promoter] = False
+    for slot, elsewhere in zip(
+        range(slots.exposure.start, slots.exposure.stop), (~is_enhancer, is_enhancer), strict=False
+    ):
+        present[elsewhere, slot] = False
     strand = np.where(rng.random(shape) < 0.5, 1, -1)
     return (present * strand).astype(np.int8)
 

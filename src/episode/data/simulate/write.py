@@ -97,6 +97,7 @@ def _write_truth(world: World, genome: Genome, folder: Path) -> None:
     """Write what evaluation may compare with and training never reads."""
     folder.mkdir()
     first = ["cell_line", "impedance", "temperature", "trace_factor", "nuisance_factor", "share_positive"]
+    first = [name for name in first if name in world.environments]
     rest = [name for name in world.environments.columns if name not in first]
     world.environments[first + rest].to_csv(folder / "environments.tsv", sep="\t", index=False, lineterminator="\n")
     names = world.universe.elements["name"].to_numpy()
@@ -108,6 +109,7 @@ def _write_truth(world: World, genome: Genome, folder: Path) -> None:
             "split": world.pairs["split"],
             "potential": world.pairs["potential"],
             "logit": world.pairs["logit"],
+            **{name: world.pairs[name] for name in world.pairs if name == "impedance" or name.startswith("exposure_")},
         }
     )
     pq.write_table(pa.Table.from_pandas(pairs, preserve_index=False), folder / "pairs.parquet")
@@ -124,6 +126,11 @@ def describe(world: World) -> dict[str, Any]:
     """Return the grammar and the parameters of a world as plain JSON values."""
     names = [f"{world.bank.ids[i]} {world.bank.names[i]}" for i in world.motifs]
     enhancer, promoter = names[world.slots.enhancer], names[world.slots.promoter]
+    spectrum = {}
+    if world.spectrum is not None:
+        motifs = dict(zip(("enhancer_motif", "promoter_motif"), names[world.slots.exposure], strict=True))
+        parts = [names[part] for part in world.slots.traces]
+        spectrum = {"spectrum": dataclasses.asdict(world.spectrum) | motifs | {"trace_motifs": parts}}
     return {
         "world": world.world,
         "seed": world.seed,
@@ -143,4 +150,5 @@ def describe(world: World) -> dict[str, Any]:
         "nuisance_motifs": names[world.slots.nuisance],
         "prior": world.prior,
         "parameters": dataclasses.asdict(world.config),
+        **spectrum,
     }
