@@ -41,6 +41,7 @@ __all__ = [
     "rows_of",
     "run_folder",
     "shuffled",
+    "spectrum_folder",
     "store_of",
     "world",
 ]
@@ -137,12 +138,24 @@ def run_folder() -> Path:
 
 
 @functools.cache
-def lively_run() -> Run:
-    """The run, with noise on its weights: environments differ, and so do pairs, more than so few steps achieve."""
-    run = load_run(run_folder())
+def spectrum_folder() -> Path:
+    """The same with three impedance channels."""
+    settings = (*SETTINGS, "impedance.channels=3")
+    return _made("spectrum", "train", dataset_folder(), *as_options(settings), "--threads", 1)
+
+
+@functools.cache
+def lively_run(channels: int = 1) -> Run:
+    """The run, with noise on its weights: environments differ, and so do pairs, more than so few steps achieve.
+
+    One of three channels where `channels` is 3.
+    """
+    run = load_run(run_folder() if channels == 1 else spectrum_folder())
     noise = torch.Generator().manual_seed(1)
     for parameter in run.system.parameters():
         parameter.add_(0.05 * torch.randn(parameter.shape, generator=noise))
+    for parameter in run.system.exposure.parameters():
+        parameter.add_(torch.randn(parameter.shape, generator=noise))
     facts = replace(run.facts, calibration=run.facts.calibration | LIVELY)
     return replace(run, facts=facts)
 

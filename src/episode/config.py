@@ -28,6 +28,7 @@ POSITIVE = {
         for key in ("width", "heads", "anchors", "summary", "bilinear", "kan_inputs", "kan_frequencies", "gate_inputs")
     ),
     *(f"environment.{key}" for key in ("width", "heads", "inducing", "prototypes", "initial_impedance")),
+    "impedance.channels",
     *(f"episodes.{key}" for key in ("train", "support_min")),
     *(f"training.{key}" for key in ("steps", "tasks_per_step", "clip", "validate_every", "patience")),
     *(f"training.{key}" for key in ("learning_rate", "environment_rate", "teacher_rate_factor")),
@@ -45,6 +46,7 @@ __all__ = [
     "Config",
     "EnvironmentConfig",
     "EpisodesConfig",
+    "ImpedanceConfig",
     "LossConfig",
     "PotentialConfig",
     "StemConfig",
@@ -156,6 +158,16 @@ class EnvironmentConfig:
 
 
 @dataclass(frozen=True)
+class ImpedanceConfig:
+    """The impedance spectrum."""
+
+    channels: int = 1
+    """K: impedances of an environment. A pair is exposed to each by its sequences; with one, R_E is a scalar."""
+    exposure_sparsity: float = 0.0
+    """Group lasso on the weights of the exposure; of no effect with one channel."""
+
+
+@dataclass(frozen=True)
 class LossConfig:
     """Weights of the losses; the task loss has weight 1."""
 
@@ -246,6 +258,7 @@ class Config:
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     potential: PotentialConfig = field(default_factory=PotentialConfig)
     environment: EnvironmentConfig = field(default_factory=EnvironmentConfig)
+    impedance: ImpedanceConfig = field(default_factory=ImpedanceConfig)
     losses: LossConfig = field(default_factory=LossConfig)
     episodes: EpisodesConfig = field(default_factory=EpisodesConfig)
     training: TrainConfig = field(default_factory=TrainConfig)

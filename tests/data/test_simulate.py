@@ -8,7 +8,7 @@ import pytest
 from scipy.special import expit, logit
 
 from episode.config import StemConfig
-from episode.data.simulate import PRESETS, WORLDS, SetConfig, World, simulate
+from episode.data.simulate import PRESETS, RERANK, WORLDS, SetConfig, World, simulate
 from episode.data.simulate.grammar import Grammar, Rule
 from episode.data.simulate.universe import Slots, Universe
 from episode.encode.motifs import MotifBank, load_bank
@@ -299,3 +299,79 @@ class TestRefusals:
         few = MotifBank(ids=bank.ids[:5], names=bank.names[:5], probabilities=bank.probabilities[:5])
         with pytest.raises(ConfigError, match="26 are needed"):
             simulate(PRESETS["tiny"], "both", 0, bank=few)
+
+
+class TestRerank:
+    """The world whose environments re-rank pairs."""
+
+    @pytest.fixture(scope="class")
+    def rerank(self) -> World:
+        return simulate(PRESETS["tiny"], RERANK, 0)
+
+    def test_exposures_lie_on_the_simplex_and_are_those_of_the_sites(self, rerank: World):
+        pairs, universe, spectrum = rerank.pairs, rerank.universe, rerank.spectrum
+        assert spectrum is not None
+        first = pairs["exposure_1"].to_numpy()
+        np.testing.assert_allclose(first + pairs["exposure_2"], 1.0)
+        site = universe.sites[:, rerank.slots.exposure] != 0
+        enhancer, promoter = (site[pairs[kind].to_numpy(), k] for k, kind in enumerate(("enhancer", "promoter")))
+        for e in (False, True):
+            for p in (False, True):
+                here = (enhancer == e) & (promoter == p)
+                log_odds = spectrum.enhancer_weight * (2 * e - 1) + spectrum.promoter_weight * (2 * p - 1)
+                assert here.any()
+                np.testing.assert_allclose(first[here], 1 / (1 + np.exp(-log_odds)))
+
+    def test_exposure_motifs_stand_in_their_own_kind_only(self, rerank: World):
+        site = rerank.universe.sites[:, rerank.slots.exposure] != 0
+        is_enhancer = (rerank.universe.elements["kind"] == "enhancer").to_numpy()
+        assert not site[~is_enhancer, 0].any() and not site[is_enhancer, 1].any()
+        assert abs(site[is_enhancer, 0].mean() - 0.5) < 0.1 and abs(site[~is_enhancer, 1].mean() - 0.5) < 0.1
+
+    def test_the_impedance_of_a_pair_is_the_mean_over_channels(self, rerank: World):
+        lines = rerank.environments.set_index("cell_line").loc[rerank.pairs["cell_line"]]
+        expected = sum(rerank.pairs[f"exposure_{k}"].to_numpy() * lines[f"impedance_{k}"].to_numpy() for k in (1, 2))
+        np.testing.assert_allclose(rerank.pairs["impedance"], expected)
+        logit = (rerank.pairs["potential"] - rerank.pairs["impedance"]) / rerank.config.temperature
+        np.testing.assert_allclose(rerank.pairs["logit"], logit)
+        assert (rerank.environments[["impedance_1", "impedance_2"]] > 0).all(axis=None)
+
+    def test_channels_have_deviations_and_traces_of_their_own(self):
+        lines = simulate(PRESETS["demo"], RERANK, 0).environments
+        lines = lines[lines["role"] == "train"]
+        one, two = lines["impedance_1"], lines["impedance_2"]
+        assert abs(np.corrcoef(one, two)[0, 1]) < 0.05
+        for k, other in ((1, 2), (2, 1)):
+            trace = lines[f"trace_factor_{k}"]
+            assert np.corrcoef(lines[f"impedance_{k}"], trace)[0, 1] ** 2 == pytest.approx(0.75, abs=0.05)
+            assert abs(np.corrcoef(lines[f"impedance_{other}"], trace)[0, 1]) < 0.3
+
+    def test_the_candidates_of_a_cell_line_show_each_trace(self):
+        world = simulate(PRESETS["demo"], RERANK, 0)
+        lines = world.environments.set_index("cell_line")
+        for k in (1, 2):
+            burden = world.universe.elements[f"trace_{k}"].to_numpy()
+            mean = burden[world.pairs["enhancer"].to_numpy()] + burden[world.pairs["promoter"].to_numpy()]
+            shown = pd.Series(mean).groupby(world.pairs["cell_line"].to_numpy()).mean()
+            assert np.corrcoef(shown, lines.loc[shown.index, f"trace_factor_{k}"])[0, 1] > 0.8
+
+    @pytest.mark.parametrize("seed", [0, 1])
+    def test_what_there_is_to_gain_inside_unseen_cell_lines(self, seed: int):
+        pairs = simulate(PRESETS["demo"], RERANK, seed).pairs
+        gains = [
+            average_precision(part["label"].to_numpy(), part["logit"].to_numpy())
+            - average_precision(part["label"].to_numpy(), part["potential"].to_numpy())
+            for _, part in pairs[pairs["split"] == "test"].groupby("cell_line")
+        ]
+        assert 0.03 < np.mean(gains) < 0.06
+
+    def test_the_other_worlds_know_no_spectrum(self):
+        world = simulate(PRESETS["tiny"], "concept", 0)
+        assert world.spectrum is None and world.slots.count == 26
+        assert not [name for name in world.pairs if "exposure" in name or name == "impedance"]
+
+    def test_elements_too_short_for_the_exposure_motifs_are_refused(self):
+        config = replace(PRESETS["tiny"], enhancer_length=380)
+        simulate(config, "concept", 0)
+        with pytest.raises(ConfigError, match="make them longer"):
+            simulate(config, RERANK, 0)

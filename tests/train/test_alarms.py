@@ -23,7 +23,7 @@ SPREAD = np.array([1.0, 2.0, 3.0])
 def healthy(name: str = "a", *, student: float = 0.5, oracle: float = 0.5) -> EnvironmentCheck:
     label = np.arange(200) % 2
     potential = label + np.random.default_rng(0).normal(0, 0.8, 200)
-    return EnvironmentCheck(name, potential, label.astype(np.int8), student, oracle, 0.5, 0.7, 0.0)
+    return EnvironmentCheck(name, potential, label.astype(np.int8), potential, student, oracle, 0.5, 0.7, 0.7, 0.0)
 
 
 def course(slope: float) -> list[EnvironmentCheck]:
@@ -129,7 +129,7 @@ def test_the_support_of_a_check_is_the_first_rows_of_its_pool() -> None:
     plain, turned = (make_pool("a", rows, table, None) for rows in (np.arange(80), order))
     one, two = check_environments(system, score, (plain, turned), support_max=20, alpha=0.5)
     with torch.no_grad():
-        expected = [student_impedance(system, score(rows[:20])) for rows in (np.arange(80), order)]
+        expected = [float(student_impedance(system, score(rows[:20]))) for rows in (np.arange(80), order)]
     assert [one.student, two.student] == pytest.approx(expected, rel=1e-5)
     assert abs(one.student - two.student) > 1e-4
     np.testing.assert_allclose(two.potential, one.potential[order], atol=1e-5)

@@ -16,7 +16,7 @@ from episode.train.validation import EnvironmentCheck
 def check(
     potential: np.ndarray, label: np.ndarray, student: float, *, oracle: float = math.nan, name: str = "a"
 ) -> EnvironmentCheck:
-    return EnvironmentCheck(name, potential, label.astype(np.int8), student, oracle, 0.5, 0.5, 0.0)
+    return EnvironmentCheck(name, potential, label.astype(np.int8), potential, student, oracle, 0.5, 0.5, 0.5, 0.0)
 
 
 def world(temperature: float, offset: float, errors: tuple[float, ...], size: int = 6000) -> list[EnvironmentCheck]:

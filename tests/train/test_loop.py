@@ -351,3 +351,13 @@ def test_a_gated_training_resumes_rebuilds_and_ranks_by_its_gate(tmp_path: Path)
     potential = predict_dataset(run, test, store).pairs["potential"]
     silent = replace(store, gate=replace(store.gate, tokens=np.full_like(store.gate.tokens, -30)))
     assert (predict_dataset(run, test, silent).pairs["potential"] - potential).std() > 1e-3
+
+
+def test_a_spectrum_is_resumed_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    settings = ("impedance.channels=2",)
+    through = train(tmp_path / "through", *settings)
+    with pytest.raises(Killed):
+        train(tmp_path / "killed", *settings, report=killer(LEARN + 3))
+    assert_equal_runs(train(tmp_path / "killed", *settings, resume=True), through)
+    system = load_run(through).system
+    assert system.teacher().shape == (len(load_run(through).facts.environments), 2)

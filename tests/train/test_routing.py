@@ -15,13 +15,14 @@ from episode.train.step import step_losses
 
 ENVIRONMENT = {"set_encoder", "student"}
 ALLOWED = {
-    "task": {"backbone", "temperature", "set_encoder", "student", "teacher"},
+    "task": {"backbone", "temperature", "set_encoder", "student", "teacher", "exposure"},
     "potential": {"backbone"},
     "motif_sparsity": {"backbone"},
     "distillation": ENVIRONMENT,
     "pull_in": ENVIRONMENT,
     "sparsity": ENVIRONMENT | {"teacher"},
     "orthogonality": ENVIRONMENT | {"teacher"},
+    "exposure_sparsity": {"exposure"},
     "opportunist": {"opportunist"},
     "push_away": {"set_encoder"},
 }
@@ -36,8 +37,12 @@ def fabric() -> Fabric:
     return Fabric(accelerator="cpu", devices=1)
 
 
+SPECTRUM = ("impedance.channels=2", "impedance.exposure_sparsity=0.1")
+"""Under which every part has parameters and every loss is at work."""
+
+
 def losses(*settings: str) -> tuple[EnergySystem, dict[str, Tensor]]:
-    context, tasks = make_context(small_config(*settings))
+    context, tasks = make_context(small_config(*SPECTRUM, *settings))
     return context.system, step_losses(context, tasks).losses
 
 
@@ -54,8 +59,14 @@ def test_the_table_is_that_of_the_design() -> None:
     assert {name: set(parts) for name, parts in ROUTES.items()} == ALLOWED
 
 
+def test_with_one_channel_the_exposure_has_nothing_to_move() -> None:
+    context, tasks = make_context(small_config())
+    assert set(step_losses(context, tasks).losses) == set(ROUTES) - {"exposure_sparsity"}
+    assert owners(context.system)["exposure"] == []
+
+
 def test_every_parameter_has_one_owner() -> None:
-    system = make_system(small_config())
+    system = make_system(small_config(*SPECTRUM))
     owned = owners(system)
     assert list(owned) == list(PARTS)
     identities = [id(parameter) for parameters in owned.values() for parameter in parameters]
@@ -163,6 +174,7 @@ def test_distillation_and_competition_leave_the_backbone_bit_identical() -> None
     states = []
     for weight in ("0.0", "100.0"):
         config = small_config(
+            *SPECTRUM,
             *(
                 f"losses.{name}={weight}"
                 for name in ("distillation", "pull_in", "push_away", "orthogonality", "sparsity")
@@ -174,13 +186,15 @@ def test_distillation_and_competition_leave_the_backbone_bit_identical() -> None
         backward(fabric(), context.system, output.losses)
         optimisers.step(1.0)
         states.append({part: getattr(context.system, part).state_dict() for part in PARTS})
-    start = {part: getattr(make_system(small_config()), part).state_dict() for part in PARTS}
+    start = {part: getattr(make_system(small_config(*SPECTRUM)), part).state_dict() for part in PARTS}
 
     def equal(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
         return all(torch.equal(one[key], two[key]) for key in one)
 
     assert equal(states[0]["backbone"], states[1]["backbone"])
     assert equal(states[0]["temperature"], states[1]["temperature"])
-    assert not equal(states[0]["backbone"], start["backbone"]), "the step must move the Backbone at all"
+    assert equal(states[0]["exposure"], states[1]["exposure"])
+    for part in ("backbone", "exposure"):
+        assert not equal(states[0][part], start[part]), f"the step must move the {part} at all"
     assert not equal(states[0]["set_encoder"], states[1]["set_encoder"])
     assert not equal(states[0]["student"], states[1]["student"])

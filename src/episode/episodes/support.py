@@ -12,7 +12,7 @@ from torch import Tensor
 from episode.model.backbone import PairOutput
 from episode.model.energy import EnergySystem
 
-__all__ = ["bootstrap_sd", "embed_support", "student_impedance"]
+__all__ = ["bootstrap_sd", "embed_support", "mean_impedance", "student_impedance"]
 
 
 @torch.no_grad()
@@ -24,9 +24,16 @@ def embed_support(system: EnergySystem, support: PairOutput) -> Tensor:
 
 
 @torch.no_grad()
-def student_impedance(system: EnergySystem, support: PairOutput) -> float:
-    """R_S of a support set whose labels are all hidden."""
-    return float(system.student(embed_support(system, support)))
+def student_impedance(system: EnergySystem, support: PairOutput) -> Tensor:
+    """R_S of a support set whose labels are all hidden, shape (channels,)."""
+    impedance: Tensor = system.student(embed_support(system, support))
+    return impedance
+
+
+@torch.no_grad()
+def mean_impedance(system: EnergySystem, impedance: Tensor, pairs: PairOutput) -> float:
+    """Mean of R_E over pairs in an environment of impedances (channels,); with one channel that is the impedance."""
+    return float(system.pair_impedance(impedance, system.exposure(pairs.representation)).mean())
 
 
 def bootstrap_sd(
@@ -38,6 +45,8 @@ def bootstrap_sd(
     replicates: int = 32,
 ) -> float:
     """Standard deviation of R_S over supports whose loci are drawn with replacement; 0 with a single locus.
+
+    With a spectrum that of its mean over the pairs of the support set as it is.
 
     Parameters
     ----------
@@ -58,5 +67,6 @@ def bootstrap_sd(
     for _ in range(replicates):
         drawn = rng.integers(len(distinct), size=len(distinct))
         index = torch.from_numpy(np.concatenate([rows_of[i] for i in drawn])).to(support.potential.device)
-        values.append(student_impedance(system, PairOutput(support.potential[index], support.representation[index])))
+        replicate = PairOutput(support.potential[index], support.representation[index])
+        values.append(mean_impedance(system, student_impedance(system, replicate), support))
     return float(np.std(values, ddof=1))

@@ -41,7 +41,7 @@ class TaskSource:
         ----------
         rng : numpy.random.Generator
         impedance : ndarray, shape (environments known to the Teacher,)
-            R_T now; bounds the drawn shares of positives.
+            R_T now, its least channel; bounds the drawn shares of positives.
         temperature : float
             T now.
         """

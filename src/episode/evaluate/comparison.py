@@ -33,7 +33,7 @@ from episode.evaluate.summary import Truth, check_truth, true_logit
 from episode.files import finite, read_json, write_json
 from episode.seeds import generator
 
-__all__ = ["CLAIMS", "compare"]
+__all__ = ["CLAIMS", "SPECTRUM_CLAIMS", "compare"]
 
 CLAIMS = (
     *(
@@ -68,6 +68,9 @@ CLAIMS = (
     ),
 )
 """Pairs of rows whose difference is given with its paired interval."""
+
+SPECTRUM_CLAIMS = (("episode.student", "episode.potential"), ("episode.fused", "episode.potential"))
+"""The same where there are several impedance channels: with one, both rank alike inside an environment."""
 
 
 @dataclass(frozen=True)
@@ -235,13 +238,14 @@ def _judge(
     subsets: dict[str, np.ndarray],
 ) -> dict[str, Any]:
     protocol, pairs = work.protocol, dataset.pairs
+    claims = CLAIMS + (SPECTRUM_CLAIMS if work.config.impedance.channels > 1 else ())
     content = summarise_rows(
         label=pairs["label"].to_numpy()[test],
         environment=pairs["environment"].to_numpy()[test].astype(str),
         blocks=block_ids(pairs, protocol.bootstrap.block)[test],
         table=table.rows,
         subsets={name: mask[test] for name, mask in subsets.items()},
-        claims=[claim for claim in CLAIMS if set(claim) <= set(table.rows)],
+        claims=[claim for claim in claims if set(claim) <= set(table.rows)],
         draws=protocol.bootstrap.draws,
         rng=generator(work.label_seed, "blocks"),
     )

@@ -111,7 +111,7 @@ def summarise(
     ----------
     predictions : DataFrame, one row a pair
         ``environment``, ``cell_line``, ``enhancer_name``, ``promoter_name`` (str), ``label`` (1, 0, -1
-        unknown), ``potential``, ``logit`` (float). Unlabelled rows are ignored.
+        unknown), ``potential``, ``impedance``, ``logit`` (float). Unlabelled rows are ignored.
     environments : DataFrame, one row an environment
         ``environment``, ``cell_line`` (str), ``known`` (bool), ``r_student``, ``r_student_sd``,
         ``r_student_low``, ``r_student_high``, ``r_teacher``, ``r_used`` (float), ``support_size`` (int),
@@ -128,10 +128,11 @@ def summarise(
     dict
         Plain Python values, None for what is not defined; safe for JSON. ``environments.<name>``, ``macro``
         (mean over the environments in which a number is defined), ``pooled`` (all labelled rows together),
-        ``oracle`` (the scalar per environment that minimises log-loss given the model's own potential and T;
-        where one class only makes it infinite, the impedance that was used), ``mean_impedance`` (every
-        environment set to `training_impedance`), ``temperature``, and ``truth`` where given. ``gain_share``
-        is what the correction adds to the pooled AUPR of the potential alone, as a share of what the oracle
+        ``oracle`` (the mean impedance of an environment that minimises log-loss given the model's own potential, T
+        and, with a spectrum, what the impedance of each pair departs from that mean; where one class only makes it
+        infinite, the impedance that was used), ``mean_impedance`` (every environment set to
+        `training_impedance`), ``temperature``, and ``truth`` where given. ``gain_share`` is what the correction adds
+        to the pooled AUPR of the potential alone, as a share of what the oracle
         adds; None where the oracle adds nothing.
 
     Raises
@@ -147,21 +148,22 @@ def summarise(
     if truth is not None:
         check_truth(predictions, truth)
     scored = predictions.loc[predictions["label"] >= 0].reset_index(drop=True)
-    label, potential, logit = (
-        scored[name].to_numpy(kind) for name, kind in (("label", int), ("potential", float), ("logit", float))
-    )
+    label = scored["label"].to_numpy(int)
+    potential, impedance, logit = (scored[name].to_numpy(float) for name in ("potential", "impedance", "logit"))
     bayes = None if truth is None else true_logit(scored, truth)
 
     described: dict[str, dict[str, Any]] = {}
     oracle_logit = logit.copy()
     for row in environments.to_dict("records"):
         rows = (scored["environment"] == row["environment"]).to_numpy()
-        entry = _environment(row, label[rows], logit[rows], potential[rows], temperature)
+        ranked = potential[rows] - (impedance[rows] - row["r_used"])
+        entry = _environment(row, label[rows], logit[rows], potential[rows])
+        entry["r_oracle"] = oracle_impedance(ranked, label[rows], temperature)
         if entry["r_oracle"] is not None:
-            oracle_logit[rows] = (potential[rows] - entry["r_oracle"]) / temperature
+            oracle_logit[rows] = (ranked - entry["r_oracle"]) / temperature
         if truth is not None and bayes is not None:
-            impedance = truth.environments.set_index("cell_line")["impedance"]
-            entry["r_true"] = _number(impedance[row["cell_line"]])
+            planted = truth.environments.set_index("cell_line")["impedance"]
+            entry["r_true"] = _number(planted[row["cell_line"]])
             entry["aupr_bayes"] = average_precision(label[rows], bayes[rows])
         described[str(row["environment"])] = entry
 
@@ -213,13 +215,11 @@ def _environment(
     label: NDArray[np.int_],
     logit: NDArray[np.float64],
     potential: NDArray[np.float64],
-    temperature: float,
 ) -> dict[str, Any]:
     entry = _with_share(label, logit, potential)
     entry["known"] = bool(row["known"])
     for key in ("r_student", "r_student_sd", "r_student_low", "r_student_high", "r_teacher", "r_used"):
         entry[key] = _number(row[key])
-    entry["r_oracle"] = oracle_impedance(potential, label, temperature)
     entry["support_size"] = int(row["support_size"])
     entry["warnings"] = str(row["warnings"])
     return entry

@@ -13,6 +13,7 @@ from episode.losses.immax import immax_loss
 
 __all__ = [
     "distillation_loss",
+    "exposure_sparsity_loss",
     "motif_sparsity_loss",
     "opportunist_loss",
     "orthogonality_loss",
@@ -65,7 +66,10 @@ def motif_sparsity_loss(norms: Tensor) -> Tensor:
 
 
 def distillation_loss(student: Tensor, reference: Tensor) -> Tensor:
-    """``(R_S - sg(R_ref))^2``: makes R_S more real by showing it what identity or mixture says of the environment."""
+    """``(R_S - sg(R_ref))^2``: makes R_S more real by showing it what identity or mixture says of the environment.
+
+    With a spectrum the mean over channels: a pair of even exposure is then off by no more than with one channel.
+    """
     return (student - reference.detach()).square().mean()
 
 
@@ -103,8 +107,25 @@ def push_away_loss(own_loss: Tensor, *, weight: float) -> Tensor:
 
 
 def sparsity_loss(impedance: Tensor, mean: Tensor) -> Tensor:
-    """``|R_E - sg(mean R_E)|``: makes R_E more real by keeping it from over-compensating on thin evidence."""
+    """``|R_E - sg(mean R_E)|``: makes R_E more real by keeping it from over-compensating on thin evidence.
+
+    With a spectrum every channel is held to the mean of all of them, over all environments: a lasting difference
+    between channels is a ranking that all environments share, and that belongs to U_I.
+    """
     return (impedance - mean.detach()).abs().mean()
+
+
+def exposure_sparsity_loss(norms: Tensor) -> Tensor:
+    """Sum of the norms of the weights of a(x) (group lasso): makes R_E more real by letting few channels of z_I expose.
+
+    With a score of training environments hundreds of channels agree by chance with what re-ranks their pairs.
+
+    Parameters
+    ----------
+    norms : Tensor, shape (size,)
+        Norm of the weights that leave each channel of z_I.
+    """
+    return norms.sum()
 
 
 def orthogonality_loss(representation: Tensor, embedding: Tensor) -> Tensor:

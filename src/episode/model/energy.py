@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from episode.config import Config
 from episode.model.backbone import Backbone
 from episode.model.decay import ContactDecay
+from episode.model.environment.exposure import Exposure
 from episode.model.environment.opportunist import Opportunist
 from episode.model.environment.set_encoder import SetEncoder
 from episode.model.environment.student import Student
@@ -19,12 +20,12 @@ from episode.model.gate import GateEncoder
 
 __all__ = ["PARTS", "EnergySystem", "Temperature", "fuse"]
 
-PARTS = ("backbone", "temperature", "set_encoder", "student", "teacher", "opportunist")
+PARTS = ("backbone", "temperature", "set_encoder", "student", "teacher", "opportunist", "exposure")
 """The parts of the system; every parameter belongs to exactly one."""
 
 
 def fuse(teacher: Tensor, student: Tensor, weight: float) -> Tensor:
-    """R_E of a known environment, ``w R_T + (1 - w) R_S``; the same in training and in prediction."""
+    """Impedances of a known environment, ``w R_T + (1 - w) R_S``; the same in training and in prediction."""
     return weight * teacher + (1 - weight) * student
 
 
@@ -44,7 +45,7 @@ class Temperature(nn.Module):
 
 
 class EnergySystem(nn.Module):
-    """``P(y = 1) = sigmoid((U_I - R_E) / T)``.
+    """``P(y = 1) = sigmoid((U_I - R_E) / T)`` with ``R_E = <r, a>`` of environment r and pair a.
 
     Parameters
     ----------
@@ -77,9 +78,26 @@ class EnergySystem(nn.Module):
         self.backbone = Backbone(config.backbone, thresholds, initial, gate, decay, stem)
         self.temperature = Temperature()
         self.set_encoder = SetEncoder(config.environment, self.backbone.representation_size)
-        self.student = Student(config.environment)
-        self.teacher = Teacher(config.environment, environments)
+        self.student = Student(config.environment, config.impedance.channels)
+        self.teacher = Teacher(config.environment, environments, config.impedance.channels)
         self.opportunist = Opportunist(config.environment)
+        self.exposure = Exposure(config.impedance.channels, self.backbone.representation_size)
+
+    def pair_impedance(self, impedance: Tensor, exposure: Tensor) -> Tensor:
+        """R_E that pairs meet: ``<r, a>``.
+
+        Parameters
+        ----------
+        impedance : Tensor, shape (K,)
+            r of the environment.
+        exposure : Tensor, shape (n, K)
+            a of the pairs.
+
+        Returns
+        -------
+        Tensor, shape (n,), or () with one channel, whose exposure is one
+        """
+        return impedance[0] if len(impedance) == 1 else (exposure * impedance).sum(1)
 
     def forward(self, potential: Tensor, impedance: Tensor) -> Tensor:
         """Logit of pairs: U_I (n,) and R_E () or (n,), in the same units, to (n,), dimensionless."""

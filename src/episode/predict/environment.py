@@ -1,4 +1,4 @@
-"""One impedance for each environment: Student from the support set, Teacher where known, MAP where labelled.
+"""The impedance of each environment, made once: Student from the support set, Teacher where known, MAP where labelled.
 
 Nothing here looks at a metric, and labels are used in one place only (`map_impedance`).
 """
@@ -19,14 +19,17 @@ from episode.checkpoint import Run
 from episode.encode.store import ElementStore
 from episode.episodes.batch import PairRows, score_rows
 from episode.episodes.sampler import support_order
-from episode.episodes.support import bootstrap_sd, student_impedance
+from episode.episodes.support import bootstrap_sd, mean_impedance, student_impedance
+from episode.model.backbone import PairOutput
 from episode.model.energy import fuse
 from episode.seeds import generator
 
 __all__ = [
     "EnvironmentEstimate",
     "choose_support",
+    "departure",
     "estimate_environment",
+    "exposure_of",
     "map_impedance",
     "refine_with_labels",
     "update_impedance",
@@ -47,14 +50,17 @@ class EnvironmentEstimate:
     environment : str
     known : bool
         The Teacher knows it.
+    student, teacher, used : tuple of float
+        R_S, R_T and R_E of each channel; a pair meets their mean, weighted by its exposure. NaN where unknown.
     r_student, r_student_sd : float
-        R_S, and its standard deviation over bootstrap supports (loci resampled).
+        R_S, and its standard deviation over bootstrap supports (loci resampled). Like all that follow it is the mean
+        over the support set: with one channel, the impedance of every pair.
     r_student_low, r_student_high : float
         90 % interval of R_S: the Student's error on validation environments, widened where the support is thin.
     r_teacher : float
         R_T; NaN where unknown.
     r_used, r_used_low, r_used_high : float
-        R_E of every pair of the environment, with its 90 % interval.
+        R_E, with its 90 % interval: that of a shift common to all pairs of the environment.
     support_size : int
         Pairs in the support set.
     labels : int
@@ -65,6 +71,9 @@ class EnvironmentEstimate:
 
     environment: str
     known: bool
+    student: tuple[float, ...]
+    teacher: tuple[float, ...]
+    used: tuple[float, ...]
     r_student: float
     r_student_sd: float
     r_student_low: float
@@ -118,27 +127,32 @@ def estimate_environment(
     chosen = choose_support(run, keys, seed=seed)
     output = score_rows(system.backbone, store, rows.take(chosen))
     student = student_impedance(system, output)
+    r_student = mean_impedance(system, student, output)
     sd = bootstrap_sd(system, output, rows.locus[chosen], generator(seed, "bootstrap"))
     half = half_width(run, sd)
     known = name in facts.environments
-    teacher, used, used_half = math.nan, student, half
+    teacher, used, used_half = torch.full_like(student, math.nan), student, half
     if known:
         weight = facts.config.environment.fusion_weight
-        teacher = float(system.teacher()[facts.environments.index(name)])
-        used = float(fuse(torch.tensor(teacher), torch.tensor(student), weight))
+        teacher = system.teacher()[facts.environments.index(name)]
+        used = fuse(teacher, student, weight)
         used_half = (1 - weight) * half
+    r_used = mean_impedance(system, used, output)
     distance = facts.domain.distance(output.representation.double().mean(0).cpu().numpy())
     return EnvironmentEstimate(
         environment=name,
         known=known,
-        r_student=student,
+        student=tuple(student.tolist()),
+        teacher=tuple(teacher.tolist()),
+        used=tuple(used.tolist()),
+        r_student=r_student,
         r_student_sd=sd,
-        r_student_low=max(0.0, student - half),
-        r_student_high=student + half,
-        r_teacher=teacher,
-        r_used=used,
-        r_used_low=max(0.0, used - used_half),
-        r_used_high=used + used_half,
+        r_student_low=max(0.0, r_student - half),
+        r_student_high=r_student + half,
+        r_teacher=mean_impedance(system, teacher, output),
+        r_used=r_used,
+        r_used_low=max(0.0, r_used - used_half),
+        r_used_high=r_used + used_half,
         support_size=len(chosen),
         labels=0,
         warnings=_warnings(run, len(chosen), distance),
@@ -178,20 +192,39 @@ def refine_with_labels(
         return estimate
     output = score_rows(run.system.backbone, store, labelled)
     potential = (output.potential + run.system.temperature.offset).double().cpu().numpy()
-    return update_impedance(estimate, potential, labelled.label, float(run.system.temperature()))
+    ranked = potential - departure(estimate, exposure_of(run, output))
+    return update_impedance(estimate, ranked, labelled.label, float(run.system.temperature()))
+
+
+@torch.no_grad()
+def exposure_of(run: Run, output: PairOutput) -> np.ndarray:
+    """Exposure of scored pairs to the channels, shape (n, K), float64: rows sum to 1."""
+    return run.system.exposure(output.representation).double().cpu().numpy()
+
+
+def departure(estimate: EnvironmentEstimate, exposure: np.ndarray) -> np.ndarray:
+    """What R_E of each pair departs from `r_used`, shape (n,); 0 with one channel.
+
+    Parameters
+    ----------
+    estimate : EnvironmentEstimate
+    exposure : ndarray, shape (n, K)
+        See `exposure_of`.
+    """
+    return exposure @ np.array(estimate.used) - estimate.r_used
 
 
 def update_impedance(
-    estimate: EnvironmentEstimate, potential: np.ndarray, label: np.ndarray, temperature: float
+    estimate: EnvironmentEstimate, ranked: np.ndarray, label: np.ndarray, temperature: float
 ) -> EnvironmentEstimate:
-    """Update an estimate with labelled pairs that are scored already.
+    """Update an estimate with labelled pairs that are scored already: all channels shift alike.
 
     Parameters
     ----------
     estimate : EnvironmentEstimate
         Label-free: it is the prior, so labels are used once.
-    potential : ndarray, shape (n,)
-        U_I, with the offset.
+    ranked : ndarray, shape (n,)
+        U_I with the offset, less the `departure` of each pair.
     label : ndarray, shape (n,)
         1 or 0; without any the estimate stays as it is.
     temperature : float
@@ -200,9 +233,11 @@ def update_impedance(
     if not len(label):
         return estimate
     spread = (estimate.r_used_high - estimate.r_used) / NORMAL_REACH
-    used, sd = map_impedance(potential, label, temperature, prior=estimate.r_used, prior_sd=spread)
+    least = estimate.r_used - min(estimate.used)
+    used, sd = map_impedance(ranked, label, temperature, prior=estimate.r_used, prior_sd=spread, least=least)
     return replace(
         estimate,
+        used=tuple(value + (used - estimate.r_used) for value in estimate.used),
         r_used=used,
         r_used_low=max(0.0, used - NORMAL_REACH * sd),
         r_used_high=used + NORMAL_REACH * sd,
@@ -211,9 +246,15 @@ def update_impedance(
 
 
 def map_impedance(
-    potential: np.ndarray, label: np.ndarray, temperature: float, *, prior: float, prior_sd: float
+    potential: np.ndarray,
+    label: np.ndarray,
+    temperature: float,
+    *,
+    prior: float,
+    prior_sd: float,
+    least: float = 0.0,
 ) -> tuple[float, float]:
-    """Maximum a posteriori R_E >= 0 under a normal prior, and its Laplace standard deviation.
+    """Maximum a posteriori R_E >= `least` under a normal prior, and its Laplace standard deviation.
 
     Parameters
     ----------
@@ -225,6 +266,8 @@ def map_impedance(
         T.
     prior, prior_sd : float
         Mean and standard deviation of the prior, units of U_I.
+    least : float
+        With a spectrum, what keeps every channel at 0 or above.
     """
     sign = 2.0 * label.astype(np.float64) - 1.0
 
@@ -233,7 +276,7 @@ def map_impedance(
         return float(np.logaddexp(0, -sign * logit).sum() + 0.5 * ((impedance - prior) / prior_sd) ** 2)
 
     reach = prior + 8 * prior_sd + 8 * temperature
-    best = float(minimize_scalar(loss, bounds=(0.0, reach), method="bounded", options={"xatol": 1e-6}).x)
+    best = float(minimize_scalar(loss, bounds=(least, reach), method="bounded", options={"xatol": 1e-6}).x)
     chance = expit((potential - best) / temperature)
     curvature = float((chance * (1 - chance)).sum()) / temperature**2 + 1 / prior_sd**2
     return best, 1 / math.sqrt(curvature)

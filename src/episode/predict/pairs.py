@@ -15,7 +15,13 @@ from episode.checkpoint import Run
 from episode.data.dataset import Dataset
 from episode.encode.store import ElementStore
 from episode.episodes.batch import pair_keys, pair_rows, score_rows
-from episode.predict.environment import EnvironmentEstimate, estimate_environment, refine_with_labels
+from episode.predict.environment import (
+    EnvironmentEstimate,
+    departure,
+    estimate_environment,
+    exposure_of,
+    refine_with_labels,
+)
 
 __all__ = ["Predictions", "distance_warning", "genome_warning", "predict_dataset"]
 
@@ -38,16 +44,21 @@ class Predictions:
     ----------
     pairs : DataFrame
         The pairs of the dataset in their order, with the columns `COLUMNS`: U_I and R_E in one unit, the logit
-        ``(U_I - R_E) / T``, its sigmoid, and the 90 % interval that the spread of R_E alone gives it.
+        ``(U_I - R_E) / T``, its sigmoid, and the 90 % interval that the spread of R_E alone gives it. With a spectrum
+        R_E is that of the pair.
     environments : DataFrame
-        One row an environment: the fields of `EnvironmentEstimate`, with cell_line, assay and n.
+        One row an environment: the fields of `EnvironmentEstimate`, with cell_line, assay and n. With a spectrum the
+        channels are columns student_1, student_2, ..., teacher_1, ..., used_1, ...; with one they are left out.
     estimates : tuple of EnvironmentEstimate
         The same, as they were made.
+    exposure : ndarray, shape (n, K)
+        Of every pair to the channels.
     """
 
     pairs: pd.DataFrame
     environments: pd.DataFrame
     estimates: tuple[EnvironmentEstimate, ...]
+    exposure: np.ndarray
 
 
 def predict_dataset(
@@ -79,6 +90,8 @@ def predict_dataset(
     keys = pair_keys(dataset)
     temperature = float(run.system.temperature())
     potential = np.zeros(len(pairs))
+    exposure = np.ones((len(pairs), run.system.exposure.channels))
+    departed = np.zeros(len(pairs))
     impedance = np.zeros((3, len(pairs)))
     estimates: list[EnvironmentEstimate] = []
     environment = pairs["environment"].to_numpy()
@@ -95,14 +108,17 @@ def predict_dataset(
         output = score_rows(run.system.backbone, store, mine.take(order), block=batch)
         scored = (output.potential + run.system.temperature.offset).double().cpu().numpy()
         potential[index[order]] = scored
+        exposure[index[order]] = exposure_of(run, output)
+        departed[index] = departure(estimate, exposure[index])
         impedance[:, index] = np.array([[estimate.r_used], [estimate.r_used_low], [estimate.r_used_high]])
+    impedance += departed
     logit = (potential - impedance[0]) / temperature
     result = pairs.drop(columns=[name for name in COLUMNS if name in pairs]).copy()
     result["potential"], result["impedance"], result["logit"] = potential, impedance[0], logit
     result["probability"] = expit(logit)
     result["probability_low"] = expit((potential - impedance[2]) / temperature)
     result["probability_high"] = expit((potential - impedance[1]) / temperature)
-    return Predictions(result, _environment_frame(pairs, estimates), tuple(estimates))
+    return Predictions(result, _environment_frame(pairs, estimates), tuple(estimates), exposure)
 
 
 def genome_warning(run: Run, dataset: Dataset) -> str | None:
@@ -140,5 +156,10 @@ def _environment_frame(pairs: pd.DataFrame, estimates: list[EnvironmentEstimate]
             "assay": first.loc[name, "assay"],
             "n": int(count[name]),
         }
-        records.append(record | asdict(estimate) | {"warnings": "; ".join(estimate.warnings)})
+        fields = asdict(estimate) | {"warnings": "; ".join(estimate.warnings)}
+        for name in ("student", "teacher", "used"):
+            channels = fields.pop(name)
+            if len(channels) > 1:
+                fields |= {f"{name}_{k}": value for k, value in enumerate(channels, start=1)}
+        records.append(record | fields)
     return pd.DataFrame.from_records(records)

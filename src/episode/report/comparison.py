@@ -126,8 +126,9 @@ def _how_to_read() -> str:
     return """<p>EPIsode says P(interaction) = sigmoid((U<sub>I</sub> − R<sub>E</sub>) / T). U<sub>I</sub>, the
 potential, reads the two DNA sequences only. R<sub>E</sub>, the impedance, belongs to the environment: a cell line,
 with its assay where one is given. One impedance shifts all pairs of an environment alike, so it cannot change the
-ranking inside an environment: rows that differ in the impedance only have the same macro AUROC and AUPR. It moves the
-pooled ranking, the probabilities, and every decision at a fixed threshold.</p>
+ranking inside an environment: rows that differ in it only have the same macro AUROC and AUPR. Several can
+(<code>impedance.channels</code>), for each pair is exposed to them in its own shares, which its sequences decide.
+R<sub>E</sub> moves the pooled ranking, the probabilities, and every decision at a fixed threshold.</p>
 <p>Macro numbers are means over the environments in which they are defined; pooled numbers are of all pairs together.
 AUROC is the chance that a positive pair is ranked above a negative one; AUPR is the mean precision over all levels of
 recall. Log-loss is the mean surprise at the labels in nats, Brier the mean squared error of the probability, ECE the

@@ -82,8 +82,9 @@ def _how_to_read(summary: dict[str, Any]) -> str:
     return f"""<p>The model is P(interaction) = sigmoid((U<sub>I</sub> − R<sub>E</sub>) / T). U<sub>I</sub>, the
 potential, reads {reads}. R<sub>E</sub>, the impedance, belongs to the environment: a cell line,
 with its assay where one is given. T = {temperature:.3f} is one number for all. One impedance shifts all pairs of an
-environment alike, so it cannot change the ranking inside an environment. It moves the pooled ranking, the
-probabilities, and every decision at a fixed threshold.</p>
+environment alike, so it cannot change the ranking inside an environment; several can
+(<code>impedance.channels</code>), for each pair is exposed to them in its own shares, which its sequences decide.
+R<sub>E</sub> moves the pooled ranking, the probabilities, and every decision at a fixed threshold.</p>
 <p>AUROC is the chance that a positive pair is ranked above a negative one; AUPR is the mean precision over all levels
 of recall. Log-loss is the mean surprise at the labels in nats, Brier the mean squared error of the probability, ECE the
 mean distance between probability and observed share, in bins of equal mass. Lower is better for these three.</p>

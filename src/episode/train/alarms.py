@@ -130,4 +130,4 @@ def _auroc_error(check: EnvironmentCheck) -> float:
 
 
 def _metrics(check: EnvironmentCheck, temperature: float) -> Metrics:
-    return binary_metrics(check.label, (check.potential - check.student) / temperature, check.potential)
+    return binary_metrics(check.label, (check.ranked - check.student) / temperature, check.potential)

@@ -73,7 +73,7 @@ def calibrate(
     held_out : frozenset of str
         Environments of `checks` that took no part in training.
     """
-    gap = np.concatenate([check.potential - check.student for check in checks]) if checks else np.zeros(0)
+    gap = np.concatenate([check.ranked - check.student for check in checks]) if checks else np.zeros(0)
     label = np.concatenate([check.label for check in checks]) if checks else np.zeros(0)
     slope, offset = 1 / temperature, 0.0
     if len(np.unique(label)) == 2:
@@ -81,7 +81,7 @@ def calibrate(
     fitted = 1 / slope
     errors: list[tuple[str, float]] = []
     for check in checks:
-        oracle = oracle_impedance(check.potential + offset, check.label, fitted)
+        oracle = oracle_impedance(check.ranked + offset, check.label, fitted)
         if oracle is not None:
             errors.append((check.name, check.student - oracle))
     groups = [[error for _, error in errors], [error for name, error in errors if name in held_out]]

@@ -92,7 +92,7 @@ def close_training(
     with torch.no_grad():
         system.temperature.log_temperature.fill_(math.log(fitted.temperature))
         system.temperature.offset.fill_(fitted.offset)
-    teacher = system.teacher().detach().cpu().numpy()
+    teacher = system.teacher().detach().mean(1).cpu().numpy()
     checks = check(roles.validation)
     leads = [pacing.student[name] - pacing.opportunist[name] for name in pacing.student]
     totals = CompetitionTotals(progress.pull_in, progress.push_away, progress.tasks, mean_of_known(leads))

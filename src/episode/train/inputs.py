@@ -37,3 +37,4 @@ def measure_inputs(material: Material, system: EnergySystem, score: Scorer) -> N
     if first:
         halves = torch.stack(first).float(), torch.stack(second).float()
         system.set_encoder.fit_inputs(mean.float(), (square / count - mean**2).float(), *halves)
+    system.exposure.fit_inputs(mean[:-1].float(), (square / count - mean**2)[:-1].float())

@@ -39,6 +39,7 @@ from episode.model.energy import PARTS, EnergySystem
 from episode.seeds import derive_seed, generator
 from episode.train.calibrate import calibrate
 from episode.train.closing import TrainingResult, close_training
+from episode.train.contrast import start_exposure
 from episode.train.inputs import measure_inputs
 from episode.train.material import gather_material
 from episode.train.optimisers import PartOptimisers, rate_factor
@@ -202,6 +203,7 @@ class _Training:
                 module.load_state_dict({name: first[f"{part}.{name}"] for name in names}, strict=False)
         self.system.teacher.visits.zero_()
         measure_inputs(self.material, self.system, self.score)
+        start_exposure(self.material, self.system, self.score)
 
     def _freeze(self) -> None:
         """Compute once what the Backbone, which no longer moves, says of every row that training may use."""
@@ -226,7 +228,7 @@ class _Training:
         steps = training.steps if progress.stage == "learn" else training.settle_steps
         rng = generator(self.seed, "step", progress.step)
         with torch.no_grad():
-            impedance = self.system.teacher().cpu().numpy()
+            impedance = self.system.teacher().amin(1).cpu().numpy()
             temperature = float(self.system.temperature())
         if not (np.isfinite(impedance).all() and math.isfinite(temperature)):
             raise EpisodeError(DIVERGED)
@@ -299,7 +301,7 @@ class _Training:
         loss = mean_of_known([check.task for check in checks])
         log_loss = calibrate(checks, float(self.system.temperature().detach())).log_loss
         aupr = mean_of_known([check.aupr for check in checks])
-        teacher = self.system.teacher().detach().cpu().numpy()
+        teacher = self.system.teacher().detach().mean(1).cpu().numpy()
         temperature = float(self.system.temperature().detach())
         known = dict(zip(self.roles.names, teacher.tolist(), strict=True))
         entry = {
@@ -309,6 +311,7 @@ class _Training:
             "task": loss,
             "log_loss": log_loss,
             "aupr": aupr,
+            "aupr_ranked": mean_of_known([check.aupr_ranked for check in checks]),
             "slope": student_slope(checks),
             "temperature": temperature,
             "r_teacher_mean": float(teacher.mean()),

@@ -42,8 +42,13 @@ class PartOptimisers:
             "student": student,
             "teacher": student * config.teacher_rate_factor,
             "opportunist": student,
+            "exposure": student,
         }
-        self.optimisers = {part: torch.optim.AdamW(self._groups(part), lr=self.rates[part]) for part in self.owned}
+        self.optimisers = {
+            part: torch.optim.AdamW(self._groups(part), lr=self.rates[part])
+            for part, parameters in self.owned.items()
+            if parameters
+        }
 
     def _groups(self, part: str) -> list[dict[str, Any]]:
         """Weight decay belongs to the Backbone, and there to matrices: a decayed threshold or bias is another model."""

@@ -17,13 +17,14 @@ __all__ = ["ROUTES", "backward", "owners"]
 _ENVIRONMENT = frozenset({"set_encoder", "student"})
 
 ROUTES: Mapping[str, frozenset[str]] = {
-    "task": frozenset({"backbone", "temperature", "teacher"}) | _ENVIRONMENT,
+    "task": frozenset({"backbone", "temperature", "teacher", "exposure"}) | _ENVIRONMENT,
     "potential": frozenset({"backbone"}),
     "motif_sparsity": frozenset({"backbone"}),
     "distillation": _ENVIRONMENT,
     "pull_in": _ENVIRONMENT,
     "sparsity": _ENVIRONMENT | {"teacher"},
     "orthogonality": _ENVIRONMENT | {"teacher"},
+    "exposure_sparsity": frozenset({"exposure"}),
     "opportunist": frozenset({"opportunist"}),
     "push_away": frozenset({"set_encoder"}),
 }

@@ -23,6 +23,7 @@ from episode.errors import EpisodeError
 from episode.evaluate.shift_estimators import em_prior, inverse_link, prior_to_impedance
 from episode.losses.environment import (
     distillation_loss,
+    exposure_sparsity_loss,
     motif_sparsity_loss,
     opportunist_loss,
     orthogonality_loss,
@@ -108,7 +109,10 @@ class _View:
 
 @dataclass(frozen=True)
 class _Query:
-    """The labelled pairs of a query, and the impedances that they meet."""
+    """The labelled pairs of a query, and the impedances of Student and Teacher that they meet.
+
+    The exposure in these is detached: the losses that read them may not move it.
+    """
 
     potential: Tensor
     label: Tensor
@@ -171,6 +175,9 @@ def step_losses(context: StepContext, tasks: list[Task]) -> StepOutput:
                 mean_weight=weights.potential_mean,
                 variance_weight=weights.potential_variance,
             )
+    if context.config.impedance.channels > 1:
+        norms = system.exposure.weight_norms()
+        losses["exposure_sparsity"] = context.config.impedance.exposure_sparsity * exposure_sparsity_loss(norms)
     rate = _mean(tally.rates) if tally.rates else 1.0
     return StepOutput(losses, tally.tasks, (_mean(tally.positive), _mean(tally.negative)), tally.observed, rate)
 
@@ -187,8 +194,8 @@ def _add_view(context: StepContext, view: _View, impedances: Tensor, tally: _Tal
     entry: dict[str, Any] = {
         "environment": task.environment.name,
         "kind": task.kind,
-        "r_student": float(student.detach()),
-        "r_reference": float(reference.detach()),
+        "r_student": float(student.detach().mean()),
+        "r_reference": float(reference.detach().mean()),
     }
     tally.tasks.append(entry)
     index = task.environment.teacher
@@ -200,18 +207,19 @@ def _add_view(context: StepContext, view: _View, impedances: Tensor, tally: _Tal
     known = torch.from_numpy(np.flatnonzero(view.query_rows.label >= 0)).to(student.device)
     if len(known) < 2:
         return
+    exposure = system.exposure(view.query.representation[known])
     query = _Query(
         potential=view.query.potential[known],
         label=torch.from_numpy(view.query_rows.label > 0).to(student.device)[known],
         shortcuts=torch.from_numpy(view.query_rows.shortcuts).to(student.device)[known],
         embedding=embedding,
-        student=student,
-        teacher=teacher,
+        student=system.pair_impedance(student, exposure.detach()),
+        teacher=None if teacher is None else system.pair_impedance(teacher, exposure.detach()),
     )
     impedance = student
     if task.kind == "train" and teacher is not None:
         impedance = fuse(teacher, student, config.environment.fusion_weight)
-    logit = system(query.potential, impedance)
+    logit = system(query.potential, system.pair_impedance(impedance, exposure))
     loss = immax_loss(logit, query.label, alpha=context.alpha)
     tally.add("task", loss)
     tally.add("sparsity", config.losses.sparsity * sparsity_loss(impedance, impedances.mean()))
@@ -260,7 +268,7 @@ def _compete(
 
 
 def _reference(context: StepContext, task: Task, embedding: Tensor, impedances: Tensor) -> Tensor:
-    """R_ref of the task, detached."""
+    """R_ref of the task, shape (channels,), detached."""
     known = impedances.detach()
     index = task.environment.teacher
     if index is None:
@@ -269,8 +277,9 @@ def _reference(context: StepContext, task: Task, embedding: Tensor, impedances: 
         return task.share * known[index] + (1 - task.share) * known[task.other.teacher]
     if task.kind == "prior_shift":
         temperature = float(context.system.temperature().detach())
-        value = shifted_impedance(float(known[index]), temperature, task.environment.share, task.share)
-        return known.new_tensor(max(value, 0.0))
+        share, prior = task.environment.share, task.share
+        shifted = [shifted_impedance(value, temperature, share, prior) for value in known[index].tolist()]
+        return known.new_tensor(shifted).clamp_min(0)
     return known[index]
 
 
@@ -302,6 +311,7 @@ def _score_tasks(context: StepContext, tasks: list[Task]) -> list[_View]:
             torch.cat([view.support.representation.detach() for view in views]),
             torch.cat([view.support.potential.detach() for view in views]),
         )
+        context.system.exposure.fit_inputs(encoder.mean[:-1], encoder.variance[:-1])
         for first, second in halves:
             encoder.observe_halves(first, second)
     return views

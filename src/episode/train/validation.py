@@ -13,7 +13,7 @@ import torch
 
 from episode.episodes.batch import Scorer
 from episode.episodes.sampler import EnvironmentPool
-from episode.episodes.support import bootstrap_sd, student_impedance
+from episode.episodes.support import bootstrap_sd, mean_impedance, student_impedance
 from episode.evaluate.metrics import average_precision, oracle_impedance
 from episode.losses.immax import immax_loss
 from episode.model.backbone import PairOutput
@@ -31,14 +31,17 @@ class EnvironmentCheck:
     name : str
     potential, label : ndarray, shape (n,)
         U_I (with the offset, if one is set) and labels of its labelled pairs.
+    ranked : ndarray, shape (n,)
+        U_I less what the R_S of each pair departs from `student`; U_I itself with one channel.
     student : float
-        R_S from the unlabelled support.
+        R_S from the unlabelled support, mean over its pairs.
     oracle : float
-        The R_E that minimises log-loss on these labels, given U_I and T; NaN where one class is missing.
+        What in place of `student` minimises log-loss on these labels, given `ranked` and T; NaN where one class is
+        missing.
     task : float
         IMMAX loss under R_S, in nats; NaN where one class is missing.
-    aupr : float
-        Average precision of U_I; NaN where one class is missing.
+    aupr, aupr_ranked : float
+        Average precision of U_I and of `ranked`; NaN where one class is missing.
     spread : float
         Bootstrap standard deviation of R_S; 0 where it was not asked for.
     """
@@ -46,10 +49,12 @@ class EnvironmentCheck:
     name: str
     potential: np.ndarray
     label: np.ndarray
+    ranked: np.ndarray
     student: float
     oracle: float
     task: float
     aupr: float
+    aupr_ranked: float
     spread: float
 
 
@@ -72,28 +77,34 @@ def check_environments(
     for pool in pools:
         output = score(pool.rows)
         support = PairOutput(output.potential[:support_max], output.representation[:support_max])
-        student = student_impedance(system, support)
+        channels = student_impedance(system, support)
+        student = mean_impedance(system, channels, support)
         spread = 0.0
         if bootstrap is not None:
             spread = bootstrap_sd(system, support, pool.locus[:support_max], bootstrap)
         potential = (output.potential + system.temperature.offset).cpu()
+        departure = system.pair_impedance(channels, system.exposure(output.representation)).cpu() - student
+        ranked = potential - departure
         known = pool.label >= 0
         label = pool.label[known]
-        task = aupr = oracle = float("nan")
+        task = aupr = aupr_ranked = oracle = float("nan")
         if pool.two_classes:
-            logit = (potential[torch.from_numpy(known)] - student) / temperature
+            logit = (ranked[torch.from_numpy(known)] - student) / temperature
             task = float(immax_loss(logit, torch.from_numpy(label > 0), alpha=alpha))
             aupr = _or_nan(average_precision(label, potential.numpy()[known]))
-            oracle = _or_nan(oracle_impedance(potential.numpy()[known], label, temperature))
+            aupr_ranked = _or_nan(average_precision(label, ranked.numpy()[known]))
+            oracle = _or_nan(oracle_impedance(ranked.numpy()[known], label, temperature))
         checks.append(
             EnvironmentCheck(
                 name=pool.name,
                 potential=potential.numpy()[known],
                 label=label,
+                ranked=ranked.numpy()[known],
                 student=student,
                 oracle=oracle,
                 task=task,
                 aupr=aupr,
+                aupr_ranked=aupr_ranked,
                 spread=spread,
             )
         )

@@ -229,7 +229,7 @@ def test_teacher_where_it_knows_the_environment(lively: FoldTask, run: Run) -> N
     assert known.any() and not known.all()
     assert np.array_equal(np.isnan(rows["episode.teacher"].logit), ~known)
     potential = held_out_potential(lively, run) / temperature(run)
-    teacher = dict(zip(run.facts.environments, run.system.teacher().tolist(), strict=True))
+    teacher = dict(zip(run.facts.environments, run.system.teacher()[:, 0].tolist(), strict=True))
     expected = np.array([teacher.get(name, np.nan) for name in names]) / temperature(run)
     assert (potential - rows["episode.teacher"].logit)[known] == pytest.approx(expected[known], abs=1e-6)
     weight = run.facts.config.environment.fusion_weight

@@ -96,10 +96,11 @@ def draw_universe(
     sites = _draw_sites(config, slots, is_enhancer, exposure_presence, rng)
     elements["gc"] = np.clip(rng.normal(np.where(is_enhancer, 0.45, 0.52), 0.06), 0.25, 0.75)
     kinds = (*channel_names("trace", slots.channels), "nuisance")
-    for kind, part in zip(kinds, (*slots.traces, slots.nuisance), strict=True):
-        motifs = part.stop - part.start
-        burden = (sites[:, part] != 0) @ _signs(motifs)
-        elements[kind] = burden / np.sqrt(motifs * config.burden_presence * (1 - config.burden_presence))
+    for kind, slot in zip(kinds, (*slots.traces, slots.nuisance), strict=True):
+        carried = sites[:, slot] != 0
+        count = carried.shape[1]
+        scale = np.sqrt(count * config.burden_presence * (1 - config.burden_presence))
+        elements[kind] = carried @ _signs(count) / scale
     return Universe(elements, sites, _all_pairs(elements, is_enhancer), chromosomes)
 
 

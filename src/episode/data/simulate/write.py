@@ -109,7 +109,7 @@ def _write_truth(world: World, genome: Genome, folder: Path) -> None:
             "split": world.pairs["split"],
             "potential": world.pairs["potential"],
             "logit": world.pairs["logit"],
-            **{name: world.pairs[name] for name in world.pairs if name == "impedance" or name.startswith("exposure_")},
+            **{name: world.pairs[name] for name in world.pairs.columns if name.startswith(("impedance", "exposure"))},
         }
     )
     pq.write_table(pa.Table.from_pandas(pairs, preserve_index=False), folder / "pairs.parquet")

@@ -1,7 +1,8 @@
 """EPIsode's own rows of a comparison, and the rivals of its impedance: one training a fold fills them all.
 
-Inside one environment most of them rank alike, for a scalar impedance cannot change a ranking there; what they compare
-is the level. The row `oracle` reads test labels and is not made here.
+With one impedance channel most of them rank alike inside an environment, for a scalar cannot change a ranking there;
+what they compare is the level. With a spectrum Student, Teacher and what prediction uses re-rank the pairs. The row
+`oracle` reads test labels and is not made here.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from episode.evaluate.shift_estimators import (
     prior_to_impedance,
     source_scores,
 )
-from episode.predict.environment import choose_support, update_impedance
+from episode.predict.environment import choose_support, departure, update_impedance
 
 __all__ = ["Level", "few_label_logit", "score_fold", "shift_impedances", "training_level"]
 
@@ -152,8 +153,9 @@ def few_label_logit(task: FoldTask, run: Run, test: Reading, count: int) -> NDAr
     logit = np.zeros(len(test.potential))
     for estimate, index in test.environments():
         mine = index[shown[index]]
-        updated = update_impedance(estimate, test.potential[mine], label[mine], temperature)
-        logit[index] = (test.potential[index] - updated.r_used) / temperature
+        ranked = test.potential - departure(estimate, test.predictions.exposure)
+        updated = update_impedance(estimate, ranked[mine], label[mine], temperature)
+        logit[index] = (ranked[index] - updated.r_used) / temperature
     logit[task.few_labels.left_out[task.fold.test]] = np.nan
     return logit
 
@@ -167,7 +169,9 @@ def _level_logits(
     names = ("episode.student", "episode.teacher", "mean_impedance", "em", "bbse")
     logits = {name: np.zeros(len(potential)) for name in names}
     for (estimate, index), found in zip(reading.environments(), shift, strict=True):
-        impedances = (estimate.r_student, estimate.r_teacher, level.impedance, found["em"], found["bbse"])
+        exposure = reading.predictions.exposure[index]
+        student, teacher = exposure @ np.array(estimate.student), exposure @ np.array(estimate.teacher)
+        impedances = (student, teacher, level.impedance, found["em"], found["bbse"])
         for name, impedance in zip(names, impedances, strict=True):
             logits[name][index] = (potential[index] - impedance) / temperature
     return logits | {"episode.fused": reading.logit}

@@ -1,4 +1,4 @@
-"""The Student: environment embedding in, impedance R_S out.
+"""The Student: environment embedding in, impedances R_S out.
 
 It never learns which cell line it looks at.
 """
@@ -23,12 +23,12 @@ def softplus_inverse(value: float) -> float:
 class Student(nn.Module):
     """One linear layer and a softplus: everything nonlinear belongs to the set encoder."""
 
-    def __init__(self, config: EnvironmentConfig) -> None:
+    def __init__(self, config: EnvironmentConfig, channels: int) -> None:
         super().__init__()
-        self.head = nn.Linear(config.width, 1)
+        self.head = nn.Linear(config.width, channels)
         nn.init.zeros_(self.head.weight)
         nn.init.constant_(self.head.bias, softplus_inverse(config.initial_impedance))
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """Map h_c, shape (..., width), to R_S >= 0, shape (...)."""
-        return softplus(self.head(embedding)).squeeze(-1)
+        """Map h_c, shape (..., width), to R_S >= 0, shape (..., channels)."""
+        return softplus(self.head(embedding))

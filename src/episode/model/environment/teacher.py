@@ -1,4 +1,4 @@
-"""The Teacher: the identity of a training environment in, impedance R_T out.
+"""The Teacher: the identity of a training environment in, impedances R_T out.
 
 It is asked for training environments only; it never sees a pair.
 """
@@ -25,44 +25,47 @@ class Teacher(nn.Module):
     config : EnvironmentConfig
     environments : int
         Number of training environments that the Teacher knows.
+    channels : int
+        Impedances of an environment.
     """
 
     prototype: Tensor
     visits: Tensor
 
-    def __init__(self, config: EnvironmentConfig, environments: int) -> None:
+    def __init__(self, config: EnvironmentConfig, environments: int, channels: int) -> None:
         super().__init__()
         self.decay = config.prototype_decay
         self.embedding = nn.Parameter(torch.zeros(environments, config.width))
-        self.head = nn.Linear(config.width, 1)
+        self.head = nn.Linear(config.width, channels)
         nn.init.constant_(self.head.bias, softplus_inverse(config.initial_impedance))
         self.register_buffer("prototype", torch.zeros(environments, config.prototypes, config.width))
         self.register_buffer("visits", torch.zeros(environments, config.prototypes, dtype=torch.int64))
 
     def forward(self) -> Tensor:
-        """R_T of every training environment, shape (environments,), >= 0."""
+        """R_T of every training environment, shape (environments, channels), >= 0."""
         prototypes = self.prototype.flatten(0, 1)
         likeness = self.embedding @ prototypes.T / math.sqrt(prototypes.shape[1])
         weight = likeness.masked_fill(self.visits.flatten() == 0, -1e9).softmax(dim=1)
-        return softplus(self.head(self.embedding + weight @ prototypes)).squeeze(1)
+        return softplus(self.head(self.embedding + weight @ prototypes))
 
     @torch.no_grad()
     def reference(self, embedding: Tensor) -> Tensor:
-        """Impedance that the prototype graph lends to an unknown environment, shape ().
+        """Impedances that the prototype graph lends to an unknown environment, shape (channels,).
 
         Parameters
         ----------
         embedding : Tensor, shape (width,)
             h_c of the environment; detached.
         """
-        impedance = self().repeat_interleave(self.prototype.shape[1])
+        impedance = self().repeat_interleave(self.prototype.shape[1], dim=0)
         distance = (self.prototype.flatten(0, 1) - embedding).square().sum(1)
         seen = self.visits.flatten() > 0
         if not bool(seen.any()):
-            return impedance.mean()
+            return impedance.mean(0)
         distance = distance.masked_fill(~seen, torch.inf)
         scale = distance[seen].median().clamp_min(1e-6) / 4
-        return (-distance / scale).softmax(0) @ impedance
+        weight = (-distance / scale).softmax(0)
+        return torch.stack([weight @ channel for channel in impedance.T])
 
     @torch.no_grad()
     def observe(self, environment: int, embedding: Tensor) -> None:

@@ -133,6 +133,7 @@ def _impedance(results: dict[str, Any]) -> Claim:
     own = {measure: number(results["rows"], row, *measure) for measure in CORRECTION}
     lines = ["With it: " + ", ".join(f"{_name(measure)} {spell(value)}" for measure, value in own.items()) + "."]
     lines += [_numbers(results, row, rival, CORRECTION) for rival in rivals]
+    lines.append(_numbers(results, row, POTENTIAL, RANKING).replace("Against", "Inside environments, against", 1))
     oracle = number(results["rows"], "oracle", "pooled", "log_loss")
     if oracle.value is not None:
         lines.append(

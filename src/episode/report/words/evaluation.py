@@ -116,8 +116,19 @@ def _impedance(summary: dict[str, Any]) -> Claim:
             f"{pooled['aupr']:.3f}{_change(number(gains, 'pooled', 'aupr'))}; {against}.",
             f"Log-loss goes from {mean['log_loss']:.3f} with the training mean everywhere to {pooled['log_loss']:.3f} "
             f"nats{_change(number(gains, 'pooled', 'log_loss'))}.",
-            "Inside an environment one impedance cannot change the ranking.",
+            _inside(summary),
         ),
+    )
+
+
+def _inside(summary: dict[str, Any]) -> str:
+    channels = summary.get("provenance", {}).get("config", {}).get("impedance", {}).get("channels", 1)
+    if channels == 1:
+        return "Inside an environment one impedance cannot change the ranking."
+    macro, gains = summary["macro"], summary.get("intervals", {}).get("gain", {})
+    return (
+        f"Inside an environment its {channels} impedances re-rank pairs: mean AUPR {macro['aupr']:.3f}, by U_I alone "
+        f"{macro['aupr_potential']:.3f}{_change(number(gains, 'aupr'))}."
     )
 
 
