@@ -60,6 +60,10 @@ benchmark-worlds: $(STAMP)
 	$(BIN)/episode compare simulated benchmark-out/both/pairs.tsv --genome benchmark-out/both/genome.fa \
 	  --truth benchmark-out/both/truth --out benchmark-out/world_both --rows ablation
 	cp benchmark-out/world_both/results.json $(RESULTS)/world_both.json
+	test -d benchmark-out/rerank || $(BIN)/episode simulate --world rerank --seed $(WORLD_SEED) --out benchmark-out/rerank
+	$(BIN)/episode compare simulated benchmark-out/rerank/pairs.tsv --genome benchmark-out/rerank/genome.fa \
+	  --truth benchmark-out/rerank/truth --out benchmark-out/world_rerank --rows $(WORLD_ROWS) --set impedance.channels=2
+	cp benchmark-out/world_rerank/results.json $(RESULTS)/world_rerank.json
 	test -d benchmark-out/tissues || \
 	  $(BIN)/episode simulate --preset domain-kl --format domain-kl --seed $(WORLD_SEED) --out benchmark-out/tissues
 	$(BIN)/episode compare domain-kl benchmark-out/tissues --truth benchmark-out/tissues/truth \

@@ -31,6 +31,7 @@ def planted(n: int = 400, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame, Tr
                     "promoter_name": "p",
                     "label": (rng.random(n) < 1 / (1 + np.exp(-logit))).astype(np.int8),
                     "potential": potential,
+                    "impedance": impedance + 0.2,
                     "logit": (potential - impedance - 0.2) / TEMPERATURE,
                     "true_logit": logit,
                 }
@@ -224,3 +225,19 @@ class TestLoadTruth:
         pd.concat([pairs, pairs.iloc[:1].assign(logit=9.0)]).to_parquet(tmp_path / "pairs.parquet")
         with pytest.raises(DatasetError, match="a e0 p has two different truths"):
             load_truth(tmp_path)
+
+
+def test_with_a_spectrum_the_oracle_is_a_shift_on_top_of_what_pairs_differ_in() -> None:
+    """Departures that are also in the potential cancel: oracle, levels and log-loss stay those of the scalar."""
+    predictions, environments, truth = planted()
+    scalar = summary_of(predictions, environments, truth)
+    departure = np.random.default_rng(5).normal(0, 1, len(predictions))
+    apart = predictions.assign(
+        potential=predictions["potential"] + departure, impedance=predictions["impedance"] + departure
+    )
+    spectrum = summary_of(apart, environments, truth)
+    for name in NAMES:
+        one, two = (summary["environments"][name] for summary in (scalar, spectrum))
+        assert two["r_oracle"] == pytest.approx(one["r_oracle"], abs=1e-4)
+        assert two["aupr"] == one["aupr"] and two["aupr_potential"] < one["aupr_potential"]
+    assert spectrum["oracle"]["log_loss"] == pytest.approx(scalar["oracle"]["log_loss"], abs=1e-6)

@@ -52,6 +52,7 @@ def evaluation(
                     "promoter_name": "chr1:90000-90500",
                     "label": (rng.random(n) < 1 / (1 + np.exp(-logit))).astype(np.int8),
                     "potential": potential,
+                    "impedance": student[index],
                     "logit": (potential - student[index]) / TEMPERATURE,
                     "true": logit,
                 }

@@ -25,6 +25,17 @@ def test_a_good_run(evaluation: Evaluation):
     assert any("Warned of by the prediction itself: cell03" in text for text in findings.cautions)
 
 
+def test_a_spectrum_is_said_to_re_rank(evaluation: Evaluation):
+    evaluation.summary["provenance"]["config"] = {"impedance": {"channels": 2}}
+    evaluation.summary["macro"] |= {"aupr": 0.456, "aupr_potential": 0.345}
+    evaluation.summary["intervals"]["gain"]["aupr"] = {"value": 0.111, "low": 0.1, "high": 0.12}
+    findings = find(evaluation)
+    assert findings.ranking.text.startswith("Inside an environment the full model ranks pairs better than chance")
+    last = findings.impedance.details[-1]
+    assert "its 2 impedances re-rank pairs: mean AUPR 0.456, by U_I alone 0.345" in last
+    assert "+0.100" in last and "cannot change" not in last
+
+
 def test_macro_interval_is_that_of_the_blocks_where_there_are_any(evaluation: Evaluation):
     evaluation.summary["intervals"]["macro"]["auroc"] = {"value": 0.6, "low": 0.55, "high": 0.65}
     assert macro_auroc_interval(evaluation.summary) == (0.55, 0.65)

@@ -108,11 +108,12 @@ def training_alarms(
 
 
 def weak_potential(checks: list[EnvironmentCheck]) -> Alarm | None:
-    """Alarm if a 95 % interval of macro AUROC over environments holds 0.5."""
+    """Alarm if a 95 % interval of the macro AUROC of U_I over environments holds 0.5."""
     judged = [check for check in checks if len(np.unique(check.label)) == 2]
     if not judged:
         return Alarm("weak_potential", "no validation environment has both classes: the ranking was not judged")
-    auroc = sum(_metrics(check, 1.0).auroc or 0.0 for check in judged) / len(judged)
+    by_potential = [binary_metrics(check.label, check.potential, check.potential) for check in judged]
+    auroc = sum(metrics.auroc or 0.0 for metrics in by_potential) / len(judged)
     half = 1.96 * math.sqrt(sum(_auroc_error(check) ** 2 for check in judged)) / len(judged)
     if auroc - half <= 0.5:
         return Alarm(

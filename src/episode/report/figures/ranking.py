@@ -134,8 +134,8 @@ def aupr_by_environment(summary: dict[str, Any]) -> Drawing | None:
         "aupr_by_environment",
         "AUPR inside each environment",
         "This ranking is that of the potential U_I, which reads "
-        f"{potential_reads(summary)}; a scalar impedance cannot change it. The bar from the grey tick to the dot is what "
-        "the ranking adds to chance."
+        f"{potential_reads(summary)}; a scalar impedance cannot change it. The bar from the grey tick to the dot is "
+        "what the ranking adds to chance."
         + (" The thin line is the 95 % interval." if bounded else "")
         + (" The diamond ranks by the planted log-odds: no model can do better on average." if known else ""),
         "metrics.json: environments.<environment>.aupr_potential, share_positive"

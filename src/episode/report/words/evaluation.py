@@ -62,22 +62,24 @@ def _ranking(summary: dict[str, Any]) -> Claim:
     count, macro = len(entries), summary["macro"]
     interval = macro_auroc_interval(summary)
     chance = float(np.mean([entry["share_positive"] for entry in entries]))
-    above = sum(entry["aupr_potential"] > entry["share_positive"] for entry in entries)
+    scalar = _channels(summary) == 1
+    ranker, aupr = ("the potential U_I", "aupr_potential") if scalar else ("the full model", "aupr")
+    above = sum(entry[aupr] > entry["share_positive"] for entry in entries)
     if interval is None:
-        verdict = f"{environments(count)} cannot tell whether the potential U_I ranks better than chance."
+        verdict = f"{environments(count)} cannot tell whether {ranker} ranks better than chance."
     elif interval[0] > 0.5:
-        verdict = "Inside an environment the potential U_I ranks pairs better than chance."
+        verdict = f"Inside an environment {ranker} ranks pairs better than chance."
     elif interval[1] < 0.5:
-        verdict = "Inside an environment the potential U_I ranks pairs worse than chance."
+        verdict = f"Inside an environment {ranker} ranks pairs worse than chance."
     else:
-        verdict = "Inside an environment the potential U_I cannot be told from chance."
+        verdict = f"Inside an environment {ranker} cannot be told from chance."
     between = "" if interval is None else f" (95 % interval {interval[0]:.3f} to {interval[1]:.3f})"
     bayes = summary.get("truth", {}).get("aupr_bayes_macro")
     best = "" if bayes is None else f" The best possible mean AUPR in this planted world is {bayes:.3f}."
     return Claim(
         verdict,
         (
-            f"Mean AUPR {macro['aupr_potential']:.3f} where chance is {chance:.3f}, mean AUROC {macro['auroc']:.3f}"
+            f"Mean AUPR {macro[aupr]:.3f} where chance is {chance:.3f}, mean AUROC {macro['auroc']:.3f}"
             f"{between}; AUPR is above chance in {above} of {environments(count)}.{best}",
         ),
     )
@@ -122,7 +124,7 @@ def _impedance(summary: dict[str, Any]) -> Claim:
 
 
 def _inside(summary: dict[str, Any]) -> str:
-    channels = summary.get("provenance", {}).get("config", {}).get("impedance", {}).get("channels", 1)
+    channels = _channels(summary)
     if channels == 1:
         return "Inside an environment one impedance cannot change the ranking."
     macro, gains = summary["macro"], summary.get("intervals", {}).get("gain", {})
@@ -130,6 +132,11 @@ def _inside(summary: dict[str, Any]) -> str:
         f"Inside an environment its {channels} impedances re-rank pairs: mean AUPR {macro['aupr']:.3f}, by U_I alone "
         f"{macro['aupr_potential']:.3f}{_change(number(gains, 'aupr'))}."
     )
+
+
+def _channels(summary: dict[str, Any]) -> int:
+    """Impedances of an environment; a summary of an older run says nothing of them and had one."""
+    return int(summary.get("provenance", {}).get("config", {}).get("impedance", {}).get("channels", 1))
 
 
 def _judge(gain: Number, better: int) -> str:
