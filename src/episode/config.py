@@ -163,8 +163,6 @@ class ImpedanceConfig:
 
     channels: int = 1
     """K: impedances of an environment. A pair is exposed to each by its sequences; with one, R_E is a scalar."""
-    exposure_sparsity: float = 0.0
-    """Group lasso on the weights of the exposure; of no effect with one channel."""
 
 
 @dataclass(frozen=True)

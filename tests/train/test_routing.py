@@ -22,7 +22,6 @@ ALLOWED = {
     "pull_in": ENVIRONMENT,
     "sparsity": ENVIRONMENT | {"teacher"},
     "orthogonality": ENVIRONMENT | {"teacher"},
-    "exposure_sparsity": {"exposure"},
     "opportunist": {"opportunist"},
     "push_away": {"set_encoder"},
 }
@@ -37,8 +36,8 @@ def fabric() -> Fabric:
     return Fabric(accelerator="cpu", devices=1)
 
 
-SPECTRUM = ("impedance.channels=2", "impedance.exposure_sparsity=0.1")
-"""Under which every part has parameters and every loss is at work."""
+SPECTRUM = ("impedance.channels=2",)
+"""Under which every part has parameters."""
 
 
 def losses(*settings: str) -> tuple[EnergySystem, dict[str, Tensor]]:
@@ -61,7 +60,7 @@ def test_the_table_is_that_of_the_design() -> None:
 
 def test_with_one_channel_the_exposure_has_nothing_to_move() -> None:
     context, tasks = make_context(small_config())
-    assert set(step_losses(context, tasks).losses) == set(ROUTES) - {"exposure_sparsity"}
+    assert set(step_losses(context, tasks).losses) == set(ROUTES)
     assert owners(context.system)["exposure"] == []
 
 

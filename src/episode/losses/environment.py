@@ -13,7 +13,6 @@ from episode.losses.immax import immax_loss
 
 __all__ = [
     "distillation_loss",
-    "exposure_sparsity_loss",
     "motif_sparsity_loss",
     "opportunist_loss",
     "orthogonality_loss",
@@ -113,19 +112,6 @@ def sparsity_loss(impedance: Tensor, mean: Tensor) -> Tensor:
     between channels is a ranking that all environments share, and that belongs to U_I.
     """
     return (impedance - mean.detach()).abs().mean()
-
-
-def exposure_sparsity_loss(norms: Tensor) -> Tensor:
-    """Sum of the norms of the weights of a(x) (group lasso): makes R_E more real by letting few channels of z_I expose.
-
-    With a score of training environments hundreds of channels agree by chance with what re-ranks their pairs.
-
-    Parameters
-    ----------
-    norms : Tensor, shape (size,)
-        Norm of the weights that leave each channel of z_I.
-    """
-    return norms.sum()
 
 
 def orthogonality_loss(representation: Tensor, embedding: Tensor) -> Tensor:

@@ -24,7 +24,6 @@ ROUTES: Mapping[str, frozenset[str]] = {
     "pull_in": _ENVIRONMENT,
     "sparsity": _ENVIRONMENT | {"teacher"},
     "orthogonality": _ENVIRONMENT | {"teacher"},
-    "exposure_sparsity": frozenset({"exposure"}),
     "opportunist": frozenset({"opportunist"}),
     "push_away": frozenset({"set_encoder"}),
 }

@@ -23,7 +23,6 @@ from episode.errors import EpisodeError
 from episode.evaluate.shift_estimators import em_prior, inverse_link, prior_to_impedance
 from episode.losses.environment import (
     distillation_loss,
-    exposure_sparsity_loss,
     motif_sparsity_loss,
     opportunist_loss,
     orthogonality_loss,
@@ -175,9 +174,6 @@ def step_losses(context: StepContext, tasks: list[Task]) -> StepOutput:
                 mean_weight=weights.potential_mean,
                 variance_weight=weights.potential_variance,
             )
-    if context.config.impedance.channels > 1:
-        norms = system.exposure.weight_norms()
-        losses["exposure_sparsity"] = context.config.impedance.exposure_sparsity * exposure_sparsity_loss(norms)
     rate = _mean(tally.rates) if tally.rates else 1.0
     return StepOutput(losses, tally.tasks, (_mean(tally.positive), _mean(tally.negative)), tally.observed, rate)
 

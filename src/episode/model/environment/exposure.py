@@ -65,10 +65,6 @@ class Exposure(nn.Module):
             self.head.weight.copy_(REACH * size**0.5 * corners @ directions)
             self.head.bias.zero_()
 
-    def weight_norms(self) -> Tensor:
-        """Norm of what each channel of z_I feeds into, shape (size,); shape (0,) with one channel."""
-        return torch.zeros(0) if self.head is None else self.head.weight.norm(dim=0)
-
     def standardise(self, representation: Tensor) -> Tensor:
         """Centre and scale z_I, shape (n, size), by the statistics of `fit_inputs`; nothing to do with one channel."""
         if self.head is None:
