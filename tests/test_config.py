@@ -77,6 +77,7 @@ def test_a_whole_number_may_stand_for_a_float() -> None:
         "environment.initial_impedance=-1.0",
         "environment.fusion_weight=1.5",
         "environment.fusion_weight=-0.1",
+        "impedance.channels=0",
         "episodes.train=0.0",
         "episodes.mixed=-0.1",
         "episodes.support_min=0",
@@ -125,6 +126,7 @@ def test_impossible_values_are_refused_by_name(setting: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        (["impedance.channels=2", "training.settle_steps=0"], r"impedance\.channels: above 1 needs .*settle_steps"),
         (["stem.kind=mofit"], r"stem\.kind: unknown kind 'mofit'; did you mean 'motif'\?"),
         (["stem.kind=cnv"], r"did you mean 'conv'\?"),
         (["stem.kind=zzz"], r"needed one of motif, conv, kmer"),

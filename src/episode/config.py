@@ -367,6 +367,10 @@ def _check(config: Config) -> None:
         (backbone.width % (2 * backbone.heads) == 0, f"backbone.width: needed a multiple of 2 x heads in {backbone}"),
         (environment.width % environment.heads == 0, f"environment.width: needed a multiple of heads in {environment}"),
         (episodes.support_min <= episodes.support_max, f"episodes.support_min: is above support_max in {episodes}"),
+        (
+            config.impedance.channels == 1 or config.training.settle_steps > 0,
+            "impedance.channels: above 1 needs training.settle_steps above 0, where the exposure is learned",
+        ),
         (episodes.query >= 2, f"episodes.query: needed at least 2, got {episodes.query}"),
         (
             config.losses.pacing_low <= config.losses.pacing_high,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from builders import make_context, make_system, small_config
+from episode.episodes.batch import FrozenScorer
 from episode.model.energy import PARTS, EnergySystem
 from episode.train.optimisers import PartOptimisers
 from episode.train.routing import ROUTES, backward, owners
@@ -26,8 +28,8 @@ ALLOWED = {
     "push_away": {"set_encoder"},
 }
 """The design's table, written out here a second time on purpose."""
-MOVED = ALLOWED | {"orthogonality": {"set_encoder"}}
-"""What a loss really moves: h_c alone carries the orthogonality."""
+MOVED = ALLOWED | {"orthogonality": {"set_encoder"}, "task": ALLOWED["task"] - {"exposure"}}
+"""What a loss really moves while the Backbone learns: h_c alone carries the orthogonality, the exposure is held."""
 GRAPH = MOVED | {"push_away": {"set_encoder", "opportunist"}}
 """What a loss reaches without any routing: the reversed loss must pass through the Opportunist's head."""
 
@@ -62,6 +64,18 @@ def test_with_one_channel_the_exposure_has_nothing_to_move() -> None:
     context, tasks = make_context(small_config())
     assert set(step_losses(context, tasks).losses) == set(ROUTES)
     assert owners(context.system)["exposure"] == []
+
+
+def test_the_exposure_learns_while_the_backbone_does_not() -> None:
+    context, tasks = make_context(small_config(*SPECTRUM))
+    context.score = FrozenScorer(context.score, np.arange(len(context.rows)))  # type: ignore[arg-type]
+    made = step_losses(context, tasks).losses
+    for name in made:
+        for parameter in context.system.parameters():
+            parameter.grad = None
+        backward(fabric(), context.system, {name: step_losses(context, tasks).losses[name]})
+        assert ("exposure" in touched(context.system, nonzero=True)) is (name == "task"), name
+        assert "backbone" not in touched(context.system, nonzero=False)
 
 
 def test_every_parameter_has_one_owner() -> None:
@@ -127,7 +141,12 @@ def test_the_graph_itself_stops_where_the_table_does(name: str) -> None:
 def test_all_losses_together_give_each_part_the_sum_of_its_rows() -> None:
     system, made = losses()
     backward(fabric(), system, made)
-    together = {name: parameter.grad.clone() for name, parameter in system.named_parameters()}
+    graded = {name: parameter.grad for name, parameter in system.named_parameters() if parameter.grad is not None}
+    together = {name: grad.clone() for name, grad in graded.items()}
+    assert {name for name, _ in system.named_parameters()} - set(together) == {
+        "exposure.head.weight",
+        "exposure.head.bias",
+    }
     expected = {name: torch.zeros_like(grad) for name, grad in together.items()}
     for loss in made:
         system, again = losses()
@@ -192,8 +211,7 @@ def test_distillation_and_competition_leave_the_backbone_bit_identical() -> None
 
     assert equal(states[0]["backbone"], states[1]["backbone"])
     assert equal(states[0]["temperature"], states[1]["temperature"])
+    assert not equal(states[0]["backbone"], start["backbone"]), "the step must move the Backbone at all"
     assert equal(states[0]["exposure"], states[1]["exposure"])
-    for part in ("backbone", "exposure"):
-        assert not equal(states[0][part], start[part]), f"the step must move the {part} at all"
     assert not equal(states[0]["set_encoder"], states[1]["set_encoder"])
     assert not equal(states[0]["student"], states[1]["student"])

@@ -51,7 +51,8 @@ class StepContext:
     rows : PairRows
         The pair table of the dataset.
     score : Scorer
-        Live while the Backbone learns; frozen while R_E settles, and then no loss on the Backbone is made.
+        Live while the Backbone learns, and then the exposure does not; frozen while R_E settles, and then no loss on
+        the Backbone is made.
     config : Config
     pacing : PacingLock
         Updated by the step.
@@ -204,6 +205,8 @@ def _add_view(context: StepContext, view: _View, impedances: Tensor, tally: _Tal
     if len(known) < 2:
         return
     exposure = system.exposure(view.query.representation[known])
+    if not isinstance(context.score, FrozenScorer):  # held even: else it takes from U_I what all environments share
+        exposure = exposure.detach()
     query = _Query(
         potential=view.query.potential[known],
         label=torch.from_numpy(view.query_rows.label > 0).to(student.device)[known],
