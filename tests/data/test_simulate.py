@@ -301,12 +301,13 @@ class TestRefusals:
             simulate(PRESETS["tiny"], "both", 0, bank=few)
 
 
+@pytest.fixture(scope="module")
+def rerank() -> World:
+    return simulate(PRESETS["tiny"], RERANK, 0)
+
+
 class TestRerank:
     """The world whose environments re-rank pairs."""
-
-    @pytest.fixture(scope="class")
-    def rerank(self) -> World:
-        return simulate(PRESETS["tiny"], RERANK, 0)
 
     def test_exposures_lie_on_the_simplex_and_are_those_of_the_sites(self, rerank: World):
         pairs, universe, spectrum = rerank.pairs, rerank.universe, rerank.spectrum
