@@ -63,6 +63,14 @@ def test_sizes_are_met_where_there_are_enough_loci() -> None:
     assert (len(support), len(query)) == (150, 100)
 
 
+def test_either_side_spreads_over_its_share_of_the_loci() -> None:
+    """Ten rows a locus: to fill a side locus by locus would take five of the hundred."""
+    locus = np.arange(1000) // 10
+    support, query = split_by_locus(np.random.default_rng(0), locus, query=50, support=50)
+    assert (len(support), len(query)) == (50, 50)
+    assert min(len(set(locus[support])), len(set(locus[query]))) > 25
+
+
 def test_a_small_environment_is_shared_out() -> None:
     support, query = split_by_locus(np.random.default_rng(0), np.arange(40), query=100, support=300)
     assert (len(support), len(query)) == (30, 10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,9 @@ import pytest
 import torch
 
 from builders import ELEMENTS, MOTIFS, make_rows, make_store, make_system, reverse_complement, small_config
+from episode.config import BackboneConfig, StemConfig
+from episode.encode.motifs import MotifBank, load_bank
+from episode.encode.stem import scan
 from episode.encode.store import ElementStore
 from episode.episodes.batch import FrozenScorer, LiveScorer, PairRows, Shortcuts, score_rows
 from episode.model.backbone import Backbone, PairOutput
@@ -129,9 +133,59 @@ def test_the_order_of_bins_is_seen(backbone: Backbone) -> None:
 def test_potential_starts_at_the_level_that_it_is_given() -> None:
     level = 2.5
     torch.manual_seed(0)
-    backbone = Backbone(small_config().backbone, torch.full((MOTIFS,), 2.0), level)
+    backbone = Backbone(small_config().backbone, torch.full((MOTIFS,), 2.0), level, bin=128)
     mean = float(score_rows(backbone, STORE, make_rows(200)).potential.mean())
     assert abs(mean - level) < 1.0
+
+
+@pytest.mark.parametrize(("bin", "charge"), [(250, 0.0), (500, 1.0), (1000, 2.0)])
+def test_presence_by_hand(bin: int, charge: float) -> None:
+    """Four bins, one motif with its best site of 5 bits forward and 2 bits reverse, threshold 3 bits, slope 1."""
+    backbone = Backbone(small_config().backbone, torch.tensor([3.0]), 0.0, bin=bin)
+    scores = torch.tensor([[0.0, 5.0, -4.0, 1.0, 9.0], [2.0, -1.0, 0.0, 1.0, 9.0]]).T[None, :, :, None]
+    mask = torch.tensor([[True, True, True, True, False]])
+    forward, reverse = (1 / (1 + math.exp(-(best - charge - 3.0))) for best in (5.0, 2.0))
+    codes = backbone.encode_promoters(scores, mask)
+    assert codes.presence.item() == pytest.approx(max(forward, reverse), abs=1e-6)
+    linear = backbone.promoter.factor
+    wanted = linear.weight @ torch.tensor([forward, reverse]) + linear.bias
+    torch.testing.assert_close(codes.factors[0], wanted)
+
+
+def test_the_length_of_random_dna_does_not_raise_presence() -> None:
+    """By chance four times the bases bring three to four times the presence; the charge for length takes that back."""
+    bank = load_bank(StemConfig())
+    rng = np.random.default_rng(7)
+    ctcf = bank.index("CTCF")
+    consensus = bank.probabilities[ctcf].argmax(1).astype(np.uint8)
+    backbone = Backbone(BackboneConfig(), torch.from_numpy(bank.thresholds(1e-5)), 0.0, bin=250)
+    mean, marked = {}, {}
+    for length, count in ((1000, 400), (4000, 150)):
+        elements = [rng.integers(0, 4, length, dtype=np.uint8) for _ in range(count)]
+        mean[length] = _presence(backbone, elements, bank).mean(0)
+        for element in elements:
+            element[100 : 100 + len(consensus)] = consensus
+        marked[length] = _presence(backbone, elements[:20], bank)[:, ctcf].mean()
+    ratio = mean[4000] / mean[1000]
+    assert 0.8 < float(mean[4000].mean() / mean[1000].mean()) < 1.1
+    assert 0.75 < float(ratio.median()) < 1.25
+    assert float((ratio > 2.5).float().mean()) < 0.1
+    assert 0.95 < float(marked[4000] / marked[1000]) <= 1.0
+
+
+def _presence(backbone: Backbone, elements: list[np.ndarray], bank: MotifBank) -> torch.Tensor:
+    scores = torch.from_numpy(np.stack([scan(element, bank, 250) for element in elements])).float()
+    with torch.no_grad():
+        return backbone.encode_enhancers(scores, torch.ones(scores.shape[:2], dtype=torch.bool)).presence
+
+
+def test_thresholds_learn_from_presence_and_not_along_the_tokens(backbone: Backbone) -> None:
+    scores, mask = STORE.gather(np.arange(4))
+    codes = backbone.encode_enhancers(scores, mask)
+    codes.tokens.sum().backward(retain_graph=True)
+    assert backbone.occupancy.threshold.grad is None
+    codes.factors.sum().backward()
+    assert float(backbone.occupancy.threshold.grad.abs().sum()) > 0  # type: ignore[union-attr]
 
 
 def test_scorers_say_the_same_of_any_rows(backbone: Backbone) -> None:

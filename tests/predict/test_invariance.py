@@ -12,10 +12,11 @@ import torch
 from scipy.special import expit
 
 from episode.data.dataset import Dataset, assemble
+from episode.data.genome import open_genome
 from episode.data.readers import read_pairs
 from episode.evaluate.metrics import average_precision
 from episode.predict.pairs import COLUMNS, Predictions, genome_warning, predict_dataset
-from tiny import dataset, lively_run, pairs, read, rows_of, shuffled, store_of
+from tiny import dataset, lively_run, pairs, read, rows_of, shuffled, store_of, world
 
 KEY = ["environment", "enhancer_name", "promoter_name"]
 NUMBERS = list(COLUMNS)
@@ -221,6 +222,49 @@ def test_row_order_of_pairs_without_coordinates(folder: Path) -> None:
     np.testing.assert_allclose(
         first.environments[numbers].to_numpy(float), second.environments[numbers].to_numpy(float), atol=TOLERANCE
     )
+
+
+def reverse_complement(text: str) -> str:
+    return text.translate(str.maketrans("ACGT", "TGCA"))[::-1]
+
+
+def test_reading_the_other_strand_of_the_genome_changes_no_potential(folder: Path) -> None:
+    """Every chromosome reverse-complemented, every coordinate counted from its other end: the same pairs."""
+    table = rows_of("unseen01").head(60)
+    placed = read(table, folder, "this-strand.tsv")
+    lengths: dict[str, int] = {}
+    with (folder / "turned.fa").open("w") as stream:
+        for record in (world() / "genome.fa").read_text().split(">")[1:]:
+            name, *lines = record.splitlines()
+            letters = "".join(lines)
+            lengths[name] = len(letters)
+            stream.write(f">{name}\n{reverse_complement(letters)}\n")
+    turned = table.copy()
+    for side in ("enhancer", "promoter"):
+        length = table[f"{side}_chrom"].map(lengths)
+        turned[f"{side}_start"] = length - table[f"{side}_end"].astype(int)
+        turned[f"{side}_end"] = length - table[f"{side}_start"].astype(int)
+    path = folder / "other-strand.tsv"
+    turned.to_csv(path, sep="\t", index=False)
+    other = assemble(read_pairs([path]), open_genome(folder / "turned.fa"), lively_run().facts.windows)
+    np.testing.assert_array_equal(other.pairs["mirrored"], ~placed.pairs["mirrored"])
+    assert placed.pairs["mirrored"].nunique() == 2
+    one, two = (predict(content).pairs["potential"].to_numpy() for content in (placed, other))
+    assert np.std(one) > 1e3 * TOLERANCE
+    np.testing.assert_allclose(one, two, atol=TOLERANCE)
+
+
+def test_reverse_complements_of_pairs_without_coordinates_have_their_potential(folder: Path) -> None:
+    unplaced = sequences(folder, rows_of("unseen01").head(40), "one-strand.tsv")
+    table = pd.read_csv(folder / "one-strand.tsv", sep="\t")
+    for side in ("enhancer", "promoter"):
+        table[f"{side}_sequence"] = table[f"{side}_sequence"].map(reverse_complement)
+    table.to_csv(folder / "two-strand.tsv", sep="\t", index=False)
+    turned = assemble(read_pairs([folder / "two-strand.tsv"]), None, lively_run().facts.windows)
+    assert not turned.pairs["has_coordinates"].any()
+    one, two = (predict(content).pairs["potential"].to_numpy() for content in (unplaced, turned))
+    assert np.std(one) > 1e3 * TOLERANCE
+    np.testing.assert_allclose(one, two, atol=TOLERANCE)
 
 
 def test_genome_warning(content: Dataset) -> None:

@@ -117,7 +117,8 @@ def split_by_locus(
     locus : ndarray, shape (n,)
         Locus of each candidate row.
     query, support : int
-        Wanted sizes. An environment too small for both gives each side its share of what there is.
+        Wanted sizes. Each side gets its share of all loci, thinned to what is wanted: so a query set holds as many
+        distinct elements as it can. An environment too small for both gives each side its share of what there is.
 
     Returns
     -------
@@ -127,7 +128,7 @@ def split_by_locus(
     distinct, inverse, count = np.unique(locus, return_inverse=True, return_counts=True)
     order = rng.permutation(len(distinct))
     total = len(locus)
-    wanted = query if total >= query + support else max(1, round(total * query / (query + support)))
+    wanted = max(1, round(total * query / (query + support)))
     reached = np.cumsum(count[order])
     taken = min(int(np.searchsorted(reached, wanted)) + 1, max(1, len(distinct) - 1))
     in_query = np.zeros(len(distinct), dtype=bool)

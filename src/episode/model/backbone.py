@@ -21,6 +21,8 @@ from episode.model.stem import StoredScores
 
 __all__ = ["Backbone", "ElementCodes", "PairOutput", "Sites"]
 
+REFERENCE = 1000.0
+"""Base pairs; an element of this length is charged nothing for being long."""
 Sites = tuple[Tensor, Tensor]
 """Scores of the gate's matrices, (n, bins, 2, matrices) in bits, and their mask (n, bins)."""
 
@@ -35,7 +37,7 @@ class ElementCodes:
     mask : Tensor, shape (n, bins), bool
     query, key, value : Tensor, shape (n, heads, bins, width / heads)
     presence : Tensor, shape (n, motifs)
-        Occupancy of each motif by the element as a whole, on either strand.
+        Occupancy of each motif by the element as a whole, on either strand; free of the element's length.
     factors : Tensor, shape (n, bilinear)
         Projection of the strand-wise presence that enters the products across the pair.
     gate : Tensor, shape (n, 2) or (n, 0)
@@ -89,6 +91,8 @@ class Backbone(nn.Module):
     stem : nn.Module or None
         Turns rows of the store and their mask into scores (n, bins, 2, channels), see `episode.model.stem`; None where
         the store holds scores.
+    bin : int
+        Base pairs of a bin.
     """
 
     def __init__(
@@ -99,13 +103,15 @@ class Backbone(nn.Module):
         gate: GateEncoder | None = None,
         decay: ContactDecay | None = None,
         stem: nn.Module | None = None,
+        *,
+        bin: int,
     ) -> None:
         super().__init__()
         motifs = len(thresholds)
         self.stem = StoredScores() if stem is None else stem
         self.occupancy = Occupancy(thresholds)
-        self.enhancer = ElementEncoder(config, motifs)
-        self.promoter = ElementEncoder(config, motifs)
+        self.enhancer = ElementEncoder(config, motifs, bin)
+        self.promoter = ElementEncoder(config, motifs, bin)
         self.enhancer_reads = CrossBoundaryAttention(config.width, config.heads)
         self.promoter_reads = CrossBoundaryAttention(config.width, config.heads)
         self.enhancer_pool = AnchorPooling(config.width, config.anchors)
@@ -171,21 +177,30 @@ class Occupancy(nn.Module):
         self.threshold = nn.Parameter(thresholds.clone().float())
         self.log_slope = nn.Parameter(torch.zeros(len(thresholds)))
 
-    def forward(self, scores: Tensor) -> Tensor:
-        """Map scores (..., motifs) in bits to occupancies in (0, 1)."""
+    def forward(self, scores: Tensor, *, learned: bool = True) -> Tensor:
+        """Map scores (..., motifs) in bits to occupancies in (0, 1); unless `learned`, no gradient reaches the map."""
         steepness = torch.exp(-self.log_slope)
-        return torch.sigmoid(torch.addcmul(-self.threshold * steepness, scores, steepness))
+        level = -self.threshold * steepness
+        if not learned:
+            steepness, level = steepness.detach(), level.detach()
+        return torch.sigmoid(torch.addcmul(level, scores, steepness))
 
 
 class ElementEncoder(nn.Module):
     """Motif scores of one element to tokens, attention inputs and presence.
 
     The presence of a motif on a strand is the occupancy of its best site; occupancy rises with the score, so this needs
-    the best score of the element only.
+    the best score of the element only. A longer element has better sites by chance: random DNA reaches s bits at most
+    2^-s as often as the motif's own sites do, so twice the length brings about one bit, which is taken back,
+
+        presence = occupancy(best - log2(length / 1 kb)).
+
+    Thresholds and slopes learn from the presence alone: along the tokens they would cost as much again as all else.
     """
 
-    def __init__(self, config: BackboneConfig, motifs: int) -> None:
+    def __init__(self, config: BackboneConfig, motifs: int, bin: int) -> None:
         super().__init__()
+        self.bin = bin
         self.project = nn.Linear(2 * motifs, config.width)
         self.norm = nn.LayerNorm(config.width)
         self.mix = nn.Sequential(
@@ -202,11 +217,12 @@ class ElementEncoder(nn.Module):
         is_read: CrossBoundaryAttention,
     ) -> ElementCodes:
         """Encode scores (n, bins, 2, motifs); `reads` makes the queries, `is_read` the keys and values."""
-        tokens = self.norm(self.project(occupancy(scores).flatten(2)))
+        tokens = self.norm(self.project(occupancy(scores, learned=False).flatten(2)))
         tokens = tokens + self.mix(tokens)
         position = torch.arange(mask.shape[1], device=mask.device).expand(mask.shape)
         best = scores.masked_fill(~mask[:, :, None, None], -torch.inf).amax(1)
-        present = occupancy(best)
+        charge = (mask.sum(1) * self.bin / REFERENCE).log2()
+        present = occupancy(best - charge[:, None, None])
         key, value = is_read.key_value_of(tokens, position)
         return ElementCodes(
             tokens=tokens,

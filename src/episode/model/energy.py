@@ -75,7 +75,7 @@ class EnergySystem(nn.Module):
         initial = config.environment.initial_impedance + base_logit
         gate = None if gate_levels is None else GateEncoder(gate_levels, config.stem.gate_bin)
         decay = ContactDecay() if config.potential.distance else None
-        self.backbone = Backbone(config.backbone, thresholds, initial, gate, decay, stem)
+        self.backbone = Backbone(config.backbone, thresholds, initial, gate, decay, stem, bin=config.stem.bin)
         self.temperature = Temperature()
         self.set_encoder = SetEncoder(config.environment, self.backbone.representation_size)
         self.student = Student(config.environment, config.impedance.channels)
