@@ -25,7 +25,17 @@ POSITIVE = {
     "stem.site_p",
     *(
         f"backbone.{key}"
-        for key in ("width", "heads", "anchors", "summary", "bilinear", "kan_inputs", "kan_frequencies", "gate_inputs")
+        for key in (
+            "width",
+            "heads",
+            "anchors",
+            "summary",
+            "bilinear",
+            "factor_scale",
+            "kan_inputs",
+            "kan_frequencies",
+            "gate_inputs",
+        )
     ),
     *(f"environment.{key}" for key in ("width", "heads", "inducing", "prototypes", "initial_impedance")),
     "impedance.channels",
@@ -119,6 +129,8 @@ class BackboneConfig:
     """Channels that the attended tokens contribute to z_I."""
     bilinear: int = 48
     """Products of one enhancer channel with one promoter channel."""
+    factor_scale: float = 1.0
+    """How many times larger than usual the weights of these channels start; more learns products sooner."""
     kan_inputs: int = 8
     """Directions of z_I that the energy head reads, each through a univariate function of its own."""
     kan_frequencies: int = 3

@@ -23,6 +23,8 @@ __all__ = ["Backbone", "ElementCodes", "PairOutput", "Sites"]
 
 REFERENCE = 1000.0
 """Base pairs; an element of this length is charged nothing for being long."""
+WHISPER = 0.1
+"""What the attended tokens say starts this much smaller: at first they say the same of any pair, with noise."""
 Sites = tuple[Tensor, Tensor]
 """Scores of the gate's matrices, (n, bins, 2, matrices) in bits, and their mask (n, bins)."""
 
@@ -117,6 +119,8 @@ class Backbone(nn.Module):
         self.enhancer_pool = AnchorPooling(config.width, config.anchors)
         self.promoter_pool = AnchorPooling(config.width, config.anchors)
         self.summary = nn.Linear(2 * config.anchors * config.width, config.summary)
+        with torch.no_grad():
+            self.summary.weight.mul_(WHISPER)
         channels = config.summary + 3 * config.bilinear
         self.mix = nn.Linear(channels, config.kan_inputs)
         self.energy = FourierKAN(config.kan_inputs, 1, config.kan_frequencies)
@@ -207,6 +211,8 @@ class ElementEncoder(nn.Module):
             nn.Linear(config.width, 2 * config.width), nn.GELU(), nn.Linear(2 * config.width, config.width)
         )
         self.factor = nn.Linear(2 * motifs, config.bilinear)
+        with torch.no_grad():
+            self.factor.weight.mul_(config.factor_scale)
 
     def forward(
         self,
