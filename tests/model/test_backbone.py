@@ -188,6 +188,16 @@ def test_thresholds_learn_from_presence_and_not_along_the_tokens(backbone: Backb
     assert float(backbone.occupancy.threshold.grad.abs().sum()) > 0  # type: ignore[union-attr]
 
 
+def test_factors_start_larger_on_request_and_all_else_as_it_was() -> None:
+    states = []
+    for scale in (1, 4):
+        torch.manual_seed(0)
+        config = small_config(f"backbone.factor_scale={scale}").backbone
+        states.append(Backbone(config, torch.full((MOTIFS,), 2.0), 0.0, bin=128).state_dict())
+    for name, value in states[0].items():
+        torch.testing.assert_close(states[1][name], value * (4 if name.endswith("factor.weight") else 1))
+
+
 def test_scorers_say_the_same_of_any_rows(backbone: Backbone) -> None:
     rows = make_rows(50)
     live = LiveScorer(backbone, STORE, rows)
