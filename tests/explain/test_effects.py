@@ -242,8 +242,8 @@ def test_the_potential_is_that_of_predictions(parts: tuple) -> None:
     assert found == pytest.approx((np.sort(rows)[::-1][:5] + offset).tolist(), abs=1e-4)
 
 
-def test_no_more_candidates_than_allowed_and_the_rest_is_counted(parts: tuple) -> None:
-    run, content, store = parts
+def test_no_more_candidates_than_allowed_and_the_rest_is_counted() -> None:
+    run, content, store = with_run(lively_run())
     explainer = Explainer(run, content, store, replace(OPTIONS, most_sites=3, logos=0))
     chosen = choose_pairs(run, content, store, 1)[0]
     found = explainer.explain(chosen)
@@ -253,8 +253,8 @@ def test_no_more_candidates_than_allowed_and_the_rest_is_counted(parts: tuple) -
     assert not found.bases
 
 
-def test_whole_elements_are_substituted_on_request(parts: tuple) -> None:
-    run, content, store = parts
+def test_whole_elements_are_substituted_on_request() -> None:
+    run, content, store = with_run(lively_run())
     explainer = Explainer(run, content, store, replace(OPTIONS, logos=0, whole=True))
     chosen = choose_pairs(run, content, store, 1)[0]
     lengths = [len(found.reference) for _, _, found in explainer.explain(chosen).bases]
