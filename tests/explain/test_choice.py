@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,18 @@ def test_a_table_names_pairs_once_each_in_its_order(parts: tuple, tmp_path: Path
     assert [(c.elements["enhancer"].name, c.elements["promoter"].name) for c in found] == rows[:2]
     assert [c.name for c in found] == ["pair001", "pair002"]
     assert found[0].pair.enhancer == content.pairs["enhancer_id"].iloc[5]
+
+
+def test_an_interval_of_two_names_is_found_by_either(parts: tuple, tmp_path: Path) -> None:
+    _, content, _ = parts
+    again = int(np.flatnonzero(content.pairs.duplicated(["enhancer_id", "promoter_id"]))[0])
+    names = content.pairs["promoter_name"].to_numpy(object, copy=True)
+    enhancer, first = content.pairs["enhancer_name"].iloc[again], names[again]
+    names[again] = "other transcript"
+    renamed = replace(content, pairs=content.pairs.assign(promoter_name=names))
+    found = read_pair_list(table(tmp_path, [(enhancer, "other transcript"), (enhancer, first)]), renamed)
+    assert len(found) == 1 and found[0].elements["promoter"].name == "other transcript"
+    assert found[0].pair == read_pair_list(table(tmp_path, [(enhancer, first)]), content)[0].pair
 
 
 def test_unknown_elements_and_pairs_are_named_with_their_rows(parts: tuple, tmp_path: Path) -> None:

@@ -22,6 +22,9 @@ from episode.seeds import generator
 
 __all__ = ["Chosen", "Placed", "choose_pairs", "distinct_pairs", "read_pair_list"]
 
+IDENTITY = ["enhancer_id", "promoter_id", "mirrored", "has_coordinates"]
+"""Columns that two rows share if they are one pair of U_I."""
+
 
 @dataclass(frozen=True)
 class Placed:
@@ -77,7 +80,7 @@ class Chosen:
 
 def distinct_pairs(dataset: Dataset) -> Dataset:
     """Keep the first row of every pair of elements in one layout."""
-    again = dataset.pairs.duplicated(["enhancer_id", "promoter_id", "mirrored", "has_coordinates"])
+    again = dataset.pairs.duplicated(IDENTITY)
     return dataset.select(~again.to_numpy())
 
 
@@ -124,13 +127,11 @@ def read_pair_list(path: Path, dataset: Dataset) -> list[Chosen]:
     if missing or not len(table):
         need = f"has no column {missing[0]!r}" if missing else "names no pair"
         raise InputError([Problem(str(path), f"{need}; needed one row a pair, with the columns enhancer and promoter")])
-    distinct = distinct_pairs(dataset)
+    pairs = dataset.pairs
     named: dict[tuple[str, str], int] = {}
-    for row, (enhancer, promoter) in enumerate(
-        distinct.pairs[["enhancer_name", "promoter_name"]].itertuples(index=False)
-    ):
+    for row, (enhancer, promoter) in enumerate(pairs[["enhancer_name", "promoter_name"]].itertuples(index=False)):
         named.setdefault((enhancer, promoter), row)
-    known = {kind: set(distinct.pairs[f"{kind}_name"]) for kind in KINDS}
+    known = {kind: set(pairs[f"{kind}_name"]) for kind in KINDS}
     problems, rows = [], []
     for line, (enhancer, promoter) in enumerate(table[list(KINDS)].itertuples(index=False), start=2):
         unknown = [
@@ -144,7 +145,8 @@ def read_pair_list(path: Path, dataset: Dataset) -> list[Chosen]:
         rows.append(named.get((enhancer, promoter), -1))
     if problems:
         raise InputError(problems)
-    return [_chosen(distinct, row, number) for number, row in enumerate(dict.fromkeys(rows), start=1)]
+    again = pairs.iloc[rows].duplicated(IDENTITY)  # one interval may have several names
+    return [_chosen(dataset, row, number) for number, row in enumerate(np.array(rows)[~again.to_numpy()], start=1)]
 
 
 def _chosen(dataset: Dataset, row: int, number: int) -> Chosen:
