@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from specimens import noisy_run, with_run
 
+from episode.checkpoint import save_run
+from episode.data.dataset import write_dataset
 from episode.data.genome import open_genome
 from episode.encode.motifs import MotifBank
+from episode.explain.choice import choose_pairs
+from episode.explain.explanation import Explainer, Options
+from episode.explain.figures import draw_tracks
 from tiny import Outcome, dataset, dataset_folder, lively_run, run_folder, world
 from tiny import episode as command
 
@@ -155,6 +162,26 @@ def test_fewer_pairs_than_asked_for_is_said(tmp_path: Path) -> None:
         pytest.skip("too many pairs on one chromosome for a quick test")
     outcome = explain(tmp_path / "out", *options, *few)
     assert f"warning: --pairs {count + 5}: there are only {count} distinct pairs to choose from" in outcome.err
+
+
+def test_a_distance_that_is_not_known_is_said(tmp_path: Path) -> None:
+    run, content = noisy_run("potential.distance=true"), dataset()
+    save_run(tmp_path / "run", run.system, run.bank, run.facts)
+    write_dataset(replace(content, pairs=content.pairs.assign(distance=np.nan)), tmp_path / "dataset")
+    options = ("--out", tmp_path / "out", "--pairs", 1, "--figures", 0, "--site-p", 1e-5, "--threads", 1)
+    outcome = command("explain", tmp_path / "run", tmp_path / "dataset", *options)
+    assert outcome.code == 0
+    assert outcome.err.startswith("warning: U_I of this model has a distance term (potential.distance); it is absent")
+
+
+@pytest.mark.parametrize("size", [0.004, 2.0])
+def test_joint_knock_outs_that_do_nothing_stay_pale(size: float) -> None:
+    run, content, store = with_run(lively_run())
+    explainer = Explainer(run, content, store, Options(site_p=1e-3, most_sites=20, logos=0))
+    found = explainer.explain(choose_pairs(run, content, store, 1)[0])
+    joint = replace(found, interaction=np.full_like(found.interaction, size))
+    colours = draw_tracks(joint, explainer.motifs).axes[2].images[0].norm
+    assert (colours.vmin, colours.vmax) == (-max(size, 0.05), max(size, 0.05))
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     from episode.explain.gradient import require_captum
     from episode.explain.tables import write_tables
     from episode.files import atomic_folder, refuse_existing, write_json
-    from episode.predict.pairs import genome_warning
+    from episode.predict.pairs import distance_warning, genome_warning
 
     if args.pairs < 1:
         raise EpisodeError(f"--pairs {args.pairs}: needed at least 1")
@@ -101,9 +101,9 @@ def run(args: argparse.Namespace) -> int:
     model = load_run(args.run_folder)
     dataset = select(load_dataset(args.dataset), args)
     check_windows(model, dataset)
-    warning = genome_warning(model, dataset)
-    if warning:
-        warn(warning)
+    for text in (genome_warning(model, dataset), distance_warning(model, dataset)):
+        if text:
+            warn(text)
     store = build_store(dataset, model.bank, model.facts.config.stem, args.cache or args.dataset / "store")
     if args.only is None:
         chosen = choose_pairs(model, dataset, store, args.pairs, by=args.choose, seed=args.seed)

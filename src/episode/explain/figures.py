@@ -33,6 +33,8 @@ MOTIFS = 12
 """Motifs in the summary."""
 WORTH = 0.02
 """Share of the greatest effect of a pair below which a site is a tick only."""
+PALE = 0.05
+"""Joint knock-outs that all are smaller than this stay pale: to two decimals they are next to nothing."""
 POINTERS = (">", "<")
 
 
@@ -116,7 +118,7 @@ def _joint(figure: Figure, axes: Axes, explanation: Explanation, bank: MotifBank
         axes.text(0.5, 0.5, "no candidate site in one of them", ha="center", va="center", fontsize=8.5)
         axes.set_axis_off()
         return
-    largest = max(float(np.abs(value).max()), 1e-6)
+    largest = max(float(np.abs(value).max()), PALE)
     axes.imshow(value, cmap="RdBu", norm=TwoSlopeNorm(0, -largest, largest), aspect="auto")
     for (i, j), entry in np.ndenumerate(value):
         colour = COLOURS["paper"] if abs(entry) > 0.6 * largest else COLOURS["ink"]
@@ -185,6 +187,7 @@ def draw_motifs(motifs: pd.DataFrame, pairs: int) -> Figure:
     names = [f"{short(str(row.motif))} ({row.element}, {row.sites})" for row in shown.itertuples()]
     axes.set_yticks(place, names)
     axes.axvline(0, color=COLOURS["muted"], lw=0.9)
+    axes.locator_params(axis="x", nbins=5)
     axes.plot([], [], "s", color=COLOURS["blue"], label="knock-out")
     axes.plot([], [], "D", mfc="none", mec=COLOURS["ink"], label="gradient")
     legend(figure, columns=2)
