@@ -344,11 +344,15 @@ def override(config: Config, settings: list[str]) -> Config:
     return from_dict(content, where="setting")
 
 
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
+
 def _convert(value: Any, hint: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, dict):
             raise ConfigError(f"{where}: needed a table of settings, got {value!r}")
         return from_dict(value, typing.cast(type, hint), where=where)
+    kinds = typing.get_args(hint) or (hint,)
     if isinstance(hint, types.UnionType):
         if isinstance(value, hint):
             return value
@@ -356,7 +360,7 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         return float(value)
     elif type(value) is hint:
         return value
-    raise ConfigError(f"{where}: needed {getattr(hint, '__name__', hint)}, got {value!r}")
+    raise ConfigError(f"{where}: needed {' or '.join(_WORDS.get(kind, str(kind)) for kind in kinds)}, got {value!r}")
 
 
 def _check(config: Config) -> None:
@@ -421,7 +425,9 @@ def _stem_checks(stem: StemConfig) -> list[tuple[bool, str]]:
     checks = [
         (
             getattr(stem, key) == getattr(StemConfig, key),
-            f"stem.{key}: is not read where stem.kind is {stem.kind!r}; leave it at {getattr(StemConfig, key)}",
+            f"stem.{key}: is not read where stem.kind is {stem.kind!r}, only where it is "
+            f"{' or '.join(kind for kind, keys in STEM_KEYS.items() if key in keys)}; "
+            f"leave it at {str(getattr(StemConfig, key)).lower()}",
         )
         for key in dict.fromkeys(idle)
     ]

@@ -151,7 +151,7 @@ def test_demo_of_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["--set", "training.stps=4"], "unknown key 'stps'; did you mean 'steps'?"),
         (["--set", "traning.steps=4"], "unknown key 'traning'; did you mean 'training'?"),
         (["--set", "training.steps"], "needed section.key=value, such as training.steps=500"),
-        (["--set", "training.steps=many"], "training.steps: needed int, got 'many'"),
+        (["--set", "training.steps=many"], "training.steps: needed a whole number, got 'many'"),
         (["--set", "training.steps=0"], "training.steps: needed more than 0, got 0"),
         (["--config", "nosuch.toml"], "nosuch.toml: No such file"),
         (["--chromosomes", "chr1"], "chromosome 'chr1' is not in the dataset, which has sim1, "),
