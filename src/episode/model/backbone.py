@@ -38,8 +38,8 @@ class ElementCodes:
     tokens : Tensor, shape (n, bins, width)
     mask : Tensor, shape (n, bins), bool
     query, key, value : Tensor, shape (n, heads, bins, width / heads)
-    presence : Tensor, shape (n, motifs)
-        Occupancy of each motif by the element as a whole, on either strand; free of the element's length.
+    presence : Tensor, shape (n, channels)
+        Occupancy of each channel of the stem by the element as a whole, on either strand, corrected for its length.
     factors : Tensor, shape (n, bilinear)
         Projection of the strand-wise presence that enters the products across the pair.
     gate : Tensor, shape (n, 2) or (n, 0)
@@ -109,11 +109,11 @@ class Backbone(nn.Module):
         bin: int,
     ) -> None:
         super().__init__()
-        motifs = len(thresholds)
+        stem_channels = len(thresholds)
         self.stem = StoredScores() if stem is None else stem
         self.occupancy = Occupancy(thresholds)
-        self.enhancer = ElementEncoder(config, motifs, bin)
-        self.promoter = ElementEncoder(config, motifs, bin)
+        self.enhancer = ElementEncoder(config, stem_channels, bin)
+        self.promoter = ElementEncoder(config, stem_channels, bin)
         self.enhancer_reads = CrossBoundaryAttention(config.width, config.heads)
         self.promoter_reads = CrossBoundaryAttention(config.width, config.heads)
         self.enhancer_pool = AnchorPooling(config.width, config.anchors)
@@ -128,7 +128,7 @@ class Backbone(nn.Module):
         self.gate = gate
         self.gate_head = None if gate is None else GateHead(config.gate_inputs, config.gate_frequencies)
         self.decay = decay
-        self.representation_size = channels + 2 * motifs + (0 if gate is None else 4)
+        self.representation_size = channels + 2 * stem_channels + (0 if gate is None else 4)
 
     def encode_enhancers(self, rows: Tensor, mask: Tensor, gate: Sites | None = None) -> ElementCodes:
         """Encode enhancers as laid out: rows (n, bins, ...) as the stem reads them, mask (n, bins), and the gate's."""
@@ -150,7 +150,7 @@ class Backbone(nn.Module):
         return replace(codes, gate=self.gate(*sites, upstream=upstream))
 
     def motif_norms(self) -> Tensor:
-        """Norm of what each motif feeds into, by element kind, strand and road, shape (8 * motifs,)."""
+        """Norm of what each channel of the stem feeds into, by element kind, strand and road, shape (8 * channels,)."""
         encoders = (self.enhancer, self.promoter)
         return torch.cat([layer.weight.norm(dim=0) for e in encoders for layer in (e.project, e.factor)])
 
@@ -174,7 +174,7 @@ class Backbone(nn.Module):
 
 
 class Occupancy(nn.Module):
-    """Motif score to occupancy, with a learned threshold and slope for each motif (both strands share them)."""
+    """Score to occupancy, with a learned threshold and slope for each channel of the stem (both strands share them)."""
 
     def __init__(self, thresholds: Tensor) -> None:
         super().__init__()
@@ -182,7 +182,7 @@ class Occupancy(nn.Module):
         self.log_slope = nn.Parameter(torch.zeros(len(thresholds)))
 
     def forward(self, scores: Tensor, *, learned: bool = True) -> Tensor:
-        """Map scores (..., motifs) in bits to occupancies in (0, 1); unless `learned`, no gradient reaches the map."""
+        """Map scores (..., channels) to occupancies in (0, 1); unless `learned`, no gradient reaches the map."""
         steepness = torch.exp(-self.log_slope)
         level = -self.threshold * steepness
         if not learned:
@@ -191,26 +191,28 @@ class Occupancy(nn.Module):
 
 
 class ElementEncoder(nn.Module):
-    """Motif scores of one element to tokens, attention inputs and presence.
+    """Stem scores of one element to tokens, attention inputs and presence.
 
-    The presence of a motif on a strand is the occupancy of its best site; occupancy rises with the score, so this needs
-    the best score of the element only. A longer element has better sites by chance: random DNA reaches s bits at most
-    2^-s as often as the motif's own sites do, so twice the length brings about one bit, which is taken back,
+    The presence of a channel on a strand is the occupancy of its best site; occupancy rises with the score, so this
+    needs the best score of the element only. A longer element has better sites by chance: random DNA reaches s bits at
+    most 2^-s as often as the motif's own sites do, so twice the length brings about one bit, which is taken back,
 
         presence = occupancy(best - log2(length / 1 kb)).
+
+    That is right for scores in bits; filters and embeddings that start at random are charged alike, which is too much.
 
     Thresholds and slopes learn from the presence alone: along the tokens they would cost as much again as all else.
     """
 
-    def __init__(self, config: BackboneConfig, motifs: int, bin: int) -> None:
+    def __init__(self, config: BackboneConfig, channels: int, bin: int) -> None:
         super().__init__()
         self.bin = bin
-        self.project = nn.Linear(2 * motifs, config.width)
+        self.project = nn.Linear(2 * channels, config.width)
         self.norm = nn.LayerNorm(config.width)
         self.mix = nn.Sequential(
             nn.Linear(config.width, 2 * config.width), nn.GELU(), nn.Linear(2 * config.width, config.width)
         )
-        self.factor = nn.Linear(2 * motifs, config.bilinear)
+        self.factor = nn.Linear(2 * channels, config.bilinear)
         with torch.no_grad():
             self.factor.weight.mul_(config.factor_scale)
 
@@ -222,7 +224,7 @@ class ElementEncoder(nn.Module):
         reads: CrossBoundaryAttention,
         is_read: CrossBoundaryAttention,
     ) -> ElementCodes:
-        """Encode scores (n, bins, 2, motifs); `reads` makes the queries, `is_read` the keys and values."""
+        """Encode scores (n, bins, 2, channels); `reads` makes the queries, `is_read` the keys and values."""
         tokens = self.norm(self.project(occupancy(scores, learned=False).flatten(2)))
         tokens = tokens + self.mix(tokens)
         position = torch.arange(mask.shape[1], device=mask.device).expand(mask.shape)
