@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from episode.report.material import Evaluation, load_material
+from episode.report.tables.evaluation import headline_table
 from episode.report.words.evaluation import find_evaluation as find
 from episode.report.words.evaluation import macro_auroc_interval
 
@@ -34,6 +35,9 @@ def test_a_spectrum_is_said_to_re_rank(evaluation: Evaluation):
     last = findings.impedance.details[-1]
     assert "its 2 impedances re-rank pairs: mean AUPR 0.456, by U_I alone 0.345" in last
     assert "+0.100" in last and "cannot change" not in last
+    page = headline_table(evaluation.summary)
+    assert "where a single impedance changes nothing" in page
+    assert page.count("0.456") == 2 * page.count("0.345") > 0, "the oracle shifts all pairs of the full model alike"
 
 
 def test_macro_interval_is_that_of_the_blocks_where_there_are_any(evaluation: Evaluation):

@@ -86,7 +86,7 @@ def contrast_directions(scores: np.ndarray, count: int) -> np.ndarray:
     """Find sparse directions along which environments differ, the strongest first.
 
     Power iteration with soft thresholds: a channel whose scores follow the environments' places along the direction by
-    chance alone keeps a weight of 0.
+    less than `LEAST_SCORE` keeps a weight of 0.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def contrast_directions(scores: np.ndarray, count: int) -> np.ndarray:
     Returns
     -------
     ndarray, shape (count, size)
-        Unit vectors, or 0 where environments differ by chance alone.
+        Unit vectors, or 0 where no channel is left. Of many channels chance alone can leave some.
 
     References
     ----------

@@ -47,7 +47,7 @@ def headline_table(summary: dict[str, Any]) -> str:
         ],
         [
             text("Oracle impedance (reads the labels)", order=2),
-            figure(macro["aupr_potential"]),
+            figure(macro["aupr"]),
             figure(oracle["aupr"]),
             figure(oracle["log_loss"]),
             figure(None),
@@ -65,8 +65,8 @@ def headline_table(summary: dict[str, Any]) -> str:
         )
     said = " Below a number its 95 % interval." if number(blocks, "macro", "aupr").bounded else ""
     return table(
-        "What the impedance brings. Mean AUPR is inside environments, where an impedance changes nothing; the other "
-        f"columns are over all labelled pairs.{said}",
+        "What the impedance brings. Mean AUPR is inside environments, where a single impedance changes nothing; "
+        f"the other columns are over all labelled pairs.{said}",
         ["impedance", "mean AUPR", "pooled AUPR", "log-loss (nats)", "ECE"],
         rows,
         name="headline",
