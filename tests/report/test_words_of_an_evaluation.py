@@ -33,7 +33,7 @@ def test_a_spectrum_is_said_to_re_rank(evaluation: Evaluation):
     findings = find(evaluation)
     assert findings.ranking.text.startswith("Inside an environment the full model ranks pairs better than chance")
     last = findings.impedance.details[-1]
-    assert "its 2 impedances re-rank pairs: mean AUPR 0.456, by U_I alone 0.345" in last
+    assert "its 2 impedances can re-rank pairs: mean AUPR 0.456, by U_I alone 0.345" in last
     assert "+0.100" in last and "cannot change" not in last
     page = headline_table(evaluation.summary)
     assert "where a single impedance changes nothing" in page

@@ -48,7 +48,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         type=names,
         default=[],
         metavar="A,B",
-        help="rows or groups to run now (default: all but the ablations)",
+        help="rows or groups to run now (default: all but the ablations and episode_distance)",
     )
     parser.add_argument("--seeds", type=integers, metavar="0,1,...", help="several seeds (default: that of --seed)")
     parser.add_argument("--workers", type=int, default=0, help="processes of one thread (default: one a core)")

@@ -129,8 +129,8 @@ def _inside(summary: dict[str, Any]) -> str:
         return "Inside an environment one impedance cannot change the ranking."
     macro, gains = summary["macro"], summary.get("intervals", {}).get("gain", {})
     return (
-        f"Inside an environment its {channels} impedances re-rank pairs: mean AUPR {macro['aupr']:.3f}, by U_I alone "
-        f"{macro['aupr_potential']:.3f}{_change(number(gains, 'aupr'))}."
+        f"Inside an environment its {channels} impedances can re-rank pairs: mean AUPR {macro['aupr']:.3f}, by U_I "
+        f"alone {macro['aupr_potential']:.3f}{_change(number(gains, 'aupr'))}."
     )
 
 
