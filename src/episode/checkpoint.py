@@ -45,7 +45,7 @@ __all__ = [
     "save_state",
 ]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CALIBRATED = ("impedance_error", "impedance_environments", "bootstrap_sd", "training_impedance", "residual_slope")
 """What prediction and evaluation read of the calibration."""
 
