@@ -17,7 +17,15 @@ from episode.report.material import Comparison, number
 from episode.report.words import spell
 from episode.report.words.comparison import find_comparison
 
-ORDER = ("protocol_l", "protocol_b", "world_label", "world_concept", "world_both", "domain_kl_simulated")
+ORDER = (
+    "protocol_l",
+    "protocol_b",
+    "world_label",
+    "world_concept",
+    "world_both",
+    "world_rerank",
+    "domain_kl_simulated",
+)
 SHOWN = (("macro", "auroc", "macro AUROC"), ("macro", "aupr", "macro AUPR"))
 LOSS = (("pooled", "log_loss", "pooled log-loss"), ("pooled", "ece", "pooled ECE"))
 
