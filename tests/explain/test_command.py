@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from dataclasses import replace
@@ -172,6 +173,30 @@ def test_a_distance_that_is_not_known_is_said(tmp_path: Path) -> None:
     outcome = command("explain", tmp_path / "run", tmp_path / "dataset", *options)
     assert outcome.code == 0
     assert outcome.err.startswith("warning: U_I of this model has a distance term (potential.distance); it is absent")
+
+
+def test_names_in_a_track_do_not_overlap_however_close_the_sites() -> None:
+    run, content, store = with_run(lively_run())
+    explainer = Explainer(run, content, store, Options(site_p=1e-3, most_sites=20, logos=0))
+    found = explainer.explain(choose_pairs(run, content, store, 1)[0])
+    sites = sorted(found.sites, key=lambda effect: -abs(effect.knockout.effect))
+    for crowded, fewest in ((False, 2), (True, 1)):
+        placed = [replace(e, site=replace(e.site, start=100 + i, end=108 + i)) for i, e in enumerate(sites)]
+        figure = draw_tracks(replace(found, sites=tuple(placed)) if crowded else found, explainer.motifs)
+        for axes in figure.axes[:2]:
+            boxes = [text.get_window_extent() for text in axes.texts]
+            assert fewest <= len(boxes) <= 4
+            assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+            assert all(axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1 for box in boxes)
+
+
+@pytest.mark.parametrize("kind", ["motif", "conv", "kmer"])
+def test_the_legend_tells_of_gradients_where_some_are_drawn(kind: str) -> None:
+    run, content, store = with_run(noisy_run(*([] if kind == "motif" else [f"stem.kind={kind}", "stem.filters=4"])))
+    explainer = Explainer(run, content, store, Options(site_p=1e-3, most_sites=20, logos=0))
+    figure = draw_tracks(explainer.explain(choose_pairs(run, content, store, 1)[0]), explainer.motifs)
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert words == ["knock-out, raises U_I", "lowers it", *(["gradient"] if kind == "motif" else [])]
 
 
 @pytest.mark.parametrize("size", [0.004, 2.0])

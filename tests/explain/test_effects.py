@@ -19,6 +19,7 @@ from episode.explain.gradient import TOLERANCE, Background, integrate
 from episode.explain.knockout import base_effects, interactions, knock_out
 from episode.explain.probe import KINDS, Pair, PairProbe
 from episode.explain.sites import find_sites
+from episode.explain.tables import pair_table
 from episode.explain.variants import ElementScores
 from tiny import lively_run
 
@@ -240,6 +241,32 @@ def test_the_potential_is_that_of_predictions(parts: tuple) -> None:
     explainer = Explainer(run, content, store, OPTIONS)
     found = [explainer.explain(one).potential for one in chosen]
     assert found == pytest.approx((np.sort(rows)[::-1][:5] + offset).tolist(), abs=1e-4)
+
+
+def test_the_distance_term_is_what_the_potential_lacks_without_a_distance() -> None:
+    run, content, store = with_run(noisy_run("potential.distance=true"))
+    explainer = Explainer(run, content, store, replace(OPTIONS, logos=0))
+    chosen = choose_pairs(run, content, store, 1)[0]
+    far = replace(chosen, pair=replace(chosen.pair, distance=2e6))
+    unknown = replace(chosen, pair=replace(chosen.pair, distance=np.nan))
+    found, without_one = explainer.explain(far), explainer.explain(unknown)
+    assert found.distance_term < -0.1
+    assert found.distance_term == pytest.approx(found.potential - without_one.potential, abs=1e-5)
+    table = pair_table([found, without_one])
+    assert table["distance_term"].tolist() == [found.distance_term, 0.0]
+
+
+def test_without_a_contact_decay_the_distance_term_is_empty() -> None:
+    run, content, store = with_run(lively_run())
+    explainer = Explainer(run, content, store, replace(OPTIONS, logos=0))
+    found = explainer.explain(choose_pairs(run, content, store, 1)[0])
+    assert pair_table([found])["distance_term"].isna().all()
+
+
+@pytest.mark.parametrize(("kind", "word"), [("conv", "filter"), ("kmer", "kmer_channel")])
+def test_channels_without_a_motif_are_named_by_what_they_are(kind: str, word: str) -> None:
+    explainer = Explainer(*with_run(noisy_run(f"stem.kind={kind}", "stem.filters=4")), OPTIONS)
+    assert explainer.channels == [(f"{word}{i}", f"{word}{i}") for i in (1, 2, 3, 4)]
 
 
 def test_no_more_candidates_than_allowed_and_the_rest_is_counted() -> None:

@@ -92,7 +92,7 @@ def test_the_jaspar_matrices_score_as_the_scanner_does() -> None:
 
 
 def test_kmers_by_hand() -> None:
-    stem = KmerStem(3, 1)
+    stem = KmerStem(3, 1, 3)
     with torch.no_grad():
         stem.embedding.zero_()
         for number, value in ((0b000001, 1.0), (0b101111, 10.0), (0b011011, 100.0), (0b111111, 1000.0)):

@@ -88,6 +88,8 @@ class Explanation:
     chosen : Chosen
     potential : float
         U_I, as predictions have it.
+    distance_term : float
+        What the distance of the pair adds to that; NaN where the model has no contact decay.
     sites : tuple of SiteEffect
         Enhancer, then promoter, by start; no two of an element overlap.
     joint : dict of str to tuple of SiteEffect
@@ -105,6 +107,7 @@ class Explanation:
 
     chosen: Chosen
     potential: float
+    distance_term: float
     sites: tuple[SiteEffect, ...]
     joint: dict[str, tuple[SiteEffect, ...]]
     interaction: np.ndarray
@@ -145,8 +148,9 @@ class Explainer:
         stem = run.facts.config.stem
         known = run.bank if len(run.bank) else load_bank(replace(StemConfig(), release=stem.release))
         self.motifs = replace(known, gate=run.bank.gate)
-        filters = [f"filter{i + 1}" for i in range(len(self.background.scores["enhancer"]) - len(run.bank))]
-        self.channels = [*zip(run.bank.ids, run.bank.names, strict=True), *zip(filters, filters, strict=True)]
+        word = "filter" if stem.kind == "conv" else "kmer_channel"
+        nameless = [f"{word}{i + 1}" for i in range(len(self.background.scores["enhancer"]) - len(run.bank))]
+        self.channels = [*zip(run.bank.ids, run.bank.names, strict=True), *zip(nameless, nameless, strict=True)]
         self._thresholds = self.motifs.thresholds(options.site_p)
         self._gate_thresholds = None if run.bank.gate is None else run.bank.gate.thresholds(options.site_p)
 
@@ -170,6 +174,7 @@ class Explainer:
         return Explanation(
             chosen=chosen,
             potential=probe.potential() + float(self.run.system.temperature.offset),
+            distance_term=probe.distance_term(),
             sites=tuple(sites),
             joint=joint,
             interaction=interactions(self.scores, probe, one, other),

@@ -5,6 +5,8 @@ The look is that of the reports. Knows nothing about models.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from matplotlib.transforms import Bbox
 
 from episode.encode.motifs import MotifBank
 from episode.explain.explanation import Explanation, SiteEffect
@@ -36,6 +39,8 @@ WORTH = 0.02
 PALE = 0.05
 """Joint knock-outs that all are smaller than this stay pale: to two decimals they are next to nothing."""
 POINTERS = (">", "<")
+ASIDE, ROW = 7, 9
+"""Points from a marker to its name, and from a row of names to the next."""
 
 
 def draw_tracks(explanation: Explanation, bank: MotifBank) -> Figure:
@@ -45,11 +50,10 @@ def draw_tracks(explanation: Explanation, bank: MotifBank) -> Figure:
     for axes, kind in zip(tracks[:2], KINDS, strict=True):
         style(axes)
         _track(axes, explanation, kind, bank)
-    for colour, marker, label in (
-        ("blue", ">", "knock-out, raises U_I"),
-        ("red", ">", "lowers it"),
-        ("ink", "D", "gradient"),
-    ):
+    marks = [("blue", ">", "knock-out, raises U_I"), ("red", ">", "lowers it")]
+    if not all(math.isnan(effect.gradient) for effect in explanation.sites):
+        marks.append(("ink", "D", "gradient"))
+    for colour, marker, label in marks:
         fill = "none" if marker == "D" else COLOURS[colour]
         tracks[0].plot([], [], marker, color=COLOURS[colour], mfc=fill, ms=5, label=label)
     low = min(axes.get_ylim()[0] for axes in tracks[:2])
@@ -61,42 +65,26 @@ def draw_tracks(explanation: Explanation, bank: MotifBank) -> Figure:
     title += f", {_signed(explanation.gradient.difference)} against the background"
     tracks[0].set_title(f"{title}\n{tracks[0].get_title(loc='left')}", loc="left", fontsize=8.5, color=COLOURS["ink"])
     legend(figure, columns=3)
+    figure.draw_without_rendering()  # from here on the layout holds, and names can be measured
+    for axes, kind in zip(tracks[:2], KINDS, strict=True):
+        _name_sites(axes, explanation, kind, bank)
     return figure
 
 
 def _track(axes: Axes, explanation: Explanation, kind: str, bank: MotifBank) -> None:
     chosen = explanation.chosen
     placed = chosen.elements[kind]
-    sites = [effect for effect in explanation.sites if effect.kind == kind]
     axes.axhline(0, color=COLOURS["muted"], lw=0.9)
-    everywhere = max((abs(effect.knockout.effect) for effect in explanation.sites), default=0.0)
-    small = [e for e in sites if max(abs(e.knockout.effect), np.nan_to_num(abs(e.gradient))) < WORTH * everywhere]
+    large, small = _by_worth(explanation, kind)
     axes.plot(
         [_middle(effect) for effect in small], [0] * len(small), "|", color=COLOURS["muted"], ms=6, mew=0.8, alpha=0.35
     )
-    for effect in sites:
-        if effect not in small:
-            middle, height = _middle(effect), effect.knockout.effect
-            colour = COLOURS["blue"] if height >= 0 else COLOURS["red"]
-            axes.plot([middle, middle], [0, height], color=colour, lw=1.4)
-            axes.plot(middle, height, POINTERS[effect.site.strand], color=colour, ms=6, mew=0)
-            axes.plot(middle, effect.gradient, "D", mfc="none", mec=COLOURS["ink"], mew=0.8, ms=4)
-    named = sorted(sites, key=lambda effect: -abs(effect.knockout.effect))[:LABELLED]
-    for effect in named:
-        if effect not in small:
-            left = _middle(effect) > 0.7 * placed.length
-            text = axes.annotate(
-                _name(effect, bank),
-                (_middle(effect), max(effect.knockout.effect, np.nan_to_num(effect.gradient), key=abs)),
-                xytext=(-7 if left else 7, 0),
-                textcoords="offset points",
-                ha="right" if left else "left",
-                va="center",
-                fontsize=7.5,
-                color=COLOURS["ink"],
-                zorder=5,
-            )
-            text.set_path_effects([withStroke(linewidth=2.5, foreground=COLOURS["paper"])])
+    for effect in large:
+        middle, height = _middle(effect), effect.knockout.effect
+        colour = COLOURS["blue"] if height >= 0 else COLOURS["red"]
+        axes.plot([middle, middle], [0, height], color=colour, lw=1.4)
+        axes.plot(middle, height, POINTERS[effect.site.strand], color=colour, ms=6, mew=0)
+        axes.plot(middle, effect.gradient, "D", mfc="none", mec=COLOURS["ink"], mew=0.8, ms=4)
     axes.set_xlim(0, placed.length)
     axes.margins(y=0.12)
     where = (
@@ -107,6 +95,46 @@ def _track(axes: Axes, explanation: Explanation, kind: str, bank: MotifBank) -> 
     axes.set_title(f"{kind} {where}{partner}", loc="left", fontsize=8.5, color=COLOURS["ink"])
     axes.set_xlabel("base of the element, forward strand", fontsize=8.5)
     axes.set_ylabel("effect on U_I", fontsize=8.5)
+
+
+def _by_worth(explanation: Explanation, kind: str) -> tuple[list[SiteEffect], list[SiteEffect]]:
+    """Sites of one element that do something, strongest first, and those that are ticks only."""
+    sites = [effect for effect in explanation.sites if effect.kind == kind]
+    limit = WORTH * max((abs(effect.knockout.effect) for effect in explanation.sites), default=0.0)
+    small = [e for e in sites if max(abs(e.knockout.effect), np.nan_to_num(abs(e.gradient))) < limit]
+    large = [effect for effect in sites if effect not in small]
+    return sorted(large, key=lambda effect: -abs(effect.knockout.effect)), small
+
+
+def _name_sites(axes: Axes, explanation: Explanation, kind: str, bank: MotifBank) -> None:
+    """Name the strongest sites of a track, each where no stronger one's name or marker is; if there is no room, not."""
+    named = _by_worth(explanation, kind)[0][:LABELLED]
+    places = [(_middle(e), max(e.knockout.effect, np.nan_to_num(e.gradient), key=abs)) for e in named]
+    unit = ROW / 72 * axes.figure.dpi
+    taken = [
+        Bbox.from_bounds(x - unit / 3, y - unit / 3, 2 * unit / 3, 2 * unit / 3)
+        for x, y in axes.transData.transform(places)
+    ]
+    for effect, place in zip(named, places, strict=True):
+        text = axes.annotate(
+            _name(effect, bank),
+            place,
+            textcoords="offset points",
+            va="center",
+            fontsize=7.5,
+            color=COLOURS["ink"],
+            zorder=5,
+        )
+        text.set_in_layout(False)
+        text.set_path_effects([withStroke(linewidth=2.5, foreground=COLOURS["paper"])])
+        for row, side in itertools.product((0, 1, -1), ("left", "right")):
+            text.set(ha=side, position=(ASIDE if side == "left" else -ASIDE, row * ROW))
+            box = text.get_window_extent()
+            if axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1) and not box.count_overlaps(taken):
+                taken.append(box)
+                break
+        else:
+            text.remove()
 
 
 def _joint(figure: Figure, axes: Axes, explanation: Explanation, bank: MotifBank) -> None:
@@ -189,7 +217,8 @@ def draw_motifs(motifs: pd.DataFrame, pairs: int) -> Figure:
     axes.axvline(0, color=COLOURS["muted"], lw=0.9)
     axes.locator_params(axis="x", nbins=5)
     axes.plot([], [], "s", color=COLOURS["blue"], label="knock-out")
-    axes.plot([], [], "D", mfc="none", mec=COLOURS["ink"], label="gradient")
+    if shown["mean_gradient"].notna().any():
+        axes.plot([], [], "D", mfc="none", mec=COLOURS["ink"], label="gradient")
     legend(figure, columns=2)
     axes.set_xlabel(f"mean effect of a site on U_I, {pairs:,} pairs")
     return figure

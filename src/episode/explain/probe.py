@@ -73,6 +73,14 @@ class PairProbe:
         """U_I of the pair as it is."""
         return float(self._score(self._codes["enhancer"], self._codes["promoter"])[0, 0])
 
+    @torch.no_grad()
+    def distance_term(self) -> float:
+        """What the distance adds to U_I, 0 where it is unknown; NaN where the model has no contact decay."""
+        if self.backbone.decay is None:
+            return math.nan
+        device = self._codes["enhancer"][0].mask.device
+        return float(self.backbone.decay(torch.tensor([self.pair.distance], dtype=torch.float64, device=device)))
+
     def changed(self, kind: str, variants: ElementStore) -> np.ndarray:
         """U_I with each row of `variants` in place of one element, shape (len(variants),)."""
         codes = self._codes | {kind: self._encode(variants, kind)}

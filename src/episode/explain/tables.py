@@ -93,8 +93,8 @@ def interaction_table(explanations: Sequence[Explanation], bank: MotifBank) -> p
 
 def pair_table(explanations: Sequence[Explanation]) -> pd.DataFrame:
     """One row a pair, with the check that its gradient is complete."""
-    columns = ["pair", "enhancer", "promoter", "mirrored", "has_coordinates", "potential", "above_background"]
-    columns += ["gradient_sum", "gradient_gap", "gradient_steps", "candidates", "left_out", "sites"]
+    columns = ["pair", "enhancer", "promoter", "mirrored", "has_coordinates", "potential", "distance_term"]
+    columns += ["above_background", "gradient_sum", "gradient_gap", "gradient_steps", "candidates", "left_out", "sites"]
     rows = [
         {
             "pair": e.chosen.name,
@@ -103,6 +103,7 @@ def pair_table(explanations: Sequence[Explanation]) -> pd.DataFrame:
             "mirrored": e.chosen.mirrored,
             "has_coordinates": e.chosen.oriented,
             "potential": e.potential,
+            "distance_term": e.distance_term,
             "above_background": e.gradient.difference,
             "gradient_sum": e.gradient.total,
             "gradient_gap": e.gradient.gap,

@@ -128,7 +128,7 @@ class ElementScores:
         else:
             self._layout = BaseLayout(stem.bin)
             self.backbone = copy.deepcopy(run.system.backbone)
-            self.backbone.stem = StoredScores()
+            self.backbone.stem = StoredScores(self._stem.charge)
         self._gate_rescan = None if run.bank.gate is None else Rescanner(run.bank.gate, stem.gate_bin)
 
     def codes(self, element: int) -> np.ndarray:

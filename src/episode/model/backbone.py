@@ -17,12 +17,10 @@ from episode.model.attention import AnchorPooling, CrossBoundaryAttention
 from episode.model.decay import ContactDecay
 from episode.model.gate import GateEncoder, GateHead
 from episode.model.kan import FourierKAN
-from episode.model.stem import StoredScores
+from episode.model.stem import REFERENCE, Stem, StoredScores
 
 __all__ = ["Backbone", "ElementCodes", "PairOutput", "Sites"]
 
-REFERENCE = 1000.0
-"""Base pairs; an element of this length is charged nothing for being long."""
 WHISPER = 0.1
 """What the attended tokens say starts this much smaller: at first they say the same of any pair, with noise."""
 Sites = tuple[Tensor, Tensor]
@@ -90,7 +88,7 @@ class Backbone(nn.Module):
         Reads the elements for the boundary gate.
     decay : ContactDecay or None
         Reads the distance of each pair.
-    stem : nn.Module or None
+    stem : Stem or None
         Turns rows of the store and their mask into scores (n, bins, 2, channels), see `episode.model.stem`; None where
         the store holds scores.
     bin : int
@@ -104,13 +102,13 @@ class Backbone(nn.Module):
         initial_potential: float,
         gate: GateEncoder | None = None,
         decay: ContactDecay | None = None,
-        stem: nn.Module | None = None,
+        stem: Stem | None = None,
         *,
         bin: int,
     ) -> None:
         super().__init__()
         stem_channels = len(thresholds)
-        self.stem = StoredScores() if stem is None else stem
+        self.stem: Stem = StoredScores() if stem is None else stem
         self.occupancy = Occupancy(thresholds)
         self.enhancer = ElementEncoder(config, stem_channels, bin)
         self.promoter = ElementEncoder(config, stem_channels, bin)
@@ -132,15 +130,24 @@ class Backbone(nn.Module):
 
     def encode_enhancers(self, rows: Tensor, mask: Tensor, gate: Sites | None = None) -> ElementCodes:
         """Encode enhancers as laid out: rows (n, bins, ...) as the stem reads them, mask (n, bins), and the gate's."""
-        scores = self.stem(rows, mask)
-        codes: ElementCodes = self.enhancer(scores, mask, self.occupancy, self.enhancer_reads, self.promoter_reads)
+        codes = self._encode(self.enhancer, rows, mask, self.enhancer_reads, self.promoter_reads)
         return self._gated(codes, gate, upstream=True)
 
     def encode_promoters(self, rows: Tensor, mask: Tensor, gate: Sites | None = None) -> ElementCodes:
         """Encode promoters as laid out: rows (n, bins, ...) as the stem reads them, mask (n, bins), and the gate's."""
-        scores = self.stem(rows, mask)
-        codes: ElementCodes = self.promoter(scores, mask, self.occupancy, self.promoter_reads, self.enhancer_reads)
+        codes = self._encode(self.promoter, rows, mask, self.promoter_reads, self.enhancer_reads)
         return self._gated(codes, gate, upstream=False)
+
+    def _encode(
+        self,
+        encoder: ElementEncoder,
+        rows: Tensor,
+        mask: Tensor,
+        reads: CrossBoundaryAttention,
+        is_read: CrossBoundaryAttention,
+    ) -> ElementCodes:
+        codes: ElementCodes = encoder(self.stem(rows, mask), mask, self.occupancy, self.stem.charge, reads, is_read)
+        return codes
 
     def _gated(self, codes: ElementCodes, sites: Sites | None, *, upstream: bool) -> ElementCodes:
         if self.gate is None:
@@ -194,12 +201,12 @@ class ElementEncoder(nn.Module):
     """Stem scores of one element to tokens, attention inputs and presence.
 
     The presence of a channel on a strand is the occupancy of its best site; occupancy rises with the score, so this
-    needs the best score of the element only. A longer element has better sites by chance: random DNA reaches s bits at
-    most 2^-s as often as the motif's own sites do, so twice the length brings about one bit, which is taken back,
+    needs the best score of the element only. A longer element has better sites by chance, which is taken back,
 
-        presence = occupancy(best - log2(length / 1 kb)).
+        presence = occupancy(best - charge log2(length / 1 kb)),
 
-    That is right for scores in bits; filters and embeddings that start at random are charged alike, which is too much.
+    with the charge that the stem gives for each channel. Of scores in bits it is 1: random DNA reaches s bits at most
+    2^-s as often as the motif's own sites do, so twice the length brings about one bit.
 
     Thresholds and slopes learn from the presence alone: along the tokens they would cost as much again as all else.
     """
@@ -221,6 +228,7 @@ class ElementEncoder(nn.Module):
         scores: Tensor,
         mask: Tensor,
         occupancy: Occupancy,
+        charge: Tensor,
         reads: CrossBoundaryAttention,
         is_read: CrossBoundaryAttention,
     ) -> ElementCodes:
@@ -229,8 +237,8 @@ class ElementEncoder(nn.Module):
         tokens = tokens + self.mix(tokens)
         position = torch.arange(mask.shape[1], device=mask.device).expand(mask.shape)
         best = scores.masked_fill(~mask[:, :, None, None], -torch.inf).amax(1)
-        charge = (mask.sum(1) * self.bin / REFERENCE).log2()
-        present = occupancy(best - charge[:, None, None])
+        doublings = (mask.sum(1) * self.bin / REFERENCE).log2()
+        present = occupancy(best - doublings[:, None, None] * charge)
         key, value = is_read.key_value_of(tokens, position)
         return ElementCodes(
             tokens=tokens,

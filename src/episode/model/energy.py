@@ -17,6 +17,7 @@ from episode.model.environment.set_encoder import SetEncoder
 from episode.model.environment.student import Student
 from episode.model.environment.teacher import Teacher
 from episode.model.gate import GateEncoder
+from episode.model.stem import Stem
 
 __all__ = ["PARTS", "EnergySystem", "Temperature", "fuse"]
 
@@ -58,7 +59,7 @@ class EnergySystem(nn.Module):
         Logit of the share of positives in the training set.
     gate_levels : Tensor, shape (2, matrices), or None
         Of the matrices of the boundary gate, see `episode.model.gate`; None for no gate.
-    stem : nn.Module or None
+    stem : Stem or None
         See `episode.model.backbone.Backbone`.
     """
 
@@ -69,7 +70,7 @@ class EnergySystem(nn.Module):
         environments: int,
         base_logit: float,
         gate_levels: Tensor | None = None,
-        stem: nn.Module | None = None,
+        stem: Stem | None = None,
     ) -> None:
         super().__init__()
         initial = config.environment.initial_impedance + base_logit

@@ -7,6 +7,7 @@ the element, bins turned round and strands swapped. This module knows one elemen
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,12 @@ from episode.encode.bases import HALVED, UNKNOWN
 from episode.encode.motifs import MotifBank
 from episode.encode.stem import FLOOR
 
-__all__ = ["ConvStem", "Filters", "KmerStem", "StoredScores", "new_stem", "start_thresholds"]
+__all__ = ["REFERENCE", "ConvStem", "Filters", "KmerStem", "Stem", "StoredScores", "new_stem", "start_thresholds"]
 
+REFERENCE = 1000.0
+"""Base pairs; an element of this length is charged nothing for being long."""
+DOUBLINGS = 4
+"""Length beyond the reference, in doublings, over which the charge of a channel that starts at random is measured."""
 LETTERS = 5
 UNKNOWN_SCORE = -1024.0
 """What an unknown base adds to a site; more than all others together can make good."""
@@ -34,27 +39,54 @@ BLOCK = 1 << 23
 """Scores of single positions held at a time; bounds the memory, does not change the result."""
 
 
-class StoredScores(nn.Module):
-    """The motif stem: the scores were made when the store was built."""
+class Stem(nn.Module):
+    """First layer: rows of the store and their mask in, scores (n, bins, 2, channels) out.
+
+    Parameters
+    ----------
+    charge : Tensor, shape (channels,), or (1,) for one value in all
+        By how much the best score of random DNA rises for each doubling of its length; no weight, never learned.
+    """
+
+    charge: Tensor
+
+    def __init__(self, charge: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("charge", charge, persistent=False)
+
+
+class StoredScores(Stem):
+    """The motif stem: the scores were made when the store was built.
+
+    Parameters
+    ----------
+    charge : Tensor, shape (channels,), optional
+        By default one bit a doubling, which is right for scores in bits.
+    """
+
+    def __init__(self, charge: Tensor | None = None) -> None:
+        super().__init__(torch.ones(1) if charge is None else charge)
 
     def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
         """Return the rows (n, bins, 2, motifs) as they are."""
         return rows
 
 
-class ConvStem(nn.Module):
+class ConvStem(Stem):
     """The best site of each filter by bin and strand.
 
     Parameters
     ----------
     groups : sequence of Filters
         Channels come in the order of their `places`.
+    charge : Tensor, shape (channels,)
+        See `Stem`.
     """
 
     order: Tensor
 
-    def __init__(self, groups: Sequence[Filters]) -> None:
-        super().__init__()
+    def __init__(self, groups: Sequence[Filters], charge: Tensor) -> None:
+        super().__init__(charge)
         self.groups = nn.ModuleList(groups)
         places = torch.cat([torch.tensor(group.places) for group in groups])
         self.register_buffer("order", torch.argsort(places), persistent=False)
@@ -161,7 +193,7 @@ class _BestSite(torch.autograd.Function):
         return total.view(ctx.shape), None, None
 
 
-class KmerStem(nn.Module):
+class KmerStem(Stem):
     """A learned embedding of k-mers, summed over the sites of a bin and divided by the root of their number.
 
     A site on the reverse strand has the embedding of the reverse-complement k-mer. The root keeps chance sums of bins
@@ -172,12 +204,14 @@ class KmerStem(nn.Module):
     k : int
         Base pairs of a site.
     channels : int
+    bin : int
+        Base pairs of a bin. An element has few bins, and the charge for its length grows as the best of them does.
     """
 
     reverse: Tensor
 
-    def __init__(self, k: int, channels: int) -> None:
-        super().__init__()
+    def __init__(self, k: int, channels: int, bin: int) -> None:
+        super().__init__(torch.full((channels,), _growth(2 * REFERENCE / bin)))
         self.k = k
         self.embedding = nn.Parameter(torch.randn(4**k + 1, channels))
         forward = torch.arange(4**k)
@@ -217,7 +251,7 @@ class KmerStem(nn.Module):
         return torch.stack([strand.view(*mask.shape, -1) / count.sqrt() for strand in strands], dim=2)
 
 
-def new_stem(config: StemConfig, bank: MotifBank) -> nn.Module:
+def new_stem(config: StemConfig, bank: MotifBank) -> Stem:
     """Return the untrained stem of a configuration; draws random weights from torch's generator.
 
     Known filters have the log-odds of the bank. The others are normal, each position centred over the four bases, and
@@ -226,7 +260,7 @@ def new_stem(config: StemConfig, bank: MotifBank) -> nn.Module:
     if config.kind == "motif":
         return StoredScores()
     if config.kind == "kmer":
-        return KmerStem(config.kmer, config.filters)
+        return KmerStem(config.kmer, config.filters, config.bin)
     known = -(-bank.lengths // GROUP)
     groups = []
     for size in np.unique(known):
@@ -237,7 +271,8 @@ def new_stem(config: StemConfig, bank: MotifBank) -> nn.Module:
         drawn -= drawn.mean(2, keepdim=True)
         drawn *= SPREAD / drawn.square().mean(2, keepdim=True).sum(1, keepdim=True).sqrt()
         groups.append(Filters(list(drawn), range(len(bank), len(bank) + config.filters)))
-    return ConvStem(groups)
+    free = SPREAD * _growth(2 * REFERENCE, -2 / config.length)
+    return ConvStem(groups, torch.cat([torch.ones(len(bank)), torch.full((config.filters,), free)]))
 
 
 def start_thresholds(config: StemConfig, bank: MotifBank) -> Tensor:
@@ -250,6 +285,22 @@ def start_thresholds(config: StemConfig, bank: MotifBank) -> Tensor:
     if config.kind == "motif":
         return known
     return torch.cat([known, torch.full((config.filters,), START if config.kind == "conv" else 0.0)])
+
+
+def _growth(number: float, kurtosis: float = 0.0) -> float:
+    """By how much the greatest of `number` random scores rises for each doubling of their number.
+
+    The mean over the next `DOUBLINGS`, for scores of standard deviation 1 without skew. The median of the greatest is
+    the quantile 2^(-1/number) of one, taken from the normal one z by the expansion of Cornish and Fisher,
+    z + kurtosis (z^3 - 3 z) / 24. The excess kurtosis of a sum over L positions, each with four normal values, centred,
+    is -2 / L; for the shortest filters, which soon have seen every site, the expansion falls, and nothing is charged.
+    """
+
+    def greatest(count: float) -> float:
+        z = NormalDist().inv_cdf(2 ** (-1 / count))
+        return z + kurtosis * (z**3 - 3 * z) / 24
+
+    return max(0.0, (greatest(number * 2**DOUBLINGS) - greatest(number)) / DOUBLINGS)
 
 
 def _padded(rows: Tensor, length: int) -> tuple[Tensor, Tensor]:

@@ -9,12 +9,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from episode.errors import ConfigError
+
 __all__ = ["ChanceSites"]
 
 WORD = 8
 """Letters of the longest window that is looked up before a whole site is scored."""
 MASKS = 64
 ROUNDS = 100
+"""Times that a stretch is gone over, each site that is found losing a base."""
 
 
 class ChanceSites:
@@ -29,6 +32,8 @@ class ChanceSites:
         Score of each base (A, C, G, T) at each position of a site, in any unit, at most 32 motifs.
     least : sequence of float
         Score from which on a stretch counts as a site of the motif.
+    names : sequence of str
+        Names of the motifs, for messages.
 
     Raises
     ------
@@ -36,11 +41,11 @@ class ChanceSites:
         If there are more than 32 motifs.
     """
 
-    def __init__(self, log_odds: Sequence[np.ndarray], least: Sequence[float]) -> None:
+    def __init__(self, log_odds: Sequence[np.ndarray], least: Sequence[float], names: Sequence[str]) -> None:
         matrices = [m for bits in log_odds for m in (bits.astype(np.float64), bits[::-1, ::-1].astype(np.float64))]
         if len(matrices) > MASKS:
             raise ValueError(f"{len(log_odds)} motifs: at most {MASKS // 2} can be looked for at once")
-        self._matrices = matrices
+        self._matrices, self._names = matrices, tuple(names)
         self._least = np.repeat(np.asarray(least, dtype=np.float64), 2) - 1e-9
         self._word = min([WORD, *(len(m) for m in matrices)])
         self._start = [self._telling(m) for m in matrices]
@@ -107,20 +112,45 @@ class ChanceSites:
         planted : ndarray, shape (length,), bool
             Bases that may not be changed.
         rng : Generator
+
+        Raises
+        ------
+        ConfigError
+            If others are still left after `ROUNDS` rounds.
         """
         changed: np.ndarray | None = None
         for _ in range(ROUNDS):
             places = []
             for k, start in self.find(dna, changed):
-                matrix = self._matrices[k]
-                place = np.arange(start, start + len(matrix))
-                drop = matrix[np.arange(len(matrix)), dna[place]] - matrix.min(axis=1)
-                drop[planted[place]] = -np.inf
-                worst = int(np.argmax(drop))
-                if drop[worst] > 0:
-                    at = place[worst]
+                at = self._changeable(dna, planted, k, start)
+                if at is not None:
                     dna[at] = (dna[at] + rng.integers(1, 4)) % 4
                     places.append(at)
             if not places:
-                return
+                break
             changed = np.array(places)
+        self._check(dna, planted)
+
+    def _changeable(self, dna: np.ndarray, planted: np.ndarray, k: int, start: int) -> int | None:
+        """Return the background base of a site whose change can cost it most; None if no change can."""
+        matrix = self._matrices[k]
+        place = np.arange(start, start + len(matrix))
+        drop = matrix[np.arange(len(matrix)), dna[place]] - matrix.min(axis=1)
+        drop[planted[place]] = -np.inf
+        worst = int(np.argmax(drop))
+        return int(place[worst]) if drop[worst] > 0 else None
+
+    def _check(self, dna: np.ndarray, planted: np.ndarray) -> None:
+        """Refuse a stretch with sites that planted bases alone do not make."""
+        left = [
+            self._names[k // 2]
+            for k, start in self.find(dna)
+            if self._changeable(dna, planted, k, start) is not None
+            or not planted[start : start + len(self._matrices[k])].any()
+        ]
+        if left:
+            raise ConfigError(
+                f"chance_sites = False: {len(left)} chance sites of {', '.join(sorted(set(left)))} are left in "
+                f"{len(dna):,} bp after {ROUNDS} rounds of changing bases; needed motifs whose weakest planted site "
+                "DNA can do without on both strands: raise weakest_site or min_information, or allow chance sites"
+            )

@@ -87,7 +87,8 @@ def _remove_chance_sites(world: World, genome: Genome) -> None:
         site = genome.codes[chrom][start:end]
         site = site if strand == "+" else 3 - site[::-1]
         least[slot] = min(least[slot], float(log_odds[slot][np.arange(len(site)), site].sum()))
-    chance = ChanceSites(log_odds, least.tolist())
+    names = [world.bank.names[motif] for motif in world.motifs]
+    chance = ChanceSites(log_odds, least.tolist(), names)
     rng = generator(world.seed, "simulate", "chance")
     for chrom, dna in genome.codes.items():
         chance.remove(dna, planted[chrom], rng)
