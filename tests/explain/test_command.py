@@ -181,7 +181,8 @@ def test_names_in_a_track_do_not_overlap_however_close_the_sites() -> None:
     found = explainer.explain(choose_pairs(run, content, store, 1)[0])
     sites = sorted(found.sites, key=lambda effect: -abs(effect.knockout.effect))
     for crowded, fewest in ((False, 2), (True, 1)):
-        placed = [replace(e, site=replace(e.site, start=100 + i, end=108 + i)) for i, e in enumerate(sites)]
+        moved = [replace(e.site, start=100 + i, end=108 + i) for i, e in enumerate(sites)]
+        placed = [replace(e, knockout=replace(e.knockout, site=at)) for e, at in zip(sites, moved, strict=True)]
         figure = draw_tracks(replace(found, sites=tuple(placed)) if crowded else found, explainer.motifs)
         for axes in figure.axes[:2]:
             boxes = [text.get_window_extent() for text in axes.texts]

@@ -119,6 +119,7 @@ def _name_sites(axes: Axes, explanation: Explanation, kind: str, bank: MotifBank
         text = axes.annotate(
             _name(effect, bank),
             place,
+            xytext=(ASIDE, 0),
             textcoords="offset points",
             va="center",
             fontsize=7.5,
