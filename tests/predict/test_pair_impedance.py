@@ -14,7 +14,7 @@ from test_invariance import KEY, NUMBERS, TOLERANCE
 
 from episode.checkpoint import load_run, save_run
 from episode.data.dataset import Dataset
-from episode.predict.environment import departure, map_impedance, update_impedance
+from episode.predict.environment import departure, least_impedance, map_impedance, update_impedance
 from episode.predict.pairs import Predictions, predict_dataset
 from tiny import lively_run, read, rows_of, shuffled, store_of
 
@@ -118,6 +118,26 @@ def test_no_channel_is_shifted_below_zero(predictions: Predictions) -> None:
     wide = replace(predictions.estimates[-1], used=(0.5, 4.0, 3.0), r_used=2.5, r_used_low=0.0, r_used_high=100.0)
     found = update_impedance(wide, np.full(50, -3.0), np.ones(50, dtype=int), 1.0)
     assert min(found.used) == pytest.approx(0, abs=1e-4) and found.r_used == pytest.approx(2.0, abs=1e-4)
+
+
+def test_no_end_of_an_interval_is_below_zero_in_any_channel(content: Dataset, tmp_path: Path) -> None:
+    run = lively_run(3)
+    uncertain = dict(run.facts.calibration) | {"impedance_error": 50.0}
+    run = replace(run, facts=replace(run.facts, calibration=uncertain))
+    few = read(rows_of("unseen01").head(4), tmp_path, "few.tsv")
+    for labelled in (None, (few, store_of(few))):
+        for found in predict_dataset(run, content, store_of(content), labelled=labelled).estimates:
+            lowest = np.array(found.used) + found.r_used_low - found.r_used
+            assert lowest.min() >= -1e-6
+            if not found.labels:
+                assert lowest.min() == pytest.approx(0, abs=1e-6), "so wide an interval reaches the bound"
+                assert min(found.student) + found.r_student_low - found.r_student == pytest.approx(0, abs=1e-6)
+                assert found.r_used_low > 1e-3, "above 0, for the mean of channels that differ"
+
+
+def test_with_one_channel_the_interval_ends_at_zero() -> None:
+    assert least_impedance((2.5,), 2.5) == 0
+    assert least_impedance((0.5, 4.0), 2.0) == 1.5
 
 
 def test_a_run_survives_its_checkpoint(content: Dataset, predictions: Predictions, tmp_path: Path) -> None:

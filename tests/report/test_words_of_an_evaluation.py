@@ -96,8 +96,12 @@ def test_alarms_of_the_training_are_told_once(evaluation: Evaluation):
     evaluation.summary["training_alarms"] = [
         {"name": "shortcut_dependence", "text": "0.03 +- 0.01 nats"},
         {"name": "idle_competition", "text": "is judged from the figures"},
+        {"name": "idle_spectrum", "text": "no direction"},
     ]
-    assert list(find(evaluation).alarms) == ["Shortcut dependence, in training: 0.03 ± 0.01 nats."]
+    assert list(find(evaluation).alarms) == [
+        "Shortcut dependence, in training: 0.03 ± 0.01 nats.",
+        "Idle spectrum, in training: no direction.",
+    ]
 
 
 GAINS = {"better": (0.01, 0.03), "open": (-0.01, 0.03), "worse": (-0.03, -0.01), "no interval": (None, None)}

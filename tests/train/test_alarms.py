@@ -13,7 +13,7 @@ from builders import make_pool, make_rows, make_store, make_system, small_config
 from episode.episodes.batch import FrozenScorer, LiveScorer
 from episode.episodes.support import student_impedance
 from episode.evaluate.metrics import average_precision, oracle_impedance
-from episode.train.alarms import CompetitionTotals, training_alarms, weak_potential
+from episode.train.alarms import CompetitionTotals, idle_spectrum, training_alarms, weak_potential
 from episode.train.validation import EnvironmentCheck, check_environments, student_slope
 
 BUSY = CompetitionTotals(pull_in=3, push_away=0, tasks=10, lead=0.0)
@@ -36,9 +36,11 @@ def names(
     *,
     teacher: np.ndarray = SPREAD,
     competition: CompetitionTotals = BUSY,
+    directions: int | None = None,
 ) -> list[str]:
     judged = course(1.0) if judged is None else judged
-    return [alarm.name for alarm in training_alarms(checks, judged, 1.0, teacher, competition)]
+    alarms = training_alarms(checks, judged, 1.0, teacher, competition, directions=directions)
+    return [alarm.name for alarm in alarms]
 
 
 def test_a_healthy_run_raises_no_alarm() -> None:
@@ -69,6 +71,19 @@ def test_idle_competition() -> None:
     assert names([healthy()], competition=replace(BUSY, pull_in=0)) == ["idle_competition"]
     assert names([healthy()], competition=replace(BUSY, pull_in=0, push_away=1)) == []
     assert names([healthy()], competition=CompetitionTotals(0, 0, 0, math.nan)) == []
+
+
+def test_idle_spectrum() -> None:
+    even = healthy()
+    departure = np.where(np.arange(200) % 4 < 2, 0.1, -0.1)
+    busy = replace(even, ranked=even.potential - departure)
+    assert names([even]) == names([busy], directions=1) == []
+    assert names([even], directions=1) == names([busy], directions=0) == ["idle_spectrum"]
+    assert idle_spectrum([busy], 1.0, 1) is None
+    alarm = idle_spectrum([busy], 4.0, 1)  # 0.1 / 4
+    assert alarm is not None and "0.025 T" in alarm.text
+    assert idle_spectrum([], 1.0, 1) is None
+    assert all("impedance.channels = 1" in found.text for found in (alarm, idle_spectrum([], 1.0, 0)) if found)
 
 
 def test_shortcut_dependence() -> None:

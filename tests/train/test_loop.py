@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from episode.encode.motifs import load_bank
 from episode.encode.store import ElementStore, build_store
 from episode.errors import CheckpointError, DatasetError, EpisodeError
 from episode.predict.pairs import predict_dataset
+from episode.train.contrast import CONFIRMED
 from tiny import config, dataset, dataset_folder
 
 LINES = ("train01", "train02", "train03", "train04", "train05")
@@ -361,3 +363,20 @@ def test_a_spectrum_is_resumed_as_if_nothing_had_happened(tmp_path: Path) -> Non
     assert_equal_runs(train(tmp_path / "killed", *settings, resume=True), through)
     system = load_run(through).system
     assert system.teacher().shape == (len(load_run(through).facts.environments), 2)
+
+
+def test_a_spectrum_that_found_nothing_says_so(whole: Path, tmp_path: Path) -> None:
+    """So short a training of so few cell lines: no direction can be confirmed."""
+    folder = train(tmp_path / "run", "impedance.channels=3")
+    (entry,) = spectrum_entries(folder)
+    assert (entry["step"], entry["wanted"], entry["kept"]) == (LEARN, 2, 0)
+    assert len(entry["p"]) == entry["found"] and all(value > CONFIRMED for value in entry["p"])
+    named = [alarm["name"] for alarm in json.loads((folder / "alarms.json").read_text())]
+    assert "idle_spectrum" in named
+    assert not spectrum_entries(whole)
+    assert "idle_spectrum" not in (whole / "alarms.json").read_text()
+
+
+def spectrum_entries(folder: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["kind"] == "spectrum"]

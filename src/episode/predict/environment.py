@@ -6,6 +6,7 @@ Nothing here looks at a metric, and labels are used in one place only (`map_impe
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,6 +31,7 @@ __all__ = [
     "departure",
     "estimate_environment",
     "exposure_of",
+    "least_impedance",
     "map_impedance",
     "refine_with_labels",
     "update_impedance",
@@ -60,7 +62,8 @@ class EnvironmentEstimate:
     r_teacher : float
         R_T; NaN where unknown.
     r_used, r_used_low, r_used_high : float
-        R_E, with its 90 % interval: that of a shift common to all pairs of the environment.
+        R_E, with its 90 % interval: that of a shift common to all pairs of the environment, so neither end of it
+        shifts a channel below 0.
     support_size : int
         Pairs in the support set.
     labels : int
@@ -147,16 +150,21 @@ def estimate_environment(
         used=tuple(used.tolist()),
         r_student=r_student,
         r_student_sd=sd,
-        r_student_low=max(0.0, r_student - half),
+        r_student_low=max(least_impedance(student.tolist(), r_student), r_student - half),
         r_student_high=r_student + half,
         r_teacher=mean_impedance(system, teacher, output),
         r_used=r_used,
-        r_used_low=max(0.0, r_used - used_half),
+        r_used_low=max(least_impedance(used.tolist(), r_used), r_used - used_half),
         r_used_high=r_used + used_half,
         support_size=len(chosen),
         labels=0,
         warnings=_warnings(run, len(chosen), distance),
     )
+
+
+def least_impedance(channels: Sequence[float], mean: float) -> float:
+    """Mean R_E below which a common shift would take the least channel below 0; 0 with one channel."""
+    return max(0.0, mean - min(channels))
 
 
 def half_width(run: Run, spread: float) -> float:
@@ -233,13 +241,13 @@ def update_impedance(
     if not len(label):
         return estimate
     spread = (estimate.r_used_high - estimate.r_used) / NORMAL_REACH
-    least = estimate.r_used - min(estimate.used)
+    least = least_impedance(estimate.used, estimate.r_used)
     used, sd = map_impedance(ranked, label, temperature, prior=estimate.r_used, prior_sd=spread, least=least)
     return replace(
         estimate,
         used=tuple(value + (used - estimate.r_used) for value in estimate.used),
         r_used=used,
-        r_used_low=max(0.0, used - NORMAL_REACH * sd),
+        r_used_low=max(least, used - NORMAL_REACH * sd),
         r_used_high=used + NORMAL_REACH * sd,
         labels=len(label),
     )

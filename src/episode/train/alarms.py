@@ -13,11 +13,13 @@ import numpy as np
 from episode.evaluate.metrics import Metrics, binary_metrics
 from episode.train.validation import EnvironmentCheck, student_slope
 
-__all__ = ["Alarm", "CompetitionTotals", "training_alarms", "weak_potential"]
+__all__ = ["Alarm", "CompetitionTotals", "idle_spectrum", "training_alarms", "weak_potential"]
 
 LEAST_SLOPE = 0.3
 LEAST_SPREAD = 0.1
 SHORTCUT_MARGIN = 0.01
+LEAST_DEPARTURE = 0.05
+"""Spread of R_E over the pairs of an environment, in units of T, below which a spectrum does nothing."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Alarm:
     Parameters
     ----------
     name : str
-        collapse, mean_impedance_student, weak_potential, idle_competition or shortcut_dependence.
+        collapse, mean_impedance_student, weak_potential, idle_competition, idle_spectrum or shortcut_dependence.
     text : str
         A sentence for a reader who has not read the code.
     """
@@ -62,6 +64,8 @@ def training_alarms(
     temperature: float,
     teacher: np.ndarray,
     competition: CompetitionTotals,
+    *,
+    directions: int | None = None,
 ) -> list[Alarm]:
     """Return the alarms of a finished training.
 
@@ -75,6 +79,8 @@ def training_alarms(
     teacher : ndarray, shape (environments,)
         R_T of the training environments.
     competition : CompetitionTotals
+    directions : int, optional
+        Directions that the exposure of a spectrum started along; None with one channel.
     """
     alarms = []
     for check in checks:
@@ -96,6 +102,9 @@ def training_alarms(
         alarms.append(
             Alarm("idle_competition", f"pull-in and push-away stayed at zero in all {competition.tasks} tasks")
         )
+    idle = None if directions is None else idle_spectrum(checks, temperature, directions)
+    if idle:
+        alarms.append(idle)
     if math.isfinite(competition.lead) and competition.lead > SHORTCUT_MARGIN:
         alarms.append(
             Alarm(
@@ -119,6 +128,28 @@ def weak_potential(checks: list[EnvironmentCheck]) -> Alarm | None:
         return Alarm(
             "weak_potential",
             f"macro AUROC {auroc:.3f} +- {half:.3f} on validation environments: the ranking cannot be told from chance",
+        )
+    return None
+
+
+def idle_spectrum(checks: list[EnvironmentCheck], temperature: float, directions: int) -> Alarm | None:
+    """Alarm if a spectrum had nothing to start along, or all pairs of an environment meet nearly the same R_E.
+
+    The latter is a mean over validation environments: exposures are even, or channels alike.
+    """
+    advice = "train with impedance.channels = 1"
+    if directions == 0:
+        return Alarm(
+            "idle_spectrum",
+            "no way in which training environments rank pairs differently showed on both halves of their loci, so the "
+            f"impedance channels had nothing to start from and what they hold may be chance; {advice}",
+        )
+    spread = [float(np.std(check.potential - check.ranked)) / temperature for check in checks if len(check.potential)]
+    if spread and np.mean(spread) < LEAST_DEPARTURE:
+        return Alarm(
+            "idle_spectrum",
+            f"R_E differs by {np.mean(spread):.3f} T (SD) between the pairs of a validation environment (below "
+            f"{LEAST_DEPARTURE}): the impedance channels do no more than one would; {advice}",
         )
     return None
 

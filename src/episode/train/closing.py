@@ -96,7 +96,14 @@ def close_training(
     checks = check(roles.validation)
     leads = [pacing.student[name] - pacing.opportunist[name] for name in pacing.student]
     totals = CompetitionTotals(progress.pull_in, progress.push_away, progress.tasks, mean_of_known(leads))
-    alarms = training_alarms(checks, checks + check(roles.pseudo_ood), fitted.temperature, teacher, totals)
+    alarms = training_alarms(
+        checks,
+        checks + check(roles.pseudo_ood),
+        fitted.temperature,
+        teacher,
+        totals,
+        directions=progress.directions if config.impedance.channels > 1 else None,
+    )
     names = {
         "training": [pool.name for pool in roles.training],
         "pseudo_ood": [pool.name for pool in roles.pseudo_ood],

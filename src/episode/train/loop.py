@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -203,7 +204,11 @@ class _Training:
                 module.load_state_dict({name: first[f"{part}.{name}"] for name in names}, strict=False)
         self.system.teacher.visits.zero_()
         measure_inputs(self.material, self.system, self.score)
-        start_exposure(self.material, self.system, self.score)
+        if self.config.impedance.channels > 1:
+            contrast = start_exposure(self.material, self.system, self.score)
+            self.progress.directions = contrast.kept
+            entry = {"kind": "spectrum", "step": self.progress.step, **asdict(contrast)}
+            self.progress.lines.append(json.dumps(entry) + "\n")
 
     def _freeze(self) -> None:
         """Compute once what the Backbone, which no longer moves, says of every row that training may use."""

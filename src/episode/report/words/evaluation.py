@@ -25,7 +25,7 @@ FEW_ENVIRONMENTS = 5
 LEAST_STUDENT_SLOPE = 0.3
 LEAST_SPREAD = 0.1
 LITTLE_TO_CORRECT = 0.005
-TRAINING_ONLY = ("shortcut_dependence", "collapse", "weak_potential", "mean_impedance_student")
+TRAINING_ONLY = ("shortcut_dependence", "collapse", "weak_potential", "mean_impedance_student", "idle_spectrum")
 """Alarms that the training raised on its own validation environments."""
 
 
