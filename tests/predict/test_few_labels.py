@@ -110,7 +110,7 @@ def test_the_prior_is_the_label_free_estimate(content: Dataset, tmp_path: Path) 
         np.ones(5, dtype=int),
         float(lively_run().system.temperature()),
         prior=free["r_used"],
-        prior_sd=(free["r_used_high"] - free["r_used"]) / 1.645,
+        prior_sd=(free["r_used_high"] - free["r_used"]) / 1.6448536,
     )
     assert row["r_used"] == pytest.approx(best, abs=1e-5)
     assert row["r_used_high"] == pytest.approx(best + 1.645 * deviation, abs=1e-5)
