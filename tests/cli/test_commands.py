@@ -270,4 +270,4 @@ def test_a_run_of_another_format_version(table: Path, tmp_path: Path) -> None:
     content = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps(content | {"format_version": 99}))
     outcome = command("predict", folder, table, "--out", tmp_path / "out")
-    assert outcome.code == 2 and "format version 99, but this EPIsode reads 1" in outcome.err
+    assert outcome.code == 2 and "format version 99, but this EPIsode reads 2" in outcome.err

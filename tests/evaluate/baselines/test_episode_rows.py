@@ -75,7 +75,7 @@ def lively(task: FoldTask, trained: FamilyResult, tmp_path_factory: pytest.TempP
     folder = tmp_path_factory.mktemp("lively")
     shutil.copytree(task.folder / "run", folder / "run")
     run = load_run(folder / "run")
-    noise = torch.Generator().manual_seed(2)
+    noise = torch.Generator().manual_seed(1)
     for parameter in run.system.parameters():
         parameter.add_(0.05 * torch.randn(parameter.shape, generator=noise))
     potential = predict_dataset(run, part(task, task.fold.test), task.store).pairs["potential"].to_numpy()

@@ -67,15 +67,17 @@ def planted_task(folder: Path) -> tuple[FoldTask, np.ndarray]:
         tuple(f"M{i}" for i in range(MOTIFS)),
         tuple(np.roll(np.tile([0.97, 0.01, 0.01, 0.01], (6, 1)), i, axis=1) for i in range(MOTIFS)),
     )
+    store = ElementStore(tokens.reshape(-1, 2, MOTIFS), np.full(2 * PAIRS, BINS, dtype=np.int64), "planted")
     task = FoldTask(
         dataset=Dataset(pairs, elements, codes.ravel(), {}),
-        store=ElementStore(tokens.reshape(-1, 2, MOTIFS), np.full(2 * PAIRS, BINS, dtype=np.int64), "planted"),
+        store=store,
         bank=bank,
         fold=Fold("unseen", ~test, ~test & ~chooses, chooses, chooses, nothing, test),
         few_labels=FewLabels({}, np.full(PAIRS, -1, dtype=np.int8), nothing),
         config=Config(stem=StemConfig(site_p=1e-3)),
         seed=0,
         folder=folder,
+        own_store=store,
     )
     return task, label
 
