@@ -44,6 +44,9 @@ benchmark-l: $(STAMP)
 	$(BIN)/episode compare L $(EPISODE_DATA)/hic_loops/pairs.tsv.gz --genome $(GENOME) --out benchmark-out/protocol_l \
 	  --rows episode_distance
 	cp benchmark-out/protocol_l/results.json $(RESULTS)/protocol_l.json
+	$(BIN)/episode compare L $(EPISODE_DATA)/hic_loops/pairs.tsv.gz --genome $(GENOME) \
+	  --out benchmark-out/protocol_l_channels_2 --rows episode --set impedance.channels=2
+	cp benchmark-out/protocol_l_channels_2/results.json $(RESULTS)/protocol_l_channels_2.json
 
 benchmark-b: $(STAMP)
 	mkdir -p $(RESULTS)

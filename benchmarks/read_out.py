@@ -19,6 +19,7 @@ from episode.report.words.comparison import find_comparison
 
 ORDER = (
     "protocol_l",
+    "protocol_l_channels_2",
     "protocol_b",
     "world_label",
     "world_concept",
