@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from episode.cli.options import add_common, add_selection, print_json, select, set_threads, warn
+from episode.cli.options import add_common, add_selection, open_run, print_json, set_threads, warn
 
 __all__ = ["register", "run"]
 
@@ -44,22 +44,14 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and write; return the exit code."""
-    from episode.checkpoint import load_run
-    from episode.data.dataset import load_dataset
     from episode.encode.store import build_store
-    from episode.evaluate.evaluation import check_windows, evaluate, write_evaluation
+    from episode.evaluate.evaluation import evaluate, write_evaluation
     from episode.evaluate.summary import load_truth
     from episode.files import atomic_folder, refuse_existing
-    from episode.predict.pairs import distance_warning, genome_warning
 
     set_threads(args.threads)
     refuse_existing(args.out)
-    model = load_run(args.run_folder)
-    dataset = select(load_dataset(args.dataset), args)
-    check_windows(model, dataset)
-    for text in (genome_warning(model, dataset), distance_warning(model, dataset)):
-        if text:
-            warn(text)
+    model, dataset = open_run(args)
     truth = None if args.truth is None else load_truth(args.truth)
     store = build_store(dataset, model.bank, model.facts.config.stem, args.cache or args.dataset / "store")
     result = evaluate(model, dataset, store, seed=args.seed, truth=truth, known_only=args.known_only)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from episode.cli.options import add_common, add_selection, print_json, select, set_threads, warn
+from episode.cli.options import add_common, add_selection, open_run, print_json, set_threads, warn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,18 +76,14 @@ def run(args: argparse.Namespace) -> int:
     """Explain and write; return the exit code."""
     from tqdm import tqdm
 
-    from episode.checkpoint import load_run
-    from episode.data.dataset import load_dataset
     from episode.encode.store import build_store
     from episode.errors import EpisodeError
-    from episode.evaluate.evaluation import check_windows
     from episode.explain.choice import choose_pairs, read_pair_list
     from episode.explain.explanation import Explainer, Options
     from episode.explain.figures import write_figures
     from episode.explain.gradient import require_captum
     from episode.explain.tables import write_tables
     from episode.files import atomic_folder, refuse_existing, write_json
-    from episode.predict.pairs import distance_warning, genome_warning
 
     if args.pairs < 1:
         raise EpisodeError(f"--pairs {args.pairs}: needed at least 1")
@@ -98,12 +94,7 @@ def run(args: argparse.Namespace) -> int:
     set_threads(args.threads)
     refuse_existing(args.out)
     require_captum()
-    model = load_run(args.run_folder)
-    dataset = select(load_dataset(args.dataset), args)
-    check_windows(model, dataset)
-    for text in (genome_warning(model, dataset), distance_warning(model, dataset)):
-        if text:
-            warn(text)
+    model, dataset = open_run(args)
     store = build_store(dataset, model.bank, model.facts.config.stem, args.cache or args.dataset / "store")
     if args.only is None:
         chosen = choose_pairs(model, dataset, store, args.pairs, by=args.choose, seed=args.seed)

@@ -12,9 +12,20 @@ from episode.errors import EpisodeError
 from episode.files import finite
 
 if TYPE_CHECKING:
+    from episode.checkpoint import Run
     from episode.data.dataset import Dataset
 
-__all__ = ["add_common", "add_selection", "integers", "names", "print_json", "select", "set_threads", "warn"]
+__all__ = [
+    "add_common",
+    "add_selection",
+    "integers",
+    "names",
+    "open_run",
+    "print_json",
+    "select",
+    "set_threads",
+    "warn",
+]
 
 
 def add_common(parser: argparse.ArgumentParser, *, threads: bool = True) -> None:
@@ -57,6 +68,22 @@ def select(dataset: Dataset, args: argparse.Namespace) -> Dataset:
     if not mask.any():
         raise EpisodeError("no pair of the dataset meets --split, --cell-lines and --chromosomes together")
     return dataset.select(mask)
+
+
+def open_run(args: argparse.Namespace) -> tuple[Run, Dataset]:
+    """Open RUN and the selected pairs of DATASET for commands that hold one to the other; warn of what does not fit."""
+    from episode.checkpoint import load_run
+    from episode.data.dataset import load_dataset
+    from episode.evaluate.evaluation import check_windows
+    from episode.predict.pairs import distance_warning, genome_warning
+
+    model = load_run(args.run_folder)
+    dataset = select(load_dataset(args.dataset), args)
+    check_windows(model, dataset)
+    for text in (genome_warning(model, dataset), distance_warning(model, dataset)):
+        if text:
+            warn(text)
+    return model, dataset
 
 
 def set_threads(threads: int) -> None:
