@@ -11,10 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
-from scipy.special import expit
-from scipy.stats import norm
-from scipy.stats import t as student_t
+from scipy.special import expit, ndtri, stdtrit
 
 from episode.checkpoint import Run
 from episode.encode.store import ElementStore
@@ -39,7 +36,7 @@ __all__ = [
 
 OUTSIDE = 1.5
 LEVEL = 0.90
-NORMAL_REACH = float(norm.ppf(0.5 + LEVEL / 2))
+NORMAL_REACH = float(ndtri(0.5 + LEVEL / 2))
 """Standard deviations of a normal distribution in half of its interval at `LEVEL`."""
 
 
@@ -176,7 +173,7 @@ def half_width(run: Run, spread: float) -> float:
     facts = run.facts.calibration
     extra = max(0.0, spread**2 - facts["bootstrap_sd"] ** 2)
     freedom = max(1, facts["impedance_environments"] - 1)
-    quantile = float(student_t.ppf(0.5 + LEVEL / 2, freedom))
+    quantile = float(stdtrit(freedom, 0.5 + LEVEL / 2))
     return quantile * math.sqrt(facts["impedance_error"] ** 2 + extra)
 
 
@@ -277,6 +274,8 @@ def map_impedance(
     least : float
         With a spectrum, what keeps every channel at 0 or above.
     """
+    from scipy.optimize import minimize_scalar  # costs every start of a prediction a quarter of a second
+
     sign = 2.0 * label.astype(np.float64) - 1.0
 
     def loss(impedance: float) -> float:
