@@ -16,8 +16,9 @@ from torch import Tensor
 
 from episode.data.dataset import Dataset
 from episode.data.elements import digest
-from episode.encode.store import ElementStore, mirror
-from episode.model.backbone import Backbone, ElementCodes, PairOutput
+from episode.encode.store import ElementStore
+from episode.episodes.codes import CodeTable, element_codes, laid_out
+from episode.model.backbone import Backbone, PairOutput
 
 __all__ = [
     "FrozenScorer",
@@ -25,7 +26,6 @@ __all__ = [
     "PairRows",
     "Scorer",
     "Shortcuts",
-    "encode_elements",
     "gate_presence",
     "pair_keys",
     "pair_rows",
@@ -130,16 +130,6 @@ def pair_rows(dataset: Dataset, shortcuts: Shortcuts) -> PairRows:
     )
 
 
-def encode_elements(
-    backbone: Backbone, store: ElementStore, kind: str, element: np.ndarray, mirrored: np.ndarray
-) -> ElementCodes:
-    """Encode elements of one kind ("enhancer" or "promoter") as they are laid out, row by row."""
-    scores, mask = _laid_out(backbone, store, element, mirrored)
-    gate = None if store.gate is None else _laid_out(backbone, store.gate, element, mirrored)
-    encode = backbone.encode_enhancers if kind == "enhancer" else backbone.encode_promoters
-    return encode(scores, mask, gate)
-
-
 @torch.no_grad()
 def gate_presence(backbone: Backbone, store: ElementStore, rows: PairRows) -> Tensor:
     """What the boundary gate reads of each distinct element of some pairs as it is laid out, shape (m, 2).
@@ -154,35 +144,29 @@ def gate_presence(backbone: Backbone, store: ElementStore, rows: PairRows) -> Te
     parts = []
     for element, upstream in ((rows.enhancer, True), (rows.promoter, False)):
         distinct = np.unique(element * 2 + rows.mirrored)
-        sites = _laid_out(backbone, store.gate, distinct // 2, distinct % 2 == 1)
+        sites = laid_out(backbone, store.gate, distinct // 2, distinct % 2 == 1)
         parts.append(backbone.gate(*sites, upstream=upstream))
     return torch.cat(parts)
 
 
-def _laid_out(
-    backbone: Backbone, store: ElementStore, element: np.ndarray, mirrored: np.ndarray
-) -> tuple[Tensor, Tensor]:
-    scores, mask = store.gather(element)
-    scores = mirror(scores, mask, torch.from_numpy(np.ascontiguousarray(mirrored)))
-    device = next(backbone.parameters()).device
-    return scores.to(device), mask.to(device)
-
-
 def score_rows(
-    backbone: Backbone, store: ElementStore, rows: PairRows, *, block: int = 4096, gradient: bool = False
+    backbone: Backbone, source: ElementStore | CodeTable, rows: PairRows, *, block: int = 4096, gradient: bool = False
 ) -> PairOutput:
-    """U_I and z_I of pairs, each distinct (element, layout) of a block encoded once.
+    """U_I and z_I of pairs, each distinct (element, layout) of a block encoded once, or taken from a table.
 
     Parameters
     ----------
     backbone : Backbone
-    store : ElementStore
+    source : ElementStore or CodeTable
+        What the elements are encoded from, or what holds them encoded by this Backbone as it is.
     rows : PairRows
     block : int
         Pairs scored at a time; the result does not depend on it beyond rounding.
     gradient : bool
-        Keep the graph (training); otherwise no gradient is recorded.
+        Keep the graph (training); otherwise no gradient is recorded. A table has none to keep.
     """
+    if isinstance(source, CodeTable) and (gradient or source.backbone is not backbone):
+        raise ValueError("a table of codes serves the Backbone that filled it, and has no gradient")
     if not len(rows):
         empty = torch.zeros(0, backbone.representation_size)
         return PairOutput(empty[:, 0], empty)
@@ -190,9 +174,9 @@ def score_rows(
     with contextlib.nullcontext() if gradient else torch.no_grad():
         for start in range(0, len(rows), block):
             part = rows.take(np.arange(start, min(start + block, len(rows))))
-            output = _score_layout(backbone, store, part, part.mirrored)
+            output = _score_layout(backbone, source, part, part.mirrored)
             if not part.oriented.all():
-                other = _score_layout(backbone, store, part, ~part.mirrored)
+                other = _score_layout(backbone, source, part, ~part.mirrored)
                 output = _average_unoriented(output, other, part.oriented)
             outputs.append(output)
     if len(outputs) == 1:
@@ -273,11 +257,13 @@ class FrozenScorer:
         return PairOutput(self.output.potential[place], self.output.representation[place])
 
 
-def _score_layout(backbone: Backbone, store: ElementStore, rows: PairRows, mirrored: np.ndarray) -> PairOutput:
+def _score_layout(
+    backbone: Backbone, source: ElementStore | CodeTable, rows: PairRows, mirrored: np.ndarray
+) -> PairOutput:
     codes = []
     for kind, element in (("enhancer", rows.enhancer), ("promoter", rows.promoter)):
         distinct, inverse = np.unique(element * 2 + mirrored, return_inverse=True)
-        encoded = encode_elements(backbone, store, kind, distinct // 2, distinct % 2 == 1)
+        encoded = element_codes(backbone, source, kind, distinct // 2, distinct % 2 == 1)
         codes.append(encoded.take(torch.from_numpy(inverse.reshape(-1)).to(encoded.mask.device)))
     distance = None if backbone.decay is None else torch.from_numpy(rows.distance).to(codes[0].mask.device)
     return backbone(codes[0], codes[1], distance)

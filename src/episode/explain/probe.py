@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from episode.encode.store import ElementStore
-from episode.episodes.batch import encode_elements
+from episode.episodes.codes import encode_elements
 from episode.explain.variants import ElementScores
 from episode.model.backbone import Backbone, ElementCodes
 

@@ -57,6 +57,12 @@ class ElementCodes:
         """Return the rows `index`, shape (m,), with repeats."""
         return ElementCodes(*(getattr(self, name).index_select(0, index) for name in self.__dataclass_fields__))
 
+    @staticmethod
+    def concatenate(parts: list[ElementCodes]) -> ElementCodes:
+        """Join codes that are padded alike, in order."""
+        names = ElementCodes.__dataclass_fields__
+        return ElementCodes(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+
 
 @dataclass(frozen=True)
 class PairOutput:

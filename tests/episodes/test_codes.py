@@ -1,0 +1,97 @@
+"""Codes of elements, encoded once: the same numbers whoever asks, and in whatever order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from builders import make_rows, make_store, make_system, small_config
+from episode.encode.store import ElementStore
+from episode.episodes import codes
+from episode.episodes.batch import score_rows
+from episode.episodes.codes import CodeTable, encode_elements
+from episode.model.backbone import Backbone, ElementCodes
+
+STORE = make_store()
+
+
+@pytest.fixture
+def backbone() -> Backbone:
+    return make_system(small_config()).backbone
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codes, "BLOCK", 7)
+
+
+def real(found: ElementCodes) -> list[torch.Tensor]:
+    """Everything but the padding."""
+    bins = [found.tokens, *(x.transpose(1, 2).flatten(2) for x in (found.query, found.key, found.value))]
+    return [x[found.mask] for x in bins] + [found.mask.sum(1), found.presence, found.factors, found.gate]
+
+
+@pytest.mark.parametrize("kind", ["enhancer", "promoter"])
+def test_codes_are_those_of_encoding(backbone: Backbone, kind: str) -> None:
+    element = np.array([3, 39, 3, 0, 21, 20, 6, 7])
+    mirrored = np.array([0, 1, 1, 0, 0, 1, 0, 0], dtype=bool)
+    found = CodeTable(backbone, STORE).codes(kind, element, mirrored)
+    with torch.no_grad():
+        wanted = encode_elements(backbone, STORE, kind, element, mirrored)
+    assert found.mask.shape == wanted.mask.shape
+    for one, two in zip(real(found), real(wanted), strict=True):
+        torch.testing.assert_close(one, two, atol=1e-5, rtol=1e-5)
+
+
+def test_codes_do_not_depend_on_what_else_is_asked_for(backbone: Backbone) -> None:
+    """To the last bit: alone from a new table, and together, in two orders, from one that was used before."""
+    rng = np.random.default_rng(5)
+    element, mirrored = rng.permutation(40), rng.random(40) < 0.5
+    used = CodeTable(backbone, STORE)
+    used.codes("promoter", np.arange(30, 35), np.ones(5, dtype=bool))
+    together = used.codes("promoter", element, mirrored)
+    again = used.codes("promoter", element[::-1], mirrored[::-1]).take(torch.arange(39, -1, -1))
+    for one, two in zip(real(together), real(again), strict=True):
+        assert torch.equal(one, two)
+    for i in (0, 11, 39):
+        alone = CodeTable(backbone, STORE).codes("promoter", element[i : i + 1], mirrored[i : i + 1])
+        for one, two in zip(real(alone), real(together.take(torch.tensor([i]))), strict=True):
+            assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("oriented", [True, False])
+def test_scores_from_a_table_are_those_from_the_store(backbone: Backbone, oriented: bool) -> None:
+    rows = make_rows(60, oriented=oriented)
+    table = CodeTable(backbone, STORE)
+    for block in (4096, 9):
+        one, two = score_rows(backbone, table, rows, block=block), score_rows(backbone, STORE, rows)
+        torch.testing.assert_close(one.potential, two.potential, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(one.representation, two.representation, atol=1e-5, rtol=1e-5)
+
+
+def test_each_element_is_encoded_once(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def counting(self: ElementStore, ids: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        asked.extend(ids.tolist())
+        return gather(self, ids)
+
+    gather = ElementStore.gather
+    monkeypatch.setattr(ElementStore, "gather", counting)
+    table, rows = CodeTable(backbone, STORE), replace(make_rows(200), mirrored=np.zeros(200, dtype=bool))
+    for _ in range(2):
+        score_rows(backbone, table, rows, block=20)
+    repeated = {i for i in asked if asked.count(i) > 1}
+    assert repeated == set(range(14, 21))  # the one block that holds both kinds, encoded as either
+    assert len(asked) == 40 + 7
+
+
+def test_a_table_has_no_gradient_and_one_backbone(backbone: Backbone) -> None:
+    table, rows = CodeTable(backbone, STORE), make_rows(5)
+    with pytest.raises(ValueError, match="no gradient"):
+        score_rows(backbone, table, rows, gradient=True)
+    with pytest.raises(ValueError, match="Backbone that filled it"):
+        score_rows(make_system(small_config(), seed=3).backbone, table, rows)
