@@ -9,14 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from episode.config import StemConfig
-from episode.encode.motifs import MotifBank, load_bank
+from episode.encode import stem
+from episode.encode.motifs import GRID, MotifBank, load_bank
 from episode.encode.stem import FLOOR, Scanner, scan, scan_many
 
 
 def make_bank(lengths: tuple[int, ...], seed: int = 0) -> MotifBank:
     rng = np.random.default_rng(seed)
     matrices = tuple(rng.dirichlet(np.full(4, 0.3), size=length) for length in lengths)
-    return MotifBank(tuple(f"X{i}.1" for i in range(len(lengths))), tuple("abcdefgh"[: len(lengths)]), matrices)
+    return MotifBank(
+        tuple(f"X{i}.1" for i in range(len(lengths))), tuple(f"x{i}" for i in range(len(lengths))), matrices
+    )
 
 
 BANK = make_bank((1, 2, 3, 4, 7, 8, 11, 18))
@@ -112,6 +115,42 @@ def test_batch_and_block_do_not_matter(batch: list[np.ndarray], width: int, bloc
     expected = np.concatenate([np.zeros((0, 2, len(BANK)), np.float16), *single])
     np.testing.assert_array_equal(scan_many(batch, BANK, width), expected)
     np.testing.assert_array_equal(Scanner(BANK, width, block=block)(batch), expected)
+
+
+@settings(max_examples=30, deadline=None)
+@given(codes=elements(), width=st.integers(1, 24), tile=st.integers(1, 50))
+def test_positions_scored_at_a_time_do_not_matter(codes: np.ndarray, width: int, tile: int) -> None:
+    expected = scan(codes, BANK, width)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stem, "TILE", tile)
+        np.testing.assert_array_equal(scan(codes, BANK, width), expected)
+
+
+def test_elements_with_edges_in_and_between_bases_are_scanned_together() -> None:
+    """Lengths 40, 41, ... in bins of 16: what is lacking is even and odd by turns."""
+    batch = [random_codes(40 + i, i) for i in range(9)]
+    expected = np.concatenate([reference(codes, BANK, 16) for codes in batch])
+    np.testing.assert_array_equal(scan_many(batch, BANK, 16), expected)
+
+
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 40])
+def test_groups_of_any_size(count: int) -> None:
+    """Groups are filled up with shorter motifs; every motif keeps its place."""
+    lengths = np.random.default_rng(count).integers(1, 22, count)
+    bank = make_bank(tuple(lengths.tolist()))
+    codes = random_codes(90, 4)
+    np.testing.assert_array_equal(scan(codes, bank, 20), reference(codes, bank, 20))
+
+
+def test_tokens_of_float32_are_exact_and_round_to_those_of_float16(jaspar: MotifBank) -> None:
+    codes = random_codes(3000, 2)
+    exact = Scanner(jaspar, 128, dtype=np.float32)([codes])
+    assert exact.dtype == np.float32
+    assert (exact * GRID == np.rint(exact * GRID)).all()
+    np.testing.assert_array_equal(exact.astype(np.float16), scan(codes, jaspar, 128))
+    assert (exact != exact.astype(np.float16)).any()
+    with pytest.raises(ValueError, match="float16 or float32"):
+        Scanner(jaspar, 128, dtype=np.float64)
 
 
 @pytest.mark.parametrize("threads", [1, 2])

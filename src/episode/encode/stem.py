@@ -6,15 +6,15 @@ The layout of bins, the score of a site and the exact symmetry under reverse com
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
-from torch.nn import functional
 
 from episode.encode.motifs import MotifBank
 
@@ -30,8 +30,13 @@ LETTERS = 5
 WORD = 4
 WORDS = LETTERS**WORD
 UNKNOWN_BITS = -1024.0
-BLOCK = 1 << 13
-WORTH_THREADS = 16
+BLOCK = 1 << 15
+TILE = 2560
+"""Positions whose scores are held at a time: few enough to stay in the cache until their maximum is taken."""
+WORTH_THREADS = 4
+DTYPES = {np.dtype(np.float16): torch.float16, np.dtype(np.float32): torch.float32}
+FILL = 16
+"""Motifs whose columns, two of each, fill whole vectors: what is left of one is slow to take the maximum of."""
 
 
 def bin_count(lengths: np.ndarray, bin: int) -> np.ndarray:
@@ -80,11 +85,22 @@ def scan_many(elements: Sequence[np.ndarray], bank: MotifBank, bin: int) -> np.n
 
 @dataclass(frozen=True)
 class _Group:
-    """Motifs scanned together, because their sites are as many words long."""
+    """Motifs scanned together, because their sites fit into as many words; columns of even length come first."""
 
     words: int
-    odd: torch.Tensor
+    even: int
     table: torch.Tensor
+
+    @property
+    def place(self) -> torch.Tensor:
+        """Row of the table at which each word of a site begins, shape (words,), int32."""
+        return torch.arange(0, self.words * WORDS, WORDS, dtype=torch.int32)
+
+    def score(self, sites: torch.Tensor) -> torch.Tensor:
+        """Sum rows of the table, shape (..., words), int32, to scores (..., columns)."""
+        ends = torch.arange(0, sites.numel() + 1, self.words, dtype=torch.int32)
+        scores: torch.Tensor = torch.embedding_bag(self.table, sites.flatten(), ends, include_last_offset=True)[0]
+        return scores.view(*sites.shape[:-1], -1)
 
 
 @dataclass(frozen=True)
@@ -96,7 +112,7 @@ class _Bins:
     """
 
     centre: np.ndarray
-    halved: torch.Tensor
+    halved: np.ndarray
 
 
 class Scanner:
@@ -111,21 +127,26 @@ class Scanner:
     bin : int
         Base pairs of a bin, at least 1.
     block : int, optional
-        Positions scored at a time; bounds the working memory, does not change the result.
+        Positions prepared at a time; bounds the working memory, does not change the result.
+    dtype : dtype, optional
+        Of the tokens: float16, or float32, which holds every score exactly.
 
     Raises
     ------
     ValueError
-        If `bin` or `block` is not positive, or the bank is empty.
+        If `bin` or `block` is not positive, the bank is empty, or `dtype` another.
     """
 
-    def __init__(self, bank: MotifBank, bin: int, block: int = BLOCK) -> None:
+    def __init__(self, bank: MotifBank, bin: int, block: int = BLOCK, dtype: npt.DTypeLike = np.float16) -> None:
         if bin < 1:
             raise ValueError(f"a bin of at least 1 base pair is needed, not {bin}")
         if block < 1:
             raise ValueError(f"a block of at least 1 position is needed, not {block}")
         if not len(bank):
             raise ValueError("a motif bank of at least one matrix is needed")
+        if np.dtype(dtype) not in DTYPES:
+            raise ValueError(f"tokens of float16 or float32 are needed, not {np.dtype(dtype)}")
+        self._dtype = DTYPES[np.dtype(dtype)]
         self.width = bin
         self._block = max(1, block // (bin + 1))
         self._n_motifs = len(bank)
@@ -136,17 +157,23 @@ class Scanner:
         """Scan elements; see `scan_many`."""
         lengths = np.array([len(codes) for codes in elements], dtype=np.int64)
         total = int(bin_count(lengths, self.width).sum())
-        tokens = torch.empty((total, 2 * self._n_motifs), dtype=torch.float16)
+        tokens = torch.empty((total, 2 * self._n_motifs), dtype=self._dtype)
         if total > 0:
             words, starts = self._words(elements, lengths)
             bins = self._bins(lengths, starts)
 
-            def scan_part(low: int) -> None:
-                part = slice(low, min(low + self._block, total))
-                tokens[part] = self._best(words, bins.centre[part], bins.halved[part])
+            def scan_part(part: np.ndarray) -> None:
+                tokens[torch.from_numpy(part)] = self._best(words, bins.centre[part], halved=bool(bins.halved[part[0]]))
 
-            _for_each(scan_part, range(0, total, self._block))
+            _for_each(scan_part, list(self._parts(bins.halved)))
         return tokens.view(total, 2, self._n_motifs).numpy()
+
+    def _parts(self, halved: np.ndarray) -> Iterator[np.ndarray]:
+        """Divide bins into blocks of which all have edges of one kind."""
+        for kind in (False, True):
+            alike = np.flatnonzero(halved == kind)
+            for low in range(0, len(alike), self._block):
+                yield alike[low : low + self._block]
 
     def _words(self, elements: Sequence[np.ndarray], lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Join elements and number the word that begins at each position.
@@ -159,9 +186,10 @@ class Scanner:
         letters = np.full(int(starts[-1] + lengths[-1]) + margin + WORD, UNKNOWN, dtype=np.int32)
         for start, codes in zip(starts, elements, strict=True):
             letters[start : start + len(codes)] = np.minimum(codes, UNKNOWN)
-        words = np.zeros(len(letters) - WORD + 1, dtype=np.int32)
-        for k in range(WORD):
-            words = words * LETTERS + letters[k : len(letters) - WORD + 1 + k]
+        words = letters[: len(letters) - WORD + 1].copy()
+        for k in range(1, WORD):
+            words *= LETTERS
+            words += letters[k : len(letters) - WORD + 1 + k]
         return words, starts
 
     def _bins(self, lengths: np.ndarray, starts: np.ndarray) -> _Bins:
@@ -170,34 +198,32 @@ class Scanner:
         number = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
         lacking = np.repeat(count * self.width - lengths, count)
         centre = np.repeat(starts, count) + number * self.width - (lacking + 1) // 2
-        return _Bins(centre, torch.from_numpy(lacking % 2 == 1))
+        return _Bins(centre, lacking % 2 == 1)
 
-    def _best(self, words: np.ndarray, centre: np.ndarray, halved: torch.Tensor) -> torch.Tensor:
-        """Return the best score of every column in some bins, shape (n_bins, 2 * n_motifs), float16.
+    def _best(self, words: np.ndarray, centre: np.ndarray, *, halved: bool) -> torch.Tensor:
+        """Return the best score of every column in some bins, shape (n_bins, 2 * n_motifs).
 
         The ``width + 1`` positions from one edge to the next, both included, hold all centres of a bin. A
         site of even length is centred between two bases and named by the right one, a site of odd length by
         the base in its middle. So where edges lie between bases, the last position belongs to the next bin
         for sites of odd length; where they lie within bases, the first to the bin before for those of even.
+        All other positions count for all columns.
         """
-        n_bins = len(centre)
-        rows = sliding_window_view(words, self.width + self._window)[centre - self._window // 2]
-        best = []
+        near = sliding_window_view(words, self.width + self._window)[centre - self._window // 2]
+        inner, edge = (slice(1, None), 0) if halved else (slice(-1), -1)
+        found = []
         for group in self._groups:
-            begin = (self._window - group.words * WORD) // 2
-            index = np.empty((n_bins, self.width + 1, group.words), dtype=np.int32)
-            for k in range(group.words):
-                at = begin + k * WORD
-                np.add(rows[:, at : at + self.width + 1], k * WORDS, out=index[:, :, k])
-            bags = torch.from_numpy(index.reshape(-1, group.words))
-            scores = functional.embedding_bag(bags, group.table, mode="sum").view(n_bins, self.width + 1, -1)
-            scores[:, 0].masked_fill_(halved[:, None] & ~group.odd, FLOOR)
-            scores[:, -1].masked_fill_(~halved[:, None] & group.odd, FLOOR)
-            best.append(scores.amax(dim=1))
-        return torch.cat(best, dim=1)[:, self._columns].clamp_(min=FLOOR).to(torch.float16)
+            begin, reach = (self._window - group.words * WORD) // 2, (group.words - 1) * WORD + 1
+            sites = torch.from_numpy(near)[:, begin : begin + self.width + reach].unfold(1, reach, 1)[:, :, ::WORD]
+            tiles = (sites[:, inner] + group.place).split(max(1, TILE // self.width))
+            best = torch.cat([group.score(tile).amax(dim=1) for tile in tiles])
+            reaching = slice(group.even, None) if halved else slice(group.even)
+            best[:, reaching] = best[:, reaching].maximum(group.score(sites[:, edge] + group.place)[:, reaching])
+            found.append(best)
+        return torch.cat(found, dim=1).clamp_(min=FLOOR).to(self._dtype).index_select(1, self._columns)
 
 
-def _for_each(work: Callable[[int], None], items: Sequence[int]) -> None:
+def _for_each(work: Callable[[np.ndarray], None], items: Sequence[np.ndarray]) -> None:
     """Run independent work in as many threads as torch would use here.
 
     Whole blocks are shared out instead of single operations: operations of this size spend much of their time
@@ -222,26 +248,32 @@ def _for_each(work: Callable[[int], None], items: Sequence[int]) -> None:
 def _groups(bank: MotifBank) -> tuple[tuple[_Group, ...], torch.Tensor]:
     """Gather motifs by word count and tabulate what each word adds to their scores.
 
-    A motif is laid so that its centre falls on the middle of the words; the letters beyond it add nothing.
+    A motif is laid so that its centre falls on the middle of the words; the letters beyond it add nothing. A group is
+    filled up to whole vectors with motifs of fewer words, as columns of nothing would cost the same.
     Returns the groups and where among their columns those of the tokens (strand, then motif) are.
     """
     odd = bank.lengths % 2
     words = -(-(bank.lengths + odd) // WORD)
-    groups, order = [], []
-    for n_words in np.unique(words):
-        motifs = np.flatnonzero(words == n_words)
-        bits = np.zeros((n_words * WORD, LETTERS, 2, len(motifs)), dtype=np.float32)
+    left = np.argsort(-words, kind="stable")
+    groups: list[_Group] = []
+    order: list[int] = []
+    while len(left):
+        n_words = int(words[left[0]])
+        size = -(-int((words[left] == n_words).sum()) // FILL) * FILL
+        motifs, left = left[:size], left[size:]
+        motifs = motifs[np.argsort(odd[motifs], kind="stable")]
+        bits = np.zeros((n_words * WORD, LETTERS, size, 2), dtype=np.float32)
         for column, motif in enumerate(motifs):
             log_odds = bank.log_odds(int(motif))
-            left = n_words * WORD // 2 - len(log_odds) // 2
-            inside = slice(left, left + len(log_odds))
-            bits[inside, :UNKNOWN, 0, column] = log_odds
-            bits[inside, :UNKNOWN, 1, column] = log_odds[::-1, ::-1]
-            bits[inside, UNKNOWN, :, column] = UNKNOWN_BITS
-        parity = torch.from_numpy(np.tile(odd[motifs] == 1, 2))
-        groups.append(_Group(int(n_words), parity, torch.from_numpy(_word_table(bits, n_words))))
-        order.extend([motifs, motifs + len(bank)])
-    return tuple(groups), torch.from_numpy(np.argsort(np.concatenate(order)))
+            first = n_words * WORD // 2 - len(log_odds) // 2
+            inside = slice(first, first + len(log_odds))
+            bits[inside, :UNKNOWN, column, 0] = log_odds
+            bits[inside, :UNKNOWN, column, 1] = log_odds[::-1, ::-1]
+            bits[inside, UNKNOWN, column] = UNKNOWN_BITS
+        even = 2 * int((odd[motifs] == 0).sum())
+        groups.append(_Group(n_words, even, torch.from_numpy(_word_table(bits, n_words))))
+        order.extend(int(motif) + strand * len(bank) for motif in motifs for strand in (0, 1))
+    return tuple(groups), torch.from_numpy(np.argsort(order))
 
 
 def _word_table(bits: np.ndarray, n_words: int) -> np.ndarray:
