@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 __all__ = [
+    "SHOWN",
     "CheckpointError",
     "ConfigError",
     "DatasetError",
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 SHOWN = 20
+"""Problems that a message shows."""
 
 
 class EpisodeError(Exception):
@@ -72,18 +74,21 @@ class InputError(EpisodeError):
         All problems found, in file order; the message shows the first 20 and the count.
     hint : str, optional
         What to do about them, shown last.
+    total : int, optional
+        Number of problems, where `problems` holds the first ones only.
     """
 
-    def __init__(self, problems: Sequence[Problem], hint: str | None = None) -> None:
+    def __init__(self, problems: Sequence[Problem], hint: str | None = None, total: int | None = None) -> None:
         if not problems:
             raise ValueError("an InputError needs at least one problem")
         self.problems = tuple(problems)
         self.hint = hint
         lines = [str(problem) for problem in self.problems[:SHOWN]]
-        if len(self.problems) > SHOWN:
-            lines.append(f"... and {len(self.problems) - SHOWN} more; {len(self.problems)} problems in all")
-        elif len(self.problems) > 1:
-            lines.append(f"{len(self.problems)} problems in all")
+        total = len(self.problems) if total is None else total
+        if total > len(lines):
+            lines.append(f"... and {total - len(lines)} more; {total} problems in all")
+        elif total > 1:
+            lines.append(f"{total} problems in all")
         if hint:
             lines.append(f"hint: {hint}")
         super().__init__("\n".join(lines))

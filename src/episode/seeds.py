@@ -6,10 +6,11 @@ Nothing here touches a global generator.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 import numpy as np
 
-__all__ = ["derive_seed", "generator"]
+__all__ = ["derive_seed", "derive_seeds", "generator"]
 
 
 def derive_seed(seed: int, *names: str | int) -> int:
@@ -29,6 +30,13 @@ def derive_seed(seed: int, *names: str | int) -> int:
     """
     text = "\x1f".join([str(seed), *map(str, names)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def derive_seeds(seed: int, names: Iterable[bytes]) -> np.ndarray:
+    """Return what `derive_seed` gives for each of many single names (UTF-8), shape (n,), int64."""
+    sha256, head = hashlib.sha256, f"{seed}\x1f".encode()
+    digests = b"".join([sha256(head + name).digest()[:8] for name in names])
+    return (np.frombuffer(digests, dtype=">u8") >> 1).astype(np.int64)
 
 
 def generator(seed: int, *names: str | int) -> np.random.Generator:

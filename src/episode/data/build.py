@@ -7,13 +7,16 @@ hear of both together. Knows neither the formats nor the genome; `readers` and `
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from episode.config import WindowConfig
 from episode.data.dataset import Dataset, assemble
 from episode.data.genome import Genome
+from episode.data.pairs import PairTable, environment_names
 from episode.data.readers import OnInvalid, read_pairs
+from episode.data.splits import check_names
 from episode.errors import InputError
 
 __all__ = ["build_dataset"]
@@ -31,8 +34,12 @@ def build_dataset(
     on_invalid: OnInvalid = "error",
     outside_genome: Literal["error", "report"] = "error",
     max_unknown: float = 0.0,
+    labels: bool = True,
+    only: str | None = None,
 ) -> Dataset:
     """Read pair tables and take their elements from the genome; see `read_pairs` and `assemble` for the parameters.
+
+    Of the rows that meet the rules, those of the cell line or environment `only` are kept, where one is given.
 
     Raises
     ------
@@ -41,7 +48,17 @@ def build_dataset(
     """
 
     def read(invalid: OnInvalid) -> Dataset:
-        table = read_pairs(paths, format=format, columns=columns, cell_line=cell_line, assay=assay, on_invalid=invalid)
+        table = read_pairs(
+            paths,
+            format=format,
+            columns=columns,
+            cell_line=cell_line,
+            assay=assay,
+            on_invalid=invalid,
+            labels=labels,
+        )
+        if only is not None:
+            table = _only(table, only)
         return assemble(
             table, genome, windows, outside_genome=outside_genome, on_invalid=on_invalid, max_unknown=max_unknown
         )
@@ -59,3 +76,12 @@ def build_dataset(
             if more:
                 raise InputError([*first.problems, *more], first.hint or second.hint) from None
         raise
+
+
+def _only(table: PairTable, name: str) -> PairTable:
+    """Keep the rows of one cell line or environment."""
+    cell_line, environment = table.frame["cell_line"], environment_names(table.frame)
+    keep = (cell_line == name) | (environment == name)
+    if not keep.any():
+        check_names("cell line", [name], [*cell_line.unique(), *environment.unique()])
+    return replace(table, frame=table.frame[keep].reset_index(drop=True))

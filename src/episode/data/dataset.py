@@ -26,7 +26,7 @@ from episode.data.splits import split_audit
 from episode.errors import DatasetError, EpisodeError
 from episode.files import atomic_folder, read_json, write_json
 
-__all__ = ["FORMAT_VERSION", "Dataset", "assemble", "load_dataset", "write_dataset"]
+__all__ = ["FORMAT_VERSION", "Dataset", "assemble", "element_loci", "load_dataset", "write_dataset"]
 
 FORMAT_VERSION = 1
 
@@ -162,7 +162,7 @@ def assemble(
     pairs["environment"] = environment_names(pairs)
     pairs["enhancer_id"] = found.enhancer_id
     pairs["promoter_id"] = found.promoter_id
-    pairs["locus"] = _loci(found.elements)[found.enhancer_id]
+    pairs["locus"] = element_loci(found.elements)[found.enhancer_id]
     known = (pairs["enhancer_chrom"] != "") & (pairs["promoter_chrom"] != "")
     upstream = pairs["promoter_start"] + pairs["promoter_end"] < pairs["enhancer_start"] + pairs["enhancer_end"]
     pairs["mirrored"] = (known & upstream).to_numpy(dtype=bool)
@@ -196,8 +196,14 @@ def assemble(
     return Dataset(pairs, found.elements, found.codes, manifest, dropped)
 
 
-def _loci(elements: pd.DataFrame) -> npt.NDArray[np.int32]:
-    """Number the loci; returns one number an element, -1 for promoters."""
+def element_loci(elements: pd.DataFrame) -> npt.NDArray[np.int32]:
+    """Number the loci of elements with columns `kind`, `chrom`, `start` and `end`.
+
+    Returns
+    -------
+    int32 array, shape (n_elements,)
+        Enhancers that overlap, directly or through others, share a number; -1 for promoters.
+    """
     locus = np.full(len(elements), -1, dtype=np.int32)
     enhancer = (elements["kind"] == "enhancer").to_numpy()
     placed = enhancer & (elements["chrom"] != "").to_numpy()

@@ -7,6 +7,7 @@ depend on the order of rows. Does not know dataset folders.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,9 +20,21 @@ from episode.data.genome import Genome
 from episode.data.pairs import DROPPED_COLUMNS, SIDES, PairTable, empty_dropped
 from episode.errors import EpisodeError, InputError, Problem
 
-__all__ = ["Extracted", "extract", "genome_hint"]
+__all__ = [
+    "INSIDE",
+    "Extracted",
+    "Window",
+    "crop_given",
+    "extract",
+    "genome_hint",
+    "outside_problems",
+    "outside_rows",
+    "read_window",
+]
 
-_INSIDE, _NO_CHROMOSOME, _BEYOND_END, _ALL_UNKNOWN, _PARTLY_UNKNOWN = range(5)
+INSIDE = 0
+"""State of an element that could be read."""
+_NO_CHROMOSOME, _BEYOND_END, _ALL_UNKNOWN, _PARTLY_UNKNOWN = range(1, 5)
 _REASONS = {
     _NO_CHROMOSOME: "chromosome not in the genome",
     _BEYOND_END: "position past the end of the chromosome",
@@ -107,10 +120,16 @@ def extract(
     window = {"enhancer": windows.enhancer, "promoter": windows.promoter}
     sides = {side: _read_side(table, genome, side, window[side], max_unknown) for side in SIDES}
     state = {side: found.state[found.of_row] for side, found in sides.items()}
-    keep = (state["enhancer"] == _INSIDE) & (state["promoter"] == _INSIDE)
-    problems, reasons = ([], {}) if keep.all() else _outside(table, genome, sides, state)
+    keep = (state["enhancer"] == INSIDE) & (state["promoter"] == INSIDE)
+    problems: list[Problem] = []
+    reasons: dict[str, int] = {}
+    if not keep.all():
+        unknown = {side: found.unknown[found.of_row] for side, found in sides.items()}
+        files = [source.path for source in table.sources]
+        problems, reasons = outside_problems(table.frame, files, genome, state, unknown)
     if problems and (not drop or not keep.any()):
-        raise InputError(problems, genome_hint(table, genome))
+        chrom, end = (pd.concat([table.frame[f"{side}_{part}"] for side in SIDES]) for part in ("chrom", "end"))
+        raise InputError(problems, genome_hint(chrom, end, genome, table.assembly))
     ids, frames, codes, offset = {}, [], [], 0
     for side, found in sides.items():
         used = np.zeros(len(found.elements), dtype=bool)
@@ -132,7 +151,7 @@ def extract(
         elements=elements,
         codes=np.concatenate(codes),
         reasons=reasons,
-        dropped=_dropped(table, problems),
+        dropped=outside_rows(problems),
         genome_read=any(found.genome_read for found in sides.values()),
     )
 
@@ -169,83 +188,109 @@ def _read_side(table: PairTable, genome: Genome | None, side: str, window: int, 
     bounds = np.zeros((len(elements), 2), dtype=np.int64)
     for i, (name, chrom, start, end) in enumerate(elements[["name", "chrom", "start", "end"]].itertuples(index=False)):
         if is_given[i]:
-            codes.append(_crop(sequences[name], window))
-            bounds[i] = _crop_bounds(chrom, start, end, len(sequences[name]), window)
+            found = crop_given(sequences[name], chrom, start, end, window)
         elif genome is not None:
-            found = _read_window(genome, chrom, start, end, window, max_unknown)
-            state[i], unknown[i] = found.state, found.unknown
-            codes.append(found.codes)
-            low, high = window_bounds(np.array([start]), np.array([end]), window)
-            bounds[i] = max(int(low[0]), 0), min(int(high[0]), genome.lengths.get(chrom, 0))
+            found = read_window(genome, chrom, start, end, window, max_unknown)
+        codes.append(found.codes)
+        state[i], unknown[i], bounds[i] = found.state, found.unknown, (found.start, found.end)
     elements["start"], elements["end"] = bounds[:, 0], bounds[:, 1]
     return _Side(elements, of_row, codes, state, unknown, not bool(given.all()))
 
 
-def _crop(sequence: str, window: int) -> npt.NDArray[np.uint8]:
-    left, right = crop_offset(len(sequence), window)
-    return encode(sequence[left:right])
-
-
-def _crop_bounds(chrom: str, start: int, end: int, length: int, window: int) -> tuple[int, int]:
-    """Return where the part read lies; a sequence that is not as long as its interval is centred on it."""
-    if chrom == "":
-        return -1, -1
-    left, right = crop_offset(length, window)
-    first = (start + end) // 2 - length // 2
-    return max(first + left, 0), first + right
-
-
 @dataclass(frozen=True)
-class _Window:
-    """One window as read: why it is unusable (or `_INSIDE`), its codes, and the N in the element."""
+class Window:
+    """One element as read.
+
+    Parameters
+    ----------
+    state : int
+        `INSIDE`, or why it is unusable.
+    codes : uint8 array
+        Its bases; empty where it is unusable.
+    unknown : int
+        N in the element itself.
+    start, end : int
+        The bases read that lie on the chromosome, 0-based half-open; -1 where that is not known.
+    """
 
     state: int
     codes: npt.NDArray[np.uint8]
-    unknown: int = 0
+    unknown: int
+    start: int
+    end: int
 
 
-def _read_window(genome: Genome, chrom: str, start: int, end: int, window: int, max_unknown: float) -> _Window:
+def crop_given(sequence: str, chrom: str, start: int, end: int, window: int) -> Window:
+    """Take the window of a given sequence; one that is not as long as its interval is centred on it."""
+    left, right = crop_offset(len(sequence), window)
+    codes = encode(sequence[left:right])
+    if chrom == "":
+        return Window(INSIDE, codes, 0, -1, -1)
+    first = (start + end) // 2 - len(sequence) // 2
+    return Window(INSIDE, codes, 0, max(first + left, 0), first + right)
+
+
+def read_window(genome: Genome, chrom: str, start: int, end: int, window: int, max_unknown: float) -> Window:
     """Read one window, N where it leaves the chromosome; empty where the element is outside the genome."""
-    nothing = np.zeros(0, dtype=np.uint8)
     length = genome.lengths.get(chrom)
-    if length is None:
-        return _Window(_NO_CHROMOSOME, nothing)
-    if end > length:
-        return _Window(_BEYOND_END, nothing)
     lows, highs = window_bounds(np.array([start]), np.array([end]), window)
     low, high = int(lows[0]), int(highs[0])
+    inner_low, inner_high = max(low, 0), min(high, length or 0)
+
+    def unusable(state: int, unknown: int = 0) -> Window:
+        return Window(state, np.zeros(0, dtype=np.uint8), unknown, inner_low, inner_high)
+
+    if length is None:
+        return unusable(_NO_CHROMOSOME)
+    if end > length:
+        return unusable(_BEYOND_END)
     first, last = max(min(low, start), 0), min(max(high, end), length)
     bases = genome.fetch(chrom, first, last)
     unknown = bases[start - first : end - first].upper().count("N")
     if unknown == end - start:
-        return _Window(_ALL_UNKNOWN, nothing, unknown)
+        return unusable(_ALL_UNKNOWN, unknown)
     if unknown > max_unknown * (end - start):
-        return _Window(_PARTLY_UNKNOWN, nothing, unknown)
+        return unusable(_PARTLY_UNKNOWN, unknown)
     codes = np.full(high - low, UNKNOWN, dtype=np.uint8)
-    inner_low, inner_high = max(low, 0), min(high, length)
     codes[inner_low - low : inner_high - low] = encode(bases[inner_low - first : inner_high - first])
     if (codes == UNKNOWN).all():
-        return _Window(_ALL_UNKNOWN, nothing, unknown)
-    return _Window(_INSIDE, codes, unknown)
+        return unusable(_ALL_UNKNOWN, unknown)
+    return Window(INSIDE, codes, unknown, inner_low, inner_high)
 
 
-def _outside(
-    table: PairTable,
+def outside_problems(
+    frame: pd.DataFrame,
+    files: Sequence[str],
     genome: Genome | None,
-    sides: dict[str, _Side],
-    state: dict[str, npt.NDArray[np.int8]],
+    state: Mapping[str, npt.NDArray[np.int8]],
+    unknown: Mapping[str, npt.NDArray[np.int64]],
 ) -> tuple[list[Problem], dict[str, int]]:
-    """Describe the rows outside the genome: one problem a row, the enhancer's if both elements have one."""
+    """Describe the rows outside the genome: one problem a row, the enhancer's if both elements have one.
+
+    Parameters
+    ----------
+    frame : DataFrame, n rows
+        Intervals, `source` and `row` of a pair table.
+    files : sequence of str
+        Path of each source.
+    genome : Genome or None
+    state, unknown : mapping of side to array, shape (n,)
+        Of the element of each row, see `Window`.
+
+    Returns
+    -------
+    list of Problem, dict of str to int
+        The rows, and their number by reason.
+    """
     lengths = {} if genome is None else genome.lengths
     file = "the genome" if genome is None else genome.path.name
-    frame = table.frame
     parts = ("chrom", "start", "end")
     columns = {side: [frame[f"{side}_{part}"].to_numpy() for part in parts] for side in SIDES}
     source, row = frame["source"].to_numpy(), frame["row"].to_numpy()
     problems: list[Problem] = []
     reasons = Counter[str]()
-    for i in np.flatnonzero((state["enhancer"] != _INSIDE) | (state["promoter"] != _INSIDE)):
-        side = "enhancer" if state["enhancer"][i] != _INSIDE else "promoter"
+    for i in np.flatnonzero((state["enhancer"] != INSIDE) | (state["promoter"] != INSIDE)):
+        side = "enhancer" if state["enhancer"][i] != INSIDE else "promoter"
         why = int(state[side][i])
         chrom, start, end = (values[i] for values in columns[side])
         if why == _NO_CHROMOSOME:
@@ -254,27 +299,36 @@ def _outside(
             column, value = f"{side}_end", str(end)
             need = f"is past the end of {chrom}, which has {lengths[chrom]} bp in {file}"
         else:
-            unknown = int(sides[side].unknown[sides[side].of_row[i]])
             column, value = side, f"{chrom}:{start}-{end}"
-            need = f"has {unknown} N in {end - start} bp of {file}; needs known bases"
+            need = f"has {int(unknown[side][i])} N in {end - start} bp of {file}; needs known bases"
         reasons[_REASONS[why]] += 1
-        problems.append(Problem(table.sources[source[i]].path, need, int(row[i]), column, value))
+        problems.append(Problem(files[source[i]], need, int(row[i]), column, value))
     return problems, {reason: reasons[reason] for reason in _REASONS.values() if reasons[reason]}
 
 
-def _dropped(table: PairTable, problems: list[Problem]) -> pd.DataFrame:
+def outside_rows(problems: Sequence[Problem]) -> pd.DataFrame:
+    """Turn what `outside_problems` found into a table of dropped rows."""
     if not problems:
         return empty_dropped()
     rows = [(p.file, p.row, p.column, p.value, f"outside genome: {p.need}") for p in problems]
     return pd.DataFrame(rows, columns=list(DROPPED_COLUMNS))
 
 
-def genome_hint(table: PairTable, genome: Genome | None) -> str | None:
-    """Guess why pairs lie outside a genome: names of chromosomes, build, or a genome that is a part."""
+def genome_hint(chrom: pd.Series, end: pd.Series, genome: Genome | None, assembly: str = "") -> str | None:
+    """Guess why elements lie outside a genome: names of chromosomes, build, or a genome that is a part.
+
+    Parameters
+    ----------
+    chrom, end : Series, n elements
+        Of the table; "" where unknown.
+    genome : Genome or None
+    assembly : str
+        What the table says of itself, "" if nothing.
+    """
     if genome is None:
         return None
     file = genome.path.name
-    names = {str(name) for side in SIDES for name in table.frame[f"{side}_chrom"].unique()} - {""}
+    names = set(map(str, chrom.unique())) - {""}
     absent = names - set(genome.lengths)
     for name in sorted(absent):
         other = name.removeprefix("chr") if name.startswith("chr") else f"chr{name}"
@@ -284,9 +338,7 @@ def genome_hint(table: PairTable, genome: Genome | None) -> str | None:
         shown = ", ".join(list(genome.lengths)[:5])
         return f"no chromosome of the table is in {file}, which has {shown}; is it the right genome?"
     leave = "--outside-genome report leaves such pairs out and counts them"
-    for side in SIDES:
-        length = table.frame[f"{side}_chrom"].map(genome.lengths)
-        if (table.frame[f"{side}_end"] > length).any():
-            build = f"the table is {table.assembly}" if table.assembly else "hg19 or hg38"
-            return f"positions past the end often mean another genome build ({build}); {leave}"
+    if (end > chrom.map(genome.lengths)).any():
+        build = f"the table is {assembly}" if assembly else "hg19 or hg38"
+        return f"positions past the end often mean another genome build ({build}); {leave}"
     return leave

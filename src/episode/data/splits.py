@@ -28,6 +28,7 @@ __all__ = [
     "Leakage",
     "LeakageAuditor",
     "Shared",
+    "check_names",
     "held_out_part",
     "hold_out",
     "select_rows",
@@ -107,7 +108,7 @@ def select_rows(
     pairs = dataset.pairs
     mask = np.ones(len(pairs), dtype=bool)
     if split is not None:
-        _check_names("split", [split], (name for name in SPLITS if (pairs["split"] == name).any()))
+        check_names("split", [split], (name for name in SPLITS if (pairs["split"] == name).any()))
         mask &= (pairs["split"] == split).to_numpy()
     if cell_lines is not None:
         mask &= _in_cell_lines(pairs, cell_lines)
@@ -144,16 +145,23 @@ def hold_out(dataset: Dataset, *, cell_lines: Sequence[str] = (), chromosomes: S
 
 
 def _in_cell_lines(pairs: pd.DataFrame, names: Sequence[str]) -> Mask:
-    _check_names("cell line", names, [*pairs["cell_line"].unique(), *pairs["environment"].unique()])
+    check_names("cell line", names, [*pairs["cell_line"].unique(), *pairs["environment"].unique()])
     return (pairs["cell_line"].isin(list(names)) | pairs["environment"].isin(list(names))).to_numpy()
 
 
 def _on_chromosomes(pairs: pd.DataFrame, names: Sequence[str]) -> Mask:
-    _check_names("chromosome", names, (name for name in pairs["enhancer_chrom"].unique() if name))
+    check_names("chromosome", names, (name for name in pairs["enhancer_chrom"].unique() if name))
     return pairs["enhancer_chrom"].isin(list(names)).to_numpy()
 
 
-def _check_names(what: str, asked: Iterable[str], present: Iterable[str]) -> None:
+def check_names(what: str, asked: Iterable[str], present: Iterable[str]) -> None:
+    """Refuse names that do not occur; the message lists those that do.
+
+    Raises
+    ------
+    EpisodeError
+        If one of `asked` is not among `present`.
+    """
     exist = sorted(set(present))
     for name in asked:
         if name not in exist:

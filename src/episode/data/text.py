@@ -12,12 +12,16 @@ import hashlib
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from episode.errors import InputError, Problem
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = [
     "RawTable",
@@ -29,6 +33,7 @@ __all__ = [
     "read_bytes",
     "read_parquet",
     "read_text",
+    "text_of_arrow",
 ]
 
 _GZIP = b"\x1f\x8b"
@@ -266,6 +271,29 @@ def read_parquet(path: Path) -> TextTable:
     except (pa.ArrowException, OSError) as error:
         reason = str(error).split("\n", maxsplit=1)[0]
         raise fail(file, f"is not a readable Parquet file ({reason})") from None
+    return text_of_arrow(table, file, sha256)
+
+
+def text_of_arrow(table: pa.Table, file: str, sha256: str, first: int = 1) -> TextTable:
+    """Turn a Parquet table, or a block of its rows, into text.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+    file : str
+        Path as the user gave it.
+    sha256 : str
+        Of the file.
+    first : int
+        1-based row of the file that the block starts at.
+
+    Raises
+    ------
+    InputError
+        If there are no rows, or a column is nested.
+    """
+    import pyarrow as pa
+
     if table.num_rows == 0:
         raise fail(file, "has columns but no rows; needs at least one pair")
     _check_header(table.column_names, file, 1)
@@ -280,7 +308,7 @@ def read_parquet(path: Path) -> TextTable:
             raise fail(file, f"column {name!r} holds {column.type}; needs numbers or text") from None
         columns[name] = text.fill_null("").to_pandas().str.strip()
     frame = pd.DataFrame(columns).astype("str")
-    return TextTable(file, frame, np.arange(1, len(frame) + 1, dtype=np.int64), sha256)
+    return TextTable(file, frame, np.arange(first, first + len(frame), dtype=np.int64), sha256)
 
 
 def column_list(names: list[str]) -> str:

@@ -16,11 +16,10 @@ from scipy.special import expit, ndtri, stdtrit
 from episode.checkpoint import Run
 from episode.encode.store import ElementStore
 from episode.episodes.batch import PairRows, score_rows
-from episode.episodes.sampler import support_order
 from episode.episodes.support import bootstrap_sd, mean_impedance, student_impedance
 from episode.model.backbone import PairOutput
 from episode.model.energy import fuse
-from episode.seeds import generator
+from episode.seeds import derive_seeds, generator
 
 __all__ = [
     "EnvironmentEstimate",
@@ -94,7 +93,8 @@ def choose_support(run: Run, keys: list[str], *, seed: int) -> np.ndarray:
     ----------
     run : Run
     keys : list of str
-        Content of each of its pairs: they order the support, so that the order of the table does not matter.
+        Content of each of its pairs: they order the support, so that the order of the table does not matter. A content
+        that is repeated is taken once.
     seed : int
 
     Returns
@@ -102,33 +102,31 @@ def choose_support(run: Run, keys: list[str], *, seed: int) -> np.ndarray:
     ndarray of int64
         Positions in `keys`.
     """
-    return support_order(keys, seed)[: run.facts.config.episodes.support_max]
+    rank = derive_seeds(seed, map(str.encode, keys))
+    return np.unique(rank, return_index=True)[1][: run.facts.config.episodes.support_max]
 
 
 def estimate_environment(
-    run: Run, store: ElementStore, rows: PairRows, keys: list[str], name: str, *, seed: int
+    run: Run, source: ElementStore, support: PairRows, name: str, *, seed: int
 ) -> EnvironmentEstimate:
     """Estimate the impedance of one environment from its unlabelled pairs.
 
     Parameters
     ----------
     run : Run
-    store : ElementStore
-    rows : PairRows
-        Pairs of this environment; labels are not read.
-    keys : list of str
-        Content of each pair, see `choose_support`.
+    source : ElementStore
+    support : PairRows
+        The support set, see `choose_support`; labels are not read.
     name : str
         Environment name; the Teacher is asked if it knows it.
     seed : int
-        Decides which pairs are taken where there are more than the largest support.
+        Of the bootstrap.
     """
     facts, system = run.facts, run.system
-    chosen = choose_support(run, keys, seed=seed)
-    output = score_rows(system.backbone, store, rows.take(chosen))
+    output = score_rows(system.backbone, source, support)
     student = student_impedance(system, output)
     r_student = mean_impedance(system, student, output)
-    sd = bootstrap_sd(system, output, rows.locus[chosen], generator(seed, "bootstrap"))
+    sd = bootstrap_sd(system, output, support.locus, generator(seed, "bootstrap"))
     half = half_width(run, sd)
     known = name in facts.environments
     teacher, used, used_half = torch.full_like(student, math.nan), student, half
@@ -153,9 +151,9 @@ def estimate_environment(
         r_used=r_used,
         r_used_low=max(least_impedance(used.tolist(), r_used), r_used - used_half),
         r_used_high=r_used + used_half,
-        support_size=len(chosen),
+        support_size=len(support),
         labels=0,
-        warnings=_warnings(run, len(chosen), distance),
+        warnings=_warnings(run, len(support), distance),
     )
 
 

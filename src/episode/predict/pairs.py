@@ -5,6 +5,7 @@ The result does not depend on batch size, row order or threads beyond rounding. 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -14,16 +15,30 @@ from scipy.special import expit
 from episode.checkpoint import Run
 from episode.data.dataset import Dataset
 from episode.encode.store import ElementStore
-from episode.episodes.batch import pair_keys, pair_rows, score_rows
+from episode.episodes.batch import PairRows, pair_keys, pair_rows, score_rows
 from episode.predict.environment import (
     EnvironmentEstimate,
+    choose_support,
     departure,
     estimate_environment,
     exposure_of,
     refine_with_labels,
 )
 
-__all__ = ["Predictions", "distance_warning", "genome_warning", "predict_dataset"]
+__all__ = [
+    "COLUMNS",
+    "EnvironmentFacts",
+    "Predictions",
+    "Scores",
+    "distance_warning",
+    "environment_frame",
+    "genome_warning",
+    "labelled_rows",
+    "missing_distance",
+    "other_genome",
+    "predict_dataset",
+    "score_pairs",
+]
 
 COLUMNS = (
     "potential",
@@ -88,42 +103,104 @@ def predict_dataset(
     pairs = dataset.pairs
     rows = pair_rows(dataset, run.facts.shortcuts)
     keys = pair_keys(dataset)
-    temperature = float(run.system.temperature())
-    potential = np.zeros(len(pairs))
-    exposure = np.ones((len(pairs), run.system.exposure.channels))
-    departed = np.zeros(len(pairs))
-    impedance = np.zeros((3, len(pairs)))
+    environment, names = pd.factorize(pairs["environment"], sort=True)
     estimates: list[EnvironmentEstimate] = []
-    environment = pairs["environment"].to_numpy()
-    for name in sorted(set(environment)):
-        index = np.flatnonzero(environment == name)
-        mine = rows.take(index)
-        estimate = estimate_environment(run, store, mine, [keys[i] for i in index], str(name), seed=seed)
+    for number, name in enumerate(names):
+        index = np.flatnonzero(environment == number)
+        chosen = index[choose_support(run, [keys[i] for i in index], seed=seed)]
+        estimate = estimate_environment(run, store, rows.take(chosen), str(name), seed=seed)
         if labelled is not None:
-            known = np.flatnonzero((labelled[0].pairs["environment"] == name).to_numpy())
-            few = pair_rows(labelled[0], run.facts.shortcuts).take(known)
-            estimate = refine_with_labels(run, estimate, labelled[1], few)
+            estimate = refine_with_labels(run, estimate, labelled[1], labelled_rows(run, labelled[0], str(name)))
         estimates.append(estimate)
-        order = np.lexsort((mine.promoter, mine.enhancer))
-        output = score_rows(run.system.backbone, store, mine.take(order), block=batch)
-        scored = (output.potential + run.system.temperature.offset).double().cpu().numpy()
-        potential[index[order]] = scored
-        exposure[index[order]] = exposure_of(run, output)
-        departed[index] = departure(estimate, exposure[index])
-        impedance[:, index] = np.array([[estimate.r_used], [estimate.r_used_low], [estimate.r_used_high]])
-    impedance += departed
+    scores = score_pairs(run, store, rows, environment, estimates, batch=batch)
+    result = pairs.drop(columns=[name for name in COLUMNS if name in pairs]).assign(**scores.columns)
+    first = pairs.drop_duplicates("environment").set_index("environment")
+    facts = [
+        EnvironmentFacts(first.loc[name, "cell_line"], first.loc[name, "assay"], int((environment == number).sum()))
+        for number, name in enumerate(names)
+    ]
+    return Predictions(result, environment_frame(facts, estimates), tuple(estimates), scores.exposure)
+
+
+def labelled_rows(run: Run, labelled: Dataset, environment: str) -> PairRows:
+    """Pairs of one environment in a dataset of labelled pairs."""
+    mine = np.flatnonzero((labelled.pairs["environment"] == environment).to_numpy())
+    return pair_rows(labelled, run.facts.shortcuts).take(mine)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the formula says of n pairs.
+
+    Parameters
+    ----------
+    columns : dict of str to ndarray, shape (n,), float64
+        Those of `COLUMNS`.
+    exposure : ndarray, shape (n, K)
+        Of each pair to the channels.
+    """
+
+    columns: dict[str, np.ndarray]
+    exposure: np.ndarray
+
+
+def score_pairs(
+    run: Run,
+    store: ElementStore,
+    rows: PairRows,
+    environment: np.ndarray,
+    estimates: Sequence[EnvironmentEstimate],
+    *,
+    batch: int = 4096,
+) -> Scores:
+    """Score pairs whose environments are estimated; elements are read in their own order.
+
+    Parameters
+    ----------
+    run : Run
+    store : ElementStore
+    rows : PairRows
+        n pairs; neither labels nor shortcut statistics are read.
+    environment : ndarray, shape (n,), int
+        Of each pair, an index into `estimates`.
+    estimates : sequence of EnvironmentEstimate
+    batch : int
+        Pairs scored at a time.
+    """
+    temperature = float(run.system.temperature())
+    potential = np.zeros(len(rows))
+    exposure = np.ones((len(rows), run.system.exposure.channels))
+    order = np.lexsort((rows.promoter, rows.enhancer))
+    for start in range(0, len(rows), batch):
+        index = order[start : start + batch]
+        output = score_rows(run.system.backbone, store, rows.take(index), block=batch)
+        potential[index] = (output.potential + run.system.temperature.offset).double().cpu().numpy()
+        exposure[index] = exposure_of(run, output)
+    impedance = np.zeros((3, len(rows)))
+    for number, estimate in enumerate(estimates):
+        index = np.flatnonzero(environment == number)
+        level = np.array([[estimate.r_used], [estimate.r_used_low], [estimate.r_used_high]])
+        impedance[:, index] = level + departure(estimate, exposure[index])
     logit = (potential - impedance[0]) / temperature
-    result = pairs.drop(columns=[name for name in COLUMNS if name in pairs]).copy()
-    result["potential"], result["impedance"], result["logit"] = potential, impedance[0], logit
-    result["probability"] = expit(logit)
-    result["probability_low"] = expit((potential - impedance[2]) / temperature)
-    result["probability_high"] = expit((potential - impedance[1]) / temperature)
-    return Predictions(result, _environment_frame(pairs, estimates), tuple(estimates), exposure)
+    columns = {
+        "potential": potential,
+        "impedance": impedance[0],
+        "logit": logit,
+        "probability": expit(logit),
+        "probability_low": expit((potential - impedance[2]) / temperature),
+        "probability_high": expit((potential - impedance[1]) / temperature),
+    }
+    return Scores(columns, exposure)
 
 
 def genome_warning(run: Run, dataset: Dataset) -> str | None:
     """Say so where a dataset was read from another genome file than the run was trained on."""
-    trained, given = run.facts.genome_sha256, dataset.genome_hash
+    return other_genome(run, dataset.genome_hash)
+
+
+def other_genome(run: Run, given: str | None) -> str | None:
+    """Say so where pairs were read from a genome file (SHA-256 `given`) that the run was not trained on."""
+    trained = run.facts.genome_sha256
     if trained is None or given is None or trained == given:
         return None
     return (
@@ -134,29 +211,35 @@ def genome_warning(run: Run, dataset: Dataset) -> str | None:
 
 def distance_warning(run: Run, dataset: Dataset) -> str | None:
     """Say so where U_I has a term of the distance and some pairs have no distance."""
-    missing = int(dataset.pairs["distance"].isna().sum())
+    return missing_distance(run, int(dataset.pairs["distance"].isna().sum()), len(dataset.pairs))
+
+
+def missing_distance(run: Run, missing: int, pairs: int) -> str | None:
+    """The same of so many pairs, of which so many have no distance."""
     if run.system.backbone.decay is None or not missing:
         return None
     return (
         f"U_I of this model has a distance term (potential.distance); it is absent in {missing:,} of "
-        f"{len(dataset.pairs):,} pairs, whose distance is not known: they are scored by sequence alone, as if at the "
+        f"{pairs:,} pairs, whose distance is not known: they are scored by sequence alone, as if at the "
         "mean distance of training"
     )
 
 
-def _environment_frame(pairs: pd.DataFrame, estimates: list[EnvironmentEstimate]) -> pd.DataFrame:
-    first = pairs.drop_duplicates("environment").set_index("environment")
-    count = pairs["environment"].value_counts()
+@dataclass(frozen=True)
+class EnvironmentFacts:
+    """What a table says of one environment: names, and number of pairs."""
+
+    cell_line: str
+    assay: str
+    n: int
+
+
+def environment_frame(facts: Sequence[EnvironmentFacts], estimates: Sequence[EnvironmentEstimate]) -> pd.DataFrame:
+    """Environments as a table, one row each; see `Predictions`."""
     records = []
-    for estimate in estimates:
-        name = estimate.environment
-        record = {
-            "environment": name,
-            "cell_line": first.loc[name, "cell_line"],
-            "assay": first.loc[name, "assay"],
-            "n": int(count[name]),
-        }
+    for fact, estimate in zip(facts, estimates, strict=True):
         fields = asdict(estimate) | {"warnings": "; ".join(estimate.warnings)}
+        record = {"environment": fields.pop("environment"), **asdict(fact)}
         for name in ("student", "teacher", "used"):
             channels = fields.pop(name)
             if len(channels) > 1:

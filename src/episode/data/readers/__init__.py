@@ -36,6 +36,7 @@ def read_pairs(
     cell_line: str | None = None,
     assay: str | None = None,
     on_invalid: OnInvalid = "error",
+    labels: bool = True,
 ) -> PairTable:
     """Read and validate one or more pair tables.
 
@@ -52,6 +53,8 @@ def read_pairs(
     on_invalid : {"error", "drop"}
         What to do about rows that break a rule: raise, or leave them out and list them in
         `PairTable.dropped`. Problems of a whole file (no such column, truncated) always raise.
+    labels : bool
+        Labels will be read: a pair that has both breaks a rule. Otherwise its rows stay side by side.
 
     Returns
     -------
@@ -85,7 +88,9 @@ def read_pairs(
         fatal.append(Problem(here, f"is {assemblies[1]} where another table is {assemblies[0]}; needs one build"))
     frame = _join_frames(parts)
     files = [raw.text.file for raw in raws]
-    conflict, conflict_problems = _conflicts(frame, sequences, files)
+    conflict, conflict_problems = np.zeros(len(frame), dtype=bool), []
+    if labels:
+        conflict, conflict_problems = _conflicts(frame, sequences, files)
     row_problems = [problem for part in parts for problem in part.problems]
     row_problems = _unique(row_problems) + conflict_problems
     if fatal or (row_problems and on_invalid == "error"):

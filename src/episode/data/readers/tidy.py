@@ -14,7 +14,7 @@ from episode.data.pairs import SIDES
 from episode.data.text import RawTable, TextTable, column_list, fail, read_parquet, read_text
 from episode.errors import EpisodeError, InputError, Problem
 
-__all__ = ["KNOWN_COLUMNS", "check_columns", "fill_constant", "read_tidy", "rename"]
+__all__ = ["KNOWN_COLUMNS", "check_columns", "fill_constant", "name_columns", "read_tidy", "rename"]
 
 KNOWN_COLUMNS = (
     "cell_line",
@@ -96,10 +96,23 @@ def read_tidy(path: Path, *, columns: Mapping[str, str], cell_line: str | None, 
     if not parquet:
         names = [name.removeprefix("#").strip() for name in text.frame.columns]
         text = replace(text, frame=text.frame.set_axis(names, axis="columns"))
-    raw = rename(text, columns)
+    return [name_columns(text, columns=columns, cell_line=cell_line, assay=assay)]
+
+
+def name_columns(
+    text: TextTable, *, columns: Mapping[str, str] | None = None, cell_line: str | None, assay: str | None
+) -> RawTable:
+    """Give a tidy table, or a block of its rows, the library's column names and the constants that it lacks.
+
+    Raises
+    ------
+    InputError
+        If it lacks a column that is needed.
+    """
+    raw = rename(text, columns or {})
     raw = fill_constant(fill_constant(raw, "cell_line", cell_line), "assay", assay)
     _need_columns(raw)
-    return [raw]
+    return raw
 
 
 def _need_columns(raw: RawTable) -> None:
