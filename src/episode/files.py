@@ -88,7 +88,7 @@ def finite(content: Any) -> Any:
     """Replace NaN and infinity by None in nested plain data, as JSON wants it."""
     if isinstance(content, dict):
         return {key: finite(item) for key, item in content.items()}
-    if isinstance(content, list):
+    if isinstance(content, (list, tuple)):
         return [finite(item) for item in content]
     if isinstance(content, float) and not math.isfinite(content):
         return None

@@ -68,7 +68,11 @@ def test_json_of_predict(table: Path, tmp_path: Path) -> None:
     (entry,) = content["environments"]  # type: ignore[misc]
     assert entry["environment"] == "unseen01" and entry["r_teacher"] is None
     assert entry["r_used"] == pytest.approx(written["r_used"], rel=1e-5)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["environments.tsv", "predictions.tsv"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "environments.tsv",
+        "prediction.json",
+        "predictions.tsv",
+    ]
 
 
 def test_json_of_evaluate_and_report(tmp_path: Path) -> None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from episode.cli.options import add_common, names, print_json, set_threads, warn
 
 if TYPE_CHECKING:
-    from episode.checkpoint import Run
-    from episode.data.dataset import Dataset
-    from episode.data.genome import Genome
+    from tqdm import tqdm
 
 __all__ = ["register", "run"]
 
@@ -22,7 +21,8 @@ examples:
       a cell line that nobody has labelled: its pairs are their own support set
   episode predict run pairs.tsv --genome hg19.fa.bgz --cell-line HepG2 --support-labels few.tsv --out hepg2
       the same with a few labelled pairs of that cell line, which move its impedance
-  episode predict run pairs.parquet --genome hg19.2bit --cell-line K562 --assay HiC --write tsv,bedpe --out k562
+  episode predict run pairs.parquet --genome hg19.2bit --cell-line K562 --assay HiC --write parquet,bedpe --out k562
+      a large table, block by block in little memory; the same with --resume goes on after an interruption
 """
 
 
@@ -50,73 +50,89 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--write",
         type=names,
-        default=["parquet", "tsv", "bedpe", "interact"],
         metavar="A,B",
-        help="parquet, tsv, bedpe, interact (default: all)",
+        help="parquet, tsv, bedpe, interact (default: all; of Parquet tables parquet)",
     )
     parser.add_argument("--batch-size", type=int, default=4096, help="pairs scored at a time (default: 4096)")
     parser.add_argument("--on-invalid", choices=("error", "drop"), default="error", help="as in 'episode data build'")
     parser.add_argument(
         "--outside-genome", choices=("error", "report"), default="error", help="as in 'episode data build'"
     )
+    parser.add_argument("--cache", type=Path, help="where encoded elements are kept (default: not after the end)")
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted prediction to OUT")
     add_common(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Predict and write; return the exit code."""
-    from episode.checkpoint import load_run
-    from episode.data.genome import open_genome
-    from episode.encode.store import build_store
     from episode.errors import EpisodeError
-    from episode.files import atomic_folder, refuse_existing
-    from episode.predict.formats import FORMATS, write_predictions
-    from episode.predict.pairs import distance_warning, genome_warning, predict_dataset
+    from episode.predict.formats import FORMATS
+    from episode.predict.job import Order, open_job, work_folder
+    from episode.predict.staging import parquet_files
 
-    unknown = [name for name in args.write if name not in FORMATS]
+    unknown = [name for name in args.write or [] if name not in FORMATS]
     if unknown:
         raise EpisodeError(f"--write {','.join(unknown)}: needed a list of {', '.join(FORMATS)}")
     if args.batch_size < 1:
         raise EpisodeError(f"--batch-size {args.batch_size}: needed at least 1")
     set_threads(args.threads)
-    refuse_existing(args.out)
-    model = load_run(args.run_folder)
-    genome = None if args.genome is None else open_genome(args.genome)
-    dataset = _read(args, model, genome, args.pairs)
-    store = build_store(dataset, model.bank, model.facts.config.stem)
-    labelled = None
-    if args.support_labels is not None:
-        few = _read(args, model, genome, [args.support_labels])
-        _check_labels(few, dataset, args.support_labels)
-        labelled = (few, build_store(few, model.bank, model.facts.config.stem))
-    warning, undistanced = genome_warning(model, dataset), distance_warning(model, dataset)
-    for text in (warning, undistanced):
+    blocks = parquet_files(args.pairs, args.format) is not None
+    order = Order(
+        run_folder=str(args.run_folder.resolve()),
+        tables=tuple(map(str, args.pairs)),
+        genome=None if args.genome is None else str(Path(args.genome).resolve()),
+        format=args.format,
+        cell_line=args.cell_line,
+        assay=args.assay,
+        on_invalid=args.on_invalid,
+        outside_genome=args.outside_genome,
+        support_labels=args.support_labels,
+        formats=tuple(args.write or (["parquet"] if blocks else FORMATS)),
+        seed=args.seed,
+        batch=args.batch_size,
+        cache=None if args.cache is None else str(args.cache.resolve()),
+    )
+    with Progress(disable=not sys.stderr.isatty()) as progress:
+        try:
+            job = open_job(order, args.out, resume=args.resume, report=progress)
+            plan = job.plan
+            missing = job.missing()
+            total = sum(part.rows for part in job.parts)
+            done = total - sum(part.rows for part in missing)
+            for part in missing:
+                progress("score pairs", done, total)
+                job.score(part)
+                done += part.rows
+            progress("score pairs", done, total)
+            job.finish()
+        except OSError as error:
+            folder = work_folder(args.out)
+            if not folder.exists():
+                raise
+            where = "" if error.filename is None else f"{error.filename}: "
+            kept = f"what is done so far stays in {folder}; mend this and give --resume to go on"
+            raise EpisodeError(f"{where}{error.strerror or error}; {kept}") from None
+    for text in (plan.genome_warning, plan.distance_warning):
         if text:
             warn(text)
-    result = predict_dataset(model, dataset, store, seed=args.seed, batch=args.batch_size, labelled=labelled)
-    with atomic_folder(args.out) as folder:
-        write_predictions(result.pairs, folder, args.write)
-        result.environments.to_csv(folder / "environments.tsv", sep="\t", index=False, float_format="%.6g")
-        if len(dataset.dropped):
-            dataset.dropped.to_csv(folder / "dropped.tsv", sep="\t", index=False)
-    for estimate in result.estimates:
+    for estimate in plan.estimates:
         for text in estimate.warnings:
             warn(f"{estimate.environment}: {text}")
-    unplaced = int((~result.pairs["has_coordinates"]).sum())
-    if unplaced and {"bedpe", "interact"} & set(args.write):
-        warn(f"{unplaced} pairs have no coordinates and are not in the BEDPE and interact files")
+    if plan.unplaced and {"bedpe", "interact"} & set(order.formats):
+        warn(f"{plan.unplaced} pairs have no coordinates and are not in the BEDPE and interact files")
     if args.json:
         content = {
             "out": str(args.out),
-            "pairs": len(result.pairs),
-            "dropped": len(dataset.dropped),
-            "genome_warning": warning,
-            "distance_warning": undistanced,
-            "environments": json.loads(result.environments.to_json(orient="records")),
+            "pairs": plan.pairs,
+            "dropped": plan.dropped,
+            "genome_warning": plan.genome_warning,
+            "distance_warning": plan.distance_warning,
+            "environments": json.loads(plan.table.to_json(orient="records")),
         }
         print_json(content)
         return 0
-    for estimate in result.estimates:
+    for estimate in plan.estimates:
         known = "known" if estimate.known else "not seen in training"
         few_labels = f", {estimate.labels} labels" if estimate.labels else ""
         print(
@@ -124,47 +140,43 @@ def run(args: argparse.Namespace) -> int:
             f"(90 % interval {estimate.r_used_low:.2f} to {estimate.r_used_high:.2f}; "
             f"support {estimate.support_size:,} pairs{few_labels})"
         )
-    print(f"{len(result.pairs):,} pairs scored")
-    merged = dataset.manifest["counts"]["merged_duplicates"]
-    if merged:
-        print(f"{merged:,} rows repeated an earlier one and were merged into it")
-    if len(dataset.dropped):
-        print(f"{len(dataset.dropped):,} rows were left out; each with its reason in {args.out / 'dropped.tsv'}")
+    print(f"{plan.pairs:,} pairs scored")
+    if plan.merged:
+        print(f"{plan.merged:,} rows repeated an earlier one and were merged into it")
+    if plan.dropped:
+        print(f"{plan.dropped:,} rows were left out; each with its reason in {args.out / 'dropped.tsv'}")
     print(f"predictions: {args.out}")
     return 0
 
 
-def _read(args: argparse.Namespace, model: Run, genome: Genome | None, paths: list[str]) -> Dataset:
-    """Read pair tables as the run's windows want them, keeping the cell line and assay asked for."""
-    from episode.data.build import build_dataset
-    from episode.data.splits import select_rows
-    from episode.errors import EpisodeError
+class Progress:
+    """A bar for each step of the work on standard error, with rate and time left."""
 
-    dataset = build_dataset(
-        paths,
-        genome,
-        model.facts.windows,
-        format=args.format,
-        cell_line=args.cell_line,
-        assay=args.assay,
-        on_invalid=args.on_invalid,
-        outside_genome=args.outside_genome,
-    )
-    if args.cell_line is not None:
-        wanted = args.cell_line if args.assay is None else f"{args.cell_line}:{args.assay}"
-        try:
-            dataset = dataset.select(select_rows(dataset, cell_lines=[wanted]))
-        except EpisodeError as error:
-            raise EpisodeError(f"{', '.join(map(str, paths))}: {error}") from None
-    return dataset
+    def __init__(self, *, disable: bool) -> None:
+        self._disable = disable
+        self._what = ""
+        self._bar: tqdm | None = None
 
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Show what is done; `total` is 0 where it is not known."""
+        from tqdm import tqdm
 
-def _check_labels(few: Dataset, dataset: Dataset, path: str) -> None:
-    """Refuse a label file that can refine nothing."""
-    from episode.errors import InputError, Problem
+        if self._disable:
+            return
+        if self._bar is None or what != self._what:
+            self.close()
+            # What an interrupted prediction had done counts for what is left, not for the rate.
+            self._bar = tqdm(total=total or None, desc=what, initial=done, unit_scale=True, dynamic_ncols=True)
+            self._what = what
+        self._bar.update(done - self._bar.n)
 
-    wanted = sorted(set(dataset.pairs["environment"]))
-    labelled = few.pairs["environment"].isin(wanted) & (few.pairs["label"] >= 0)
-    if not labelled.any():
-        need = f"has no pair of {', '.join(wanted)} with a label 0 or 1; needed labelled pairs of what is predicted"
-        raise InputError([Problem(str(path), need)])
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -26,7 +26,7 @@ from episode.data.splits import split_audit
 from episode.errors import DatasetError, EpisodeError
 from episode.files import atomic_folder, read_json, write_json
 
-__all__ = ["FORMAT_VERSION", "Dataset", "assemble", "element_loci", "load_dataset", "write_dataset"]
+__all__ = ["FORMAT_VERSION", "Dataset", "assemble", "element_loci", "load_dataset", "pair_layout", "write_dataset"]
 
 FORMAT_VERSION = 1
 
@@ -163,10 +163,7 @@ def assemble(
     pairs["enhancer_id"] = found.enhancer_id
     pairs["promoter_id"] = found.promoter_id
     pairs["locus"] = element_loci(found.elements)[found.enhancer_id]
-    known = (pairs["enhancer_chrom"] != "") & (pairs["promoter_chrom"] != "")
-    upstream = pairs["promoter_start"] + pairs["promoter_end"] < pairs["enhancer_start"] + pairs["enhancer_end"]
-    pairs["mirrored"] = (known & upstream).to_numpy(dtype=bool)
-    pairs["has_coordinates"] = known.to_numpy(dtype=bool)
+    pairs["mirrored"], pairs["has_coordinates"] = pair_layout(pairs)
     lost = environment_names(table.frame[~found.keep])
     kinds = found.elements["kind"]
     used = genome if found.genome_read else None
@@ -194,6 +191,13 @@ def assemble(
     parts = [part for part in (table.dropped, found.dropped) if len(part)]
     dropped = pd.concat(parts, ignore_index=True) if parts else empty_dropped()
     return Dataset(pairs, found.elements, found.codes, manifest, dropped)
+
+
+def pair_layout(pairs: pd.DataFrame) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Return `mirrored` and `has_coordinates` of each pair, see `Dataset`."""
+    known = (pairs["enhancer_chrom"] != "") & (pairs["promoter_chrom"] != "")
+    upstream = pairs["promoter_start"] + pairs["promoter_end"] < pairs["enhancer_start"] + pairs["enhancer_end"]
+    return (known & upstream).to_numpy(dtype=bool), known.to_numpy(dtype=bool)
 
 
 def element_loci(elements: pd.DataFrame) -> npt.NDArray[np.int32]:

@@ -1,11 +1,12 @@
-"""Writing predictions: Parquet, TSV, BEDPE and UCSC interact, each by atomic rename.
+"""Writing predictions: Parquet, TSV, BEDPE and UCSC interact, each block by block and by atomic rename.
 
 Coordinates are 0-based half-open in all of them, as BED has it. Knows nothing about how the numbers were made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,47 +14,79 @@ import pandas as pd
 
 from episode.files import atomic_file
 
-__all__ = ["FORMATS", "write_bedpe", "write_interact", "write_parquet", "write_predictions", "write_tsv"]
+__all__ = ["FORMATS", "Write", "open_bedpe", "open_interact", "open_parquet", "open_tsv", "public", "write_parquet"]
 
 INTERNAL = ["source", "enhancer_id", "promoter_id", "locus"]
 
 
-def write_parquet(pairs: pd.DataFrame, path: Path) -> None:
-    """All columns of `Predictions.pairs` but the library's own numbering."""
-    with atomic_file(path) as temporary:
-        _public(pairs).to_parquet(temporary, index=False)
+Write = Callable[[pd.DataFrame], None]
+"""Takes the next pairs, with the columns of `episode.predict.pairs.Predictions.pairs`."""
 
 
-def write_tsv(pairs: pd.DataFrame, path: Path) -> None:
+@contextmanager
+def open_parquet(path: Path) -> Iterator[Write]:
+    """All columns of a prediction but the library's own numbering; a row group for each block of pairs.
+
+    The same blocks give the same bytes.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with ExitStack() as stack:
+        temporary = stack.enter_context(atomic_file(path))
+        writer: pq.ParquetWriter | None = None
+
+        def write(pairs: pd.DataFrame) -> None:
+            nonlocal writer
+            table = pa.Table.from_pandas(public(pairs), preserve_index=False).replace_schema_metadata(None)
+            if writer is None:
+                writer = stack.enter_context(pq.ParquetWriter(temporary, table.schema, compression="zstd"))
+            writer.write_table(table)
+
+        yield write
+
+
+@contextmanager
+def open_tsv(path: Path) -> Iterator[Write]:
     """The same as tab-separated text with a header; unknown labels and coordinates are empty."""
-    table = _public(pairs)
-    for name in table.columns:
-        if name == "label" or name.endswith(("_start", "_end")):
-            table[name] = table[name].astype("object").where(table[name] >= 0, "")
-    with atomic_file(path) as temporary:
-        table.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
+
+    def lines(pairs: pd.DataFrame) -> pd.DataFrame:
+        table = public(pairs)
+        for name in table.columns:
+            if name == "label" or name.endswith(("_start", "_end")):
+                table[name] = table[name].astype("object").where(table[name] >= 0, "")
+        return table
+
+    with _open_text(path, lines) as write:
+        yield write
 
 
-def write_bedpe(pairs: pd.DataFrame, path: Path) -> None:
+@contextmanager
+def open_bedpe(path: Path) -> Iterator[Write]:
     """BEDPE: enhancer, promoter, name, score (the probability), strands unknown, then environment and energies.
 
     Pairs without coordinates have no place in it and are left out.
     """
-    table = pairs[pairs["has_coordinates"].to_numpy()]
-    names = ["enhancer_chrom", "enhancer_start", "enhancer_end", "promoter_chrom", "promoter_start", "promoter_end"]
-    lines = table[names].copy()
-    lines["name"] = table["enhancer_name"] + "_" + table["promoter_name"]
-    lines["score"] = table["probability"].map("{:.6g}".format)
-    lines["strand1"] = lines["strand2"] = "."
-    lines["environment"] = table["environment"]
-    for name in ("potential", "impedance", "logit"):
-        lines[name] = table[name].map("{:.6g}".format)
-    lines.columns = pd.Index(["#chrom1", "start1", "end1", "chrom2", "start2", "end2", *lines.columns[6:]])
-    with atomic_file(path) as temporary:
-        lines.to_csv(temporary, sep="\t", index=False)
+
+    def records(pairs: pd.DataFrame) -> pd.DataFrame:
+        table = pairs[pairs["has_coordinates"].to_numpy()]
+        names = ["enhancer_chrom", "enhancer_start", "enhancer_end", "promoter_chrom", "promoter_start", "promoter_end"]
+        lines = table[names].copy()
+        lines["name"] = table["enhancer_name"] + "_" + table["promoter_name"]
+        lines["score"] = table["probability"].map("{:.6g}".format)
+        lines["strand1"] = lines["strand2"] = "."
+        lines["environment"] = table["environment"]
+        for name in ("potential", "impedance", "logit"):
+            lines[name] = table[name].map("{:.6g}".format)
+        lines.columns = pd.Index(["#chrom1", "start1", "end1", "chrom2", "start2", "end2", *lines.columns[6:]])
+        return lines
+
+    with _open_text(path, records) as write:
+        yield write
 
 
-def write_interact(pairs: pd.DataFrame, path: Path) -> None:
+@contextmanager
+def open_interact(path: Path) -> Iterator[Write]:
     """UCSC interact track: score is 1000 x probability, value is the logit; source enhancer, target promoter.
 
     Pairs without coordinates have no place in it and are left out.
@@ -62,52 +95,66 @@ def write_interact(pairs: pd.DataFrame, path: Path) -> None:
     ----------
     UCSC Genome Browser, interact and bigInteract track format.
     """
-    table = pairs[pairs["has_coordinates"].to_numpy()]
-    lines = pd.DataFrame(
-        {
-            "chrom": table["enhancer_chrom"],
-            "chromStart": np.minimum(table["enhancer_start"], table["promoter_start"]),
-            "chromEnd": np.maximum(table["enhancer_end"], table["promoter_end"]),
-            "name": ".",
-            "score": (1000 * table["probability"]).round().astype(int),
-            "value": table["logit"].map("{:.6g}".format),
-            "exp": table["environment"].str.replace(r"\s", "_", regex=True),
-            "color": "0",
-        }
-    )
-    for role, side in (("source", "enhancer"), ("target", "promoter")):
-        lines[f"{role}Chrom"] = table[f"{side}_chrom"]
-        lines[f"{role}Start"] = table[f"{side}_start"]
-        lines[f"{role}End"] = table[f"{side}_end"]
-        lines[f"{role}Name"] = table[f"{side}_name"].str.replace(r"\s", "_", regex=True)
-        lines[f"{role}Strand"] = "."
-    with atomic_file(path) as temporary, temporary.open("w") as stream:
-        stream.write(
-            'track type=interact name="EPIsode" description="predicted enhancer-promoter interactions" '
-            "interactDirectional=true useScore=on visibility=full\n"
+
+    def records(pairs: pd.DataFrame) -> pd.DataFrame:
+        table = pairs[pairs["has_coordinates"].to_numpy()]
+        lines = pd.DataFrame(
+            {
+                "#chrom": table["enhancer_chrom"],
+                "chromStart": np.minimum(table["enhancer_start"], table["promoter_start"]),
+                "chromEnd": np.maximum(table["enhancer_end"], table["promoter_end"]),
+                "name": ".",
+                "score": (1000 * table["probability"]).round().astype(int),
+                "value": table["logit"].map("{:.6g}".format),
+                "exp": table["environment"].str.replace(r"\s", "_", regex=True),
+                "color": "0",
+            }
         )
-        stream.write("#" + "\t".join(lines.columns) + "\n")
-        lines.to_csv(stream, sep="\t", index=False, header=False)
+        for role, side in (("source", "enhancer"), ("target", "promoter")):
+            lines[f"{role}Chrom"] = table[f"{side}_chrom"]
+            lines[f"{role}Start"] = table[f"{side}_start"]
+            lines[f"{role}End"] = table[f"{side}_end"]
+            lines[f"{role}Name"] = table[f"{side}_name"].str.replace(r"\s", "_", regex=True)
+            lines[f"{role}Strand"] = "."
+        return lines
+
+    track = (
+        'track type=interact name="EPIsode" description="predicted enhancer-promoter interactions" '
+        "interactDirectional=true useScore=on visibility=full\n"
+    )
+    with _open_text(path, records, track) as write:
+        yield write
 
 
-FORMATS: dict[str, tuple[str, Callable[[pd.DataFrame, Path], None]]] = {
-    "parquet": ("predictions.parquet", write_parquet),
-    "tsv": ("predictions.tsv", write_tsv),
-    "bedpe": ("predictions.bedpe", write_bedpe),
-    "interact": ("predictions.interact", write_interact),
+FORMATS: dict[str, Callable[[Path], AbstractContextManager[Write]]] = {
+    "parquet": open_parquet,
+    "tsv": open_tsv,
+    "bedpe": open_bedpe,
+    "interact": open_interact,
 }
-"""Format name -> file name and writer."""
+"""Format name, which is the ending of its files too -> writer of a file, block by block."""
 
 
-def write_predictions(pairs: pd.DataFrame, folder: Path, formats: Sequence[str]) -> list[Path]:
-    """Write the formats asked for into a folder; return the files."""
-    written = []
-    for name in formats:
-        file, write = FORMATS[name]
-        write(pairs, folder / file)
-        written.append(folder / file)
-    return written
+def write_parquet(pairs: pd.DataFrame, path: Path) -> None:
+    """Write pairs in memory as Parquet, see `open_parquet`."""
+    with open_parquet(path) as write:
+        write(pairs)
 
 
-def _public(pairs: pd.DataFrame) -> pd.DataFrame:
+@contextmanager
+def _open_text(path: Path, lines: Callable[[pd.DataFrame], pd.DataFrame], first: str = "") -> Iterator[Write]:
+    with atomic_file(path) as temporary, temporary.open("w", newline="") as stream:
+        stream.write(first)
+        header = True
+
+        def write(pairs: pd.DataFrame) -> None:
+            nonlocal header
+            lines(pairs).to_csv(stream, sep="\t", index=False, header=header, float_format="%.6g")
+            header = False
+
+        yield write
+
+
+def public(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Pairs without the library's own numbering, a copy."""
     return pairs.drop(columns=[name for name in INTERNAL if name in pairs]).copy()

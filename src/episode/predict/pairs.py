@@ -16,6 +16,7 @@ from episode.checkpoint import Run
 from episode.data.dataset import Dataset
 from episode.encode.store import ElementStore
 from episode.episodes.batch import PairRows, pair_keys, pair_rows, score_rows
+from episode.episodes.codes import CodeTable
 from episode.predict.environment import (
     EnvironmentEstimate,
     choose_support,
@@ -112,7 +113,8 @@ def predict_dataset(
         if labelled is not None:
             estimate = refine_with_labels(run, estimate, labelled[1], labelled_rows(run, labelled[0], str(name)))
         estimates.append(estimate)
-    scores = score_pairs(run, store, rows, environment, estimates, batch=batch)
+    codes = CodeTable(run.system.backbone, store)
+    scores = score_pairs(run, codes, rows, environment, estimates, batch=batch)
     result = pairs.drop(columns=[name for name in COLUMNS if name in pairs]).assign(**scores.columns)
     first = pairs.drop_duplicates("environment").set_index("environment")
     facts = [
@@ -146,7 +148,7 @@ class Scores:
 
 def score_pairs(
     run: Run,
-    store: ElementStore,
+    source: ElementStore | CodeTable,
     rows: PairRows,
     environment: np.ndarray,
     estimates: Sequence[EnvironmentEstimate],
@@ -158,7 +160,7 @@ def score_pairs(
     Parameters
     ----------
     run : Run
-    store : ElementStore
+    source : ElementStore or CodeTable
     rows : PairRows
         n pairs; neither labels nor shortcut statistics are read.
     environment : ndarray, shape (n,), int
@@ -173,7 +175,7 @@ def score_pairs(
     order = np.lexsort((rows.promoter, rows.enhancer))
     for start in range(0, len(rows), batch):
         index = order[start : start + batch]
-        output = score_rows(run.system.backbone, store, rows.take(index), block=batch)
+        output = score_rows(run.system.backbone, source, rows.take(index), block=batch)
         potential[index] = (output.potential + run.system.temperature.offset).double().cpu().numpy()
         exposure[index] = exposure_of(run, output)
     impedance = np.zeros((3, len(rows)))

@@ -88,9 +88,7 @@ def read_pairs(
         fatal.append(Problem(here, f"is {assemblies[1]} where another table is {assemblies[0]}; needs one build"))
     frame = _join_frames(parts)
     files = [raw.text.file for raw in raws]
-    conflict, conflict_problems = np.zeros(len(frame), dtype=bool), []
-    if labels:
-        conflict, conflict_problems = _conflicts(frame, sequences, files)
+    conflict, conflict_problems = _conflicts(frame, sequences, files) if labels else (np.zeros(len(frame), bool), [])
     row_problems = [problem for part in parts for problem in part.problems]
     row_problems = _unique(row_problems) + conflict_problems
     if fatal or (row_problems and on_invalid == "error"):

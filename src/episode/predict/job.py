@@ -1,0 +1,243 @@
+"""A prediction as a job in a folder: begun, scored part by part by anyone who opens the folder, finished.
+
+    OUT.unfinished/
+      job.json                what was asked for; the job goes on only if that is asked for again
+      rows/ elements/ numbers/ dropped/ outside/ facts/    see `episode.predict.staging`
+      catalogue.parquet codes.bin                          see `episode.predict.elements`
+      store/ codes/           encoded elements
+      plan.json               the first pass is done: parts, environments and their estimates
+      scored/000012.parquet   a part, scored
+      result/                 what becomes OUT
+
+The first pass reads the tables once, chooses the support sets and estimates every environment. The second scores the
+parts, in any order, in any process. All of it appears by renaming, so a kill at any point leaves a job that goes on.
+This module does NOT know how pairs are scored, nor who calls it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from episode import __version__
+from episode.checkpoint import Run, load_run
+from episode.data.genome import open_genome
+from episode.data.pairs import DROPPED_COLUMNS
+from episode.episodes.codes import CodeTable
+from episode.errors import EpisodeError
+from episode.files import atomic_file, read_json, refuse_existing, write_json
+from episode.predict.elements import Catalogue
+from episode.predict.formats import FORMATS, open_parquet
+from episode.predict.order import Order, check_same
+from episode.predict.pairs import score_pairs
+from episode.predict.plan import Plan, Report, make_plan, open_store
+from episode.predict.staging import Part
+from episode.predict.survey import read_staged
+
+__all__ = ["Job", "Order", "Part", "Plan", "open_job", "work_folder"]
+
+RESULT = "prediction.json"
+"""File of the result that says what was asked for and what was found."""
+
+
+def work_folder(out: Path) -> Path:
+    """Folder of the job that will become `out`."""
+    return out.with_name(f"{out.name}.unfinished")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A prediction whose first pass is done.
+
+    Parameters
+    ----------
+    folder : Path
+        Work folder.
+    order : Order
+    plan : Plan
+    """
+
+    folder: Path
+    order: Order
+    plan: Plan
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Job:
+        """Open a job whose first pass is done from its folder alone.
+
+        Raises
+        ------
+        EpisodeError
+            If it is not there.
+        """
+        folder = Path(folder)
+        content = read_json(folder / "job.json")["order"]
+        order = Order(**content | {"tables": tuple(content["tables"]), "formats": tuple(content["formats"])})
+        return cls(folder, order, Plan.from_dict(read_json(folder / "plan.json")))
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What is to be scored."""
+        return self.plan.parts
+
+    def missing(self) -> list[Part]:
+        """Parts that are not scored yet."""
+        return [part for part in self.parts if not self._scored(part).exists()]
+
+    def score(self, part: Part) -> None:
+        """Score a part, unless that is done; it appears whole or not at all."""
+        scored = self._scored(part)
+        if not scored.exists():
+            try:
+                staged = read_staged(self.folder, part)
+            except FileNotFoundError:
+                if scored.exists():  # another process was first
+                    return
+                raise
+            keep = np.flatnonzero(staged.usable(self._ids))
+            frame = staged.frame.iloc[keep].reset_index(drop=True)
+            names = [estimate.environment for estimate in self.plan.estimates]
+            environment = pd.Index(names).get_indexer(pd.Index(frame["environment"]))
+            rows = staged.rows(self._ids, keep)
+            scores = score_pairs(self.run, self._codes, rows, environment, self.plan.estimates, batch=self.order.batch)
+            with open_parquet(scored) as write:
+                write(frame.assign(**scores.columns))
+        (self.folder / "rows" / f"{part.name}.parquet").unlink(missing_ok=True)
+
+    def finish(self) -> Plan:
+        """Put the scored parts together, and give the result its place; return the plan.
+
+        Raises
+        ------
+        EpisodeError
+            If parts are missing.
+        """
+        out = self.out
+        if self.folder.exists():
+            missing = self.missing()
+            if missing:
+                raise EpisodeError(f"{self.folder}: {len(missing)} of {len(self.parts)} parts are not scored yet")
+            result = self.folder / "result"
+            self._write(result)
+            if out.exists():
+                out.rmdir()
+            os.replace(result, out)
+            shutil.rmtree(self.folder)
+        return self.plan
+
+    @property
+    def out(self) -> Path:
+        """Folder of the result."""
+        return self.folder.with_name(self.folder.name.removesuffix(".unfinished"))
+
+    @cached_property
+    def run(self) -> Run:
+        """The trained run."""
+        return load_run(Path(self.order.run_folder))
+
+    @cached_property
+    def _catalogue(self) -> Catalogue:
+        return Catalogue.load(self.folder)
+
+    @cached_property
+    def _ids(self) -> np.ndarray:
+        return self._catalogue.table["id"].to_numpy()
+
+    @cached_property
+    def _codes(self) -> CodeTable:
+        store = open_store(self.folder, self.order, self.run, self._catalogue, _silent)
+        return CodeTable(self.run.system.backbone, store, self.folder / "codes")
+
+    def _scored(self, part: Part) -> Path:
+        return self.folder / "scored" / f"{part.name}.parquet"
+
+    def _write(self, result: Path) -> None:
+        """Write every file of the result."""
+        for name, files in self.plan.outputs.items():
+            parts = [part for part in self.parts if part.file in files]
+            for format in self.order.formats:
+                with FORMATS[format](result / f"{name}.{format}") as write:
+                    for part in parts:
+                        write(pd.read_parquet(self._scored(part)))
+        with atomic_file(result / "environments.tsv") as temporary:
+            self.plan.table.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
+        if self.plan.dropped:
+            with atomic_file(result / "dropped.tsv") as temporary, temporary.open("wb") as stream:
+                stream.write(("\t".join(DROPPED_COLUMNS) + "\n").encode())
+                for lines in self._dropped():
+                    stream.write(lines.read_bytes())
+        facts = self.plan.to_dict() | {"parts": []}
+        identity = read_json(self.folder / "job.json")["identity"]
+        write_json(result / RESULT, {"episode_version": __version__, "identity": identity, "found": facts})
+
+    def _dropped(self) -> Iterator[Path]:
+        for kind in ("dropped", "outside"):
+            yield from sorted((self.folder / kind).glob("[0-9]*.tsv"))
+
+
+def open_job(order: Order, out: Path, *, resume: bool = False, report: Report | None = None) -> Job:
+    """Begin a prediction, or go on with it, until its first pass is done.
+
+    Parameters
+    ----------
+    order : Order
+    out : Path
+        Folder of the result, new; the work is done in `work_folder(out)`.
+    resume : bool
+        Go on with what is there, if anything is.
+    report : callable, optional
+        Told of the progress.
+
+    Raises
+    ------
+    EpisodeError
+        If `out` is in use, an unfinished prediction is there and `resume` was not asked for, or it was begun otherwise.
+    """
+    report = report or _silent
+    folder = work_folder(out)
+    genome = None if order.genome is None else open_genome(order.genome)
+    if not resume:
+        refuse_existing(out)
+        if folder.exists():
+            raise EpisodeError(
+                f"{folder}: an unfinished prediction is there; go on with it by --resume, or remove the folder"
+            )
+    identity = order.identity(None if genome is None else genome.sha256)
+    if resume and (out / RESULT).exists():
+        return _finished(order, out, identity)
+    refuse_existing(out)
+    begun = (folder / "job.json").exists()
+    if begun:
+        check_same(read_json(folder / "job.json")["identity"], identity, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "job.json", {"identity": identity, "order": asdict(order)})
+    if not (folder / "plan.json").exists():
+        run = load_run(Path(order.run_folder))
+        try:
+            plan = make_plan(folder, order, run, genome, report)
+        except EpisodeError:
+            if not begun:
+                shutil.rmtree(folder)
+            raise
+        write_json(folder / "plan.json", plan.to_dict())
+    return Job.load(folder)
+
+
+def _finished(order: Order, out: Path, identity: dict[str, Any]) -> Job:
+    """Open a prediction that is finished; remove what a kill left of its work."""
+    content = read_json(out / RESULT)
+    check_same(content["identity"], identity, out)
+    shutil.rmtree(work_folder(out), ignore_errors=True)
+    return Job(work_folder(out), order, Plan.from_dict(content["found"]))
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """Report nothing."""

@@ -1,0 +1,148 @@
+"""What a prediction was asked for, and whether it is asked for again: options, and the content of every file named.
+
+Knows nothing about how it is carried out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from episode.errors import CheckpointError, EpisodeError
+from episode.files import file_sha256
+
+__all__ = ["Order", "check_same"]
+
+FOOTER = 1 << 16
+"""Most bytes hashed of each end of a Parquet file: the footer tells rows, columns and the extremes of each."""
+NAMES = {
+    "tables": "the pair tables",
+    "format": "--format",
+    "cell_line": "--cell-line",
+    "assay": "--assay",
+    "on_invalid": "--on-invalid",
+    "outside_genome": "--outside-genome",
+    "formats": "--write",
+    "seed": "--seed",
+    "batch": "--batch-size",
+    "run": "the run",
+    "genome": "--genome",
+    "support_labels": "--support-labels",
+    "content": "the content of the pair tables",
+}
+
+
+@dataclass(frozen=True)
+class Order:
+    """A prediction as it was asked for.
+
+    Parameters
+    ----------
+    run_folder : str
+        Folder of the trained run.
+    tables : tuple of str
+        Pair tables, as the user gave them.
+    genome : str or None
+        Genome file.
+    format, cell_line, assay : str or None
+    on_invalid, outside_genome : str
+        See `episode.data.build.build_dataset`.
+    support_labels : str or None
+        Pair table with labels.
+    formats : tuple of str
+        What to write, see `episode.predict.formats.FORMATS`.
+    seed : int
+        Decides the support sets.
+    batch : int
+        Pairs scored at a time.
+    cache : str or None
+        Folder of encoded elements; by default one that goes with the job.
+    """
+
+    run_folder: str
+    tables: tuple[str, ...]
+    genome: str | None = None
+    format: str | None = None
+    cell_line: str | None = None
+    assay: str | None = None
+    on_invalid: Literal["error", "drop"] = "error"
+    outside_genome: Literal["error", "report"] = "error"
+    support_labels: str | None = None
+    formats: tuple[str, ...] = ("parquet",)
+    seed: int = 0
+    batch: int = 4096
+    cache: str | None = None
+
+    @property
+    def only(self) -> str | None:
+        """Cell line or environment whose rows alone are predicted."""
+        if self.cell_line is None or self.assay is None:
+            return self.cell_line
+        return f"{self.cell_line}:{self.assay}"
+
+    def identity(self, genome_sha256: str | None) -> dict[str, Any]:
+        """All that the result depends on, as plain data; no path but those of the tables.
+
+        Raises
+        ------
+        EpisodeError
+            If a file is not there.
+        """
+        labels = self.support_labels
+        options = {name: value for name, value in asdict(self).items() if name in NAMES}
+        return options | {
+            "tables": list(self.tables),
+            "formats": list(self.formats),
+            "run": _run_hash(Path(self.run_folder)),
+            "genome": genome_sha256,
+            "support_labels": None if labels is None else _content(Path(labels)),
+            "content": [_content(Path(table)) for table in self.tables],
+        }
+
+
+def check_same(begun: dict[str, Any], asked: dict[str, Any], where: Path) -> None:
+    """Refuse to go on with a prediction that was begun otherwise.
+
+    Raises
+    ------
+    EpisodeError
+        If two identities differ; the message names the first difference.
+    """
+    for name, text in NAMES.items():
+        if begun.get(name) != asked[name]:
+            hashed = name in ("run", "genome", "support_labels", "content")
+            what = "another one" if hashed else f"{begun.get(name)!r}, not {asked[name]!r}"
+            raise EpisodeError(
+                f"{where}: {text} differs: this prediction was begun with {what}; give the same, or remove the folder"
+            )
+
+
+def _run_hash(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for name in ("run.json", "model.safetensors"):
+        path = folder / name
+        if not path.is_file():
+            raise CheckpointError(f"{folder}: not a finished run (no {name} there)")
+        digest.update(file_sha256(path).encode())
+    return digest.hexdigest()
+
+
+def _content(path: Path) -> str:
+    """Hash a table; of Parquet the size and both ends, which hold the description of all columns."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        text = "\n".join(f"{file.relative_to(path)} {_content(file)}" for file in files)
+        return hashlib.sha256(text.encode()).hexdigest()
+    if not path.exists():
+        raise EpisodeError(f"{path}: no such file")
+    if not path.name.endswith((".parquet", ".pq")):
+        return file_sha256(path)
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as stream:
+        digest.update(stream.read(FOOTER))
+        stream.seek(max(0, size - FOOTER))
+        digest.update(stream.read(FOOTER))
+    return digest.hexdigest()

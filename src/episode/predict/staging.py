@@ -1,0 +1,390 @@
+"""From the tables to staged rows: blocks of validated pairs, each a small file, with the elements that it names.
+
+    rows/000012.parquet       pairs that meet the rules, as they will be written, and the elements of each by number
+    elements/000012.parquet   those elements: interval, or name and sequence
+    dropped/000012.tsv        rows that were left out, without a header
+    facts/000012.json         problems and names found
+
+A block is staged once it has its rows; what was staged before an interruption stays. Memory is that of one block, and
+of one digest for each sequence that the tables bring. Does not know genomes or models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from episode.data.dataset import pair_layout
+from episode.data.pairs import SIDES, environment_names
+from episode.data.readers import dropped_rows
+from episode.data.readers.tidy import name_columns
+from episode.data.text import fail, text_of_arrow
+from episode.data.validate import shorten, validate
+from episode.errors import SHOWN, EpisodeError, Problem
+from episode.files import atomic_file, read_json, write_json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+__all__ = [
+    "Facts",
+    "Part",
+    "Staging",
+    "load_numbers",
+    "parquet_files",
+    "plan_parts",
+    "save_numbers",
+    "stage_dataset",
+    "write_lines",
+]
+
+ROWS = 1 << 16
+"""Most rows of a block."""
+BYTES = 1 << 26
+"""Most bytes of a block, as the file counts them uncompressed."""
+SEQUENCE_ROWS = 1 << 13
+"""Most rows of a block with sequences in it, which a file may hold once and a table in memory many times."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A block of rows of one file, scored as a whole.
+
+    Parameters
+    ----------
+    number : int
+        From 0, over all files.
+    file : int
+        Which of the prediction's tables.
+    group : int
+        Row group of a Parquet file; 0 of other formats.
+    start : int
+        First row, counted from the beginning of the file.
+    rows : int
+        Number of rows, those that break a rule included.
+    """
+
+    number: int
+    file: int
+    group: int
+    start: int
+    rows: int
+
+    @property
+    def name(self) -> str:
+        """Name of its files, without an ending."""
+        return f"{self.number:06d}"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was found in a block.
+
+    Parameters
+    ----------
+    problems : tuple of Problem
+        The first rows that break a rule.
+    broken : int
+        Number of such problems.
+    dropped : int
+        Number of rows left out.
+    kept : int
+        Rows staged.
+    cell_lines : tuple of str
+        Cell lines and environments of all rows that meet the rules, whether asked for or not.
+    """
+
+    problems: tuple[Problem, ...] = ()
+    broken: int = 0
+    dropped: int = 0
+    kept: int = 0
+    cell_lines: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, path: Path) -> Facts:
+        """Read what `Staging` wrote."""
+        content: dict[str, Any] = read_json(path)
+        problems = tuple(Problem(**problem) for problem in content.pop("problems"))
+        return cls(problems=problems, cell_lines=tuple(content.pop("cell_lines")), **content)
+
+
+def parquet_files(paths: Sequence[str | Path], format: str | None) -> list[str] | None:
+    """Return the Parquet files among what the user gave, folders opened; None if anything else is there too."""
+    if format not in (None, "tidy"):
+        return None
+    found: list[str] = []
+    for path in paths:
+        inside = sorted(Path(path).glob("*.parquet")) if Path(path).is_dir() else [path]
+        if not inside or not all(str(file).endswith((".parquet", ".pq")) for file in inside):
+            return None
+        found += map(str, inside)
+    return found
+
+
+def open_parquet(path: str) -> pq.ParquetFile:
+    """Open a Parquet file.
+
+    Raises
+    ------
+    InputError
+        If it is not there, is not Parquet, or has no rows.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not Path(path).exists():
+        raise fail(path, "no such file")
+    try:
+        opened = pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).split("\n", maxsplit=1)[0]
+        raise fail(path, f"is not a readable Parquet file ({reason})") from None
+    if opened.metadata.num_rows == 0:
+        raise fail(path, "has columns but no rows; needs at least one pair")
+    return opened
+
+
+def plan_parts(files: Sequence[str]) -> tuple[Part, ...]:
+    """Cut Parquet files into parts; no part spans two row groups.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, or some bring sequences that others do not.
+    """
+    parts: list[Part] = []
+    sequences: dict[str, set[str]] = {}
+    for number, file in enumerate(files):
+        with open_parquet(file) as opened:
+            names = {name for name in opened.schema_arrow.names if name.endswith("_sequence")}
+            sequences[file] = names
+            start = 0
+            for group in range(opened.metadata.num_row_groups):
+                facts = opened.metadata.row_group(group)
+                size = min(ROWS, max(1, BYTES * facts.num_rows // max(1, facts.total_byte_size)))
+                size = min(size, SEQUENCE_ROWS) if names else size
+                for first in range(0, facts.num_rows, size):
+                    rows = min(size, facts.num_rows - first)
+                    parts.append(Part(len(parts), number, group, start + first, rows))
+                start += facts.num_rows
+    other, expected = files[0], sequences[files[0]]
+    for file, names in sequences.items():
+        if names != expected:
+            need = f"has {_listed(names)} where {other} has {_listed(expected)}; needs the same in all tables"
+            raise fail(file, need)
+    return tuple(parts)
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(names)) or "no column of sequences"
+
+
+@dataclass
+class Staging:
+    """Stages the rows of Parquet files, block by block.
+
+    Parameters
+    ----------
+    folder : Path
+        Work folder.
+    files : sequence of str
+        As the user gave them.
+    cell_line, assay : str, optional
+        For tables without such a column.
+    only : str, optional
+        Keep the rows of this cell line or environment.
+    drop : bool
+        Rows that break a rule are left out; otherwise only counted, as they will be an error.
+    genome : bool
+        There is a genome to read intervals from.
+    """
+
+    folder: Path
+    files: Sequence[str]
+    cell_line: str | None
+    assay: str | None
+    only: str | None
+    drop: bool
+    genome: bool
+    known: dict[str, dict[str, tuple[int, bytes]]] = field(default_factory=lambda: {side: {} for side in SIDES})
+    """Of each side, the file that first brought the sequence of a name, and a digest of it."""
+
+    def run(self, parts: Sequence[Part]) -> Iterator[tuple[Part, Facts]]:
+        """Stage the parts that are not staged yet; yield each part, staged now or before."""
+        for file in range(len(self.files)):
+            mine = [part for part in parts if part.file == file]
+            for group in sorted({part.group for part in mine}):
+                yield from self._group(file, group, [part for part in mine if part.group == group])
+
+    def _group(self, file: int, group: int, parts: Sequence[Part]) -> Iterator[tuple[Part, Facts]]:
+        done = [(self.folder / "rows" / f"{part.name}.parquet").exists() for part in parts]
+        blocks = None if all(done) else _blocks(self.files[file], group, [part.rows for part in parts])
+        for part, staged in zip(parts, done, strict=True):
+            table = None if blocks is None else next(blocks)
+            if staged:
+                self._recall(part)
+            elif table is not None:
+                self._stage(part, table)
+            yield part, Facts.read(self.folder / "facts" / f"{part.name}.json")
+
+    def _recall(self, part: Part) -> None:
+        """Take notice of the sequences of a part that is staged already."""
+        elements = pd.read_parquet(self.folder / "elements" / f"{part.name}.parquet")
+        for side, name, sequence in elements[["side", "name", "sequence"]].itertuples(index=False):
+            if sequence:
+                self.known[side].setdefault(name, (part.file, _fingerprint(sequence)))
+
+    def _stage(self, part: Part, table: pa.Table) -> None:
+        file = self.files[part.file]
+        raw = name_columns(text_of_arrow(table, file, "", part.start + 1), cell_line=self.cell_line, assay=self.assay)
+        valid = validate(raw)
+        frame, problems = valid.frame, list(valid.problems)
+        for side, sequences in (("enhancer", valid.enhancer_sequences), ("promoter", valid.promoter_sequences)):
+            column = raw.named.get(f"{side}_sequence", f"{side}_sequence")
+            frame, more = self._same_sequences(part, frame, side, column, sequences)
+            problems += more
+        problems.sort(key=lambda problem: problem.row or 0)
+        dropped = dropped_rows(problems)
+        frame["source"] = np.int32(part.file)
+        frame["environment"] = environment_names(frame)
+        names = sorted({*frame["cell_line"].unique(), *frame["environment"].unique()})
+        if self.only is not None:
+            keep = (frame["cell_line"] == self.only) | (frame["environment"] == self.only)
+            frame = frame[keep].reset_index(drop=True)
+        given = {"enhancer": valid.enhancer_sequences, "promoter": valid.promoter_sequences}
+        inline = {side: f"{side}_sequence" in raw.text.frame for side in SIDES}
+        if not self.genome and len(frame) and not problems:
+            _need_genome(file, frame, inline)
+        elements = []
+        for side in SIDES:
+            codes, distinct = _distinct(frame, side, given[side] if inline[side] else None)
+            frame[f"{side}_id"] = codes
+            elements.append(distinct)
+        facts = Facts(tuple(problems[:SHOWN]), len(problems), len(dropped), len(frame), tuple(map(str, names)))
+        if len(dropped) and self.drop:
+            write_lines(dropped, self.folder / "dropped" / f"{part.name}.tsv")
+        write_json(self.folder / "facts" / f"{part.name}.json", asdict(facts))
+        write_block(pd.concat(elements, ignore_index=True), self.folder / "elements" / f"{part.name}.parquet")
+        frame["mirrored"], frame["has_coordinates"] = pair_layout(frame)
+        write_block(frame, self.folder / "rows" / f"{part.name}.parquet")
+
+    def _same_sequences(
+        self, part: Part, frame: pd.DataFrame, side: str, column: str, sequences: dict[str, str]
+    ) -> tuple[pd.DataFrame, list[Problem]]:
+        """Hold the sequences of a block against those of the blocks before it."""
+        known, wrong = self.known[side], set()
+        for name, sequence in sequences.items():
+            file, fingerprint = known.setdefault(name, (part.file, _fingerprint(sequence)))
+            if fingerprint != _fingerprint(sequence):
+                if file != part.file:
+                    raise fail(
+                        self.files[part.file], f"gives {side} {name!r} another sequence than an earlier table does"
+                    )
+                wrong.add(name)
+        if not wrong:
+            return frame, []
+        bad = frame[f"{side}_name"].isin(wrong).to_numpy()
+        need = "differs from the sequence of an earlier row of the same name"
+        problems = [
+            Problem(self.files[part.file], need, int(row), column, shorten(sequences[name]))
+            for row, name in frame.loc[bad, ["row", f"{side}_name"]].itertuples(index=False)
+        ]
+        return frame[~bad].reset_index(drop=True), problems
+
+
+def _blocks(path: str, group: int, sizes: Sequence[int]) -> Iterator[pa.Table]:
+    """Read a row group in blocks of so many rows each."""
+    import pyarrow as pa
+
+    with open_parquet(path) as opened:
+        try:
+            batches = opened.iter_batches(max(sizes), row_groups=[group])
+            held = pa.Table.from_batches([], schema=opened.schema_arrow)
+            for size in sizes:
+                while held.num_rows < size:
+                    held = pa.concat_tables([held, pa.Table.from_batches([next(batches)])])
+                yield held.slice(0, size)
+                held = held.slice(size)
+        except (pa.ArrowException, OSError, StopIteration) as error:
+            reason = str(error).split("\n", maxsplit=1)[0] or "it ends early"
+            raise fail(path, f"is not a readable Parquet file ({reason})") from None
+
+
+def _need_genome(file: str, frame: pd.DataFrame, inline: dict[str, bool]) -> None:
+    """Refuse intervals where there is no genome."""
+    for side in SIDES:
+        if not inline[side]:
+            name, row = frame[f"{side}_name"].iloc[0], frame["row"].iloc[0]
+            raise EpisodeError(f"{file}:{row}: the sequence of {side} {name!r} needs a genome; give --genome FASTA")
+
+
+def _distinct(frame: pd.DataFrame, side: str, given: dict[str, str] | None) -> tuple[np.ndarray, pd.DataFrame]:
+    """Number the distinct elements of a block; with given sequences they are told apart by name, else by interval."""
+    parts = ["chrom", "start", "end"]
+    key = [f"{side}_name"] if given is not None else [f"{side}_{part}" for part in parts]
+    codes = frame.groupby(key, sort=True).ngroup().to_numpy().astype(np.int32)
+    first = frame[[f"{side}_{part}" for part in ("name", *parts)]].assign(code=codes).drop_duplicates("code")
+    first = first.sort_values("code").drop(columns="code").set_axis(["name", *parts], axis="columns")
+    if given is None:
+        elements = first.assign(name="", sequence="")
+    else:
+        elements = first.assign(sequence=[given[name] for name in first["name"]])
+    elements.insert(0, "side", side)
+    return codes, elements.astype({"side": "str", "name": "str", "chrom": "str", "sequence": "str"})
+
+
+def _fingerprint(sequence: str) -> bytes:
+    return hashlib.blake2b(sequence.encode(), digest_size=16).digest()
+
+
+def write_block(frame: pd.DataFrame, path: Path) -> None:
+    """Write a staged table by atomic rename."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with atomic_file(path) as temporary:
+        pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), temporary)
+
+
+def write_lines(frame: pd.DataFrame, path: Path) -> None:
+    """Write rows as tab-separated text without a header."""
+    with atomic_file(path) as temporary:
+        frame.to_csv(temporary, sep="\t", index=False, header=False)
+
+
+def stage_dataset(folder: Path, pairs: pd.DataFrame) -> tuple[Part, ...]:
+    """Stage the pairs of a dataset in memory, whose elements are numbered and read already."""
+    frame = pairs.drop(columns="locus")
+    parts = [
+        Part(number, 0, 0, start, min(ROWS, len(frame) - start))
+        for number, start in enumerate(range(0, len(frame), ROWS))
+    ]
+    for part in parts:
+        block = frame.iloc[part.start : part.start + part.rows].reset_index(drop=True)
+        number = {}
+        for side in SIDES:
+            number[side], local = np.unique(block[f"{side}_id"], return_inverse=True)
+            block[f"{side}_id"] = local.astype(np.int32)
+        save_numbers(folder, part, number["enhancer"], number["promoter"])
+        write_block(block, folder / "rows" / f"{part.name}.parquet")
+    return tuple(parts)
+
+
+def save_numbers(folder: Path, part: Part, enhancer: np.ndarray, promoter: np.ndarray) -> None:
+    """Write what the numbers of a block's elements are among all elements."""
+    path = folder / "numbers" / f"{part.name}.npz"
+    with atomic_file(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, enhancer=enhancer.astype(np.int32), promoter=promoter.astype(np.int32))
+
+
+def load_numbers(folder: Path, part: Part) -> tuple[np.ndarray, np.ndarray]:
+    """Read what `save_numbers` wrote."""
+    with np.load(folder / "numbers" / f"{part.name}.npz") as content:
+        return content["enhancer"], content["promoter"]
