@@ -115,7 +115,9 @@ def test_predict_agrees_with_evaluate(evaluation: Path, tmp_path: Path) -> None:
     genome = ("--genome", world() / "genome.fa", "--threads", 1)
     said = succeed("predict", run_folder(), table, *genome, "--cell-line", "unseen02", "--out", tmp_path / "out")
     assert "unseen02 (not seen in training): R_E " in said and str(tmp_path / "out") in said
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted([*FORMATS, "environments.tsv", "prediction.json"])
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
+        [*FORMATS, "environments.tsv", "prediction.json"]
+    )
     found = pd.read_parquet(tmp_path / "out" / "predictions.parquet")
     assert (found["label"] == -1).all()
     wanted = pd.read_parquet(evaluation / "predictions.parquet")
