@@ -54,17 +54,25 @@ def make_store(seed: int = 0, bases: int = 0) -> ElementStore:
     bins = rng.integers(1, 7, ELEMENTS).astype(np.int64)
     if bases:
         elements = [rng.integers(0, 4, count * bases - count % 3).astype(np.uint8) for count in bins]
-        return ElementStore(BaseLayout(bases)(elements), bins, f"made-up-bases-{seed}")
+        return ElementStore.of(BaseLayout(bases)(elements), bins, f"made-up-bases-{seed}")
     tokens = rng.normal(0, 4, (int(bins.sum()), 2, MOTIFS)).astype(np.float16)
-    return ElementStore(tokens, bins, f"made-up-{seed}")
+    return ElementStore.of(tokens, bins, f"made-up-{seed}")
+
+
+def all_rows(store: ElementStore) -> np.ndarray:
+    """Rows of all elements, one element after another."""
+    return np.concatenate([store.rows(element) for element in range(len(store))])
+
+
+def filled(store: ElementStore, value: float) -> ElementStore:
+    """The same elements with one number in every row."""
+    return ElementStore.of(np.full_like(all_rows(store), value), store.bins, store.hash)
 
 
 def reverse_complement(store: ElementStore) -> ElementStore:
     """The store of the same elements read from the other strand: bins turned round, strands swapped."""
-    parts = [
-        store.tokens[start : start + count][::-1, ::-1] for start, count in zip(store.offset, store.bins, strict=True)
-    ]
-    return ElementStore(np.concatenate(parts), store.bins, "reversed")
+    parts = [store.rows(element)[::-1, ::-1] for element in range(len(store))]
+    return ElementStore.of(np.concatenate(parts), store.bins, "reversed")
 
 
 def make_rows(count: int, seed: int = 1, *, oriented: bool = True) -> PairRows:

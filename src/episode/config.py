@@ -19,6 +19,7 @@ from episode.errors import ConfigError
 
 ACCELERATORS = ("auto", "cpu", "cuda")
 PRECISIONS = ("32-true", "bf16-mixed")
+SCORES = ("float16", "float32")
 STEM_KEYS = {"motif": (), "conv": ("known", "filters", "length"), "kmer": ("filters", "kmer")}
 """Kinds of the stem, and the keys that not every kind reads."""
 POSITIVE = {
@@ -100,6 +101,8 @@ class StemConfig:
     """Base pairs of one bin of the gate."""
     site_p: float = 1e-5
     """Chance of a random site's reaching the score at which a site of a known motif starts as half occupied."""
+    precision: str = "float16"
+    """Of the scores of known matrices as they are stored: "float16" or "float32"."""
     known: bool = False
     """conv: the JASPAR matrices are the first filters, and learn on."""
     filters: int = 64
@@ -434,6 +437,7 @@ def _stem_checks(stem: StemConfig) -> list[tuple[bool, str]]:
     starts = "a conv stem needed stem.filters above 0 or stem.known=true, to start from the JASPAR matrices"
     return [
         *checks,
+        (stem.precision in SCORES, f"stem.precision: needed {' or '.join(SCORES)}, got {stem.precision!r}"),
         (stem.kind != "conv" or stem.known or stem.filters > 0, f"stem.filters: {starts}"),
         (stem.kind != "kmer" or stem.filters > 0, "stem.filters: a kmer stem needed at least 1 channel, got 0"),
         (2 <= stem.length <= 64, f"stem.length: needed 2 to 64 bp, got {stem.length}"),

@@ -1,39 +1,58 @@
 """Writing so that a reader never sees half a file, and reading JSON with errors that name the file.
 
-Knows nothing about what the files hold.
+What is being written lies hidden beside its place and carries the name of the process that writes it, so that what a
+dead process left behind can be told from what a living one is at. Knows nothing about what the files hold.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import json
 import math
+import mmap
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from episode.errors import EpisodeError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = [
     "atomic_file",
     "atomic_folder",
     "file_sha256",
     "finite",
+    "locked",
     "read_json",
     "refuse_existing",
+    "release_pages",
+    "remove_folder",
+    "remove_leftovers",
     "write_json",
 ]
+
+_PART = re.compile(r"\.(?P<name>.+)\.(?P<machine>[0-9a-f]{8})-(?P<pid>\d+)-(?P<start>\d*)-\w+\.part")
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` if the block succeeds, delete it if not."""
+    """Yield a temporary path beside `path`; rename it to `path` if the block succeeds, delete it if not.
+
+    What dead processes left of the same file is removed first, see `remove_leftovers`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    remove_leftovers(path.parent, path.name)
+    handle, name = tempfile.mkstemp(prefix=_prefix(path), suffix=".part", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -60,6 +79,8 @@ def refuse_existing(path: Path) -> None:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; rename it to `path` if the block succeeds, delete it if not.
 
+    What dead processes left of the same folder is removed first, see `remove_leftovers`.
+
     Raises
     ------
     EpisodeError
@@ -67,7 +88,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     refuse_existing(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    remove_leftovers(path.parent, path.name)
+    temporary = Path(tempfile.mkdtemp(prefix=_prefix(path), suffix=".part", dir=path.parent))
     try:
         yield temporary
         temporary.chmod(0o755)
@@ -76,6 +98,120 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder, if it is there; moved away first, so that nobody opens half of it."""
+    if not path.exists():
+        return
+    away = Path(tempfile.mkdtemp(prefix=_prefix(path), suffix=".part", dir=path.parent))
+    try:
+        path.rename(away / path.name)
+    except FileNotFoundError:
+        pass  # another process removed it
+    finally:
+        shutil.rmtree(away, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path, name: str | None = None) -> None:
+    """Remove from a folder what processes that are dead were writing there.
+
+    A temporary name holds the machine (host name and, on Linux, process namespace), the process id and the time at
+    which that process started. What was left by a process of another machine or container cannot be judged from here
+    and stays; so does what this user may not delete.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str, optional
+        Only what would have become this file or folder; all if not given.
+    """
+    for entry in os.scandir(folder):
+        part = _PART.fullmatch(entry.name) if entry.name.endswith(".part") else None
+        if part is None or (name is not None and part["name"] != name):
+            continue
+        if part["machine"] != _machine() or _is_alive(int(part["pid"]), part["start"]):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                os.unlink(entry.path)
+
+
+def _prefix(path: Path) -> str:
+    """Begin the name of what this process is about to write to `path`."""
+    pid = os.getpid()
+    return f".{path.name}.{_machine()}-{pid}-{_started(pid) or ''}-"
+
+
+def _machine() -> str:
+    """Name in 8 hex digits where process ids mean the same as here."""
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        namespace = ""
+    return hashlib.blake2b(f"{os.uname().nodename} {namespace}".encode(), digest_size=4).hexdigest()
+
+
+def _started(pid: int) -> str | None:
+    """Return when a process started, in clock ticks since the machine did; None if that cannot be told."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    return stat[stat.rindex(")") + 2 :].split()[19]
+
+
+def _is_alive(pid: int, started: str) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # another user's
+    now = _started(pid)
+    return not (started and now and started != now)  # else the id was given to another process since
+
+
+@contextlib.contextmanager
+def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold the lock of the file `path` (made, if it is not there, and left there) while the block runs.
+
+    The lock ends with the process, however that ends. On a file system without locks the block runs at once: it must
+    be right without the lock too, if at the cost of work done twice.
+
+    Parameters
+    ----------
+    path : Path
+    waiting : callable, optional
+        Called once if another process holds the lock.
+    """
+    with path.open("a") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if waiting is not None:
+                waiting()
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        yield
+
+
+def release_pages(array: np.ndarray) -> None:
+    """Give back the memory of an array that is mapped from a file; it is read again when needed.
+
+    Nothing is done for an array in memory, nor for a mapping with changes of its own (mode "c"), which would be lost.
+    """
+    owner: Any = array
+    while owner is not None and not isinstance(owner, mmap.mmap):
+        if getattr(owner, "mode", None) == "c":
+            return
+        owner = getattr(owner, "base", None)
+    if owner is not None:
+        owner.madvise(mmap.MADV_DONTNEED)
 
 
 def file_sha256(path: Path) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from specimens import Handmade, Made, gated_run, made, noisy_run, reversed_dataset, with_run
 
+from builders import all_rows
 from episode.data.dataset import Dataset
 from episode.data.elements import reverse_complement
 from episode.encode.stem import scan
@@ -294,7 +295,7 @@ def test_the_background_leaves_out_bins_without_a_site() -> None:
     store: ElementStore = build_store(short, hand.run.bank, hand.run.facts.config.stem)
     scores = ElementScores(hand.run, short, store)
     background = Background.measure(scores, {"enhancer": np.array([0])}, None)  # type: ignore[arg-type]
-    tokens = store.tokens[:6].astype(np.float64)
+    tokens = all_rows(store)[:6].astype(np.float64)
     expected = [tokens[..., motif][tokens[..., motif] > -32].mean() for motif in range(4)]
     np.testing.assert_allclose(background.scores["enhancer"], expected)
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from specimens import gated_run, random_bank, with_run
 
+from builders import all_rows
 from episode.encode.stem import scan
 from episode.encode.store import build_store
 from episode.explain.sites import find_sites, gate_sites
@@ -69,8 +70,8 @@ def test_a_store_of_edits_is_that_of_the_edited_sequences_and_their_gate() -> No
 
     expected = build_store(Edited(), run.bank, run.facts.config.stem)
     assert found.gate is not None and expected.gate is not None
-    np.testing.assert_array_equal(found.tokens, expected.tokens)
-    np.testing.assert_array_equal(found.gate.tokens, expected.gate.tokens)
+    np.testing.assert_array_equal(all_rows(found), all_rows(expected))
+    np.testing.assert_array_equal(all_rows(found.gate), all_rows(expected.gate))
     np.testing.assert_array_equal(found.bins, expected.bins)
 
 
@@ -86,9 +87,9 @@ def test_the_own_channel_of_a_site_is_all_that_changes() -> None:
     own, before = scores.own_channel(2, edited, dict(enumerate(sites))), scores.of(2)
     assert own.gate is not None and before.gate is not None and edited.gate is not None
     for i, site in enumerate(sites):
-        one = own.tokens.reshape(len(sites), *before.tokens.shape)[i]
-        gated = own.gate.tokens.reshape(len(sites), *before.gate.tokens.shape)[i]
-        changed = {tuple(place) for place in np.argwhere((one != before.tokens).any(axis=0)).tolist()}
-        strands = set(np.flatnonzero((gated != before.gate.tokens).any(axis=(0, 2))).tolist())
+        one = all_rows(own).reshape(len(sites), *all_rows(before).shape)[i]
+        gated = all_rows(own.gate).reshape(len(sites), *all_rows(before.gate).shape)[i]
+        changed = {tuple(place) for place in np.argwhere((one != all_rows(before)).any(axis=0)).tolist()}
+        strands = set(np.flatnonzero((gated != all_rows(before.gate)).any(axis=(0, 2))).tolist())
         assert changed == (set() if site.gate else {(site.strand, site.motif)})
         assert strands == ({site.strand} if site.gate else set())

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from builders import ELEMENTS, MOTIFS, make_rows, make_store, make_system, reverse_complement, small_config
+from builders import ELEMENTS, MOTIFS, all_rows, make_rows, make_store, make_system, reverse_complement, small_config
 from episode.config import BackboneConfig, StemConfig
 from episode.encode.motifs import MotifBank, load_bank
 from episode.encode.stem import scan
@@ -106,24 +106,24 @@ def test_the_potential_reads_both_elements_and_both_strands(backbone: Backbone) 
 
     def moved(changed: np.ndarray) -> float:
         return float(
-            (score_rows(backbone, ElementStore(changed, STORE.bins, "x"), rows).potential - before).abs().max()
+            (score_rows(backbone, ElementStore.of(changed, STORE.bins, "x"), rows).potential - before).abs().max()
         )
 
     border = int(STORE.bins[: ELEMENTS // 2].sum())
     for part in (slice(0, border), slice(border, None)):
         for strand in (0, 1):
-            tokens = STORE.tokens.copy()
+            tokens = all_rows(STORE)
             tokens[part, strand] += 3
             assert moved(tokens) > 1e-4
-    tokens = STORE.tokens[:, ::-1].copy()
+    tokens = all_rows(STORE)[:, ::-1].copy()
     assert moved(tokens) > 1e-4
 
 
 def test_the_order_of_bins_is_seen(backbone: Backbone) -> None:
     """The rotary positions must matter: the same bins in another order give another potential."""
     rows = make_rows(40)
-    store = ElementStore(
-        np.concatenate([STORE.tokens[s : s + n][::-1] for s, n in zip(STORE.offset, STORE.bins, strict=True)]),
+    store = ElementStore.of(
+        np.concatenate([STORE.rows(element)[::-1] for element in range(len(STORE))]),
         STORE.bins,
         "turned",
     )

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders import ELEMENTS, MOTIFS, make_context, make_rows, make_store, reverse_complement, small_config
+from builders import ELEMENTS, MOTIFS, filled, make_context, make_rows, make_store, reverse_complement, small_config
 from episode.config import StemConfig
 from episode.encode.motifs import MotifBank, load_bank
 from episode.encode.store import ElementStore
@@ -30,7 +30,7 @@ def gated_store(seed: int = 0) -> ElementStore:
     rng = np.random.default_rng(seed)
     bins = rng.integers(2, 7, ELEMENTS)
     tokens = rng.normal(6, 4, (int(bins.sum()), 2, MATRICES)).astype(np.float16)
-    return replace(make_store(), gate=ElementStore(tokens, bins, "sites"))
+    return replace(make_store(), gate=ElementStore.of(tokens, bins, "sites"))
 
 
 def turned(store: ElementStore) -> ElementStore:
@@ -117,7 +117,7 @@ def test_a_mirrored_pair_is_that_of_the_reverse_complements(backbone: Backbone) 
 def test_the_gate_moves_the_potential(backbone: Backbone) -> None:
     store, rows = gated_store(), make_rows(40)
     assert store.gate is not None
-    silent = replace(store, gate=replace(store.gate, tokens=np.full_like(store.gate.tokens, -30)))
+    silent = replace(store, gate=filled(store.gate, -30))
     moved = score_rows(backbone, store, rows).potential - score_rows(backbone, silent, rows).potential
     assert float(moved.std()) > 0.05
 

@@ -235,7 +235,8 @@ def test_a_mirrored_pair_is_that_of_the_reverse_complements(kind: str) -> None:
     elements = [random_codes(int(size), seed, unknown=0.02) for seed, size in enumerate(sizes)]
     turned = [np.where(codes < 4, 3 - np.minimum(codes, 3), 4).astype(np.uint8)[::-1] for codes in elements]
     one, other = (
-        ElementStore(BaseLayout(16)(kept), -(-sizes // 16).astype(np.int64), "made-up") for kept in (elements, turned)
+        ElementStore.of(BaseLayout(16)(kept), -(-sizes // 16).astype(np.int64), "made-up")
+        for kept in (elements, turned)
     )
     rows = make_rows(60)
     mirrored, plain = (replace(rows, mirrored=np.full(60, value)) for value in (True, False))

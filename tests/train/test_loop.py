@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 import episode.train.closing as closing
 import episode.train.loop as loop
 import episode.train.material as material
+from builders import all_rows, filled
 from episode.checkpoint import load_run, new_system
 from episode.config import Config
 from episode.data.dataset import Dataset
@@ -121,8 +122,8 @@ def test_encoded_elements_in_place_of_a_cache(whole: Path, tmp_path: Path, monke
     store = build_store(small(), read_bank(config().stem), config().stem, dataset_folder() / "store")
     monkeypatch.setattr(material, "build_store", None)
     assert_equal_runs(train(tmp_path / "given", store=store), whole)
-    fewer = ElementStore(store.tokens[: int(store.bins[:-1].sum())], store.bins[:-1], store.hash)
-    for wrong in (fewer, ElementStore(store.tokens[:, :, 1:], store.bins, store.hash)):
+    fewer = ElementStore.of(all_rows(store)[: int(store.bins[:-1].sum())], store.bins[:-1], store.hash)
+    for wrong in (fewer, ElementStore.of(all_rows(store)[:, :, 1:], store.bins, store.hash)):
         with pytest.raises(
             ValueError, match=rf"holds {len(wrong)} elements in rows of \(2, {wrong.n_motifs}\); needed are"
         ):
@@ -332,7 +333,7 @@ def test_a_stem_that_learns_resumes_rebuilds_and_moves(tmp_path: Path, stem: tup
         assert 0 < float(max(moved)) < 0.2, "known filters start from the bank and learn on"
     test = dataset().select((dataset().pairs["split"] == "test").to_numpy())
     store = build_store(test, run.bank, run.facts.config.stem, dataset_folder() / "store")
-    assert store.tokens.dtype == np.uint8
+    assert store.dtype == np.uint8
     potential = predict_dataset(run, test, store).pairs["potential"]
     assert float(potential.std()) > 0
     np.testing.assert_array_equal(predict_dataset(load_run(one), test, store).pairs["potential"], potential)
@@ -351,7 +352,7 @@ def test_a_gated_training_resumes_rebuilds_and_ranks_by_its_gate(tmp_path: Path)
     store = build_store(test, run.bank, run.facts.config.stem, dataset_folder() / "store")
     assert store.gate is not None
     potential = predict_dataset(run, test, store).pairs["potential"]
-    silent = replace(store, gate=replace(store.gate, tokens=np.full_like(store.gate.tokens, -30)))
+    silent = replace(store, gate=filled(store.gate, -30))
     assert (predict_dataset(run, test, silent).pairs["potential"] - potential).std() > 1e-3
 
 

@@ -1,18 +1,21 @@
 """Tokens of all elements of a dataset, made once and read many times.
 
-Here belong the folder of the cache, its validity, and the gathering of padded batches.
-This module does NOT know how an element is scored or laid out, nor which elements make a pair.
+Here belong what of a dataset has to be encoded and what a cache holds already, and the gathering of padded batches.
+This module does NOT know how an element is scored or laid out, how a cache lies on disk, nor which elements make a
+pair.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import shutil
-import tempfile
+import json
+import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import numpy as np
 import pandas as pd
@@ -20,18 +23,25 @@ import torch
 from torch import Tensor
 
 from episode.config import StemConfig
+from episode.data.elements import digest
 from episode.encode.bases import BASES_VERSION, UNKNOWN, BaseLayout, mirror_bases
 from episode.encode.motifs import MotifBank
+from episode.encode.segments import DIGEST, FORMAT_VERSION, Rows, SegmentFolder
 from episode.encode.stem import CODE_VERSION, FLOOR, Scanner, bin_count
 from episode.errors import EpisodeError
-from episode.files import atomic_folder, file_sha256, read_json, write_json
+from episode.files import release_pages
 
-__all__ = ["FORMAT_VERSION", "ElementStore", "Sequences", "build_store", "mirror", "row_shape"]
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
-FORMAT_VERSION = 1
-"""Of the cache folder: ``tokens.npy`` and ``manifest.json``."""
+__all__ = ["ElementStore", "Sequences", "build_store", "mirror", "row_shape", "verify_stores"]
+
 BATCH = 1 << 20
 """Base pairs scanned at a time."""
+SEGMENT, SEGMENTS = 64 << 20, 64
+"""A segment has at least so many bytes, unless less is missing; and what is missing makes no more than so many."""
+RELEASE = 64 << 20
+"""Base pairs of a mapped dataset read before their memory is given back."""
 
 
 class Sequences(Protocol):
@@ -52,21 +62,30 @@ class ElementStore:
 
     Parameters
     ----------
-    tokens : np.ndarray, shape (total_bins, 2, n_motifs), float16, or (total_bins, bin), uint8
-        Scores in bits (see `episode.encode.stem.scan`), or the bases (see `episode.encode.bases`), element after
-        element; may be mapped from a file.
+    tokens : Rows, shape (total_bins, 2, n_motifs), float16 or float32, or (total_bins, bin), uint8
+        Scores in bits (see `episode.encode.stem.scan`), or the bases (see `episode.encode.bases`), in memory or mapped
+        from files; elements with one sequence share their rows.
+    start : np.ndarray, shape (n_elements,), int64
+        First row of each element in `tokens`.
     bins : np.ndarray, shape (n_elements,), int64
         Number of bins of each element.
     hash : str
-        SHA-256 of all that the tokens depend on: sequences, bin width, code version and, for scores, the bank.
+        SHA-256 of all that the tokens depend on: sequences, bin width, code version, precision and, for scores, the
+        bank; the same wherever they lie.
     gate : ElementStore or None
         The same elements by the matrices of the boundary gate, in bins of their own.
     """
 
-    tokens: np.ndarray
+    tokens: Rows
+    start: np.ndarray
     bins: np.ndarray
     hash: str
     gate: ElementStore | None = None
+
+    @classmethod
+    def of(cls, tokens: np.ndarray, bins: np.ndarray, hash: str, gate: ElementStore | None = None) -> ElementStore:
+        """Make a store of elements that lie one after another in one array."""
+        return cls(Rows([tokens]), np.cumsum(bins) - bins, bins, hash, gate)
 
     def __len__(self) -> int:
         return len(self.bins)
@@ -74,12 +93,25 @@ class ElementStore:
     @property
     def n_motifs(self) -> int:
         """Number of motifs of a token; the store must be one of scores."""
-        return int(self.tokens.shape[2])
+        return self.row_shape[1]
 
     @property
-    def offset(self) -> np.ndarray:
-        """First row of each element in `tokens`, shape (n_elements,), int64."""
-        return np.cumsum(self.bins) - self.bins
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of one bin."""
+        return self.tokens.shape[1:]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What the tokens are stored as."""
+        return self.tokens.dtype
+
+    def rows(self, element: int) -> np.ndarray:
+        """Return the tokens of one element as they are stored, a view of shape (bins, ...), not to be written to."""
+        return self.tokens.span(int(self.start[element]), int(self.bins[element]))
+
+    def release(self) -> None:
+        """Give back the memory of mapped files; what is asked for afterwards is read again."""
+        self.tokens.release()
 
     def gather(self, ids: np.ndarray) -> tuple[Tensor, Tensor]:
         """Return the tokens of some elements, padded to the longest of them.
@@ -87,7 +119,7 @@ class ElementStore:
         Parameters
         ----------
         ids : np.ndarray, shape (n,), int
-            Element ids, in any order, repeats allowed. The file is read in ascending order.
+            Element ids, in any order, repeats allowed. Files are read in ascending order.
 
         Returns
         -------
@@ -104,21 +136,21 @@ class ElementStore:
         ids = np.asarray(ids, dtype=np.int64)
         if ids.size and not (ids.min() >= 0 and ids.max() < len(self)):
             raise IndexError(f"element ids {ids.min()}..{ids.max()}: the store holds 0..{len(self) - 1}")
-        bins = self.bins[ids]
+        bins, start = self.bins[ids], self.start[ids]
         longest = int(bins.max(initial=0))
-        order = np.argsort(ids, kind="stable")
+        order = np.argsort(start, kind="stable")
         count = bins[order]
-        number = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
-        source = np.repeat(self.offset[ids[order]], count) + number
-        target = torch.from_numpy(np.repeat(order * longest, count) + number)
-        rows = torch.from_numpy(np.asarray(self.tokens)[source])
-        if rows.dtype == torch.uint8:
-            tokens = torch.full((len(ids) * longest, *rows.shape[1:]), UNKNOWN, dtype=torch.uint8)
-        else:
-            tokens, rows = torch.full((len(ids) * longest, *rows.shape[1:]), FLOOR), rows.float()
-        tokens[target] = rows
+        rows = torch.from_numpy(self.tokens.take(start[order], count))
+        if rows.dtype != torch.uint8:
+            rows = rows.float()
         mask = torch.arange(longest) < torch.from_numpy(bins)[:, None]
-        return tokens.view(len(ids), longest, *rows.shape[1:]), mask
+        shape = (len(ids), longest, *self.row_shape)
+        if bool((count == longest).all()) and bool((order[:-1] < order[1:]).all()):
+            return rows.view(shape), mask  # in place already
+        place = np.arange(len(rows)) + np.repeat(order * longest - (np.cumsum(count) - count), count)
+        padding = UNKNOWN if rows.dtype == torch.uint8 else FLOOR
+        tokens = torch.full((len(ids) * longest, *self.row_shape), padding, dtype=rows.dtype)
+        return tokens.index_copy_(0, torch.from_numpy(place), rows).view(shape), mask
 
 
 def mirror(tokens: Tensor, mask: Tensor, reverse: Tensor) -> Tensor:
@@ -152,34 +184,66 @@ def build_store(
     bank: MotifBank,
     config: StemConfig,
     cache: Path | None = None,
+    *,
     progress: bool = False,
+    workers: int = 0,
 ) -> ElementStore:
     """Encode every element of a dataset once as the stem wants it, or open the result of having done so.
 
-    The motif stem reads scores of the bank, the others read bases. A folder of the cache is named by what its tokens
-    depend on, so a stale one is never met. It appears by renaming when it is complete; of two processes that build the
-    same one the later takes the earlier's. A folder that does not match its checksum is removed and built again.
+    The motif stem reads scores of the bank, the others read bases. In a cache, sequences that were encoded before, for
+    whatever dataset, are not encoded again; the rest is added to it in segments, each of which lasts once it is
+    written, whatever happens to this process. See ``docs/store.md``.
 
     Parameters
     ----------
     dataset : Sequences
-        A `episode.data.dataset.Dataset` or anything with its `elements` and `codes`.
+        A `episode.data.dataset.Dataset` or anything with its `elements` and `codes`, which may be mapped from a file.
     bank : MotifBank
     config : StemConfig
-        Kind of the stem and widths of the bins; the bank is taken as given.
+        Kind of the stem, widths of the bins and precision; the bank is taken as given.
     cache : Path, optional
-        Folder that holds the stores; made if it is not there. Without it the tokens stay in memory.
+        Folder that holds encoded sequences; made if it is not there. Without it the tokens stay in memory.
     progress : bool, optional
         Show a progress bar on standard error.
+    workers : int, optional
+        Threads that scan; 0 for as many as torch uses.
 
     Returns
     -------
     ElementStore
+
+    Raises
+    ------
+    EpisodeError
+        If what is missing cannot be written to the cache; says how much that is.
     """
-    store = _build(dataset, _recipe(config, bank), cache, progress)
-    if bank.gate is None:
-        return store
-    return replace(store, gate=_build(dataset, _scores(bank.gate, config.gate_bin), cache, progress))
+    with _threads(workers):
+        work = _Work(dataset, cache, progress)
+        store = work.build(_recipe(config, bank))
+        if bank.gate is None:
+            return store
+        return replace(store, gate=work.build(_scores(bank.gate, config.gate_bin, config.precision)))
+
+
+def verify_stores(bank: MotifBank, config: StemConfig, cache: Path) -> tuple[int, int]:
+    """Compute the checksums of all that a cache holds for a stem, and remove what is damaged.
+
+    Returns
+    -------
+    sound, damaged : int
+        Numbers of segments.
+    """
+    recipes = [_recipe(config, bank)]
+    if bank.gate is not None:
+        recipes.append(_scores(bank.gate, config.gate_bin, config.precision))
+    sound = damaged = 0
+    for recipe in recipes:
+        folder = recipe.folder(cache)
+        if folder.folder.exists():
+            with folder.writing(_say_waiting):
+                found = folder.verify()
+            sound, damaged = sound + found[0], damaged + found[1]
+    return sound, damaged
 
 
 def row_shape(config: StemConfig, bank: MotifBank) -> tuple[int, ...]:
@@ -194,127 +258,139 @@ class _Recipe:
     facts: dict[str, object]
     bin: int
     row: tuple[int, ...]
-    dtype: type[np.generic]
+    dtype: np.dtype[Any]
     encoder: Callable[[], Callable[[Sequence[np.ndarray]], np.ndarray]]
+
+    @property
+    def row_bytes(self) -> int:
+        return self.dtype.itemsize * math.prod(self.row)
+
+    def hash(self, digests: np.ndarray | None = None) -> str:
+        """SHA-256 of the recipe and, if given, of elements in their order."""
+        facts = {"format_version": FORMAT_VERSION, **self.facts, "row": self.row, "dtype": self.dtype.name}
+        content = json.dumps(facts, sort_keys=True).encode()
+        return hashlib.sha256(content + (b"" if digests is None else digests.tobytes())).hexdigest()
+
+    def folder(self, cache: Path) -> SegmentFolder:
+        """Where its rows are kept."""
+        kind = "bases" if self.facts["bank"] == "bases" else "scores"
+        name = f"{kind}-bin{self.bin}-{self.dtype.name}-{self.hash()[:16]}"
+        return SegmentFolder(cache / name, self.facts, self.row, self.dtype)
 
 
 def _recipe(config: StemConfig, bank: MotifBank) -> _Recipe:
-    return _scores(bank, config.bin) if config.kind == "motif" else _bases(config.bin)
+    return _scores(bank, config.bin, config.precision) if config.kind == "motif" else _bases(config.bin)
 
 
-def _scores(bank: MotifBank, bin: int) -> _Recipe:
+def _scores(bank: MotifBank, bin: int, precision: str) -> _Recipe:
     facts = {"code_version": CODE_VERSION, "bank": bank.hash, "bin": bin}
-    return _Recipe(facts, bin, (2, len(bank)), np.float16, lambda: Scanner(bank, bin))
+    return _Recipe(facts, bin, (2, len(bank)), np.dtype(precision), lambda: Scanner(bank, bin, dtype=precision))
 
 
 def _bases(bin: int) -> _Recipe:
     facts = {"code_version": BASES_VERSION, "bank": "bases", "bin": bin}
-    return _Recipe(facts, bin, (bin,), np.uint8, lambda: BaseLayout(bin))
+    return _Recipe(facts, bin, (bin,), np.dtype(np.uint8), lambda: BaseLayout(bin))
 
 
-def _build(dataset: Sequences, recipe: _Recipe, cache: Path | None, progress: bool) -> ElementStore:
-    lengths = dataset.elements["length"].to_numpy(np.int64)
-    bins = bin_count(lengths, recipe.bin)
-    shape = (int(bins.sum()), *recipe.row)
-    key = _hash(dataset, recipe)
-    if cache is None or shape[0] == 0:
-        tokens = np.empty(shape, dtype=recipe.dtype)
-        _fill(tokens, dataset, recipe, progress)
-        return ElementStore(tokens, bins, key)
-    folder = cache / key
-    stored = _open(folder, shape, recipe)
-    if stored is None:
-        _discard(folder)
-        try:
-            with atomic_folder(folder) as temporary:
-                _write(temporary, shape, dataset, recipe, progress)
-        except (OSError, EpisodeError):
-            stored = _open(folder, shape, recipe)
-            if stored is None:  # not because another process was first
-                raise
+class _Work:
+    """One dataset to be encoded, by one recipe or several."""
+
+    def __init__(self, dataset: Sequences, cache: Path | None, progress: bool) -> None:
+        self._codes, self._cache, self._progress = dataset.codes, cache, progress
+        self._offset = dataset.elements["offset"].to_numpy(np.int64)
+        self._length = dataset.elements["length"].to_numpy(np.int64)
+        found = b"".join(bytes.fromhex(digest(codes)) for codes in self._sequences(np.arange(len(self._length))))
+        self._digests = np.frombuffer(found, dtype=DIGEST)
+        _, first, inverse = np.unique(self._digests, return_index=True, return_inverse=True)
+        rank = np.argsort(np.argsort(first))
+        self._distinct, self._which = np.sort(first), rank[inverse.reshape(-1)]
+
+    def build(self, recipe: _Recipe) -> ElementStore:
+        bins = bin_count(self._length, recipe.bin)
+        distinct = self._distinct
+        if self._cache is None:
+            rows, start = self._in_memory(recipe, bins[distinct])
         else:
-            stored = np.load(folder / "tokens.npy", mmap_mode="r")
-    return ElementStore(stored, bins, key)
+            rows, start = self._in_cache(recipe, bins[distinct], recipe.folder(self._cache))
+        return ElementStore(rows, start[self._which], bins, recipe.hash(self._digests))
+
+    def _in_memory(self, recipe: _Recipe, bins: np.ndarray) -> tuple[Rows, np.ndarray]:
+        tokens = np.empty((int(bins.sum()), *recipe.row), dtype=recipe.dtype)
+        encoder, row = recipe.encoder(), 0
+        with self._bar(self._distinct) as bar:
+            for encoded in self._encode(encoder, self._distinct, bar):
+                tokens[row : row + len(encoded)] = encoded
+                row += len(encoded)
+        return Rows([tokens]), np.cumsum(bins) - bins
+
+    def _in_cache(self, recipe: _Recipe, bins: np.ndarray, folder: SegmentFolder) -> tuple[Rows, np.ndarray]:
+        digests = self._digests[self._distinct]
+        found = folder.find(digests)
+        if (found.start < 0).any():
+            try:
+                self._add(recipe, bins, folder)
+            except OSError as error:
+                here = folder.find(digests).start >= 0
+                need = int(bins[~here].sum()) * recipe.row_bytes
+                raise EpisodeError(
+                    f"{folder.folder}: {error.strerror or error}; {int(here.sum())} of {len(here)} elements are there, "
+                    f"the other {int((~here).sum())} need {need:,} bytes"
+                ) from None
+            found = folder.find(digests)
+            if (found.start < 0).any():
+                raise EpisodeError(f"{folder.folder}: elements vanished as soon as they were written")
+        return found.rows, found.start
+
+    def _add(self, recipe: _Recipe, bins: np.ndarray, folder: SegmentFolder) -> None:
+        """Encode what a folder lacks, segment after segment."""
+        digests = self._digests[self._distinct]
+        with folder.writing(_say_waiting if self._progress else None):
+            missing = np.flatnonzero(folder.find(digests, mend=True).start < 0)
+            size = np.cumsum(bins[missing]) * recipe.row_bytes
+            number = size // max(SEGMENT, int(size.max(initial=0)) // SEGMENTS)
+            encoder = recipe.encoder()
+            with self._bar(self._distinct[missing]) as bar:
+                for part in np.split(missing, np.flatnonzero(np.diff(number)) + 1):
+                    folder.add(digests[part], bins[part], self._encode(encoder, self._distinct[part], bar))
+
+    def _bar(self, elements: np.ndarray) -> tqdm[NoReturn]:
+        from tqdm import tqdm  # only where work is shown
+
+        total = int(self._length[elements].sum())
+        return tqdm(total=total, desc="scan", unit="bp", unit_scale=True, disable=not self._progress)
+
+    def _encode(
+        self, encoder: Callable[[Sequence[np.ndarray]], np.ndarray], elements: np.ndarray, bar: tqdm[NoReturn]
+    ) -> Iterator[np.ndarray]:
+        """Encode elements some at a time, about `BATCH` base pairs, one element at least."""
+        number = (np.cumsum(self._length[elements]) - self._length[elements]) // BATCH
+        for batch in np.split(elements, np.flatnonzero(np.diff(number)) + 1):
+            if len(batch):
+                yield encoder(list(self._sequences(batch)))
+                bar.update(int(self._length[batch].sum()))
+
+    def _sequences(self, elements: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the codes of some elements."""
+        codes, read = np.asarray(self._codes), 0
+        for offset, length in zip(self._offset[elements].tolist(), self._length[elements].tolist(), strict=True):
+            yield codes[offset : offset + length]
+            read += length
+            if read > RELEASE:
+                release_pages(self._codes)
+                read = 0
 
 
-def _sequences(dataset: Sequences) -> Iterator[np.ndarray]:
-    """Yield the codes of each element."""
-    codes = np.asarray(dataset.codes)
-    offsets = dataset.elements["offset"].to_numpy(np.int64)
-    lengths = dataset.elements["length"].to_numpy(np.int64)
-    for offset, length in zip(offsets.tolist(), lengths.tolist(), strict=True):
-        yield codes[offset : offset + length]
-
-
-def _hash(dataset: Sequences, recipe: _Recipe) -> str:
-    """Hash everything that the tokens depend on."""
-    digest = hashlib.sha256(f"{FORMAT_VERSION} {' '.join(map(str, recipe.facts.values()))}\n".encode())
-    digest.update(dataset.elements["length"].to_numpy(np.int64).astype("<i8").tobytes())
-    for codes in _sequences(dataset):
-        digest.update(np.ascontiguousarray(codes))
-    return digest.hexdigest()
-
-
-def _fill(tokens: np.ndarray, dataset: Sequences, recipe: _Recipe, progress: bool) -> None:
-    """Encode all elements into `tokens`, some at a time."""
-    from tqdm import tqdm  # only where work is shown
-
-    encoder = recipe.encoder()
-    total = int(dataset.elements["length"].sum())
-    row = 0
-    with tqdm(total=total, desc="scan", unit="bp", unit_scale=True, disable=not progress) as bar:
-        for batch in _batches(dataset):
-            encoded = encoder(batch)
-            tokens[row : row + len(encoded)] = encoded
-            row += len(encoded)
-            bar.update(sum(map(len, batch)))
-
-
-def _batches(dataset: Sequences) -> Iterator[list[np.ndarray]]:
-    """Gather elements into batches of about `BATCH` base pairs, at least one element each."""
-    batch: list[np.ndarray] = []
-    size = 0
-    for codes in _sequences(dataset):
-        batch.append(codes)
-        size += len(codes)
-        if size >= BATCH:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-def _write(folder: Path, shape: tuple[int, ...], dataset: Sequences, recipe: _Recipe, progress: bool) -> None:
-    """Write the two files of a store."""
-    path = folder / "tokens.npy"
-    tokens = np.lib.format.open_memmap(path, mode="w+", dtype=recipe.dtype, shape=shape)
-    _fill(tokens, dataset, recipe, progress)
-    tokens.flush()
-    manifest = {"format_version": FORMAT_VERSION, **recipe.facts, "shape": list(shape), "sha256": file_sha256(path)}
-    write_json(folder / "manifest.json", manifest)
-
-
-def _open(folder: Path, shape: tuple[int, ...], recipe: _Recipe) -> np.ndarray | None:
-    """Map the tokens of a stored folder; None if it is not there or damaged."""
-    path = folder / "tokens.npy"
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Let torch use so many threads in the block, as many as before if 0."""
+    before = torch.get_num_threads()
+    if count:
+        torch.set_num_threads(count)
     try:
-        manifest = read_json(folder / "manifest.json")
-        if manifest["sha256"] != file_sha256(path):
-            return None
-        tokens = np.load(path, mmap_mode="r")
-    except (OSError, EpisodeError, ValueError, KeyError, TypeError):
-        return None
-    return tokens if tokens.shape == shape and tokens.dtype == recipe.dtype else None
-
-
-def _discard(folder: Path) -> None:
-    """Remove a damaged folder, if there is one; moved away first, so that nobody opens half of it."""
-    if not folder.exists():
-        return
-    away = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".damaged", dir=folder.parent))
-    try:
-        folder.rename(away / folder.name)
-    except FileNotFoundError:
-        pass  # another process removed it
+        yield
     finally:
-        shutil.rmtree(away, ignore_errors=True)
+        torch.set_num_threads(before)
+
+
+def _say_waiting() -> None:
+    print("another process is encoding into the same cache; waiting for it", file=sys.stderr)

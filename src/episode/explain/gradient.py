@@ -55,9 +55,9 @@ class Background:
         for kind, ids in elements.items():
             chosen = ids if len(ids) <= SAMPLE else np.sort(rng.choice(ids, SAMPLE, replace=False))
             stores = [scores.of(int(element)) for element in chosen]
-            means[kind] = _mean([store.tokens for store in stores])
+            means[kind] = _mean([store.rows(0) for store in stores])
             if stores[0].gate is not None:
-                gates[kind] = _mean([store.gate.tokens for store in stores if store.gate is not None])
+                gates[kind] = _mean([store.gate.rows(0) for store in stores if store.gate is not None])
         return cls(means, gates)
 
 

@@ -58,11 +58,13 @@ class Rescanner:
     bank : MotifBank
     bin : int
         Base pairs of a bin.
+    precision : {"float16", "float32"}
+        Of the scores.
     """
 
-    def __init__(self, bank: MotifBank, bin: int) -> None:
+    def __init__(self, bank: MotifBank, bin: int, precision: str = "float16") -> None:
         self.bin = bin
-        self._scan = Scanner(bank, bin)
+        self._scan = Scanner(bank, bin, dtype=precision)
         self._reach = int(bank.lengths.max())
 
     def __call__(self, codes: np.ndarray, tokens: np.ndarray, edits: Sequence[Edit]) -> np.ndarray:
@@ -71,14 +73,14 @@ class Rescanner:
         Parameters
         ----------
         codes : ndarray, shape (length,), uint8
-        tokens : ndarray, shape (bins, 2, motifs), float16
+        tokens : ndarray, shape (bins, 2, motifs)
             Scores of the element as it is.
         edits : sequence of Edit
             Each is made alone.
 
         Returns
         -------
-        ndarray, shape (len(edits), bins, 2, motifs), float16
+        ndarray, shape (len(edits), bins, 2, motifs)
         """
         result = np.repeat(np.asarray(tokens)[None], len(edits), axis=0)
         plans = [self._plan(len(codes), len(tokens), edit) for edit in edits]
@@ -124,12 +126,14 @@ class ElementScores:
         self.backbone, self._stem = run.system.backbone, run.system.backbone.stem
         self._layout: BaseLayout | None = None
         if stem.kind == "motif":
-            self._rescan = Rescanner(run.bank, stem.bin)
+            self._rescan = Rescanner(run.bank, stem.bin, stem.precision)
         else:
             self._layout = BaseLayout(stem.bin)
             self.backbone = copy.deepcopy(run.system.backbone)
             self.backbone.stem = StoredScores(self._stem.charge)
-        self._gate_rescan = None if run.bank.gate is None else Rescanner(run.bank.gate, stem.gate_bin)
+        self._gate_rescan = None
+        if run.bank.gate is not None:
+            self._gate_rescan = Rescanner(run.bank.gate, stem.gate_bin, stem.precision)
 
     def codes(self, element: int) -> np.ndarray:
         """Bases of an element, shape (length,), uint8."""
@@ -141,8 +145,8 @@ class ElementScores:
 
     def of(self, element: int) -> ElementStore:
         """Return a store whose only row is the element as it is."""
-        gate = None if self._store.gate is None else _join(_rows(self._store.gate, element)[None])
-        rows = _rows(self._store, element)[None]
+        gate = None if self._store.gate is None else _join(self._store.gate.rows(element)[None])
+        rows = self._store.rows(element)[None]
         return _join(rows if self._layout is None else self._score(rows), gate)
 
     def edited(self, element: int, edits: Sequence[Edit]) -> ElementStore:
@@ -150,9 +154,9 @@ class ElementScores:
         codes = self.codes(element)
         gate = None
         if self._store.gate is not None and self._gate_rescan is not None:
-            gate = _join(self._gate_rescan(codes, _rows(self._store.gate, element), edits))
+            gate = _join(self._gate_rescan(codes, self._store.gate.rows(element), edits))
         if self._layout is None:
-            return _join(self._rescan(codes, _rows(self._store, element), edits), gate)
+            return _join(self._rescan(codes, self._store.rows(element), edits), gate)
         rows = self._layout([edit.apply(codes) for edit in edits])
         return _join(self._score(rows.reshape(len(edits), -1, rows.shape[1])), gate)
 
@@ -178,23 +182,17 @@ class ElementScores:
             of the gate are one channel: they read a site together.
         """
         original = self.of(element)
-        tokens = np.repeat(original.tokens[None], len(sites), axis=0)
-        gate = None if original.gate is None else np.repeat(original.gate.tokens[None], len(sites), axis=0)
+        tokens = np.repeat(original.rows(0)[None], len(sites), axis=0)
+        gate = None if original.gate is None else np.repeat(original.gate.rows(0)[None], len(sites), axis=0)
         for i, (row, site) in enumerate(sites.items()):
             if site.gate and gate is not None and edited.gate is not None:
-                gate[i, :, site.strand] = _rows(edited.gate, row)[:, site.strand]
+                gate[i, :, site.strand] = edited.gate.rows(row)[:, site.strand]
             else:
-                tokens[i, :, site.strand, site.motif] = _rows(edited, row)[:, site.strand, site.motif]
+                tokens[i, :, site.strand, site.motif] = edited.rows(row)[:, site.strand, site.motif]
         return _join(tokens, None if gate is None else _join(gate))
-
-
-def _rows(store: ElementStore, element: int) -> np.ndarray:
-    """Tokens of one element, shape (bins, 2, channels)."""
-    first = int(store.offset[element])
-    return np.asarray(store.tokens[first : first + int(store.bins[element])])
 
 
 def _join(tokens: np.ndarray, gate: ElementStore | None = None) -> ElementStore:
     """Make a store of variants (n, bins, 2, channels) of one element."""
     count, bins = tokens.shape[:2]
-    return ElementStore(tokens.reshape(count * bins, *tokens.shape[2:]), np.full(count, bins), "variants", gate)
+    return ElementStore.of(tokens.reshape(count * bins, *tokens.shape[2:]), np.full(count, bins), "variants", gate)

@@ -107,9 +107,9 @@ def gather_material(
     if store is None:
         store = build_store(dataset, bank, config.stem, cache)
     needed = (len(dataset.elements), row_shape(config.stem, bank))
-    if (len(store), store.tokens.shape[1:]) != needed:
+    if (len(store), store.row_shape) != needed:
         raise ValueError(
-            f"the store holds {len(store)} elements in rows of {store.tokens.shape[1:]}; "
+            f"the store holds {len(store)} elements in rows of {store.row_shape}; "
             f"needed are {needed[0]} in rows of {needed[1]}"
         )
     learning = np.concatenate([pool.rows for pool in roles.training + roles.pseudo_ood])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from builders import reverse_complement
+from builders import all_rows, reverse_complement
 from episode.encode.motifs import MotifBank
 from episode.encode.store import ElementStore
 from episode.evaluate.baselines import ctcf, kmer_lr, motif_gbm, shortcuts
@@ -44,7 +44,7 @@ def fold_task(fold_task: FoldTask) -> FoldTask:
     kept = [*range(23), ctcf_index(bank)]
     parts = (bank.ids, bank.names, bank.probabilities)
     few = MotifBank(*(tuple(part[i] for i in kept) for part in parts))
-    return replace(fold_task, bank=few, store=ElementStore(store.tokens[:, :, kept], store.bins, "few motifs"))
+    return replace(fold_task, bank=few, store=ElementStore.of(all_rows(store)[:, :, kept], store.bins, "few motifs"))
 
 
 @pytest.fixture(autouse=True)

@@ -59,7 +59,7 @@ def test_maxima_are_taken_over_the_bins_of_the_element_alone() -> None:
         [[[9, 9], [9, 9]], [[1, -4], [2, 0]], [[3, -5], [1, 7]], [[8, 8], [8, 8]]],
         dtype=np.float16,
     )
-    store = ElementStore(tokens, np.array([1, 2, 1]), "made-up")
+    store = ElementStore.of(tokens, np.array([1, 2, 1]), "made-up")
     table = motif_table(store, np.array([1, 2]))
     assert table.numbers.tolist() == [[[3, -4], [2, 7]], [[8, 8], [8, 8]]]
     assert motif_table(store, np.array([1]), np.array([1])).numbers.tolist() == [[[-4], [7]]]
@@ -69,7 +69,7 @@ def test_maxima_are_taken_over_the_bins_of_the_element_alone() -> None:
 
 
 def test_an_element_without_bins_is_at_the_floor() -> None:
-    store = ElementStore(np.zeros((1, 2, 1), dtype=np.float16), np.array([0, 1]), "made-up")
+    store = ElementStore.of(np.zeros((1, 2, 1), dtype=np.float16), np.array([0, 1]), "made-up")
     assert motif_table(store, np.array([0, 1])).numbers.ravel().tolist() == [FLOOR, FLOOR, 0, 0]
 
 

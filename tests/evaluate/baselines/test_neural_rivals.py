@@ -67,7 +67,7 @@ def planted_task(folder: Path) -> tuple[FoldTask, np.ndarray]:
         tuple(f"M{i}" for i in range(MOTIFS)),
         tuple(np.roll(np.tile([0.97, 0.01, 0.01, 0.01], (6, 1)), i, axis=1) for i in range(MOTIFS)),
     )
-    store = ElementStore(tokens.reshape(-1, 2, MOTIFS), np.full(2 * PAIRS, BINS, dtype=np.int64), "planted")
+    store = ElementStore.of(tokens.reshape(-1, 2, MOTIFS), np.full(2 * PAIRS, BINS, dtype=np.int64), "planted")
     task = FoldTask(
         dataset=Dataset(pairs, elements, codes.ravel(), {}),
         store=store,
@@ -346,7 +346,7 @@ def test_balanced_batches_are_corrected_to_the_share_of_training() -> None:
 def test_motif_tokens_by_hand() -> None:
     """Occupancy one half at the threshold; the other strand reads bins and strands turned round."""
     scores = np.array([[[3.0, -32.0], [1.0, 40.0]], [[-32.0, 2.0], [3.0, -32.0]]], dtype=np.float16)
-    store = ElementStore(np.concatenate([scores, scores[:1]]), np.array([2, 1]), "hand")
+    store = ElementStore.of(np.concatenate([scores, scores[:1]]), np.array([2, 1]), "hand")
     inputs = MotifTokens(store, np.array([3.0, 2.0], dtype=np.float32))
     batch = inputs.gather(np.array([0, 0, 1]), np.array([False, True, False]))
     low = 1 / (1 + np.exp(2))
@@ -360,8 +360,8 @@ def test_motif_tokens_by_hand() -> None:
 @pytest.mark.parametrize("bins", [64, 65, 79, 128, 196])
 def test_pooling_keeps_every_site_and_commutes_with_reverse_complement(bins: int) -> None:
     tokens = np.random.default_rng(bins).normal(0, 3, (bins, 2, 3)).astype(np.float16)
-    inputs = MotifTokens(ElementStore(tokens, np.array([bins]), "one"), np.zeros(3, dtype=np.float32))
-    turned = MotifTokens(ElementStore(tokens[::-1, ::-1], np.array([bins]), "rc"), np.zeros(3, dtype=np.float32))
+    inputs = MotifTokens(ElementStore.of(tokens, np.array([bins]), "one"), np.zeros(3, dtype=np.float32))
+    turned = MotifTokens(ElementStore.of(tokens[::-1, ::-1], np.array([bins]), "rc"), np.zeros(3, dtype=np.float32))
     one = inputs.gather(np.array([0]), np.array([True])).content
     assert one.shape == (1, 64, 6)
     torch.testing.assert_close(one, turned.gather(np.array([0]), np.array([False])).content)

@@ -149,9 +149,8 @@ def motif_table(store: ElementStore, ids: NDArray[np.int64], motifs: NDArray[np.
     """
     chosen = np.arange(store.n_motifs) if motifs is None else motifs
     numbers = np.full((len(ids), 2, len(chosen)), FLOOR, dtype=np.float32)
-    offset = store.offset
     for best, element in zip(numbers, ids.tolist(), strict=True):
-        tokens = store.tokens[offset[element] : offset[element] + store.bins[element]]
+        tokens = store.rows(element)
         part = tokens if motifs is None else tokens[:, :, chosen]
         best[:] = part.astype(np.float32).max(axis=0, initial=FLOOR)
     return ElementTable(ids, numbers)

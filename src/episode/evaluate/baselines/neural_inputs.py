@@ -69,7 +69,6 @@ class MotifTokens:
     def __init__(self, store: ElementStore, thresholds: NDArray[np.float32]) -> None:
         self.channels = 2 * store.n_motifs
         self._store = store
-        self._offset = store.offset
         self._threshold = torch.from_numpy(np.asarray(thresholds, dtype=np.float32))
         self._kept: dict[int, NDArray[np.uint8]] = {}
 
@@ -89,10 +88,9 @@ class MotifTokens:
         """Tokens of one element, shape (tokens, 2, n_motifs)."""
         kept = self._kept.get(element)
         if kept is None:
-            start, bins = int(self._offset[element]), int(self._store.bins[element])
-            scores = torch.from_numpy(np.array(self._store.tokens[start : start + bins])).float()
+            scores = torch.from_numpy(np.array(self._store.rows(element))).float()
             occupancy = scores.sub_(self._threshold).sigmoid_().mul_(255.0).round_().to(torch.uint8).numpy()
-            kept = self._kept[element] = occupancy if bins <= MOST_TOKENS else _pool(occupancy)
+            kept = self._kept[element] = occupancy if len(occupancy) <= MOST_TOKENS else _pool(occupancy)
         return kept
 
 

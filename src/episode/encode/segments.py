@@ -1,0 +1,353 @@
+"""Rows of elements on disk: a folder for each recipe, in it segments that are written once and never changed.
+
+The folder is told in ``docs/store.md``. Here belong its files, their checks, and reading rows of several segments as if
+they were one array. This module does NOT know what an element is, nor how its rows are made: it keeps rows by digest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import itertools
+import json
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from episode.errors import EpisodeError
+from episode.files import (
+    atomic_folder,
+    file_sha256,
+    locked,
+    release_pages,
+    remove_folder,
+    remove_leftovers,
+    write_json,
+)
+
+__all__ = ["DIGEST", "FORMAT_VERSION", "Found", "Rows", "SegmentFolder"]
+
+FORMAT_VERSION = 2
+"""Of the folder; 1 was one file for a whole dataset."""
+DIGEST = np.dtype("S16")
+"""What rows are found by: 16 bytes."""
+INDEX = np.dtype([("digest", DIGEST), ("bins", "<i8")])
+NAME = re.compile("[0-9a-f]{32}")
+"""Of a segment."""
+DAMAGE = (FileNotFoundError, ValueError, KeyError, TypeError, EOFError)
+"""What reading a damaged segment raises; a file that cannot be opened for another reason is not damaged."""
+RESIDENT = 1 << 29
+"""Bytes read from mapped files after which their memory is given back."""
+
+
+class Rows:
+    """Arrays read as if they lay one after another.
+
+    Of arrays that are mapped from files about `RESIDENT` bytes are held in memory at most.
+
+    Parameters
+    ----------
+    parts : sequence of np.ndarray, each shape (n, ...)
+        At least one; they differ in `n` only.
+    """
+
+    def __init__(self, parts: Sequence[np.ndarray]) -> None:
+        self._parts = [np.asarray(part) for part in parts]
+        self._ends = np.cumsum([len(part) for part in parts])
+        self.dtype = parts[0].dtype
+        self.shape = (int(self._ends[-1]), *parts[0].shape[1:])
+        self._row_bytes = self.dtype.itemsize * math.prod(self.shape[1:])
+        self._read = 0
+
+    def span(self, first: int, count: int) -> np.ndarray:
+        """Return rows that lie in one array, a view of shape (count, ...)."""
+        number = min(int(np.searchsorted(self._ends, first, side="right")), len(self._parts) - 1)
+        part = self._parts[number]
+        begin = first - (int(self._ends[number]) - len(part))
+        self._account(count)
+        return part[begin : begin + count]
+
+    def take(self, first: np.ndarray, count: np.ndarray) -> np.ndarray:
+        """Copy some spans.
+
+        Parameters
+        ----------
+        first, count : np.ndarray, shape (n,), int64
+            Spans, each within one array; `first` ascends.
+
+        Returns
+        -------
+        np.ndarray, shape (sum of count, ...)
+        """
+        passed = np.concatenate([[0], np.cumsum(count)])
+        source = np.arange(passed[-1]) + np.repeat(first - passed[:-1], count)
+        rows = np.empty((len(source), *self.shape[1:]), dtype=self.dtype)
+        begin = start = 0
+        for part, end in zip(self._parts, self._ends.tolist(), strict=True):
+            stop = int(passed[np.searchsorted(first, end)])
+            if stop > start:
+                np.take(part, source[start:stop] - begin, axis=0, out=rows[start:stop], mode="clip")
+            begin, start = end, stop
+        self._account(len(source))
+        return rows
+
+    def release(self) -> None:
+        """Give back the memory of what is mapped."""
+        self._read = 0
+        for part in self._parts:
+            release_pages(part)
+
+    def _account(self, count: int) -> None:
+        self._read += count * self._row_bytes
+        if self._read > RESIDENT:
+            self.release()
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where the rows of some digests are.
+
+    Parameters
+    ----------
+    rows : Rows
+    start : np.ndarray, shape (n,), int64
+        First row of each digest; -1 where it is not there.
+    """
+
+    rows: Rows
+    start: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """One segment, whose index is sound and in memory.
+
+    Parameters
+    ----------
+    folder : Path
+    facts : mapping
+        Of ``segment.json``.
+    index : np.ndarray, shape (n,), of `INDEX`
+    """
+
+    folder: Path
+    facts: Mapping[str, Any]
+    index: np.ndarray
+
+    @classmethod
+    def read(cls, folder: Path) -> _Segment:
+        """Read all but the rows; raises one of `DAMAGE` where something is wrong."""
+        facts = json.loads((folder / "segment.json").read_text())
+        content = (folder / "index.npy").read_bytes()
+        if facts["sha256"]["index.npy"] != hashlib.sha256(content).hexdigest():
+            raise ValueError("the index does not match its checksum")
+        index = np.load(io.BytesIO(content), allow_pickle=False)
+        if index.dtype != INDEX:
+            raise ValueError("the index is of another kind")
+        return cls(folder, facts, index)
+
+    @cached_property
+    def start(self) -> np.ndarray:
+        """First row of each element, shape (n,)."""
+        bins = self.index["bins"]
+        return np.cumsum(bins) - bins
+
+    def rows(self, row: tuple[int, ...], dtype: np.dtype[Any], *, fully: bool = False) -> np.ndarray:
+        """Map the rows once they are known to be sound; raises one of `DAMAGE` where they are not.
+
+        What has the size and the time of change that it had when its checksum last held is not read again for that,
+        unless it is to be checked `fully`.
+        """
+        path = self.folder / "rows.npy"
+        stamp = _stamp(path)
+        if fully or stamp != self.facts["stamp"]:
+            if file_sha256(path) != self.facts["sha256"]["rows.npy"]:
+                raise ValueError("the rows do not match their checksum")
+            if stamp != self.facts["stamp"]:
+                with contextlib.suppress(OSError):  # a folder that may only be read
+                    write_json(self.folder / "segment.json", {**self.facts, "stamp": stamp})
+        count = int(self.index["bins"].sum())
+        rows: np.ndarray = np.load(path, mmap_mode="r" if count else None)
+        if rows.shape != (count, *row) or rows.dtype != dtype:
+            raise ValueError("the rows are not those of the recipe")
+        return rows
+
+
+class SegmentFolder:
+    """All segments of one recipe.
+
+    Opening reads indices only; a segment of whose rows none are wanted is not touched.
+
+    Parameters
+    ----------
+    folder : Path
+        Need not be there.
+    recipe : mapping
+        What rows depend on besides the sequence; written beside them for whoever looks there.
+    row : tuple of int
+        Shape of one row.
+    dtype : numpy dtype
+    """
+
+    def __init__(self, folder: Path, recipe: Mapping[str, object], row: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.folder, self.row, self.dtype = folder, row, dtype
+        self._facts = {"format_version": FORMAT_VERSION, **recipe, "row": list(row), "dtype": dtype.name}
+
+    def find(self, digests: np.ndarray, *, mend: bool = False) -> Found:
+        """Find rows in segments that are sound.
+
+        Parameters
+        ----------
+        digests : np.ndarray, shape (n,), S16
+            Distinct.
+        mend : bool
+            Remove the damaged segments that were met; the lock must be held.
+        """
+        segments, damaged = self._segments()
+        parts: dict[Path, np.ndarray] = {}
+        while True:
+            number, place = _look_up(digests, [segment.index["digest"] for segment in segments])
+            used, first = np.unique(number, return_index=True)
+            used = used[np.argsort(first)]  # in the order in which they are wanted, so that reading goes forward
+            used = used[used >= 0]
+            unsound = []
+            for segment in (segments[i] for i in used):
+                try:
+                    if segment.folder not in parts:
+                        parts[segment.folder] = segment.rows(self.row, self.dtype)
+                except DAMAGE:
+                    unsound.append(segment.folder)
+            if not unsound:
+                break
+            damaged += unsound
+            segments = [segment for segment in segments if segment.folder not in unsound]
+        if mend:
+            for path in damaged:
+                remove_folder(path)
+        start = np.full(len(digests), -1, dtype=np.int64)
+        begin = 0
+        for i in used:
+            here = number == i
+            start[here] = begin + segments[i].start[place[here]]
+            begin += len(parts[segments[i].folder])
+        found = [parts[segments[i].folder] for i in used]
+        return Found(Rows(found or [np.empty((0, *self.row), dtype=self.dtype)]), start)
+
+    def verify(self) -> tuple[int, int]:
+        """Compute the checksums of all segments and remove those that are damaged; the lock must be held.
+
+        Returns
+        -------
+        sound, damaged : int
+            Numbers of segments.
+        """
+        segments, damaged = self._segments()
+        for segment in segments:
+            try:
+                segment.rows(self.row, self.dtype, fully=True)
+            except DAMAGE:
+                damaged.append(segment.folder)
+        for path in damaged:
+            remove_folder(path)
+        return len(segments) - sum(segment.folder in damaged for segment in segments), len(damaged)
+
+    @contextlib.contextmanager
+    def writing(self, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+        """Hold the lock of the folder, which is made if need be, free of what dead processes left there.
+
+        Parameters
+        ----------
+        waiting : callable, optional
+            Called once if another process holds the lock.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with locked(self.folder / "lock", waiting):
+            remove_leftovers(self.folder)
+            path = self.folder / "recipe.json"
+            if not path.exists():
+                write_json(path, self._facts)
+            yield
+
+    def add(self, digests: np.ndarray, bins: np.ndarray, batches: Iterable[np.ndarray]) -> None:
+        """Write a segment; it appears whole or not at all.
+
+        Parameters
+        ----------
+        digests : np.ndarray, shape (n,), S16
+        bins : np.ndarray, shape (n,), int64
+            Rows of each.
+        batches : iterable of np.ndarray, each shape (m, ...)
+            The rows, some at a time.
+        """
+        index = np.empty(len(digests), dtype=INDEX)
+        index["digest"], index["bins"] = digests, bins
+        stream = io.BytesIO()
+        np.save(stream, index)
+        sums = {"index.npy": hashlib.sha256(stream.getvalue()).hexdigest()}
+        place = self.folder / sums["index.npy"][:32]
+        try:
+            with atomic_folder(place) as temporary:
+                _write(temporary / "index.npy", [stream.getvalue()])
+                header = _header((int(bins.sum()), *self.row), self.dtype)
+                path = temporary / "rows.npy"
+                sums["rows.npy"] = _write(path, itertools.chain([header], map(np.ascontiguousarray, batches)))
+                write_json(temporary / "segment.json", {"sha256": sums, "stamp": _stamp(path)})
+        except (OSError, EpisodeError):
+            if not (place / "segment.json").exists():  # not because another process was first, where locks do not work
+                raise
+
+    def _segments(self) -> tuple[list[_Segment], list[Path]]:
+        """Read all indices; return the segments, and the folders of those that cannot be read."""
+        segments, damaged = [], []
+        for path in sorted(path for path in self.folder.glob("*") if NAME.fullmatch(path.name)):
+            try:
+                segments.append(_Segment.read(path))
+            except DAMAGE:
+                damaged.append(path)
+        return segments, damaged
+
+
+def _look_up(wanted: np.ndarray, tables: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each digest the number of the first table that holds it, or -1, and its place there."""
+    if not any(map(len, tables)):
+        return np.full(len(wanted), -1), np.zeros(len(wanted), dtype=np.int64)
+    known = np.concatenate(tables)
+    number = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
+    place = np.concatenate([np.arange(len(table)) for table in tables])
+    order = np.argsort(known, kind="stable")
+    at = order[np.minimum(np.searchsorted(known, wanted, sorter=order), len(known) - 1)]
+    return np.where(known[at] == wanted, number[at], -1), place[at]
+
+
+def _stamp(path: Path) -> list[int]:
+    """Size in bytes and time of the last change in nanoseconds."""
+    state = path.stat()
+    return [state.st_size, state.st_mtime_ns]
+
+
+def _header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+    """What a .npy file of that shape begins with."""
+    stream = io.BytesIO()
+    content = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, content)
+    return stream.getvalue()
+
+
+def _write(path: Path, chunks: Iterable[bytes | np.ndarray]) -> str:
+    """Write a file through to the disk; return its SHA-256."""
+    checksum = hashlib.sha256()
+    with path.open("wb") as stream:
+        for chunk in chunks:
+            stream.write(chunk)
+            checksum.update(chunk)
+        stream.flush()
+        os.fsync(stream.fileno())
+    return checksum.hexdigest()

@@ -1,0 +1,24 @@
+"""One thread for every test here, and what was really scanned."""
+
+from __future__ import annotations
+
+import pytest
+
+from builders import one_thread
+from episode.encode import store as store_module
+
+__all__ = ["one_thread", "scanned"]
+
+
+@pytest.fixture
+def scanned(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Number of elements in each call of the scanner."""
+    calls: list[int] = []
+
+    class Counting(store_module.Scanner):
+        def __call__(self, elements):  # type: ignore[no-untyped-def]
+            calls.append(len(elements))
+            return super().__call__(elements)
+
+    monkeypatch.setattr(store_module, "Scanner", Counting)
+    return calls
