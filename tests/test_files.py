@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import math
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import pytest
 
+from episode import files
 from episode.errors import EpisodeError
-from episode.files import atomic_file, atomic_folder, file_sha256, read_json, write_json
+from episode.files import (
+    atomic_file,
+    atomic_folder,
+    file_sha256,
+    locked,
+    read_json,
+    release_pages,
+    remove_folder,
+    remove_leftovers,
+    write_json,
+)
 
 
 def everything(folder: Path) -> list[str]:
@@ -123,3 +144,152 @@ def test_unreadable_json_is_named(tmp_path: Path, content: bytes | None, message
     with pytest.raises(EpisodeError, match=message) as caught:
         read_json(path)
     assert str(path) in str(caught.value)
+
+
+# -- what dead processes leave ----------------------------------------------------------------------------------------
+
+WRITE = """
+import sys, time
+from pathlib import Path
+from episode.files import atomic_file, atomic_folder
+with (atomic_file if sys.argv[1] == "file" else atomic_folder)(Path(sys.argv[2])) as temporary:
+    (temporary if temporary.is_file() else temporary / "a.txt").write_text("half")
+    print("written", flush=True)
+    time.sleep(60)
+"""
+
+
+@contextlib.contextmanager
+def writer(kind: str, path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process in the middle of writing, killed at the end of the block."""
+    with subprocess.Popen([sys.executable, "-c", WRITE, kind, str(path)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "written\n"
+        yield process
+        process.kill()
+
+
+def write(kind: str, path: Path) -> None:
+    with atomic_file(path) if kind == "file" else atomic_folder(path) as temporary:
+        (temporary if kind == "file" else temporary / "a.txt").write_text("whole")
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_the_next_write_removes_what_a_killed_one_left(tmp_path: Path, kind: str) -> None:
+    for name in ("mine", "other"):
+        with writer(kind, tmp_path / name):
+            pass
+    assert len(everything(tmp_path)) == 2 and all(name.endswith(".part") for name in everything(tmp_path))
+    write(kind, tmp_path / "mine")
+    (other,) = [name for name in everything(tmp_path) if name != "mine"]
+    assert other.startswith(".other."), "only of the same file"
+    write(kind, tmp_path / "other")
+    assert everything(tmp_path) == ["mine", "other"]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_a_living_process_writes_stays(tmp_path: Path, kind: str) -> None:
+    with writer(kind, tmp_path / "mine"):
+        (half,) = everything(tmp_path)
+        write(kind, tmp_path / "mine")
+        assert everything(tmp_path) == [half, "mine"]
+    if kind == "folder":
+        shutil.rmtree(tmp_path / "mine")
+    write(kind, tmp_path / "mine")
+    assert everything(tmp_path) == ["mine"]
+
+
+def test_only_what_is_surely_dead_is_removed(tmp_path: Path) -> None:
+    own = files._prefix(tmp_path / "a")
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    dead = own.replace(f"-{os.getpid()}-", f"-{ended.pid}-")
+    stay = [f"{own}x.part", dead.replace(files._machine(), "0" * 8) + "x.part", ".a.x1y2z3.part", f"{dead}x.txt"]
+    for name in (*stay, f"{dead}x.part"):
+        (tmp_path / name).write_text("half")
+    remove_leftovers(tmp_path, "b")
+    assert len(everything(tmp_path)) == 5
+    remove_leftovers(tmp_path)
+    assert everything(tmp_path) == sorted(stay)
+
+
+@pytest.mark.skipif(files._started(os.getpid()) is None, reason="start times of processes are Linux's")
+def test_a_process_id_given_to_another_since_is_dead(tmp_path: Path) -> None:
+    own = files._prefix(tmp_path / "a")
+    reused = own.replace(f"-{os.getpid()}-{files._started(os.getpid())}-", f"-{os.getpid()}-1-")
+    assert reused != own
+    (tmp_path / f"{reused}x.part").write_text("half")
+    remove_leftovers(tmp_path)
+    assert everything(tmp_path) == []
+
+
+def test_a_folder_is_removed_and_nothing_stays_of_it(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    for _ in range(2):
+        remove_folder(tmp_path / "a")
+        assert everything(tmp_path) == []
+
+
+# -- locks ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path) -> None:
+    said: list[str] = []
+    told = threading.Event()
+
+    def second() -> None:
+        with locked(tmp_path / "lock", told.set):
+            said.append("second")
+
+    thread = threading.Thread(target=second)
+    with locked(tmp_path / "lock", lambda: said.append("waited")):
+        thread.start()
+        assert told.wait(60)
+        said.append("first")
+    thread.join()
+    assert said == ["first", "second"]
+
+
+def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
+    script = "import sys, time\nfrom pathlib import Path\nfrom episode.files import locked\n"
+    script += "with locked(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)\n"
+    command = [sys.executable, "-c", script, str(tmp_path / "lock")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "held\n"
+        process.kill()
+    with locked(tmp_path / "lock", lambda: pytest.fail("nobody holds it")):
+        pass
+
+
+def test_where_there_are_no_locks_the_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(code: int) -> Callable[..., None]:
+        def flock(*_: object) -> None:
+            raise OSError(code, os.strerror(code))
+
+        return flock
+
+    monkeypatch.setattr(files.fcntl, "flock", fail(errno.ENOLCK))
+    with locked(tmp_path / "lock", lambda: pytest.fail("nothing to wait for")):
+        ran = True
+    assert ran
+    monkeypatch.setattr(files.fcntl, "flock", fail(errno.EIO))
+    with pytest.raises(OSError, match="Input/output error"), locked(tmp_path / "lock"):
+        pytest.fail("the block must not run")
+
+
+# -- mapped pages -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["r", "r+", "c"])
+def test_released_pages_keep_their_content(tmp_path: Path, mode: Literal["r", "r+", "c"]) -> None:
+    np.save(tmp_path / "a.npy", np.arange(5000))
+    array = np.load(tmp_path / "a.npy", mmap_mode=mode)
+    if mode != "r":
+        array[7] = -1
+    release_pages(array[3:][::2])
+    assert array[6] == 6 and array[7] == (7 if mode == "r" else -1)
+
+
+def test_an_array_in_memory_has_no_pages_to_release() -> None:
+    array = np.arange(5)
+    release_pages(array[1:])
+    assert array.tolist() == [0, 1, 2, 3, 4]

@@ -29,10 +29,10 @@ def make_bank(seed: int = 0) -> MotifBank:
     return MotifBank(("A.1", "B.1", "C.1"), ("a", "b", "c"), matrices)
 
 
-def make_dataset(seed: int = 0, lengths: tuple[int, ...] = LENGTHS) -> Elements:
+def make_dataset(seed: int = 0, lengths: tuple[int, ...] = LENGTHS, part: slice = slice(None)) -> Elements:
     codes = np.random.default_rng(seed).integers(0, 5, sum(lengths)).astype(np.uint8)
     offset = np.cumsum((0, *lengths))[:-1]
-    return Elements(pd.DataFrame({"length": lengths, "offset": offset}), codes)
+    return Elements(pd.DataFrame({"length": lengths, "offset": offset})[part].reset_index(drop=True), codes)
 
 
 def sequence(dataset: Elements, element: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from episode.errors import EpisodeError
 
 __all__ = ["COMMANDS", "build_parser", "main"]
 
-COMMANDS = ("demo", "simulate", "data", "train", "predict", "evaluate", "compare", "explain", "report")
+COMMANDS = ("demo", "simulate", "data", "encode", "train", "predict", "evaluate", "compare", "explain", "report")
 """Sub-commands, in the order of the pipeline: `episode.cli.<name>` has `register` and `run`."""
 
 EXAMPLES = """\

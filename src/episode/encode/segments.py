@@ -218,16 +218,15 @@ class SegmentFolder:
             used, first = np.unique(number, return_index=True)
             used = used[np.argsort(first)]  # in the order in which they are wanted, so that reading goes forward
             used = used[used >= 0]
-            unsound = []
             for segment in (segments[i] for i in used):
                 try:
                     if segment.folder not in parts:
                         parts[segment.folder] = segment.rows(self.row, self.dtype)
-                except DAMAGE:
-                    unsound.append(segment.folder)
+                except DAMAGE as error:
+                    damaged[segment.folder] = error
+            unsound = {segment.folder for segment in segments} & damaged.keys()
             if not unsound:
                 break
-            damaged += unsound
             segments = [segment for segment in segments if segment.folder not in unsound]
         if mend:
             for path in damaged:
@@ -241,23 +240,26 @@ class SegmentFolder:
         found = [parts[segments[i].folder] for i in used]
         return Found(Rows(found or [np.empty((0, *self.row), dtype=self.dtype)]), start)
 
-    def verify(self) -> tuple[int, int]:
+    def verify(self) -> tuple[int, list[str]]:
         """Compute the checksums of all segments and remove those that are damaged; the lock must be held.
 
         Returns
         -------
-        sound, damaged : int
-            Numbers of segments.
+        sound : int
+            Number of segments.
+        damaged : list of str
+            Folder of each of the others, and what was wrong.
         """
         segments, damaged = self._segments()
         for segment in segments:
             try:
                 segment.rows(self.row, self.dtype, fully=True)
-            except DAMAGE:
-                damaged.append(segment.folder)
+            except DAMAGE as error:
+                damaged[segment.folder] = error
         for path in damaged:
             remove_folder(path)
-        return len(segments) - sum(segment.folder in damaged for segment in segments), len(damaged)
+        sound = sum(segment.folder not in damaged for segment in segments)
+        return sound, [f"{path}: {error}" for path, error in damaged.items()]
 
     @contextlib.contextmanager
     def writing(self, waiting: Callable[[], None] | None = None) -> Iterator[None]:
@@ -304,14 +306,15 @@ class SegmentFolder:
             if not (place / "segment.json").exists():  # not because another process was first, where locks do not work
                 raise
 
-    def _segments(self) -> tuple[list[_Segment], list[Path]]:
-        """Read all indices; return the segments, and the folders of those that cannot be read."""
-        segments, damaged = [], []
+    def _segments(self) -> tuple[list[_Segment], dict[Path, Exception]]:
+        """Read all indices; return the segments, and the folders of those that cannot be read with the reason."""
+        segments: list[_Segment] = []
+        damaged: dict[Path, Exception] = {}
         for path in sorted(path for path in self.folder.glob("*") if NAME.fullmatch(path.name)):
             try:
                 segments.append(_Segment.read(path))
-            except DAMAGE:
-                damaged.append(path)
+            except DAMAGE as error:
+                damaged[path] = error
         return segments, damaged
 
 

@@ -225,18 +225,20 @@ def build_store(
         return replace(store, gate=work.build(_scores(bank.gate, config.gate_bin, config.precision)))
 
 
-def verify_stores(bank: MotifBank, config: StemConfig, cache: Path) -> tuple[int, int]:
+def verify_stores(bank: MotifBank, config: StemConfig, cache: Path) -> tuple[int, list[str]]:
     """Compute the checksums of all that a cache holds for a stem, and remove what is damaged.
 
     Returns
     -------
-    sound, damaged : int
-        Numbers of segments.
+    sound : int
+        Number of segments.
+    damaged : list of str
+        Folder of each of the others, and what was wrong.
     """
     recipes = [_recipe(config, bank)]
     if bank.gate is not None:
         recipes.append(_scores(bank.gate, config.gate_bin, config.precision))
-    sound = damaged = 0
+    sound, damaged = 0, list[str]()
     for recipe in recipes:
         folder = recipe.folder(cache)
         if folder.folder.exists():

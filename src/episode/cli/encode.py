@@ -1,0 +1,112 @@
+"""``episode encode``: fill a cache of encoded elements ahead of the commands that read it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from episode.cli.options import add_common, print_json, warn
+
+if TYPE_CHECKING:
+    from episode.encode.store import ElementStore
+
+__all__ = ["register", "run"]
+
+EXAMPLES = """\
+examples:
+  episode encode dataset
+      every element as 'episode train dataset' reads it with the default settings, into dataset/store
+  episode encode dataset --run run --cache /scratch/elements
+      as a trained model reads it, into a cache that several datasets share
+  episode encode dataset --set stem.precision=float32 --workers 16
+      with a setting changed, by 16 threads
+  episode encode dataset --verify
+      read the whole cache against its checksums first; what is damaged is encoded again
+"""
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser."""
+    parser = subparsers.add_parser(
+        "encode",
+        help="encode the elements of a dataset ahead of training",
+        description="Encode every element of a dataset once and keep it, for train, evaluate, compare and explain "
+        "to read. What the cache holds already is not encoded again, for whatever dataset it was; an interrupted "
+        "encoding goes on where it stopped.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder that 'episode data build' wrote")
+    parser.add_argument(
+        "--run", type=Path, dest="run_folder", metavar="RUN", help="encode as this trained model reads elements"
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML or JSON file of settings")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="one setting; may be repeated"
+    )
+    parser.add_argument("--cache", type=Path, help="where encoded elements are kept (default: DATASET/store)")
+    parser.add_argument(
+        "--workers", type=int, default=0, metavar="N", help="threads that encode (default: as many as there are cores)"
+    )
+    parser.add_argument("--verify", action="store_true", help="check all of the cache first, byte by byte")
+    add_common(parser, threads=False)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Encode; return the exit code."""
+    from episode.config import Config, load_config, override
+    from episode.data.dataset import load_dataset
+    from episode.encode.motifs import load_bank
+    from episode.encode.store import build_store, verify_stores
+    from episode.errors import EpisodeError
+
+    if args.workers < 0:
+        raise EpisodeError(f"--workers {args.workers}: needed 0 (as many as there are cores) or more")
+    if args.run_folder is not None and (args.config or args.set):
+        raise EpisodeError("--run brings its own settings; give either --run or --config and --set")
+    dataset = load_dataset(args.dataset)
+    if args.run_folder is None:
+        stem = override(load_config(args.config) if args.config else Config(), args.set).stem
+        bank = load_bank(stem)
+    else:
+        from episode.checkpoint import load_run
+        from episode.evaluate.evaluation import check_windows
+
+        model = load_run(args.run_folder)
+        check_windows(model, dataset)
+        stem, bank = model.facts.config.stem, model.bank
+    cache = args.cache or args.dataset / "store"
+    sound, damaged = verify_stores(bank, stem, cache) if args.verify else (0, [])
+    for text in damaged:
+        warn(f"{text}; encoded again")
+    store = build_store(dataset, bank, stem, cache, progress=sys.stderr.isatty(), workers=args.workers)
+    content: dict[str, Any] = {"cache": str(cache), **_facts(store)}
+    content["gate"] = None if store.gate is None else _facts(store.gate)
+    if args.verify:
+        content["verified"] = {"sound": sound, "damaged": damaged}
+    if args.json:
+        print_json(content)
+        return 0
+    print(f"elements: {content['elements']:,} ({content['sequences']:,} distinct sequences)")
+    print(f"rows: {content['rows']:,} of {'x'.join(map(str, content['row']))} {content['dtype']}")
+    if args.verify:
+        print(f"verified: {sound} segments sound, {len(damaged)} damaged")
+    print(f"cache: {cache}")
+    return 0
+
+
+def _facts(store: ElementStore) -> dict[str, Any]:
+    import numpy as np
+
+    _, first = np.unique(store.start[store.bins > 0], return_index=True)
+    return {
+        "elements": len(store),
+        "sequences": len(first),
+        "rows": int(store.bins[store.bins > 0][first].sum()),
+        "row": list(store.row_shape),
+        "dtype": store.dtype.name,
+        "hash": store.hash,
+    }
