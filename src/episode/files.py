@@ -126,7 +126,10 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
     name : str, optional
         Only what would have become this file or folder; all if not given.
     """
-    for entry in os.scandir(folder):
+    entries: list[os.DirEntry[str]] = []
+    with contextlib.suppress(OSError), os.scandir(folder) as found:
+        entries = list(found)
+    for entry in entries:
         part = _PART.fullmatch(entry.name) if entry.name.endswith(".part") else None
         if part is None or (name is not None and part["name"] != name):
             continue

@@ -12,6 +12,7 @@ from made_up import BASES, CONFIG, Elements, make_bank, make_dataset, sequence
 
 from builders import all_rows
 from episode.config import StemConfig
+from episode.data.elements import digest
 from episode.encode import store as store_module
 from episode.encode.bases import UNKNOWN, BaseLayout
 from episode.encode.stem import FLOOR, scan, scan_many
@@ -176,6 +177,15 @@ def test_the_hash_is_that_of_the_elements_in_their_order() -> None:
     hash = build_store(dataset, make_bank(), CONFIG).hash
     assert build_store(moved, make_bank(), CONFIG).hash == hash
     assert build_store(turned, make_bank(), CONFIG).hash != hash
+
+
+def test_digests_that_are_known_are_not_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = make_dataset()
+    known = [digest(sequence(dataset, element)) for element in range(6)]
+    expected = build_store(dataset, make_bank(), CONFIG, tmp_path)
+    monkeypatch.setattr(store_module, "digest", None)
+    told = Elements(dataset.elements.assign(digest=known), dataset.codes)
+    assert build_store(told, make_bank(), CONFIG, tmp_path).hash == expected.hash
 
 
 def test_a_dataset_without_elements_has_an_empty_store(tmp_path: Path) -> None:

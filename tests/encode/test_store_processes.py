@@ -6,6 +6,7 @@ import errno
 import json
 import multiprocessing
 import os
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -142,6 +143,20 @@ def test_a_living_builder_keeps_what_it_is_writing(tmp_path: Path) -> None:
     (living / "rows.npy").write_bytes(b"half")
     build_store(dataset(0, 3), make_bank(), CONFIG, tmp_path)
     assert (living / "rows.npy").read_bytes() == b"half"
+
+
+def test_what_the_dead_were_writing_is_removed_at_the_next_build(tmp_path: Path) -> None:
+    build_store(dataset(0, 3), make_bank(), CONFIG, tmp_path)
+    (segment,) = [path.parent for path in tmp_path.rglob("segment.json")]
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    name = files_module._prefix(Path("x")).replace(f"-{os.getpid()}-", f"-{ended.pid}-") + "xyz.part"
+    (segment / name).write_text("{")
+    (segment.parent / name).mkdir()
+    build_store(dataset(0, 3), make_bank(), CONFIG, tmp_path)
+    assert len(list(tmp_path.rglob("*.part"))) == 2, "reading removes nothing"
+    build_store(dataset(0, 4), make_bank(), CONFIG, tmp_path)
+    assert not list(tmp_path.rglob("*.part"))
 
 
 def test_the_folder_tells_its_recipe(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
     refuse_existing(args.out)
     model, dataset = open_run(args)
     truth = None if args.truth is None else load_truth(args.truth)
-    store = build_store(dataset, model.bank, model.facts.config.stem, args.cache or args.dataset / "store")
+    cache = args.cache or args.dataset / "store"
+    store = build_store(dataset, model.bank, model.facts.config.stem, cache, progress=sys.stderr.isatty())
     result = evaluate(model, dataset, store, seed=args.seed, truth=truth, known_only=args.known_only)
     with atomic_folder(args.out) as folder:
         write_evaluation(result, folder, run_folder=args.run_folder)

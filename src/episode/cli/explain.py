@@ -95,7 +95,8 @@ def run(args: argparse.Namespace) -> int:
     refuse_existing(args.out)
     require_captum()
     model, dataset = open_run(args)
-    store = build_store(dataset, model.bank, model.facts.config.stem, args.cache or args.dataset / "store")
+    cache = args.cache or args.dataset / "store"
+    store = build_store(dataset, model.bank, model.facts.config.stem, cache, progress=sys.stderr.isatty())
     if args.only is None:
         chosen = choose_pairs(model, dataset, store, args.pairs, by=args.choose, seed=args.seed)
     else:

@@ -40,8 +40,9 @@ FORMAT_VERSION = 2
 DIGEST = np.dtype("S16")
 """What rows are found by: 16 bytes."""
 INDEX = np.dtype([("digest", DIGEST), ("bins", "<i8")])
-NAME = re.compile("[0-9a-f]{32}")
-"""Of a segment."""
+NAME_LENGTH = 32
+NAME = re.compile(f"[0-9a-f]{{{NAME_LENGTH}}}")
+"""Of a segment: the beginning of the SHA-256 of its index."""
 DAMAGE = (FileNotFoundError, ValueError, KeyError, TypeError, EOFError)
 """What reading a damaged segment raises; a file that cannot be opened for another reason is not damaged."""
 RESIDENT = 1 << 29
@@ -51,7 +52,7 @@ RESIDENT = 1 << 29
 class Rows:
     """Arrays read as if they lay one after another.
 
-    Of arrays that are mapped from files about `RESIDENT` bytes are held in memory at most.
+    Of files that are mapped about `RESIDENT` bytes are held in memory at most.
 
     Parameters
     ----------
@@ -107,7 +108,7 @@ class Rows:
 
     def _account(self, count: int) -> None:
         self._read += count * self._row_bytes
-        if self._read > RESIDENT:
+        if self._read > RESIDENT < self.shape[0] * self._row_bytes:
             self.release()
 
 
@@ -147,11 +148,12 @@ class _Segment:
         """Read all but the rows; raises one of `DAMAGE` where something is wrong."""
         facts = json.loads((folder / "segment.json").read_text())
         content = (folder / "index.npy").read_bytes()
-        if facts["sha256"]["index.npy"] != hashlib.sha256(content).hexdigest():
+        checksum = hashlib.sha256(content).hexdigest()
+        if facts["sha256"]["index.npy"] != checksum or folder.name != checksum[:NAME_LENGTH]:
             raise ValueError("the index does not match its checksum")
         index = np.load(io.BytesIO(content), allow_pickle=False)
-        if index.dtype != INDEX:
-            raise ValueError("the index is of another kind")
+        if index.dtype != INDEX or index.ndim != 1 or (index["bins"] < 0).any():
+            raise ValueError("the index is not one of digests and bins")
         return cls(folder, facts, index)
 
     @cached_property
@@ -272,7 +274,8 @@ class SegmentFolder:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder / "lock", waiting):
-            remove_leftovers(self.folder)
+            for path in (self.folder, *self._folders()):
+                remove_leftovers(path)
             path = self.folder / "recipe.json"
             if not path.exists():
                 write_json(path, self._facts)
@@ -294,7 +297,7 @@ class SegmentFolder:
         stream = io.BytesIO()
         np.save(stream, index)
         sums = {"index.npy": hashlib.sha256(stream.getvalue()).hexdigest()}
-        place = self.folder / sums["index.npy"][:32]
+        place = self.folder / sums["index.npy"][:NAME_LENGTH]
         try:
             with atomic_folder(place) as temporary:
                 _write(temporary / "index.npy", [stream.getvalue()])
@@ -310,12 +313,15 @@ class SegmentFolder:
         """Read all indices; return the segments, and the folders of those that cannot be read with the reason."""
         segments: list[_Segment] = []
         damaged: dict[Path, Exception] = {}
-        for path in sorted(path for path in self.folder.glob("*") if NAME.fullmatch(path.name)):
+        for path in self._folders():
             try:
                 segments.append(_Segment.read(path))
             except DAMAGE as error:
                 damaged[path] = error
         return segments, damaged
+
+    def _folders(self) -> list[Path]:
+        return sorted(path for path in self.folder.glob("*") if NAME.fullmatch(path.name))
 
 
 def _look_up(wanted: np.ndarray, tables: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -49,7 +49,7 @@ class Sequences(Protocol):
 
     @property
     def elements(self) -> pd.DataFrame:
-        """One row an element, with the columns ``length`` and ``offset`` into `codes`, both in bases."""
+        """One row an element: ``length`` and ``offset`` into `codes`, both in bases; ``digest``, if it is known."""
 
     @property
     def codes(self) -> np.ndarray:
@@ -301,8 +301,9 @@ class _Work:
         self._codes, self._cache, self._progress = dataset.codes, cache, progress
         self._offset = dataset.elements["offset"].to_numpy(np.int64)
         self._length = dataset.elements["length"].to_numpy(np.int64)
-        found = b"".join(bytes.fromhex(digest(codes)) for codes in self._sequences(np.arange(len(self._length))))
-        self._digests = np.frombuffer(found, dtype=DIGEST)
+        known = dataset.elements.get("digest")
+        texts = map(digest, self._sequences(np.arange(len(self._length)))) if known is None else known
+        self._digests = np.frombuffer(b"".join(map(bytes.fromhex, texts)), dtype=DIGEST)
         _, first, inverse = np.unique(self._digests, return_index=True, return_inverse=True)
         rank = np.argsort(np.argsort(first))
         self._distinct, self._which = np.sort(first), rank[inverse.reshape(-1)]
@@ -386,8 +387,7 @@ class _Work:
 def _threads(count: int) -> Iterator[None]:
     """Let torch use so many threads in the block, as many as before if 0."""
     before = torch.get_num_threads()
-    if count:
-        torch.set_num_threads(count)
+    torch.set_num_threads(count or before)
     try:
         yield
     finally:
