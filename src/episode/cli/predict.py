@@ -113,6 +113,10 @@ def run(args: argparse.Namespace) -> int:
             where = "" if error.filename is None else f"{error.filename}: "
             kept = f"what is done so far stays in {folder}; mend this and give --resume to go on"
             raise EpisodeError(f"{where}{error.strerror or error}; {kept}") from None
+        except KeyboardInterrupt:
+            if work_folder(args.out).exists():
+                warn(f"what is done so far stays in {work_folder(args.out)}; --resume goes on with it")
+            raise
     for text in (plan.genome_warning, plan.distance_warning):
         if text:
             warn(text)

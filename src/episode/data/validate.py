@@ -166,8 +166,10 @@ def validate(raw: RawTable) -> Validated:
 
     here, there = columns["enhancer_chrom"], columns["promoter_chrom"]
     apart = ((here != "") & (there != "") & (here != there)).to_numpy()
-    needs = [f"differs from {named('enhancer_chrom')} {name!r}; a pair needs one chromosome" for name in here]
-    findings.add(apart, named("promoter_chrom"), needs if apart.any() else "", there)
+    needs: str | list[str] = ""
+    if apart.any():
+        needs = [f"differs from {named('enhancer_chrom')} {name!r}; a pair needs one chromosome" for name in here]
+    findings.add(apart, named("promoter_chrom"), needs, there)
     columns["distance"] = _distances(get("distance"), named("distance"), findings, columns)
     columns["source"] = pd.Series(np.zeros(n), dtype="int32")
     columns["row"] = pd.Series(raw.text.row)

@@ -21,6 +21,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from episode.predict.elements import Catalogue
 from episode.predict.formats import FORMATS, open_parquet
 from episode.predict.order import Order, check_same
 from episode.predict.pairs import score_pairs
-from episode.predict.plan import Plan, Report, make_plan, open_store
+from episode.predict.plan import Plan, Report, make_plan, open_store, read_tables
 from episode.predict.staging import Part
 from episode.predict.survey import read_staged
 
@@ -120,17 +121,18 @@ class Job:
         EpisodeError
             If parts are missing.
         """
-        out = self.out
-        if self.folder.exists():
-            missing = self.missing()
-            if missing:
-                raise EpisodeError(f"{self.folder}: {len(missing)} of {len(self.parts)} parts are not scored yet")
-            result = self.folder / "result"
-            self._write(result)
-            if out.exists():
-                out.rmdir()
-            os.replace(result, out)
-            shutil.rmtree(self.folder)
+        if not self.folder.exists():
+            return self.plan
+        missing = self.missing()
+        if missing:
+            raise EpisodeError(f"{self.folder}: {len(missing)} of {len(self.parts)} parts are not scored yet")
+        result = self.folder / "result"
+        shutil.rmtree(result, ignore_errors=True)
+        self._write(result)
+        if self.out.exists():
+            self.out.rmdir()
+        os.replace(result, self.out)
+        shutil.rmtree(self.folder)
         return self.plan
 
     @property
@@ -161,11 +163,11 @@ class Job:
 
     def _write(self, result: Path) -> None:
         """Write every file of the result."""
-        for name, files in self.plan.outputs.items():
-            parts = [part for part in self.parts if part.file in files]
+        parts = {file: list(mine) for file, mine in groupby(self.parts, lambda part: part.file)}
+        for name, file in self.plan.outputs.items():
             for format in self.order.formats:
                 with FORMATS[format](result / f"{name}.{format}") as write:
-                    for part in parts:
+                    for part in parts[file]:
                         write(pd.read_parquet(self._scored(part)))
         with atomic_file(result / "environments.tsv") as temporary:
             self.plan.table.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
@@ -214,20 +216,19 @@ def open_job(order: Order, out: Path, *, resume: bool = False, report: Report | 
     if resume and (out / RESULT).exists():
         return _finished(order, out, identity)
     refuse_existing(out)
-    begun = (folder / "job.json").exists()
-    if begun:
+    if (folder / "job.json").exists():
         check_same(read_json(folder / "job.json")["identity"], identity, folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    elif folder.exists() and any(path.suffix != ".part" for path in folder.iterdir()):
+        raise EpisodeError(f"{folder}: is not an unfinished prediction; move it away, or give another --out")
+    run = load_run(Path(order.run_folder))
     write_json(folder / "job.json", {"identity": identity, "order": asdict(order)})
     if not (folder / "plan.json").exists():
-        run = load_run(Path(order.run_folder))
         try:
-            plan = make_plan(folder, order, run, genome, report)
+            tables = read_tables(folder, order, run, genome, report)
         except EpisodeError:
-            if not begun:
-                shutil.rmtree(folder)
+            shutil.rmtree(folder)
             raise
-        write_json(folder / "plan.json", plan.to_dict())
+        write_json(folder / "plan.json", make_plan(folder, order, run, genome, tables, report).to_dict())
     return Job.load(folder)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from episode.errors import CheckpointError, EpisodeError
 from episode.files import file_sha256
+from episode.predict.staging import parquet_files
 
 __all__ = ["Order", "check_same"]
 
@@ -98,7 +99,7 @@ class Order:
             "run": _run_hash(Path(self.run_folder)),
             "genome": genome_sha256,
             "support_labels": None if labels is None else _content(Path(labels)),
-            "content": [_content(Path(table)) for table in self.tables],
+            "content": [_content(Path(table)) for table in parquet_files(self.tables, self.format) or self.tables],
         }
 
 

@@ -44,8 +44,8 @@ class Plan:
     Parameters
     ----------
     parts : tuple of Part
-    outputs : dict of str to list of int
-        Name of each result, without its ending, and the files that it is made of.
+    outputs : dict of str to int
+        Name of each result, without its ending, and the file of the parts that it is made of.
     environments : tuple of EnvironmentFacts
         Sorted by name, as `estimates`.
     estimates : tuple of EnvironmentEstimate
@@ -56,7 +56,7 @@ class Plan:
     """
 
     parts: tuple[Part, ...]
-    outputs: dict[str, list[int]]
+    outputs: dict[str, int]
     environments: tuple[EnvironmentFacts, ...]
     estimates: tuple[EnvironmentEstimate, ...]
     pairs: int
@@ -98,8 +98,27 @@ def _estimate(content: dict[str, Any]) -> EnvironmentEstimate:
     return EnvironmentEstimate(**{field.name: restore(content[field.name]) for field in fields(EnvironmentEstimate)})
 
 
-def make_plan(folder: Path, order: Order, run: Run, genome: Genome | None, report: Report) -> Plan:
-    """Carry out the first pass in a work folder.
+@dataclass(frozen=True)
+class Tables:
+    """Tables that are read, checked and surveyed.
+
+    Parameters
+    ----------
+    read : Read
+    catalogue : Catalogue
+    survey : Survey
+    few : Dataset or None
+        Labelled pairs that refine the estimates.
+    """
+
+    read: Read
+    catalogue: Catalogue
+    survey: Survey
+    few: Dataset | None
+
+
+def read_tables(folder: Path, order: Order, run: Run, genome: Genome | None, report: Report) -> Tables:
+    """Do all of the first pass that can find a fault in what the user gave.
 
     Raises
     ------
@@ -118,13 +137,19 @@ def make_plan(folder: Path, order: Order, run: Run, genome: Genome | None, repor
     for done, _ in enumerate(survey.run(folder, read.parts, catalogue, read.files, genome), start=1):
         report("choose supports", done, len(read.parts))
     read.check(survey, catalogue, order, genome)
-    few = _few_labels(order, run, genome, survey)
+    return Tables(read, catalogue, survey, _few_labels(order, run, genome, survey))
+
+
+def make_plan(folder: Path, order: Order, run: Run, genome: Genome | None, tables: Tables, report: Report) -> Plan:
+    """Encode the elements and estimate every environment."""
+    read, catalogue, survey, few = tables.read, tables.catalogue, tables.survey, tables.few
     store = open_store(folder, order, run, catalogue, report)
+    few_store = None if few is None else build_store(few, run.bank, run.facts.config.stem)
     estimates = []
     for name, rows in survey.supports(catalogue.elements).items():
         estimate = estimate_environment(run, store, rows, name, seed=order.seed)
-        if few is not None:
-            estimate = refine_with_labels(run, estimate, few[1], labelled_rows(run, few[0], name))
+        if few is not None and few_store is not None:
+            estimate = refine_with_labels(run, estimate, few_store, labelled_rows(run, few, name))
         estimates.append(estimate)
         report("estimate environments", len(estimates), len(survey.draws))
     pairs = sum(facts.n for facts in survey.environments.values())
@@ -157,12 +182,12 @@ class Elements:
 
 
 @dataclass(frozen=True)
-class _Read:
-    """Tables that are staged."""
+class Read:
+    """Tables that are staged; see `Plan`. `problems` are the first of so many `broken` rows."""
 
     parts: tuple[Part, ...]
     files: Sequence[str]
-    outputs: dict[str, list[int]]
+    outputs: dict[str, int]
     dropped: int
     merged: int
     problems: tuple[Problem, ...] = ()
@@ -183,7 +208,7 @@ class _Read:
             raise InputError(wrong[:SHOWN], hint, total)
 
 
-def _read_whole(folder: Path, order: Order, run: Run, genome: Genome | None) -> _Read:
+def _read_whole(folder: Path, order: Order, run: Run, genome: Genome | None) -> Read:
     """Read tables of text formats at once."""
     dataset = _dataset(order, run, genome, list(order.tables), labels=False)
     parts = stage_dataset(folder, dataset.pairs)
@@ -192,12 +217,10 @@ def _read_whole(folder: Path, order: Order, run: Run, genome: Genome | None) -> 
         write_lines(dataset.dropped, folder / "dropped" / "000000.tsv")
     merged = dataset.manifest["counts"]["merged_duplicates"]
     files = [source["path"] for source in dataset.manifest["sources"]]
-    return _Read(parts, files, {"predictions": [0]}, len(dataset.dropped), merged)
+    return Read(parts, files, {"predictions": 0}, len(dataset.dropped), merged)
 
 
-def _read_blocks(
-    folder: Path, order: Order, run: Run, genome: Genome | None, files: list[str], report: Report
-) -> _Read:
+def _read_blocks(folder: Path, order: Order, run: Run, genome: Genome | None, files: list[str], report: Report) -> Read:
     """Read Parquet files block by block."""
     parts = plan_parts(files)
     outputs = _outputs(order.tables, files)
@@ -228,20 +251,20 @@ def _read_blocks(
         _check_cell_line(order, names)
     for done in collect_elements(folder, parts, genome, run.facts.windows):
         report("read elements", done, 0)
-    return _Read(parts, files, outputs, dropped, 0, tuple(problems), broken)
+    return Read(parts, files, outputs, dropped, 0, tuple(problems), broken)
 
 
-def _outputs(tables: Sequence[str], files: list[str]) -> dict[str, list[int]]:
+def _outputs(tables: Sequence[str], files: list[str]) -> dict[str, int]:
     """Name the result of each Parquet file: one file alone is `predictions`, others keep their names."""
     if len(files) == 1 and not Path(tables[0]).is_dir():
-        return {"predictions": [0]}
-    outputs: dict[str, list[int]] = {}
+        return {"predictions": 0}
+    outputs: dict[str, int] = {}
     for number, file in enumerate(files):
         name = f"predictions/{Path(file).stem}"
         if name in outputs:
-            other = files[outputs[name][0]]
+            other = files[outputs[name]]
             raise fail(file, f"has the file name of {other}, so both would be {name}.parquet; needs names that differ")
-        outputs[name] = [number]
+        outputs[name] = number
     return outputs
 
 
@@ -273,7 +296,7 @@ def _dataset(order: Order, run: Run, genome: Genome | None, tables: list[str], *
         raise EpisodeError(f"{', '.join(tables)}: {error}") from None
 
 
-def _few_labels(order: Order, run: Run, genome: Genome | None, survey: Survey) -> tuple[Dataset, ElementStore] | None:
+def _few_labels(order: Order, run: Run, genome: Genome | None, survey: Survey) -> Dataset | None:
     """Read the labels that refine the estimates.
 
     Raises
@@ -289,4 +312,4 @@ def _few_labels(order: Order, run: Run, genome: Genome | None, survey: Survey) -
         wanted = ", ".join(sorted(survey.environments))
         need = f"has no pair of {wanted} with a label 0 or 1; needed labelled pairs of what is predicted"
         raise fail(order.support_labels, need)
-    return few, build_store(few, run.bank, run.facts.config.stem)
+    return few

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -218,10 +219,8 @@ class Staging:
 
     def run(self, parts: Sequence[Part]) -> Iterator[tuple[Part, Facts]]:
         """Stage the parts that are not staged yet; yield each part, staged now or before."""
-        for file in range(len(self.files)):
-            mine = [part for part in parts if part.file == file]
-            for group in sorted({part.group for part in mine}):
-                yield from self._group(file, group, [part for part in mine if part.group == group])
+        for (file, group), mine in groupby(parts, lambda part: (part.file, part.group)):
+            yield from self._group(file, group, list(mine))
 
     def _group(self, file: int, group: int, parts: Sequence[Part]) -> Iterator[tuple[Part, Facts]]:
         done = [(self.folder / "rows" / f"{part.name}.parquet").exists() for part in parts]
