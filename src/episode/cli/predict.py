@@ -93,9 +93,10 @@ def run(args: argparse.Namespace) -> int:
         batch=args.batch_size,
         cache=None if args.cache is None else str(args.cache.resolve()),
     )
-    with Progress(disable=not sys.stderr.isatty()) as progress:
+    terminal = sys.stderr.isatty()
+    with Progress(disable=not terminal) as progress:
         try:
-            job = open_job(order, args.out, resume=args.resume, report=progress)
+            job = open_job(order, args.out, resume=args.resume, report=progress if terminal else None)
             plan = job.plan
             missing = job.missing()
             total = sum(part.rows for part in job.parts)

@@ -6,7 +6,7 @@
       catalogue.parquet codes.bin                          see `episode.predict.elements`
       store/ codes/           encoded elements
       plan.json               the first pass is done: parts, environments and their estimates
-      scored/000012.parquet   a part, scored
+      scored/0000/012.parquet a part, scored
       result/                 what becomes OUT
 
 The first pass reads the tables once, chooses the support sets and estimates every environment. The second scores the
@@ -19,7 +19,8 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -34,7 +35,7 @@ from episode.data.genome import open_genome
 from episode.data.pairs import DROPPED_COLUMNS
 from episode.episodes.codes import CodeTable
 from episode.errors import EpisodeError
-from episode.files import atomic_file, read_json, refuse_existing, write_json
+from episode.files import atomic_file, locked, read_json, refuse_existing, remove_folder, remove_leftovers, write_json
 from episode.predict.elements import Catalogue
 from episode.predict.formats import FORMATS, open_parquet
 from episode.predict.order import Order, check_same
@@ -45,6 +46,7 @@ from episode.predict.survey import read_staged
 
 __all__ = ["Job", "Order", "Part", "Plan", "open_job", "work_folder"]
 
+LOCK = "lock"
 RESULT = "prediction.json"
 """File of the result that says what was asked for and what was found."""
 
@@ -64,11 +66,14 @@ class Job:
         Work folder.
     order : Order
     plan : Plan
+    held : ExitStack
+        What is held until the job is finished: the lock of the process that opened it, see `open_job`.
     """
 
     folder: Path
     order: Order
     plan: Plan
+    held: ExitStack = field(default_factory=ExitStack, repr=False, compare=False)
 
     @classmethod
     def load(cls, folder: Path | str) -> Job:
@@ -132,7 +137,8 @@ class Job:
         if self.out.exists():
             self.out.rmdir()
         os.replace(result, self.out)
-        shutil.rmtree(self.folder)
+        remove_folder(self.folder)
+        self.held.close()
         return self.plan
 
     @property
@@ -155,7 +161,7 @@ class Job:
 
     @cached_property
     def _codes(self) -> CodeTable:
-        store = open_store(self.folder, self.order, self.run, self._catalogue, _silent)
+        store = open_store(self.folder, self.order, self.run, self._catalogue)
         return CodeTable(self.run.system.backbone, store, self.folder / "codes")
 
     def _scored(self, part: Part) -> Path:
@@ -182,7 +188,7 @@ class Job:
 
     def _dropped(self) -> Iterator[Path]:
         for kind in ("dropped", "outside"):
-            yield from sorted((self.folder / kind).glob("[0-9]*.tsv"))
+            yield from sorted((self.folder / kind).rglob("[!.]*.tsv"))
 
 
 def open_job(order: Order, out: Path, *, resume: bool = False, report: Report | None = None) -> Job:
@@ -203,8 +209,9 @@ def open_job(order: Order, out: Path, *, resume: bool = False, report: Report | 
     EpisodeError
         If `out` is in use, an unfinished prediction is there and `resume` was not asked for, or it was begun otherwise.
     """
-    report = report or _silent
     folder = work_folder(out)
+    if out.parent.exists():
+        remove_leftovers(out.parent, folder.name)
     genome = None if order.genome is None else open_genome(order.genome)
     if not resume:
         refuse_existing(out)
@@ -218,25 +225,34 @@ def open_job(order: Order, out: Path, *, resume: bool = False, report: Report | 
     refuse_existing(out)
     if (folder / "job.json").exists():
         check_same(read_json(folder / "job.json")["identity"], identity, folder)
-    elif folder.exists() and any(path.suffix != ".part" for path in folder.iterdir()):
+    elif folder.exists() and any(path.suffix != ".part" and path.name != LOCK for path in folder.iterdir()):
         raise EpisodeError(f"{folder}: is not an unfinished prediction; move it away, or give another --out")
     run = load_run(Path(order.run_folder))
-    write_json(folder / "job.json", {"identity": identity, "order": asdict(order)})
-    if not (folder / "plan.json").exists():
-        try:
-            tables = read_tables(folder, order, run, genome, report)
-        except EpisodeError:
-            shutil.rmtree(folder)
-            raise
-        write_json(folder / "plan.json", make_plan(folder, order, run, genome, tables, report).to_dict())
-    return Job.load(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as held:
+        held.enter_context(locked(folder / LOCK, lambda: _refuse_company(folder)))
+        write_json(folder / "job.json", {"identity": identity, "order": asdict(order)})
+        if not (folder / "plan.json").exists():
+            try:
+                tables = read_tables(folder, order, run, genome, report or _silent)
+            except EpisodeError:
+                remove_folder(folder)
+                raise
+            progress = report is not None
+            plan = make_plan(folder, order, run, genome, tables, report or _silent, progress=progress)
+            write_json(folder / "plan.json", plan.to_dict())
+        return replace(Job.load(folder), held=held.pop_all())
+
+
+def _refuse_company(folder: Path) -> None:
+    raise EpisodeError(f"{folder}: another process is at work there; wait for it, or give another --out")
 
 
 def _finished(order: Order, out: Path, identity: dict[str, Any]) -> Job:
     """Open a prediction that is finished; remove what a kill left of its work."""
     content = read_json(out / RESULT)
     check_same(content["identity"], identity, out)
-    shutil.rmtree(work_folder(out), ignore_errors=True)
+    remove_folder(work_folder(out))
     return Job(work_folder(out), order, Plan.from_dict(content["found"]))
 
 

@@ -140,10 +140,19 @@ def read_tables(folder: Path, order: Order, run: Run, genome: Genome | None, rep
     return Tables(read, catalogue, survey, _few_labels(order, run, genome, survey))
 
 
-def make_plan(folder: Path, order: Order, run: Run, genome: Genome | None, tables: Tables, report: Report) -> Plan:
+def make_plan(
+    folder: Path,
+    order: Order,
+    run: Run,
+    genome: Genome | None,
+    tables: Tables,
+    report: Report,
+    *,
+    progress: bool = False,
+) -> Plan:
     """Encode the elements and estimate every environment."""
     read, catalogue, survey, few = tables.read, tables.catalogue, tables.survey, tables.few
-    store = open_store(folder, order, run, catalogue, report)
+    store = open_store(folder, order, run, catalogue, progress=progress)
     few_store = None if few is None else build_store(few, run.bank, run.facts.config.stem)
     estimates = []
     for name, rows in survey.supports(catalogue.elements).items():
@@ -167,10 +176,11 @@ def make_plan(folder: Path, order: Order, run: Run, genome: Genome | None, table
     )
 
 
-def open_store(folder: Path, order: Order, run: Run, catalogue: Catalogue, report: Report) -> ElementStore:
-    """Encode the elements of a job, or open them."""
+def open_store(folder: Path, order: Order, run: Run, catalogue: Catalogue, *, progress: bool = False) -> ElementStore:
+    """Encode the elements of a job, or open them; `progress` shows a bar on standard error."""
     cache = folder / "store" if order.cache is None else Path(order.cache)
-    return build_store(Elements(catalogue.elements, catalogue.codes), run.bank, run.facts.config.stem, cache)
+    elements = Elements(catalogue.elements, catalogue.codes)
+    return build_store(elements, run.bank, run.facts.config.stem, cache, progress=progress)
 
 
 @dataclass(frozen=True)
@@ -214,7 +224,7 @@ def _read_whole(folder: Path, order: Order, run: Run, genome: Genome | None) -> 
     parts = stage_dataset(folder, dataset.pairs)
     write_elements(folder, dataset)
     if len(dataset.dropped):
-        write_lines(dataset.dropped, folder / "dropped" / "000000.tsv")
+        write_lines(dataset.dropped, folder / "dropped" / "all.tsv")
     merged = dataset.manifest["counts"]["merged_duplicates"]
     files = [source["path"] for source in dataset.manifest["sources"]]
     return Read(parts, files, {"predictions": 0}, len(dataset.dropped), merged)

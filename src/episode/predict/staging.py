@@ -1,9 +1,9 @@
 """From the tables to staged rows: blocks of validated pairs, each a small file, with the elements that it names.
 
-    rows/000012.parquet       pairs that meet the rules, as they will be written, and the elements of each by number
-    elements/000012.parquet   those elements: interval, or name and sequence
-    dropped/000012.tsv        rows that were left out, without a header
-    facts/000012.json         problems and names found
+    rows/0000/012.parquet     pairs that meet the rules, as they will be written, and the elements of each by number
+    elements/0000/012.parquet those elements: interval, or name and sequence
+    dropped/0000/012.tsv      rows that were left out, without a header
+    facts/0000/012.json       problems and names found
 
 A block is staged once it has its rows; what was staged before an interruption stays. Memory is that of one block, and
 of one digest for each sequence that the tables bring. Does not know genomes or models.
@@ -80,8 +80,8 @@ class Part:
 
     @property
     def name(self) -> str:
-        """Name of its files, without an ending."""
-        return f"{self.number:06d}"
+        """Name of its files, without an ending: no folder holds more than a thousand."""
+        return f"{self.number // 1000:04d}/{self.number % 1000:03d}"
 
 
 @dataclass(frozen=True)
