@@ -13,6 +13,8 @@ from episode.cli.options import add_common, names, print_json, set_threads, warn
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+    from episode.predict.job import Job
+
 __all__ = ["register", "run"]
 
 EXAMPLES = """\
@@ -23,6 +25,8 @@ examples:
       the same with a few labelled pairs of that cell line, which move its impedance
   episode predict run pairs.parquet --genome hg19.2bit --cell-line K562 --assay HiC --write parquet,bedpe --out k562
       a large table, block by block in little memory; the same with --resume goes on after an interruption
+  episode predict run pairs --genome hg19.2bit --engine ray --ray-address auto --out genome
+      a folder of Parquet tables, on all machines of the Ray cluster to which this one belongs
 """
 
 
@@ -60,6 +64,20 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--cache", type=Path, help="where encoded elements are kept (default: not after the end)")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted prediction to OUT")
+    parser.add_argument(
+        "--engine", choices=("local", "ray"), default="local", help="what scores the pairs: this process, or Ray"
+    )
+    parser.add_argument(
+        "--ray-address",
+        metavar="ADDRESS",
+        help="a running cluster, HOST:PORT or auto (default: Ray is started here for the time of the command)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes of Ray that score, each with --threads, by default 1 (default: as many as there are CPUs for)",
+    )
     add_common(parser)
     parser.set_defaults(run=run)
 
@@ -76,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
         raise EpisodeError(f"--write {','.join(unknown)}: needed a list of {', '.join(FORMATS)}")
     if args.batch_size < 1:
         raise EpisodeError(f"--batch-size {args.batch_size}: needed at least 1")
+    _check_engine(args)
     set_threads(args.threads)
     blocks = parquet_files(args.pairs, args.format) is not None
     order = Order(
@@ -98,14 +117,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             job = open_job(order, args.out, resume=args.resume, report=progress if terminal else None)
             plan = job.plan
-            missing = job.missing()
-            total = sum(part.rows for part in job.parts)
-            done = total - sum(part.rows for part in missing)
-            for part in missing:
-                progress("score pairs", done, total)
-                job.score(part)
-                done += part.rows
-            progress("score pairs", done, total)
+            _score(job, args, progress)
             job.finish()
         except OSError as error:
             folder = work_folder(args.out)
@@ -152,6 +164,44 @@ def run(args: argparse.Namespace) -> int:
         print(f"{plan.dropped:,} rows were left out; each with its reason in {args.out / 'dropped.tsv'}")
     print(f"predictions: {args.out}")
     return 0
+
+
+def _check_engine(args: argparse.Namespace) -> None:
+    """Refuse what the engine cannot do before any work is done."""
+    from episode.errors import EpisodeError
+
+    if args.engine == "ray":
+        from episode.predict.ray_engine import require_ray
+
+        if args.workers is not None and args.workers < 1:
+            raise EpisodeError(f"--workers {args.workers}: needed at least 1")
+        require_ray()
+        return
+    for name in ("ray_address", "workers"):
+        if getattr(args, name) is not None:
+            raise EpisodeError(f"--{name.replace('_', '-')}: needs --engine ray")
+
+
+def _score(job: Job, args: argparse.Namespace, progress: Progress) -> None:
+    """Score the parts that are missing."""
+    missing = job.missing()
+    total, left = sum(part.rows for part in job.parts), sum(part.rows for part in missing)
+
+    def tell(rows: int) -> None:
+        nonlocal left
+        left -= rows
+        progress("score pairs", total - left, total)
+
+    tell(0)
+    if args.engine == "ray":
+        from episode.predict.ray_engine import LOCAL, score_parts
+
+        address, workers = args.ray_address or LOCAL, args.workers or 0
+        score_parts(job, address=address, workers=workers, threads=args.threads, done=tell)
+    else:
+        for part in missing:
+            job.score(part)
+            tell(part.rows)
 
 
 class Progress:

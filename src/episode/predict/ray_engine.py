@@ -19,13 +19,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import episode
+from episode import __version__
 from episode.errors import EpisodeError
 
 if TYPE_CHECKING:
     from episode.predict.job import Job, Part
 
-__all__ = ["require_ray", "score_parts"]
+__all__ = ["LOCAL", "Worker", "check_machines", "environment", "require_ray", "score_parts"]
 
 LOCAL = "local"
 ROUNDS = 3
@@ -102,7 +102,7 @@ def score_parts(
     cores = len(os.sched_getaffinity(0))
     local = max(1, min(workers or cores // threads, len(missing)))
     with _cluster(ray, address, local * threads), _scratch(job.folder) as scratch:
-        capacity = _check_machines(ray, scratch, threads)
+        capacity = check_machines(ray, scratch, threads)
         if not (workers or capacity):
             raise EpisodeError(f"--engine ray: no machine has {threads} CPUs for a worker; give fewer --threads")
         for _ in range(ROUNDS):
@@ -126,10 +126,12 @@ class Worker:
     folder : str
         The job's.
     threads : int
+    attempts : int
+        How often a part may be begun.
     """
 
-    def __init__(self, folder: str, threads: int) -> None:
-        self.folder, self.threads = Path(folder), threads
+    def __init__(self, folder: str, threads: int, attempts: int) -> None:
+        self.folder, self.threads, self.attempts = Path(folder), threads, attempts
         self.job: Job | None = None
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -140,10 +142,10 @@ class Worker:
                 self.job = self._open()
             part = self.job.parts[number]
             marks = self.folder / SCRATCH / part.name
-            if _mark(marks) > ATTEMPTS:
+            if _mark(marks) > self.attempts:
                 raise EpisodeError(
-                    f"begun {ATTEMPTS} times, and the process was killed each time, as happens when memory runs out; "
-                    "needs fewer --workers on a machine or more memory"
+                    f"begun {self.attempts} times, and each time its process was killed, as when memory runs out; "
+                    "needs more memory, or fewer --workers on a machine"
                 )
             self.job.score(part)
             marks.unlink(missing_ok=True)
@@ -194,7 +196,7 @@ def _round(
             rows = ray.data.from_items([{"part": part.number} for part in parts], override_num_blocks=tasks)
             rows = rows.map(
                 Worker,
-                fn_constructor_args=(str(job.folder.resolve()), threads),
+                fn_constructor_args=(str(job.folder.resolve()), threads, ATTEMPTS),
                 compute=ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
                 num_cpus=threads,
             )
@@ -300,7 +302,7 @@ def _hushed(name: str) -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _check_machines(ray: Any, scratch: Path, threads: int) -> int:
+def check_machines(ray: Any, scratch: Path, threads: int) -> int:
     """Return how many workers the cluster has CPUs for.
 
     Raises
@@ -337,7 +339,7 @@ def _check_machines(ray: Any, scratch: Path, threads: int) -> int:
     answers = {}
     for node in machines:
         here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        sent = task.options(scheduling_strategy=here).remote(str(scratch), episode.__version__, token)
+        sent = task.options(scheduling_strategy=here).remote(str(scratch), __version__, token)
         answers[sent] = node["NodeManagerHostname"]
     ready, _ = ray.wait(list(answers), num_returns=len(answers), timeout=FRESH) if answers else ([], [])
     for answer in ready:
