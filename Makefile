@@ -11,13 +11,14 @@ WORLD_SEED := 11
 WORLD_ROWS := episode,shortcut,ctcf_convergence
 DOMAIN_KL_ROWS := episode,shortcut,cross_attention,decoupled
 
-.PHONY: help install demo demo-seeds test check format clean benchmark benchmark-l benchmark-b benchmark-worlds benchmark-attribution benchmark-page
+.PHONY: help install demo demo-seeds test check format clean benchmark benchmark-l benchmark-b benchmark-worlds benchmark-attribution benchmark-page benchmark-speed
 
 help:
 	@echo "make demo        simulate, train, predict unseen cell lines, evaluate: demo-out/"
 	@echo "make demo-seeds  the same with five seeds, and a table: demo-seeds-out/"
 	@echo "make test        run the tests"
 	@echo "make benchmark   protocols L and B on the real pairs in EPISODE_DATA, then simulated worlds: benchmarks/results/"
+	@echo "make benchmark-speed  what it costs, held against the bars: benchmarks/results/speed.json, docs/speed.md"
 	@echo "make check       formatting, lint, types, import rules"
 	@echo "make format      rewrite the code as the formatter wants it"
 
@@ -87,6 +88,10 @@ benchmark-attribution: $(STAMP)
 
 benchmark-page: $(STAMP)
 	$(BIN)/python benchmarks/read_out.py $(RESULTS)
+
+benchmark-speed: $(STAMP)
+	rm -rf benchmark-out/speed
+	EPISODE_DATA=$(EPISODE_DATA) $(BIN)/python benchmarks/speed.py
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -q

@@ -1,0 +1,286 @@
+"""Killed at random times: build, train, predict, each started again until it ends.
+
+Every trial is a command in a folder of its own that gets SIGKILL at a time drawn uniformly from what the uninterrupted
+command takes, and is then started again, as a user would. What it leaves in the end is compared with what the
+uninterrupted command left: the same files with the same content, no other file, no process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from costs.context import Context, entry
+from costs.worlds import SEED, Elements, small_dataset, small_run, write_genome, write_pairs
+from episode.files import file_sha256
+from episode.seeds import generator
+
+KILLS = 20
+PATIENCE = 600
+GRACE = 10
+"""Seconds in which workers of a killed process must be gone."""
+SEGMENT = re.compile("[0-9a-f]{32}")
+Content = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Command:
+    """What is killed.
+
+    Parameters
+    ----------
+    name : str
+    first : callable
+        From the folder of a trial to the command line.
+    again : callable
+        From that folder to the command that goes on; None where the killed command had ended.
+    content : callable
+        From that folder to what must be the same in the end: names of files and folders, and checksums.
+    """
+
+    name: str
+    first: Callable[[Path], list[str]]
+    again: Callable[[Path], list[str] | None]
+    content: Callable[[Path], Content]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of one kill.
+
+    Parameters
+    ----------
+    after : float
+        Seconds at which it was to be killed.
+    killed : bool
+        It had not ended by then.
+    left : tuple of str
+        Files that the killed process left.
+    anew : bool
+        There was nothing to go on with, and the first command was given again.
+    code : int
+        Exit code in the end.
+    same, clean : bool
+        All that there should be, with the same content; nothing else, and no process.
+    seconds : float
+        From the restart to the end.
+    said : str
+        The last words of a restart that would not go on.
+    """
+
+    after: float
+    killed: bool
+    left: tuple[str, ...]
+    anew: bool
+    code: int
+    same: bool
+    clean: bool
+    seconds: float
+    said: str
+
+
+def measure(context: Context) -> dict[str, Any]:
+    """Return the row kills."""
+    kills = context.size(KILLS, 2)
+    found = {}
+    for command in _commands(replace(context, threads=1)):
+        found[command.name] = _Harness(context, command).measure(kills)
+    good = {name: sum(t["same"] and t["clean"] for t in raw["trials"]) for name, raw in found.items()}
+    killed = {name: sum(t["killed"] for t in raw["trials"]) for name, raw in found.items()}
+    return {
+        "kills": entry(
+            f"killed {kills} times at random points: build, train, predict",
+            bar="every restart ends with the same result, nothing left behind",
+            value={n: {"same_result_nothing_left": good[n], "killed": killed[n], "of": kills} for n in found},
+            met=all(count == kills for count in good.values()),
+            n={"kills_each": kills},
+            raw=found,
+        )
+    }
+
+
+class _Harness:
+    """One command in many folders, as many at once as the benchmark has threads."""
+
+    def __init__(self, context: Context, command: Command) -> None:
+        self.context, self.command = context, command
+        self.base = context.fresh(f"kills/{command.name}")
+        self.wanted: Content = {}
+
+    def measure(self, kills: int) -> dict[str, Any]:
+        """Run the command uninterrupted, then kill it so many times."""
+        self.base.mkdir()
+        with ThreadPoolExecutor(self.context.threads) as pool:
+            whole = [self.base / f"whole{i}" for i in range(max(2, self.context.threads))]
+            seconds = max(pool.map(self._uninterrupted, whole))
+            self.wanted = self.command.content(whole[0])
+            if any(self.command.content(folder) != self.wanted for folder in whole[1:]):
+                raise RuntimeError(f"{self.command.name}: two uninterrupted runs differ")
+            times = generator(SEED, "kill", self.command.name).uniform(0, seconds, size=kills)
+            trials = list(pool.map(self._trial, range(kills), times.tolist()))
+        self.context.fresh(f"kills/{self.command.name}")
+        return {
+            "uninterrupted_seconds": seconds,
+            "compared": len(self.wanted),
+            "trials": [vars(trial) for trial in trials],
+        }
+
+    def _uninterrupted(self, folder: Path) -> float:
+        folder.mkdir()
+        start = time.perf_counter()
+        code, said = self._finish(self.command.first(folder), folder)
+        if code:
+            raise RuntimeError(f"{self.command.name}: {said}")
+        return time.perf_counter() - start
+
+    def _trial(self, number: int, after: float) -> Trial:
+        folder = self.base / f"kill{number}"
+        folder.mkdir()
+        first = self.command.first(folder)
+        with _log(folder).open("wb") as log:
+            process = subprocess.Popen(
+                first, stdout=log, stderr=log, start_new_session=True, env=self.context.environment()
+            )
+            try:
+                process.wait(after)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+            killed = process.wait() == -signal.SIGKILL
+        left = tuple(sorted(_files(folder)))
+        start = time.perf_counter()
+        again, code, said, anew = self.command.again(folder), 0, "", False
+        if again is not None:
+            code, said = self._finish(again, folder)
+            if code and again != first:
+                anew = True
+                code, _ = self._finish(first, folder)
+        seconds = time.perf_counter() - start
+        content = self.command.content(folder) if code == 0 else {}
+        same = code == 0 and all(content.get(name) == checksum for name, checksum in self.wanted.items())
+        clean = set(content) <= set(self.wanted) and _all_gone(process.pid)
+        return Trial(after, killed, left, anew, code, same, clean, seconds, said if code or anew else "")
+
+    def _finish(self, words: list[str], folder: Path) -> tuple[int, str]:
+        """Run a command to its end; return its code and the end of what it said."""
+        with _log(folder).open("wb") as log:
+            environment = self.context.environment()
+            code = subprocess.run(words, stdout=log, stderr=log, timeout=PATIENCE, env=environment).returncode
+        return code, " / ".join(_log(folder).read_text(errors="replace").splitlines()[-3:])
+
+
+def _log(folder: Path) -> Path:
+    return folder.with_suffix(".log")
+
+
+def _files(folder: Path) -> list[str]:
+    return [str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()]
+
+
+def everything(folder: Path) -> Content:
+    """Return the checksum of every file, and every folder, by its path."""
+    found = {name: file_sha256(folder / name) for name in _files(folder)}
+    return found | {f"{path.relative_to(folder)}/": "" for path in folder.rglob("*") if path.is_dir()}
+
+
+def _all_gone(session: int) -> bool:
+    """Wait until no process of a session is left; end those that stay, and say so."""
+    deadline = time.perf_counter() + GRACE
+    while left := _of_session(session):
+        if time.perf_counter() > deadline:
+            for pid in left:
+                os.kill(pid, signal.SIGKILL)
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def _of_session(session: int) -> list[int]:
+    """Return the processes of a session, zombies left out."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            try:
+                fields = (process / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[3]) == session and fields[0] != "Z":
+                found.append(int(process.name))
+    return found
+
+
+def _commands(context: Context) -> list[Command]:
+    """Return the three commands, of a few seconds each, with one thread."""
+    elements = Elements(*[context.size(1000, 100)] * 2)
+    genome = context.work / "kills.fa"
+    write_genome(genome, elements)
+    return [_build(context, elements, genome), _train(context), _predict(context, elements, genome)]
+
+
+def _build(context: Context, elements: Elements, genome: Path) -> Command:
+    """A store in narrow bins, so that it has several segments; where one ends depends on where a kill came.
+
+    So segments are not compared by name, but by the rows of every element; and each must be whole, with nothing beside.
+    """
+    table, dataset = context.work / "tables" / "kills_build.parquet", context.fresh("kills_dataset")
+    write_pairs(table, elements, elements.enhancers, lines=1)
+    context.run(context.episode("data", "build", table, "--genome", genome, "--out", dataset))
+    bin = f"stem.bin={context.size(32, 128)}"
+
+    def words(folder: Path) -> list[str]:
+        return context.limited("encode", dataset, "--cache", folder / "cache", "--set", bin)
+
+    def content(folder: Path) -> Content:
+        from episode.config import Config, override
+        from episode.data.dataset import load_dataset
+        from episode.encode.motifs import load_bank
+        from episode.encode.store import build_store, verify_stores
+
+        stem = override(Config(), [bin]).stem
+        bank = load_bank(stem)
+        _, damaged = verify_stores(bank, stem, folder / "cache")
+        store = build_store(load_dataset(dataset), bank, stem, folder / "cache")
+        rows = hashlib.sha256()
+        for element in range(len(store)):
+            rows.update(store.rows(element).tobytes())
+        names = {SEGMENT.sub("SEGMENT", name): "" for name in everything(folder)}
+        return names | {"rows of all elements": rows.hexdigest(), "damaged segments": str(damaged)}
+
+    return Command("build", words, words, content)
+
+
+def _train(context: Context) -> Command:
+    dataset, steps = small_dataset(context), context.size(40, 8)
+    words = ["train", dataset, "--cache", context.work / "kills_store", "--set", f"training.steps={steps}"]
+    words += ["--set", f"training.settle_steps={steps}", "--set", "training.validate_every=4"]
+
+    def first(folder: Path) -> list[str]:
+        return context.limited(*words, "--out", folder / "run")
+
+    def again(folder: Path) -> list[str] | None:
+        run = folder / "run"
+        done = (run / "run.json").exists() and not (run / "resume.safetensors").exists()
+        return None if done else [*first(folder), "--resume"]
+
+    return Command("train", first, again, everything)
+
+
+def _predict(context: Context, elements: Elements, genome: Path) -> Command:
+    run, table = small_run(context), context.work / "tables" / "kills_predict.parquet"
+    write_pairs(table, elements, context.size(100_000, 4_000), row_group=context.size(5_000, 500))
+
+    def first(folder: Path) -> list[str]:
+        return context.limited("predict", run, table, "--genome", genome, "--out", folder / "out")
+
+    def again(folder: Path) -> list[str] | None:
+        return None if (folder / "out").exists() else [*first(folder), "--resume"]
+
+    return Command("predict", first, again, everything)

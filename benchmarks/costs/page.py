@@ -1,0 +1,362 @@
+"""The page of measurements, made from the results alone: no number in it is typed.
+
+Knows what each key of the results holds; measures nothing.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from costs.figures import scaling_figures
+from episode.files import atomic_file
+from episode.report.drawing import to_png
+
+Row = dict[str, Any]
+VERDICTS = {True: "met", False: "MISSED", None: "no bar"}
+GIB = 2**30
+
+
+def verdict(row: Row) -> str:
+    """Say in a word whether a row meets its bar."""
+    return VERDICTS[row["met"]]
+
+
+def write(results: dict[str, Row], folder: Path) -> None:
+    """Write speed.md and its figures into a folder."""
+    parts = ["# What it costs", _text(HEAD), *_machines(results), _summary(results)]
+    for key, section in SECTIONS.items():
+        if key in results:
+            parts += section(results[key])
+    if "scaling" in results:
+        for name, figure in scaling_figures(results["scaling"]).items():
+            with atomic_file(folder / f"{name}.png") as temporary:
+                temporary.write_bytes(to_png(figure))
+    with atomic_file(folder / "speed.md") as temporary:
+        temporary.write_text("\n\n".join(parts) + "\n")
+
+
+HEAD = """
+    Made by `make benchmark-speed` from `benchmarks/results/speed.json`, which holds every measurement behind these
+    numbers; do not edit. Every ratio is of numbers of one run. 1 GB is 10⁹ bytes, 1 GiB is 2³⁰."""
+
+
+def _text(text: str) -> str:
+    """Fill a paragraph."""
+    return textwrap.fill(" ".join(text.split()), 120, break_long_words=False, break_on_hyphens=False)
+
+
+def _grid(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Lay out a table."""
+    names = list(head)
+    lines = [names, ["---"] * len(names), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:,.0f} pairs/s"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _seconds(found: Iterable[float]) -> str:
+    return ", ".join(f"{value:.1f}" for value in found)
+
+
+def _machines(results: dict[str, Row]) -> list[str]:
+    """Name the machine; for each set of rows, if they are not all of one."""
+    groups: dict[str, list[str]] = {}
+    for key, row in results.items():
+        m = row["machine"]
+        versions = ", ".join(f"{name} {version}" for name, version in m["versions"].items())
+        text = (
+            f"{m['cpu']}, {m['cores']} cores, {m['memory_gib']:.0f} GiB, threads: {m['threads']}; Python "
+            f"{m['python']}, {versions}{'; SMALL SIZES, which say nothing of speed' if row['quick'] else ''}"
+        )
+        groups.setdefault(text, []).append(key)
+    if len(groups) == 1:
+        return [_text(f"Measured on: {next(iter(groups))}.")]
+    return [_text(f"Measured on: {text} ({', '.join(keys)}).") for text, keys in groups.items()]
+
+
+def _summary(results: dict[str, Row]) -> str:
+    rows = []
+    for key, spell in SUMMARIES.items():
+        if key in results:
+            row = results[key]
+            word = verdict(row) if row["met"] else f"**{verdict(row)}**"
+            rows.append([row["what"], row["bar"], spell(row["value"]), word])
+    return _grid(["what", "bar", "measured", ""], rows)
+
+
+def _ratio(value: Row) -> str:
+    ours, theirs = value["pairs_per_second"], value["pairs_per_second_alone"]
+    return f"{value['ratio']:.1f} x ({ours:,.0f} against {_rate(theirs)})"
+
+
+SUMMARIES: dict[str, Callable[[Row], str]] = {
+    "store_built_in_run": _ratio,
+    "store_already_there": _ratio,
+    "logit_difference": lambda v: f"{v['float32']:.1e} with float32, {v['float16']:.1e} with float16",
+    "pair_head": lambda v: f"{_rate(v['pairs_per_second'])}, {_percent(v['share_of_peak'])} of the peak",
+    "motif_stem": lambda v: f"{v['share_of_peak']:.2f} ({v['gflops']:.0f} of {v['peak_gflops']:.0f} GFLOP/s)",
+    "peak_memory": lambda v: (
+        f"{v['peak_gib'][0]:.2f} and {v['peak_gib'][1]:.2f} GiB ({100 * v['growth']:+.1f} %), "
+        f"{v['above_torch_gib']:.2f} GiB above"
+    ),
+    "epoch": lambda v: f"{v['minutes']:.1f} minutes, {v['peak_gb']:.2f} GB",
+    "cold_start": lambda v: f"{v['help_seconds']:.2f} s; {v['predict_seconds']:.1f} s",
+    "kills": lambda v: ", ".join(f"{name} {f['same_result_nothing_left']} of {f['of']}" for name, f in v.items()),
+}
+
+
+def _sharing(row: Row) -> list[str]:
+    raw, n = row["raw"], row["n"]
+    alone, laid, distinct = raw["alone"], raw["distinct_laid_out"], raw["distinct"]
+    stores = []
+    for name in ("float16", "float32"):
+        built, there = max(raw[name]["built"]), max(raw[name]["there"])
+        ratios = (f"{built:,.0f}", f"{built / alone['rate']:.1f} x", f"{there:,.0f}", f"{there / alone['rate']:.1f} x")
+        times = [f"{s['store']:.1f} + {s['prediction']:.1f}" for s in raw[name]["seconds"]]
+        stores.append([name, *ratios, "; ".join(times)])
+    return [
+        "## Every element once, or every pair anew",
+        _text(f"""
+            Two tables of BENGI (K562 Hi-C and GM12878 RNAPII ChIA-PET) with their real intervals: {n["pairs"]:,}
+            distinct pairs of {distinct["enhancer"]:,} enhancers and {distinct["promoter"]:,} promoters in windows of
+            1,024 and 4,096 bp ({laid["enhancer"]:,} and {laid["promoter"]:,} as they are laid out, mirrored or not).
+            The DNA is simulated by position, with the best site of a motif every {raw["site_every"]} bp. Encoding once
+            reads {raw["bases"]["ratio"]:.2f} times fewer bases than encoding for each pair: scanning alone can gain no
+            more than that with a store built in the run, unless overlapping windows are scanned once, which on the
+            genome cover {raw["bases"]["ratio_covered"]:.1f} times fewer bases. The model has the default configuration,
+            trained for a few steps on a tiny simulated world."""),
+        _text(f"""
+            Both roads go from validated pairs and bases in memory to the logit of every pair: reading tables and
+            writing predictions is on neither side. *Encode once* is `build_store` into an empty folder (or opening the
+            one that is there), then `predict_dataset` over all pairs. *For each pair anew* scans
+            both elements of each pair of a batch, encodes them and runs the same pair head; bases lie ready, nothing is
+            written, scores stay float32, and the batch is the fastest of {", ".join(alone["seconds_by_batch"])}
+            ({alone["batch"]}). It was run on {n["pairs_alone"]:,} pairs, the support sets of both environments, in
+            {len(alone["rates"])} parts between the other runs ({", ".join(f"{rate:.0f}" for rate in alone["rates"])}
+            pairs/s). Ratios are of the fastest run to the fastest part; the store is float16 by default."""),
+        _grid(
+            [
+                "store",
+                "built in the run, pairs/s",
+                "",
+                "there, pairs/s",
+                "",
+                "store + prediction, s (built, there, ...)",
+            ],
+            stores,
+        ),
+    ]
+
+
+def _difference(row: Row) -> list[str]:
+    value, raw = row["value"], row["raw"]
+    return [
+        _text(f"""
+            Logits of the {raw["pairs_compared"]:,} pairs, which span {value["logit_range"]:.1f}, differ from those of
+            the road without reuse by at most {value["float32"]:.1e} with a float32 store and {value["float16"]:.1e}
+            with a float16 store. Each road estimates the impedances from its own scores.""")
+    ]
+
+
+def _head(row: Row) -> list[str]:
+    raw, value, n = row["raw"], row["value"], row["n"]
+    flop = raw["flop_a_pair"]
+    parts = ", ".join(f"{name} {count:,}" for name, count in flop.items())
+    return [
+        "## Pair head",
+        _text(f"""
+            Default configuration, elements of {raw["bins"][0]} and {raw["bins"][1]} bins, encoder output in memory;
+            {n["pairs"]:,} pairs of {n["elements"]:,} elements, sorted by enhancer, in blocks of {raw["block"]:,}.
+            Gathering the codes included: {_rate(value["pairs_per_second"])}, {value["gflops"]:.1f} GFLOP/s,
+            {_percent(value["share_of_peak"])} of the peak of the float32 matrix product ({value["peak_gflops"]:.0f}
+            GFLOP/s). On codes that are gathered already: {_rate(value["pairs_per_second_forward"])},
+            {value["gflops_forward"]:.1f} GFLOP/s, {_percent(value["share_of_peak_forward"])}. A pair is counted as
+            {sum(flop.values()):,} operations, by the shapes of the products that the formula of the head asks for
+            ({parts}), however they are done; softmax, sines and sums are not counted."""),
+    ]
+
+
+def _stem(row: Row) -> list[str]:
+    raw, value, n = row["raw"], row["value"], row["n"]
+    looks = ", ".join(f"{size}: {rate:.0f}" for size, rate in raw["peak"].items())
+    return [
+        "## Motif stem",
+        _text(f"""
+            {n["motifs"]} matrices over {n["elements"]:,} elements of 1,024 and 4,096 bp ({n["bases"] / 1e6:.1f} Mb),
+            both strands, float16 scores: {value["bases_per_second"] / 1e6:.2f} Mb/s. Counted are complete sites, each
+            motif at its own length, no padding. In the operations of a product with one-hot DNA (4 multiplications and
+            4 additions a position) that is {value["gflops"]:.0f} GFLOP/s, {value["share_of_peak"]:.2f} of the peak. The
+            stem need not do that product (see [stem.md](stem.md)): counted as if only the score of the base that is
+            there were multiplied and added (2 operations a position), it is {raw["gflops"]["chosen_base"]:.0f} GFLOP/s,
+            {value["share_of_peak_2_a_base"]:.2f} of the peak. The peak is the best of `torch.mm` in float32 on square
+            matrices, measured in turns with the stem (GFLOP/s by size: {looks})."""),
+    ]
+
+
+def _memory(row: Row) -> list[str]:
+    raw, value = row["raw"], row["value"]
+    rows = [
+        [
+            f"{p['pairs']:,}",
+            f"{p['elements']:,}",
+            f"{p['seconds'] / 60:.1f}",
+            f"{p['pairs_per_second']:,.0f}",
+            f"{p['peak_bytes'] / GIB:.2f}",
+            f"{(p['peak_bytes'] - raw['torch_bytes']) / GIB:.2f}",
+        ]
+        for p in raw["points"]
+    ]
+    return [
+        "## Peak memory of prediction",
+        _text(f"""
+            `episode predict` on Parquet tables of the same elements in four cell lines that training did not see;
+            default configuration and windows, the store built in the command. The peak is the greatest resident memory
+            of the process by the kernel's account, pages of mapped files included; where it starts workers, at least
+            the greatest sum seen (twice a second). A Python that has imported torch has {value["torch_gib"]:.2f}
+        GiB."""),
+        _grid(["pairs", "elements", "minutes", "pairs/s", "peak, GiB", "above torch, GiB"], rows),
+    ]
+
+
+def _epoch(row: Row) -> list[str]:
+    raw, n = row["raw"], row["n"]
+    rows = [
+        [
+            NAMES[name],
+            str(c["steps"]),
+            f"{c['graded_pairs']:,}",
+            f"{c['seconds'] / 60:.1f}",
+            f"{c['minutes']:.1f}",
+            f"{c['peak_bytes'] / 1e9:.2f}",
+            f"{c['store_seconds']:.0f}",
+        ]
+        for name, c in raw["configurations"].items()
+    ]
+    return [
+        "## One epoch of training",
+        _text(f"""
+            The simulated world `domain-kl`, seed 11: {n["cell_lines"]} training cell lines, elements of 1,000 and 4,000
+            bp. Training draws tasks, not rows: an epoch is as many steps as bring {n["pairs"]:,} pairs that move the
+            Backbone, counted in the log (queries whose labels teach; support pairs are scored besides and not counted).
+            Time is that of the whole command: start, steps, one validation, calibration, writing; the store was built
+            before. Where a training met fewer pairs, its minutes are scaled up to an epoch."""),
+        _grid(["settings", "steps", "pairs", "minutes", "for an epoch", "peak, GB", "building the store, s"], rows),
+        _text("In the table above stand the settings of the protocol `domain-kl`."),
+    ]
+
+
+NAMES = {"protocol": "protocol `domain-kl`", "default": "default"}
+
+
+def _start(row: Row) -> list[str]:
+    raw, value = row["raw"], row["value"]
+    shared, none = (raw["predict"][name] for name in ("shared", "none_shared"))
+    return [
+        "## Starting",
+        _text(f"""
+            `episode --help`: best of {len(raw["help_seconds"])} {value["help_seconds"]:.2f} s, median
+            {value["help_seconds_median"]:.2f} s. `episode predict` of {row["n"]["pairs"]:,} pairs, with no store and no
+            index of the genome built before, and all files in the page cache of the system: {shared["elements"]:,}
+            elements, shared about as in BENGI's K562 Hi-C table, {_seconds(shared["seconds"])} s; {none["elements"]:,}
+            elements, no two pairs with one in common, {_seconds(none["seconds"])} s. The best of the former
+    counts."""),
+    ]
+
+
+def _kills(row: Row) -> list[str]:
+    raw, value = row["raw"], row["value"]
+    rows = []
+    for name, found in raw.items():
+        trials = found["trials"]
+        left = sorted(len(trial["left"]) for trial in trials)
+        rows.append(
+            [
+                name,
+                f"{found['uninterrupted_seconds']:.1f}",
+                f"{value[name]['killed']} of {len(trials)}",
+                f"{left[0]} to {left[-1]}",
+                str(sum(trial["anew"] for trial in trials)),
+                f"{sum(trial['same'] for trial in trials)} of {len(trials)}",
+                f"{sum(trial['clean'] for trial in trials)} of {len(trials)}",
+            ]
+        )
+    head = ["command", "uninterrupted, s", "killed while it ran", "files it left", "begun anew", "same result"]
+    return [
+        "## Killed and started again",
+        _text("""
+            Each command got SIGKILL at a time drawn uniformly from what it takes uninterrupted, and was started again
+            as a user would: `episode encode` with the same words, the others with `--resume`, or from the beginning
+            where nothing was there to resume. Files and folders were then compared with those of the uninterrupted
+            command, byte for byte and name for name, and processes were looked for that had stayed. One thread each,
+            two side by side."""),
+        _grid([*head, "nothing else left"], rows),
+    ]
+
+
+def _scaling(row: Row) -> list[str]:
+    fits, raw = row["value"], row["raw"]
+    exponents = [
+        [
+            FITS[name],
+            f"{f['last']['exponent']:.2f}",
+            " to ".join(f"{end:,}" for end in f["last"]["range"]),
+            f"{f['all']['exponent']:.2f}",
+            " to ".join(f"{end:,}" for end in f["all"]["range"]),
+        ]
+        for name, f in fits.items()
+    ]
+    pairs = [
+        [f"{p['pairs']:,}", f"{p['elements']:,}", f"{p['seconds']:.1f}", f"{p['peak_bytes'] / GIB:.2f}"]
+        for p in raw["pairs"]
+    ]
+    elements = [
+        [
+            f"{p['elements']:,}",
+            f"{p['bases'] / 1e6:.1f}",
+            f"{p['seconds']:.1f}",
+            f"{p['peak_bytes'] / GIB:.2f}",
+            f"{p['stored_bytes'] / 1e9:.2f}",
+        ]
+        for p in raw["elements"]
+    ]
+    return [
+        "## As work grows",
+        "![time and memory by pairs](speed_pairs.png)",
+        "![time and memory by elements](speed_elements.png)",
+        _text("""
+            Each point is one command, start-up included: `episode predict` on a Parquet table, the store built in the
+            command, and `episode encode` of distinct elements, half of them of 1,024 and half of 4,096 bp. Exponents a
+            of y = c xᵃ, by least squares of the logarithms; start-up holds those over the whole range down."""),
+        _grid(["", "exponent, last three", "from", "exponent, all", "from"], exponents),
+        _grid(["pairs", "elements", "seconds", "peak, GiB"], pairs),
+        _grid(["elements", "Mb", "seconds", "peak, GiB", "store, GB"], elements),
+    ]
+
+
+FITS = {
+    "seconds_by_pairs": "time by pairs",
+    "peak_bytes_by_pairs": "memory by pairs",
+    "seconds_by_elements": "time by elements",
+    "peak_bytes_by_elements": "memory by elements",
+}
+SECTIONS: dict[str, Callable[[Row], list[str]]] = {
+    "store_built_in_run": _sharing,
+    "logit_difference": _difference,
+    "pair_head": _head,
+    "motif_stem": _stem,
+    "peak_memory": _memory,
+    "epoch": _epoch,
+    "cold_start": _start,
+    "kills": _kills,
+    "scaling": _scaling,
+}
+"""In the order of the page."""
