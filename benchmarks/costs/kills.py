@@ -258,9 +258,18 @@ def _build(context: Context, elements: Elements, genome: Path) -> Command:
 
 
 def _train(context: Context) -> Command:
-    dataset, steps = small_dataset(context), context.size(40, 8)
-    words = ["train", dataset, "--cache", context.work / "kills_store", "--set", f"training.steps={steps}"]
-    words += ["--set", f"training.settle_steps={steps}", "--set", "training.validate_every=4"]
+    """A training of many short steps, which saves its state every few of them."""
+    dataset, steps = small_dataset(context), context.size(24, 8)
+    settings = {
+        "training.steps": steps,
+        "training.settle_steps": steps,
+        "training.validate_every": 4,
+        "training.tasks_per_step": 2,
+        "episodes.query": 64,
+        "episodes.support_max": 128,
+    }
+    words = ["train", dataset, "--cache", context.work / "kills_store"]
+    words += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
 
     def first(folder: Path) -> list[str]:
         return context.limited(*words, "--out", folder / "run")
@@ -281,6 +290,6 @@ def _predict(context: Context, elements: Elements, genome: Path) -> Command:
         return context.limited("predict", run, table, "--genome", genome, "--out", folder / "out")
 
     def again(folder: Path) -> list[str] | None:
-        return None if (folder / "out").exists() else [*first(folder), "--resume"]
+        return [*first(folder), "--resume"]
 
     return Command("predict", first, again, everything)
