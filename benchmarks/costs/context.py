@@ -88,6 +88,10 @@ class Context:
         """Return the same for a command that takes --threads."""
         return self.episode(*words, "--threads", str(self.threads))
 
+    def encode(self, *words: str | Path) -> list[str]:
+        """Return the command line of `episode encode`, which has --workers in place of --threads."""
+        return self.episode("encode", *words, "--workers", str(self.threads))
+
     def environment(self, cache: str = "cache") -> dict[str, str]:
         """Return the environment of a command, with the folder that keeps indexes of genomes."""
         return os.environ | {"XDG_CACHE_HOME": str(self.work / cache)}

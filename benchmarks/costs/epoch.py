@@ -58,9 +58,8 @@ def one_epoch(context: Context, dataset: Path, cache: Path, settings: dict[str, 
     length = {"training.steps": steps, "training.settle_steps": 0, "training.validate_every": steps}
     for key, setting in (settings | length).items():
         words += ["--set", f"{key}={setting}"]
-    stored = context.run(
-        context.limited("encode", dataset, "--cache", cache, "--set", f"stem.bin={settings.get('stem.bin', 128)}")
-    )
+    bin = f"stem.bin={settings.get('stem.bin', 128)}"
+    stored = context.run(context.encode(dataset, "--cache", cache, "--set", bin))
     cost = context.run(context.limited(*words))
     graded = query * _graded_views(run / "metrics.jsonl")
     return {

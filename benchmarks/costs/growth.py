@@ -108,7 +108,7 @@ def encode_cost(context: Context, elements: int) -> dict[str, Any]:
     dataset, cache = context.fresh("encoded_dataset"), context.fresh("encoded_store")
     build = context.episode("data", "build", table, "--genome", genome, "--out", dataset)
     built = context.run(build)
-    cost: Cost = context.run(context.limited("encode", dataset, "--run", small_run(context), "--cache", cache))
+    cost: Cost = context.run(context.encode(dataset, "--run", small_run(context), "--cache", cache))
     stored = sum(path.stat().st_size for path in cache.rglob("*") if path.is_file())
     for name in ("encoded_dataset", "encoded_store", "encoded.fa"):
         context.fresh(name)

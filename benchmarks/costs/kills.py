@@ -236,7 +236,7 @@ def _build(context: Context, elements: Elements, genome: Path) -> Command:
     bin = f"stem.bin={context.size(32, 128)}"
 
     def words(folder: Path) -> list[str]:
-        return context.limited("encode", dataset, "--cache", folder / "cache", "--set", bin)
+        return context.encode(dataset, "--cache", folder / "cache", "--set", bin)
 
     def content(folder: Path) -> Content:
         from episode.config import Config, override
@@ -259,7 +259,7 @@ def _build(context: Context, elements: Elements, genome: Path) -> Command:
 
 def _train(context: Context) -> Command:
     """A training of many short steps, which saves its state every few of them."""
-    dataset, steps = small_dataset(context), context.size(24, 8)
+    dataset, steps = small_dataset(context), context.size(48, 8)
     settings = {
         "training.steps": steps,
         "training.settle_steps": steps,
