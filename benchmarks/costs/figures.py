@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from episode.report.drawing import COLOURS, WIDTH, style
@@ -26,10 +27,11 @@ def _figure(row: dict[str, Any], of: str) -> Figure:
         fit = fits[f"{key}_by_{of}"]["last"]
         x = [point[of] for point in points]
         axes.plot(x, [point[key] / unit for point in points], "o", color=COLOURS["blue"], ms=5.5, label="measured")
-        line = [fit["factor"] * value ** fit["exponent"] / unit for value in fit["range"]]
-        axes.plot(fit["range"], line, color=COLOURS["red"], lw=1.4, label=f"fit: exponent {fit['exponent']:.2f}")
+        along = np.geomspace(*fit["range"], 50)
+        line = fit["factor"] * along ** fit["exponent"] / unit
+        axes.plot(along, line, color=COLOURS["red"], lw=1.4, label=f"fit: exponent {fit['exponent']:.2f}")
         axes.set(xscale="log", yscale="log", xlabel=of, ylabel=label)
         if key == "peak_bytes":
-            axes.set(yscale="linear", ylim=(0, 1.25 * max(point[key] / unit for point in points)))
+            axes.set(yscale="linear", ylim=(0, 1.5 * max(point[key] / unit for point in points)))
         axes.legend(fontsize=8, frameon=False, labelcolor=COLOURS["ink"], loc="best")
     return figure
