@@ -74,6 +74,43 @@ def test_cross_boundary_attention_sees_differences_of_positions_only() -> None:
     assert not torch.allclose(read(0, 0), read(7, 0), atol=1e-3)
 
 
+def plain_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The definition: softmax over the real keys of q . k / sqrt(channels), heads side by side."""
+    read = torch.zeros_like(query)
+    for pair in range(len(query)):
+        real = mask[pair].nonzero().flatten()
+        for head in range(query.shape[1]):
+            product = query[pair, head] @ key[pair, head, real].T / query.shape[-1] ** 0.5
+            read[pair, head] = product.softmax(dim=1) @ value[pair, head, real]
+    return read.transpose(1, 2).flatten(2)
+
+
+@pytest.mark.parametrize(("queries", "keys"), [(3, 7), (7, 3), (5, 5), (1, 4), (4, 1)])
+def test_cross_boundary_attention_and_its_gradient_are_the_plain_ones(queries: int, keys: int) -> None:
+    """Whichever side is longer; with every number of real keys, one included."""
+    block = CrossBoundaryAttention(8, 2).double()
+    shapes = [(6, 2, count, 4) for count in (queries, keys, keys)]
+    parts = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    mask = torch.arange(keys) < torch.randint(1, keys + 1, (6, 1))
+    mask[0] = torch.arange(keys) == 0
+    got, wanted = block(*parts, mask), block.output(plain_attention(*parts, mask))
+    torch.testing.assert_close(got, wanted)
+    weight = torch.randn_like(got)
+    for one, two in zip(
+        torch.autograd.grad((got * weight).sum(), parts),
+        torch.autograd.grad((wanted * weight).sum(), parts),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, two)
+
+
+def test_cross_boundary_attention_is_stable_where_scores_are_large() -> None:
+    block = CrossBoundaryAttention(8, 2)
+    query, key, value = (100 * torch.randn(3, 2, count, 4) for count in (5, 9, 9))
+    mask = torch.arange(9).expand(3, 9) < 6
+    torch.testing.assert_close(block(query, key, value, mask), block.output(plain_attention(query, key, value, mask)))
+
+
 def test_anchor_pooling_ignores_padding_and_does_not_care_for_order() -> None:
     pool = AnchorPooling(8, 3)
     tokens = torch.randn(2, 5, 8)

@@ -33,6 +33,9 @@ __all__ = [
     "shortcut_statistics",
 ]
 
+PIECE = 1024
+"""Pairs that the head scores at a time; bounds the working memory."""
+
 
 @dataclass(frozen=True)
 class PairRows:
@@ -179,12 +182,7 @@ def score_rows(
                 other = _score_layout(backbone, source, part, ~part.mirrored)
                 output = _average_unoriented(output, other, part.oriented)
             outputs.append(output)
-    if len(outputs) == 1:
-        return outputs[0]
-    return PairOutput(
-        torch.cat([output.potential for output in outputs]),
-        torch.cat([output.representation for output in outputs]),
-    )
+    return PairOutput.concatenate(outputs)
 
 
 def pair_keys(dataset: Dataset) -> list[str]:
@@ -260,13 +258,18 @@ class FrozenScorer:
 def _score_layout(
     backbone: Backbone, source: ElementStore | CodeTable, rows: PairRows, mirrored: np.ndarray
 ) -> PairOutput:
-    codes = []
+    distance = None if backbone.decay is None else torch.from_numpy(rows.distance)
+    codes, places = [], []
     for kind, element in (("enhancer", rows.enhancer), ("promoter", rows.promoter)):
         distinct, inverse = np.unique(element * 2 + mirrored, return_inverse=True)
-        encoded = element_codes(backbone, source, kind, distinct // 2, distinct % 2 == 1)
-        codes.append(encoded.take(torch.from_numpy(inverse.reshape(-1)).to(encoded.mask.device)))
-    distance = None if backbone.decay is None else torch.from_numpy(rows.distance).to(codes[0].mask.device)
-    return backbone(codes[0], codes[1], distance)
+        codes.append(element_codes(backbone, source, kind, distinct // 2, distinct % 2 == 1))
+        places.append(torch.from_numpy(inverse.reshape(-1)))
+    device = codes[0].mask.device
+    outputs = []
+    for part in torch.arange(len(rows)).split(PIECE):
+        enhancers, promoters = (c.take(place[part].to(device)) for c, place in zip(codes, places, strict=True))
+        outputs.append(backbone(enhancers, promoters, None if distance is None else distance[part].to(device)))
+    return PairOutput.concatenate(outputs)
 
 
 def _average_unoriented(output: PairOutput, other: PairOutput, oriented: np.ndarray) -> PairOutput:

@@ -71,9 +71,20 @@ class CrossBoundaryAttention(nn.Module):
         return rotary(self._split(key), position), self._split(value)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-        """What the querying tokens read, shape (n, tokens, width); `mask` (n, key tokens) is True at real keys."""
-        read = scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None, :])
-        return self.output(read.transpose(1, 2).flatten(2))
+        """What the querying tokens read, shape (n, tokens, width); `mask` (n, key tokens) is True at real keys.
+
+        Every pair needs a real key. The products are many and small: the longer of queries and keys lies along the last
+        dimension, where the softmax is several times faster over rows, or across them, of some length.
+        """
+        count, heads, _, channels = query.shape
+        q, k, v = (x.flatten(0, 1) for x in (query, key, value))
+        hidden = torch.zeros_like(mask, dtype=q.dtype).masked_fill_(~mask, -torch.inf).repeat_interleave(heads, dim=0)
+        scale = 1 / math.sqrt(channels)
+        if q.shape[1] <= k.shape[1]:
+            read = torch.baddbmm(hidden[:, None, :], q, k.mT, alpha=scale).softmax(dim=2) @ v
+        else:
+            read = torch.baddbmm(hidden[:, :, None], k, q.mT, alpha=scale).softmax(dim=1).mT @ v
+        return self.output(read.unflatten(0, (count, heads)).transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)

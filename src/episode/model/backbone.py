@@ -79,6 +79,15 @@ class PairOutput:
     potential: Tensor
     representation: Tensor
 
+    @staticmethod
+    def concatenate(parts: list[PairOutput]) -> PairOutput:
+        """Join outputs in order."""
+        if len(parts) == 1:
+            return parts[0]
+        return PairOutput(
+            torch.cat([part.potential for part in parts]), torch.cat([part.representation for part in parts])
+        )
+
 
 class Backbone(nn.Module):
     """Stem, cross-boundary attention and Fourier-KAN energy head.
