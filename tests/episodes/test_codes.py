@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from builders import make_rows, make_store, make_system, small_config
+from builders import MOTIFS, make_rows, make_store, make_system, small_config
 from episode.encode.store import ElementStore
 from episode.episodes import codes
 from episode.episodes.batch import score_rows
 from episode.episodes.codes import CodeTable, encode_elements
+from episode.errors import EpisodeError
 from episode.model.backbone import Backbone, ElementCodes
+from episode.model.energy import EnergySystem
 
 STORE = make_store()
 
@@ -70,6 +74,49 @@ def test_scores_from_a_table_are_those_from_the_store(backbone: Backbone, orient
         one, two = score_rows(backbone, table, rows, block=block), score_rows(backbone, STORE, rows)
         torch.testing.assert_close(one.potential, two.potential, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(one.representation, two.representation, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("budget", [0, 5000, 10**9])
+def test_codes_are_the_same_from_memory_and_from_a_file(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, budget: int
+) -> None:
+    monkeypatch.setattr(codes, "BUDGET", budget)
+    element = np.random.default_rng(2).integers(0, 40, 100)
+    mirrored = np.arange(100) % 3 == 0
+    table, other = CodeTable(backbone, STORE, tmp_path / "new"), CodeTable(backbone, STORE)
+    for _ in range(2):
+        found, wanted = table.codes("enhancer", element, mirrored), other.codes("enhancer", element, mirrored)
+        for one, two in zip(real(found), real(wanted), strict=True):
+            assert torch.equal(one, two)
+    assert (tmp_path / "new").exists() == (budget < 10**9)
+    assert not any(tmp_path.glob("new/*")), "a kill would leave it behind"
+
+
+def test_where_there_is_no_room_it_is_said(backbone: Backbone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def full(file: object, rows: np.ndarray) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(codes, "BUDGET", 0)
+    monkeypatch.setattr(codes, "_write", full)
+    with pytest.raises(
+        EpisodeError, match=r"No space left on device; [\d,]+ bytes more were needed for 7 of 40 elements"
+    ):
+        CodeTable(backbone, STORE, tmp_path).codes("enhancer", np.arange(3), np.zeros(3, dtype=bool))
+
+
+def test_gates_are_kept_with_the_rest() -> None:
+    levels = torch.tensor([[8.0, 7, 7, 6, 6, 5], [5.0, 4, 6, 3, 3, 4]])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        backbone = EnergySystem(small_config(), torch.full((MOTIFS,), 2.0), 2, -0.4, levels).backbone
+    store = replace(STORE, gate=make_store(seed=1))
+    element, mirrored = np.arange(30), np.arange(30) % 2 == 0
+    found = CodeTable(backbone, store).codes("promoter", element, mirrored)
+    with torch.no_grad():
+        wanted = encode_elements(backbone, store, "promoter", element, mirrored)
+    assert found.gate.shape == (30, 2)
+    for one, two in zip(real(found), real(wanted), strict=True):
+        torch.testing.assert_close(one, two, atol=1e-5, rtol=1e-5)
 
 
 def test_each_element_is_encoded_once(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:

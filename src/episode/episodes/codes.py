@@ -5,19 +5,35 @@ Knows nothing about which elements make a pair.
 
 from __future__ import annotations
 
+import math
+import os
+import tempfile
+import weakref
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from episode.encode.store import ElementStore, mirror
+from episode.errors import EpisodeError
 from episode.model.backbone import Backbone, ElementCodes
 
 __all__ = ["CodeTable", "element_codes", "encode_elements", "laid_out"]
 
 BLOCK = 64
 """Elements encoded together; numbers depend on it in the last bit, so it is fixed."""
+BUDGET = 512 << 20
+"""Bytes of codes that a table holds in memory where it has a folder."""
+FIELDS = ("tokens", "query", "key", "value", "presence", "factors", "gate")
+"""Of `ElementCodes`, in the order in which they are packed."""
+BINNED = {"tokens", "query", "key", "value"}
+Shapes = tuple[tuple[int, ...], ...]
+Place = np.ndarray | tuple[IO[bytes], int]
+"""Packed rows in memory, or a file and the byte at which they begin."""
 
 
 def encode_elements(
@@ -46,44 +62,99 @@ class CodeTable:
     Elements are encoded in blocks that the ids alone decide, so that the codes of an element are the same to the last
     bit whatever was asked for before or is asked for with it. The Backbone must not change while the table is in use.
 
+    Codes lie in memory up to `BUDGET` bytes, those beyond it in a file without a name, which is gone when the process
+    ends, however it ends. It is read, not mapped, so that memory does not grow with it.
+
     Parameters
     ----------
     backbone : Backbone
     store : ElementStore
     folder : Path, optional
-        Where codes may lie that are too many for memory.
+        Where the file may lie, made if it is not there; without it all codes stay in memory.
     """
 
     def __init__(self, backbone: Backbone, store: ElementStore, folder: Path | None = None) -> None:
         self.backbone, self.store, self.folder = backbone, store, folder
-        self._blocks: dict[tuple[str, bool, int], ElementCodes] = {}
+        self._blocks: dict[tuple[str, int, int], _Block] = {}
+        self._held = 0
+        self._file: IO[bytes] | None = None
 
     def codes(self, kind: str, element: np.ndarray, mirrored: np.ndarray) -> ElementCodes:
         """Return the codes of some elements of one kind ("enhancer" or "promoter") as laid out, row by row.
 
         Padded to the longest of them; the padding holds finite numbers.
+
+        Raises
+        ------
+        EpisodeError
+            If the folder has no room for the codes.
         """
-        place = np.asarray(element, dtype=np.int64) * 2 + mirrored
-        block = place // (2 * BLOCK) * 2 + place % 2
-        longest = int(self.store.bins[element].max(initial=0))
-        parts, order = [], []
-        for number in np.unique(block):
-            wanted = np.flatnonzero(block == number)
-            rows = torch.from_numpy(place[wanted] // 2 % BLOCK)
-            codes = self._block(kind, bool(number % 2), int(number // 2))
-            parts.append(_padded(codes.take(rows.to(codes.mask.device)), longest))
-            order.append(wanted)
-        back = torch.from_numpy(np.argsort(np.concatenate(order)))
-        return ElementCodes.concatenate(parts).take(back.to(parts[0].mask.device))
+        block, row = np.divmod(np.asarray(element, dtype=np.int64), BLOCK)
+        block = block * 2 + mirrored
+        order = np.lexsort((row, block))
+        groups: dict[Shapes, tuple[list[np.ndarray], list[np.ndarray]]] = {}
+        for part in np.split(order, np.flatnonzero(np.diff(block[order])) + 1):
+            found = self._block(kind, *divmod(int(block[part[0]]), 2))
+            rows, places = groups.setdefault(found.shapes, ([], []))
+            rows.append(found.take(row[part]))
+            places.append(part)
+        bins = self.store.bins[element]
+        mask = torch.arange(int(bins.max())) < torch.from_numpy(bins)[:, None]
+        parts = [_unpacked(np.concatenate(rows), shapes, mask.shape[1]) for shapes, (rows, _) in groups.items()]
+        place = torch.from_numpy(np.concatenate([part for _, places in groups.values() for part in places]))
+        fields = {name: torch.cat([part[name] for part in parts]).index_select(0, place.argsort()) for name in FIELDS}
+        return ElementCodes(mask=mask, **fields).to(next(self.backbone.parameters()).device)
 
     @torch.no_grad()
-    def _block(self, kind: str, mirrored: bool, number: int) -> ElementCodes:
-        key = (kind, mirrored, number)
+    def _block(self, kind: str, number: int, mirrored: int) -> _Block:
+        key = (kind, number, mirrored)
         if key not in self._blocks:
             element = np.arange(number * BLOCK, min((number + 1) * BLOCK, len(self.store)))
-            layout = np.full(len(element), mirrored)
-            self._blocks[key] = encode_elements(self.backbone, self.store, kind, element, layout)
+            codes = encode_elements(self.backbone, self.store, kind, element, np.full(len(element), mirrored == 1))
+            fields = [getattr(codes, name) for name in FIELDS]
+            packed = torch.cat([field.flatten(1) for field in fields], dim=1).float().cpu().numpy()
+            self._blocks[key] = _Block(tuple(tuple(field.shape[1:]) for field in fields), self._kept(packed))
         return self._blocks[key]
+
+    def _kept(self, rows: np.ndarray) -> Place:
+        if self.folder is None or self._held + rows.nbytes <= BUDGET:
+            self._held += rows.nbytes
+            return rows
+        try:
+            if self._file is None:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._file = tempfile.TemporaryFile(dir=self.folder, buffering=0)  # noqa: SIM115
+                weakref.finalize(self, self._file.close)
+            start = self._file.seek(0, os.SEEK_END)
+            _write(self._file, rows)
+        except OSError as error:
+            raise EpisodeError(
+                f"{self.folder}: no room for what the model says of each element: {error.strerror}; "
+                f"{rows.nbytes:,} bytes more were needed for {len(rows)} of {len(self.store):,} elements"
+            ) from None
+        return self._file, start
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Packed codes of the elements of a block, one row each, in memory or from some byte of a file on."""
+
+    shapes: Shapes
+    place: Place
+
+    def take(self, row: np.ndarray) -> np.ndarray:
+        """Return some rows, ascending, shape (len(row), size), float32."""
+        if isinstance(self.place, np.ndarray):
+            return self.place[row]
+        file, start = self.place
+        size = sum(map(math.prod, self.shapes))
+        rows = np.empty((len(row), size), dtype=np.float32)
+        for run in np.split(np.arange(len(row)), np.flatnonzero(np.diff(row) != 1) + 1):
+            part = rows[run[0] : run[-1] + 1]
+            at = start + int(row[run[0]]) * size * 4
+            if os.preadv(file.fileno(), [part], at) != part.nbytes:
+                raise OSError(f"a file of codes ends at byte {os.fstat(file.fileno()).st_size}")
+        return rows
 
 
 def element_codes(
@@ -95,23 +166,19 @@ def element_codes(
     return encode_elements(backbone, source, kind, element, mirrored)
 
 
-def _padded(codes: ElementCodes, bins: int) -> ElementCodes:
-    """Cut or pad codes to a number of bins; what is cut is padding."""
+def _unpacked(rows: np.ndarray, shapes: Shapes, bins: int) -> dict[str, Tensor]:
+    """Turn packed rows into fields of so many bins: what is cut is padding, what is added is 0."""
+    fields = {}
+    parts = torch.from_numpy(rows).split([math.prod(shape) for shape in shapes], dim=1)
+    for name, part, shape in zip(FIELDS, parts, shapes, strict=True):
+        field = part.unflatten(1, shape)
+        if name in BINNED:  # the last dimension but one is that of the bins
+            field = pad(field[..., :bins, :], (0, 0, 0, max(0, bins - shape[-2])))
+        fields[name] = field
+    return fields
 
-    def fit(x: Tensor, dim: int) -> Tensor:
-        if x.shape[dim] >= bins:
-            return x.narrow(dim, 0, bins)
-        shape = list(x.shape)
-        shape[dim] = bins - x.shape[dim]
-        return torch.cat([x, x.new_zeros(shape)], dim=dim)
 
-    return ElementCodes(
-        tokens=fit(codes.tokens, 1),
-        mask=fit(codes.mask, 1),
-        query=fit(codes.query, 2),
-        key=fit(codes.key, 2),
-        value=fit(codes.value, 2),
-        presence=codes.presence,
-        factors=codes.factors,
-        gate=codes.gate,
-    )
+def _write(file: IO[bytes], rows: np.ndarray) -> None:
+    rest = memoryview(rows).cast("B")
+    while len(rest):
+        rest = rest[file.write(rest) :]

@@ -57,6 +57,10 @@ class ElementCodes:
         """Return the rows `index`, shape (m,), with repeats."""
         return ElementCodes(*(getattr(self, name).index_select(0, index) for name in self.__dataclass_fields__))
 
+    def to(self, device: torch.device) -> ElementCodes:
+        """Return the same on a device."""
+        return ElementCodes(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+
     @staticmethod
     def concatenate(parts: list[ElementCodes]) -> ElementCodes:
         """Join codes that are padded alike, in order."""
