@@ -5,8 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from episode.cli.options import add_common, add_selection, print_json, select, set_threads
+
+if TYPE_CHECKING:
+    from episode.config import Config
+    from episode.train.closing import TrainingResult
+    from episode.train.processes import Processes
 
 __all__ = ["register", "run"]
 
@@ -20,6 +26,10 @@ examples:
       settings from a file ([training] steps = 500 ...)
   episode train dataset --out run --resume
       go on after an interruption; give the same dataset, settings and seed
+  episode train dataset --out run --devices 4 --threads 2
+      four processes of two threads share each step; the result is the same up to rounding
+  srun episode train dataset --out run --devices 4 --nodes 2
+      the same on two machines, in a SLURM job of 4 tasks a node; torchrun works likewise
 """
 
 
@@ -39,7 +49,14 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="one setting; may be repeated"
     )
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted training in RUN")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with an interrupted training in RUN; begin where there is none yet"
+    )
+    parser.add_argument("--devices", type=int, default=1, help="processes (or GPUs) on each machine (default: 1)")
+    parser.add_argument("--nodes", type=int, default=1, help="machines, started by SLURM or torchrun (default: 1)")
+    parser.add_argument(
+        "--accumulate", type=int, default=1, help="parts in which a step is scored, to need less memory (default: 1)"
+    )
     add_selection(parser)
     add_common(parser)
     parser.set_defaults(run=run)
@@ -47,16 +64,28 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Train; return the exit code."""
+    from episode.config import Config, load_config, override
+    from episode.train.processes import Layout, launch
+
+    config = override(load_config(args.config) if args.config else Config(), args.set)
+    layout = Layout(args.devices, args.nodes, args.accumulate)
+    result = launch(_train, args, config, training=config.training, layout=layout)
+    if result is not None:
+        _tell(result, args)
+    return 0
+
+
+def _train(processes: Processes, args: argparse.Namespace, config: Config) -> TrainingResult | None:
+    """Train as one of the processes; only the first one has something to tell."""
     from tqdm import tqdm
 
-    from episode.config import Config, load_config, override
     from episode.data.dataset import load_dataset
     from episode.train.loop import train
 
     set_threads(args.threads)
-    config = override(load_config(args.config) if args.config else Config(), args.set)
     dataset = select(load_dataset(args.dataset), args)
-    with tqdm(unit=" steps", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
+    silent = not (processes.lead and sys.stderr.isatty())
+    with tqdm(unit=" steps", disable=silent, dynamic_ncols=True) as bar:
 
         def report(step: int, steps: int, text: str) -> None:
             bar.total = steps
@@ -72,7 +101,12 @@ def run(args: argparse.Namespace) -> int:
             cache=args.cache or args.dataset / "store",
             resume=args.resume,
             report=report,
+            processes=processes,
         )
+    return result if processes.lead else None
+
+
+def _tell(result: TrainingResult, args: argparse.Namespace) -> None:
     if args.json:
         content = {
             "run": str(result.folder),
@@ -85,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
             "alarms": [{"name": alarm.name, "text": alarm.text} for alarm in result.alarms],
         }
         print_json(content)
-        return 0
+        return
     roles = ", ".join(f"{len(names)} {role.replace('_', '-')}" for role, names in result.roles.items())
     print(f"environments: {roles}")
     print(
@@ -95,4 +129,3 @@ def run(args: argparse.Namespace) -> int:
     for alarm in result.alarms:
         print(f"look at this: {alarm.name}: {alarm.text}")
     print(f"run: {result.folder}")
-    return 0

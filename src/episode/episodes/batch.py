@@ -26,6 +26,7 @@ __all__ = [
     "PairRows",
     "Scorer",
     "Shortcuts",
+    "TableScorer",
     "gate_presence",
     "pair_keys",
     "pair_rows",
@@ -35,6 +36,10 @@ __all__ = [
 
 PIECE = 1024
 """Pairs that the head scores at a time; bounds the working memory."""
+
+
+BLOCK = 4096
+"""Pairs scored at a time."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +158,7 @@ def gate_presence(backbone: Backbone, store: ElementStore, rows: PairRows) -> Te
 
 
 def score_rows(
-    backbone: Backbone, source: ElementStore | CodeTable, rows: PairRows, *, block: int = 4096, gradient: bool = False
+    backbone: Backbone, source: ElementStore | CodeTable, rows: PairRows, *, block: int = BLOCK, gradient: bool = False
 ) -> PairOutput:
     """U_I and z_I of pairs, each distinct (element, layout) of a block encoded once, or taken from a table.
 
@@ -204,6 +209,14 @@ class Scorer(Protocol):
         """Score the rows `index`, shape (m,), in that order."""
 
 
+class TableScorer(Scorer, Protocol):
+    """A scorer that tells its table."""
+
+    @property
+    def rows(self) -> PairRows:
+        """The table that the indices refer to."""
+
+
 class LiveScorer:
     """Scores with the Backbone as it is now.
 
@@ -220,7 +233,7 @@ class LiveScorer:
 
     def __call__(self, index: np.ndarray, *, gradient: bool = False) -> PairOutput:
         """Score the rows `index`; in one block if a gradient is wanted."""
-        block = max(1, len(index)) if gradient else 4096
+        block = max(1, len(index)) if gradient else BLOCK
         return score_rows(self.backbone, self.store, self.rows.take(index), block=block, gradient=gradient)
 
 
@@ -229,17 +242,17 @@ class FrozenScorer:
 
     Parameters
     ----------
-    live : LiveScorer
+    live : TableScorer
     index : ndarray, shape (m,)
         The rows that will be asked for.
     """
 
-    def __init__(self, live: LiveScorer, index: np.ndarray) -> None:
+    def __init__(self, live: TableScorer, index: np.ndarray) -> None:
         distinct = np.unique(index)
         self.place = np.full(len(live.rows), -1, dtype=np.int64)
         order = np.lexsort((live.rows.promoter[distinct], live.rows.enhancer[distinct]))
         self.place[distinct[order]] = np.arange(len(distinct))
-        self.output = live(distinct[order])
+        self.output = _filled(live, distinct[order])
 
     def __call__(self, index: np.ndarray, *, gradient: bool = False) -> PairOutput:
         """Look the rows `index` up; there is no graph to keep.
@@ -253,6 +266,18 @@ class FrozenScorer:
             raise IndexError("a row was asked for that was not scored when the Backbone was frozen")
         place = torch.from_numpy(self.place[index]).to(self.output.potential.device)
         return PairOutput(self.output.potential[place], self.output.representation[place])
+
+
+def _filled(live: Scorer, index: np.ndarray) -> PairOutput:
+    """Score many rows block by block into tables made once: joining blocks would need the memory twice."""
+    first = live(index[:BLOCK])
+    potential = first.potential.new_empty(len(index))
+    representation = first.representation.new_empty(len(index), first.representation.shape[1])
+    for start in range(0, len(index), BLOCK):
+        output = live(index[start : start + BLOCK]) if start else first
+        potential[start : start + BLOCK] = output.potential
+        representation[start : start + BLOCK] = output.representation
+    return PairOutput(potential, representation)
 
 
 def _score_layout(

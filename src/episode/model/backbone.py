@@ -190,9 +190,10 @@ class Backbone(nn.Module):
         p_tokens = p.tokens + self.promoter_reads(p.query, e.key, e.value, e.mask)
         pooled = torch.cat([self.enhancer_pool(e_tokens, e.mask), self.promoter_pool(p_tokens, p.mask)], dim=1)
         channels = torch.cat([self.summary(pooled), e.factors, p.factors, e.factors * p.factors], dim=1)
-        potential = self.energy(self.mix(channels)).squeeze(1)
-        if self.gate_head is not None:
-            potential = potential + self.gate_head(e.gate, p.gate)
+        with torch.autocast(channels.device.type, enabled=False):  # U_I ranks: bfloat16 would leave ties
+            potential = self.energy(self.mix(channels.float())).squeeze(1)
+            if self.gate_head is not None:
+                potential = potential + self.gate_head(e.gate.float(), p.gate.float())
         if self.decay is not None and distance is not None:
             potential = potential + self.decay(distance)
         representation = torch.cat([channels, e.gate, p.gate, e.presence, p.presence], dim=1)

@@ -5,6 +5,7 @@ Knows nothing about how the weights came about.
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,21 +15,22 @@ import numpy as np
 import torch
 
 from episode import __version__
-from episode.checkpoint import Domain, RunFacts, save_run
+from episode.checkpoint import Domain, RunFacts, load_run, save_run
 from episode.config import WindowConfig, from_dict
 from episode.episodes.batch import Scorer
 from episode.episodes.sampler import EnvironmentPool
-from episode.files import write_json
+from episode.errors import CheckpointError
+from episode.files import read_json, write_json
 from episode.losses.pacing import PacingLock
 from episode.model.energy import EnergySystem
 from episode.seeds import generator
 from episode.train.alarms import Alarm, CompetitionTotals, training_alarms
 from episode.train.calibrate import calibrate
 from episode.train.material import Material
-from episode.train.progress import STATE, Progress, write_log
+from episode.train.progress import LOG, STATE, Progress, write_log
 from episode.train.validation import EnvironmentCheck, check_environments, mean_of_known
 
-__all__ = ["TrainingResult", "close_training"]
+__all__ = ["TrainingResult", "close_training", "finished_training"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,14 @@ class TrainingResult:
 
 
 def close_training(
-    folder: Path, material: Material, system: EnergySystem, score: Scorer, pacing: PacingLock, progress: Progress
+    folder: Path,
+    material: Material,
+    system: EnergySystem,
+    score: Scorer,
+    pacing: PacingLock,
+    progress: Progress,
+    *,
+    write: bool = True,
 ) -> TrainingResult:
     """Fit T and the offset, judge the outcome, and write the finished run.
 
@@ -76,6 +85,8 @@ def close_training(
     score : Scorer
     pacing : PacingLock
     progress : Progress
+    write : bool
+        False in a process that only takes its share of the scoring.
     """
     config, roles = material.config, material.roles
 
@@ -104,11 +115,7 @@ def close_training(
         totals,
         directions=progress.directions if config.impedance.channels > 1 else None,
     )
-    names = {
-        "training": [pool.name for pool in roles.training],
-        "pseudo_ood": [pool.name for pool in roles.pseudo_ood],
-        "validation": [pool.name for pool in roles.validation],
-    }
+    names = _names(material)
     facts = RunFacts(
         config=config,
         windows=from_dict(material.manifest["windows"], WindowConfig, where="manifest windows"),
@@ -131,10 +138,11 @@ def close_training(
             "unseen_validation": roles.unseen_validation,
         },
     )
-    write_log(folder, progress)
-    write_json(folder / "alarms.json", [asdict(alarm) for alarm in alarms])
-    save_run(folder, system, material.bank, facts)
-    (folder / STATE).unlink(missing_ok=True)
+    if write:
+        write_log(folder, progress)
+        write_json(folder / "alarms.json", [asdict(alarm) for alarm in alarms])
+        save_run(folder, system, material.bank, facts)
+        (folder / STATE).unlink(missing_ok=True)
     return TrainingResult(
         folder=folder,
         best_step=progress.best_step,
@@ -145,6 +153,47 @@ def close_training(
         roles=names,
         calibration=fitted.to_dict(),
     )
+
+
+def finished_training(folder: Path, material: Material) -> TrainingResult:
+    """Return what a finished training told its caller, from its folder.
+
+    Raises
+    ------
+    CheckpointError
+        If the run there is of another dataset, configuration or seed.
+    """
+    facts = load_run(folder).facts
+    told, sources = facts.provenance, material.manifest.get("sources", [])
+    held = (facts.config, facts.seed, facts.genome_sha256, facts.train_share, facts.roles, told["sources"])
+    asked = (material.config, material.seed, material.genome_sha256, material.train_share, _names(material), sources)
+    if held != asked:
+        raise CheckpointError(f"{folder}: holds a finished run of another dataset, configuration or seed")
+    entries = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
+    chosen = [e for e in entries if e["kind"] == "validation" and e["step"] == told["best_step"]][-1]
+    return TrainingResult(
+        folder=folder,
+        best_step=told["best_step"],
+        best_aupr=_known(chosen["aupr"]),
+        best_loss=_known(chosen["log_loss"]),
+        steps=told["steps"],
+        alarms=tuple(Alarm(**alarm) for alarm in read_json(folder / "alarms.json")),
+        roles=facts.roles,
+        calibration={name: value for name, value in facts.calibration.items() if name != "training_impedance"},
+    )
+
+
+def _known(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _names(material: Material) -> dict[str, list[str]]:
+    roles = material.roles
+    return {
+        "training": [pool.name for pool in roles.training],
+        "pseudo_ood": [pool.name for pool in roles.pseudo_ood],
+        "validation": [pool.name for pool in roles.validation],
+    }
 
 
 def _domain(material: Material, score: Scorer) -> Domain:

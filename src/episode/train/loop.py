@@ -4,32 +4,27 @@ Two stages. While everything learns, the step with the best validation AUPR is k
 the Backbone is frozen, its outputs are computed once, and the environment parts settle on them; the step with the least
 validation log-loss after calibration is kept, for that is what R_E is for.
 
-All randomness of step s derives from (seed, s), so a training that was killed and resumed equals one that was not.
+All randomness of step s derives from (seed, s), so a training that was killed and resumed equals one that was not. Every
+process of a training draws the same tasks and makes the same losses; they share out what the Backbone computes.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 
 from episode.checkpoint import new_system
 from episode.config import Config
 from episode.data.dataset import Dataset
 from episode.encode.store import ElementStore
-from episode.episodes.batch import (
-    FrozenScorer,
-    LiveScorer,
-    Scorer,
-    gate_presence,
-)
+from episode.episodes.batch import FrozenScorer, LiveScorer, Scorer, gate_presence
 from episode.episodes.roles import Roles
 from episode.episodes.tasks import TaskSource
 from episode.errors import ConfigError, EpisodeError
@@ -39,13 +34,15 @@ from episode.losses.pacing import PacingLock
 from episode.model.energy import PARTS, EnergySystem
 from episode.seeds import derive_seed, generator
 from episode.train.calibrate import calibrate
-from episode.train.closing import TrainingResult, close_training
+from episode.train.closing import TrainingResult, close_training, finished_training
 from episode.train.contrast import start_exposure
 from episode.train.inputs import measure_inputs
-from episode.train.material import gather_material
+from episode.train.material import Material, gather_material
 from episode.train.optimisers import PartOptimisers, rate_factor
-from episode.train.progress import STATE, Progress, restore_training, save_training
+from episode.train.processes import Processes
+from episode.train.progress import Progress, Start, claim_folder, restore_training, save_training
 from episode.train.routing import backward
+from episode.train.scoring import SharedScorer
 from episode.train.step import DIVERGED, StepContext, StepOutput, step_losses
 from episode.train.validation import check_environments, mean_of_known, student_slope
 
@@ -53,6 +50,8 @@ __all__ = ["TrainingResult", "train"]
 
 ADAPTIVE_DECAY = 0.98
 ADAPTIVE_BOUNDS = (0.2, 0.8)
+SAVE_AFTER = 60.0
+"""Seconds since the last saved state after which a step saves it, whether or not there was a validation."""
 
 
 def train(
@@ -65,6 +64,7 @@ def train(
     store: ElementStore | None = None,
     resume: bool = False,
     report: Callable[[int, int, str], None] | None = None,
+    processes: Processes | None = None,
 ) -> TrainingResult:
     """Train on a dataset and write a run folder.
 
@@ -76,61 +76,71 @@ def train(
     seed : int
         Decides roles, weights and every task.
     folder : Path
-        New, or (with `resume`) one that holds an unfinished training of the same dataset, configuration and seed.
+        New, or (with `resume`) one that holds a training of the same dataset, configuration and seed.
     cache : Path, optional
         Where encoded elements are kept between runs.
     store : ElementStore, optional
         The encoded elements themselves, made as `config.stem` says; `cache` is not read.
     resume : bool
-        Continue from the last saved state.
+        Continue from the last saved state; begin where none was saved, and leave a finished run as it is. So a training
+        that may be killed at any time can always be started with it.
     report : callable, optional
         Called with (step, steps, text) after every step, for a progress bar.
+    processes : Processes, optional
+        Those that share the training, see `episode.train.processes.launch`; each of them calls this function with the
+        same arguments. Only the first one writes.
 
     Raises
     ------
     EpisodeError
-        If the folder is in use, nothing is there to resume, or the data cannot train.
+        If the folder is in use or holds another training, or the data cannot train.
     ValueError
         If `store` has other elements or rows than the dataset and the configuration ask for.
     """
-    training = _Training(dataset, config, seed, folder, cache, store)
-    training.open(resume)
-    while not training.finished():
-        text = training.step()
-        if report is not None:
-            report(training.progress.step, training.planned, text)
-    return close_training(
-        folder, training.material, training.system, training.score, training.pacing, training.progress
-    )
+    processes = processes or Processes.alone(config.training)
+    material = processes.lead_first(lambda: gather_material(dataset, config, seed, cache=cache, store=store))
+    training = _Training(material, folder, processes)
+    with claim_folder(folder, processes, resume=resume) as start:
+        if start is Start.FINISHED:
+            return finished_training(folder, material)
+        training.open(start)
+        while not training.finished():
+            text = training.step()
+            if report is not None:
+                report(training.progress.step, training.planned, text)
+        return close_training(
+            folder,
+            material,
+            training.system,
+            training.score,
+            training.pacing,
+            training.progress,
+            write=processes.lead,
+        )
 
 
 class _Training:
     """One training from its data to its run folder."""
 
-    def __init__(
-        self,
-        dataset: Dataset,
-        config: Config,
-        seed: int,
-        folder: Path,
-        cache: Path | None,
-        store: ElementStore | None,
-    ) -> None:
-        self.config, self.seed, self.folder = config, seed, folder
-        self.material = gather_material(dataset, config, seed, cache=cache, store=store)
-        self.roles: Roles = self.material.roles
-        try:
-            self.fabric = Fabric(
-                accelerator=config.training.accelerator, devices=1, precision=cast(Any, config.training.precision)
-            )
-        except (RuntimeError, ValueError) as error:
-            raise ConfigError(f"training.accelerator {config.training.accelerator!r}: {error}") from None
+    def __init__(self, material: Material, folder: Path, processes: Processes) -> None:
+        self.material, self.folder, self.processes = material, folder, processes
+        self.config, self.seed, self.roles = material.config, material.seed, material.roles
+        self.fabric = processes.fabric
         self.system: EnergySystem = self._initial_system().to(self.fabric.device)
-        self.optimisers = PartOptimisers(self.system, config.training)
-        self.pacing = PacingLock(config.losses)
-        self.score: Scorer = self._live()
-        self.source = TaskSource(self.roles.training, self.roles.pseudo_ood, config.episodes)
+        self.optimisers = PartOptimisers(self.system, self.config.training)
+        self.pacing = PacingLock(self.config.losses)
+        live = LiveScorer(self.system.backbone, material.store, material.rows)
+        self.learner = SharedScorer(live, processes, self.fabric.autocast)
+        self.judge = SharedScorer(live, processes)
+        self.frozen: FrozenScorer | None = None
+        self.source = TaskSource(self.roles.training, self.roles.pseudo_ood, self.config.episodes)
         self.progress = Progress(alpha=self._alpha())
+        self.saved = time.monotonic()
+
+    @property
+    def score(self) -> Scorer:
+        """What says U_I and z_I as prediction would: without mixed precision."""
+        return self.judge if self.frozen is None else self.frozen
 
     def _initial_system(self) -> EnergySystem:
         with torch.random.fork_rng(devices=[]):
@@ -150,9 +160,6 @@ class _Training:
             system.backbone.decay.measure(distance)
         return system
 
-    def _live(self) -> LiveScorer:
-        return LiveScorer(self.system.backbone, self.material.store, self.material.rows)
-
     def _alpha(self) -> float:
         label = self.material.rows.label[self.material.learning]
         if self.config.losses.alpha in ("counts", "adaptive"):
@@ -161,22 +168,18 @@ class _Training:
 
     # -- folder and resumption ------------------------------------------------------------------------------------
 
-    def open(self, resume: bool) -> None:
-        if resume:
-            self.progress = restore_training(
-                self.folder, self.material.identity, self.system, self.optimisers, self.pacing
-            )
-            if self.progress.stage != "learn" and self.config.training.settle_steps > 0:
-                self._freeze()
+    def open(self, start: Start) -> None:
+        if start is Start.NEW:
+            self._save()
             return
-        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
-            hint = "resume it with --resume, or" if (self.folder / STATE).exists() else "give a new folder or"
-            raise EpisodeError(f"{self.folder}: exists already and is not empty; {hint} remove it first")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._save()
+        self.progress = restore_training(self.folder, self.material.identity, self.system, self.optimisers, self.pacing)
+        if self.progress.stage != "learn" and self.config.training.settle_steps > 0:
+            self._freeze()
 
     def _save(self) -> None:
-        save_training(self.folder, self.material.identity, self.progress, self.system, self.optimisers, self.pacing)
+        self.saved = time.monotonic()
+        if self.processes.lead:
+            save_training(self.folder, self.material.identity, self.progress, self.system, self.optimisers, self.pacing)
 
     # -- one step -------------------------------------------------------------------------------------------------
 
@@ -213,7 +216,7 @@ class _Training:
     def _freeze(self) -> None:
         """Compute once what the Backbone, which no longer moves, says of every row that training may use."""
         used = [self.material.learning, *(pool.rows for pool in self.roles.calibration)]
-        self.score = FrozenScorer(self._live(), np.concatenate(used))
+        self.frozen = FrozenScorer(self.judge, np.concatenate(used))
 
     def _next_stage(self) -> None:
         """Take the best weights of the stage that ended, and begin the next."""
@@ -242,17 +245,17 @@ class _Training:
         context = StepContext(
             self.system,
             self.material.rows,
-            self.score,
+            self.learner if self.frozen is None else self.frozen,
             self.config,
             self.pacing,
             progress.alpha,
             self.material.train_share,
         )
         if tasks:
-            with self.fabric.autocast():
-                output = step_losses(context, tasks)
+            output = step_losses(context, tasks)
             self.optimisers.zero()
-            backward(self.fabric, self.system, output.losses)
+            backward(self.fabric, self.system, output.losses, self.learner.leaves)
+            self.learner.backward()
             factor = rate_factor(progress.step - progress.stage_start, steps, training.warmup)
             self.optimisers.step(factor, opportunist=output.opportunist_rate)
             for index, embedding in output.observed:
@@ -261,7 +264,10 @@ class _Training:
         progress.step += 1
         last = progress.step - progress.stage_start == steps
         if progress.step % training.validate_every and not last:
+            if time.monotonic() - self.saved > SAVE_AFTER:
+                self._save()
             return ""
+        self.processes.check_agreement(self.system.state_dict(), progress.step)
         text = self._validate()
         if last or progress.stale >= training.patience:
             self._next_stage()

@@ -9,8 +9,13 @@ Knows nothing about how a step is made.
 
 from __future__ import annotations
 
+import contextlib
+import enum
+import fcntl
 import json
 import math
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,15 +23,75 @@ from typing import Any
 from torch import Tensor
 
 from episode.checkpoint import load_state, save_state
-from episode.errors import CheckpointError
+from episode.errors import CheckpointError, EpisodeError
 from episode.files import atomic_file
 from episode.losses.pacing import PacingLock
 from episode.model.energy import EnergySystem
 from episode.train.optimisers import PartOptimisers
+from episode.train.processes import Processes
 
-__all__ = ["STATE", "Progress", "restore_training", "save_training", "write_log"]
+__all__ = ["STATE", "Progress", "Start", "claim_folder", "restore_training", "save_training", "write_log"]
 
 STATE = "resume.safetensors"
+LOG = "metrics.jsonl"
+FINISHED = ("model.safetensors", "alarms.json", "run.json")
+
+
+class Start(enum.Enum):
+    """What a run folder holds when a training opens it."""
+
+    NEW = "new"
+    UNFINISHED = "unfinished"
+    FINISHED = "finished"
+
+
+@contextlib.contextmanager
+def claim_folder(folder: Path, processes: Processes, *, resume: bool) -> Iterator[Start]:
+    """Hold a run folder for one training, and take away what a killed one left half-written there.
+
+    The folder itself is locked, by the first process, until the block ends or the process dies. A file system without
+    locks is trusted.
+
+    Raises
+    ------
+    EpisodeError
+        If another training holds the folder, it is no folder, or it is in use and `resume` was not asked for.
+    """
+    with contextlib.ExitStack() as held:
+        yield processes.ask_lead(lambda: _claim(folder, held, resume=resume))
+
+
+def _claim(folder: Path, held: contextlib.ExitStack, *, resume: bool) -> Start:
+    if folder.exists() and not folder.is_dir():
+        raise EpisodeError(f"{folder}: is a file; give a new folder")
+    new = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise EpisodeError(f"{folder}: {error.strerror}") from None
+    held.callback(os.close, handle)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise EpisodeError(f"{folder}: another process is training into it") from None
+    except OSError:
+        pass
+    for left in folder.glob(".*.part"):
+        if left.name.startswith(tuple(f".{name}." for name in (STATE, LOG, *FINISHED))):
+            left.unlink(missing_ok=True)
+    state = (folder / STATE).exists()
+    if not new and not resume and any(folder.iterdir()):
+        hint = "resume it with --resume, or" if state else "give a new folder or"
+        raise EpisodeError(f"{folder}: exists already and is not empty; {hint} remove it first")
+    if state:
+        return Start.UNFINISHED
+    if (folder / "run.json").exists():
+        return Start.FINISHED
+    foreign = sorted(path.name for path in folder.iterdir() if path.name != LOG or path.stat().st_size)
+    if foreign:
+        raise CheckpointError(f"{folder}: nothing to resume (no {STATE} there), and {foreign[0]} is in the way")
+    return Start.NEW
 
 
 @dataclass
@@ -105,7 +170,7 @@ def restore_training(
         If there is nothing, it is damaged, or it belongs to a training of another `identity`.
     """
     if not (folder / STATE).exists():
-        raise CheckpointError(f"{folder}: nothing to resume (no {STATE} there)")
+        raise CheckpointError(f"{folder}: no {STATE} there; every process needs to see the run folder")
     tensors, words = load_state(folder / STATE)
     if words.get("identity") != json.loads(json.dumps(identity)):
         changed = [key for key, value in identity.items() if words.get("identity", {}).get(key) != value]
@@ -120,7 +185,7 @@ def restore_training(
     system.load_state_dict(part("model."))
     optimisers.restore(part("optimiser."))
     pacing.restore(words["pacing"])
-    log = folder / "metrics.jsonl"
+    log = folder / LOG
     try:
         lines = log.read_text().splitlines(keepends=True)[: words["progress"]["lines"]]
     except OSError as error:
@@ -130,5 +195,5 @@ def restore_training(
 
 def write_log(folder: Path, progress: Progress) -> None:
     """Write the log as it stands."""
-    with atomic_file(folder / "metrics.jsonl") as temporary:
+    with atomic_file(folder / LOG) as temporary:
         temporary.write_text("".join(progress.lines))

@@ -1,11 +1,11 @@
-"""Who may move what: the gradient table as data, and the only function that runs a backward pass.
+"""Who may move what: the gradient table as data, and the only function that runs a backward pass from a loss.
 
 A loss reaches exactly the parts that its row of `ROUTES` names. This module does not know how a loss is computed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -51,7 +51,9 @@ def owners(system: nn.Module) -> dict[str, list[nn.Parameter]]:
     return owned
 
 
-def backward(fabric: Fabric, system: nn.Module, losses: Mapping[str, Tensor]) -> None:
+def backward(
+    fabric: Fabric, system: nn.Module, losses: Mapping[str, Tensor], potentials: Sequence[Tensor] = ()
+) -> None:
     """Run the backward passes: every loss into the parts that its row names, and into nothing else.
 
     Parameters
@@ -60,6 +62,8 @@ def backward(fabric: Fabric, system: nn.Module, losses: Mapping[str, Tensor]) ->
     system : EnergySystem
     losses : mapping of str to Tensor, shape ()
         Keys of `ROUTES`; a missing key is a loss that is not at work in this step.
+    potentials : sequence of Tensor
+        Leaves at which the graph of U_I was cut: they stand for the Backbone, and get what its rows let through.
 
     Raises
     ------
@@ -75,6 +79,8 @@ def backward(fabric: Fabric, system: nn.Module, losses: Mapping[str, Tensor]) ->
         if loss.requires_grad:
             rows.setdefault(ROUTES[name], []).append(loss)
     for count, (parts, terms) in enumerate(rows.items(), start=1):
-        targets = [parameter for part in sorted(parts) for parameter in owned[part]]
+        targets: list[Tensor] = [parameter for part in sorted(parts) for parameter in owned[part]]
+        if "backbone" in parts:
+            targets += potentials
         total = terms[0] if len(terms) == 1 else sum(terms[1:], start=terms[0])
         fabric.backward(total, inputs=targets, retain_graph=count < len(rows))

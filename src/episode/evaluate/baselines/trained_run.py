@@ -7,7 +7,6 @@ they are not in the dataset that `learning_part` gives. Which rows of the table 
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -93,10 +92,7 @@ def trained_run(task: FoldTask, dataset: Dataset) -> Run:
     """
     folder = task.folder / "run"
     if not (folder / "run.json").exists():
-        resume = (folder / "resume.safetensors").exists()
-        if not resume:  # killed before its first state was saved
-            shutil.rmtree(folder, ignore_errors=True)
-        train(dataset, task.config, seed=task.seed, folder=folder, store=task.own_store, resume=resume)
+        train(dataset, task.config, seed=task.seed, folder=folder, store=task.own_store, resume=True)
     run = load_run(folder)
     if (run.facts.config, run.facts.seed) != (task.config, task.seed):
         raise EpisodeError(f"{folder}: holds a run of another configuration or seed; give a new folder or remove it")

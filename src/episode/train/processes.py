@@ -1,0 +1,240 @@
+"""The processes that share one training: how they start, what they tell each other, and how they end together.
+
+Lightning Fabric starts them on one machine, and finds its place among those that SLURM or torchrun have started. Knows
+nothing about models, tasks or run folders.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar, cast
+
+import torch
+import torch.distributed as dist
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LSFEnvironment, SLURMEnvironment, TorchElasticEnvironment
+from lightning_fabric.strategies import DDPStrategy
+from torch import Tensor
+from torch.multiprocessing import ProcessExitedException
+
+from episode.config import TrainConfig
+from episode.errors import ConfigError, EpisodeError
+
+__all__ = ["Layout", "Processes", "launch"]
+
+WAIT = timedelta(minutes=30)
+"""For the others within a step. One that died is noticed at once; this is for a machine or a network that vanished."""
+LONG_WAIT = timedelta(days=2)
+"""For the first one to encode the elements."""
+LAUNCHERS = (TorchElasticEnvironment, SLURMEnvironment, LSFEnvironment)
+LOST = "another process of this training ended or cannot be reached; see its message, then go on with --resume"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the work of a step is laid out. The result is the same up to rounding, so it is no part of a configuration.
+
+    Parameters
+    ----------
+    devices : int
+        Processes on each machine: CPU processes, or one for each GPU.
+    nodes : int
+        Machines.
+    accumulate : int
+        Parts that each process scores one after the other, so that only one of them is in memory with its graph.
+    """
+
+    devices: int = 1
+    nodes: int = 1
+    accumulate: int = 1
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value < 1:
+                raise ConfigError(f"{name}: needed 1 or more, got {value}")
+
+
+class Processes:
+    """One process among those that share a training; all of them call the same methods in the same order.
+
+    Parameters
+    ----------
+    fabric : Fabric
+        Launched.
+    accumulate : int
+        See `Layout`.
+    """
+
+    def __init__(self, fabric: Fabric, accumulate: int = 1) -> None:
+        self.fabric, self.accumulate = fabric, accumulate
+        self.rank, self.count = fabric.global_rank, fabric.world_size
+        self.lead = self.rank == 0
+        self._patient: Any = None
+        if self.count > 1:
+            self._patient = dist.new_group(backend="gloo", timeout=LONG_WAIT)
+
+    @classmethod
+    def alone(cls, training: TrainConfig, accumulate: int = 1) -> Processes:
+        """The only process of a training."""
+        return cls(_fabric(training, Layout()), accumulate)
+
+    def gather(self, own: Tensor, sizes: list[int]) -> Tensor:
+        """Join the rows of all processes in the order of their ranks.
+
+        Parameters
+        ----------
+        own : Tensor, shape (sizes[rank], width)
+        sizes : list of int
+            Rows of each process.
+
+        Returns
+        -------
+        Tensor, shape (sum of sizes, width)
+            The same bits in every process.
+        """
+        if self.count == 1:
+            return own
+        longest = max(sizes)
+        padded = own.new_zeros(longest, own.shape[1])
+        padded[: len(own)] = own
+        parts = [torch.empty_like(padded) for _ in sizes]
+        self._together(lambda: dist.all_gather(parts, padded))
+        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+    def add_up(self, values: Tensor) -> None:
+        """Replace a tensor by its sum over all processes, the same bits in every one."""
+        if self.count > 1:
+            self._together(lambda: dist.all_reduce(values))
+
+    def ask_lead(self, question: Callable[[], T]) -> T:
+        """Let the first process do something, however long it takes, and hand its answer to all; its error too."""
+        if self.count == 1:
+            return question()
+        answer: list[Any] = [None, None]
+        if self.lead:
+            try:
+                answer[0] = question()
+            except EpisodeError as error:
+                answer[1] = error
+        self._together(lambda: dist.broadcast_object_list(answer, group=self._patient))
+        if answer[1] is not None:
+            raise answer[1]
+        return cast(T, answer[0])
+
+    def lead_first(self, function: Callable[[], T]) -> T:
+        """Call a function in the first process, and in the others once it is done there: they find its files."""
+        made: list[T] = []
+        self.ask_lead(lambda: made.append(function()))
+        return made[0] if made else function()
+
+    def check_agreement(self, state: dict[str, Tensor], step: int) -> None:
+        """Compare weights over all processes, bit by bit.
+
+        Raises
+        ------
+        EpisodeError
+            If they differ: then the processes no longer train one model.
+        """
+        if self.count == 1:
+            return
+        digest = hashlib.sha256()
+        for value in state.values():
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        own = torch.frombuffer(bytearray(digest.digest()), dtype=torch.uint8)[None].to(self.fabric.device)
+        every = self.gather(own, [1] * self.count)
+        if bool((every != every[0]).any()):
+            apart = [rank for rank in range(self.count) if not every[rank].equal(every[0])]
+            raise EpisodeError(
+                f"after step {step} processes {apart} hold other weights than process 0: all need the same kind of "
+                "machine, versions, data and --threads"
+            )
+
+    def _together(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise EpisodeError(f"process {self.rank} of {self.count}: {LOST} ({reason})") from None
+
+
+def launch(function: Callable[..., T], *arguments: Any, training: TrainConfig, layout: Layout) -> T:
+    """Call ``function(processes, *arguments)`` in every process of a layout.
+
+    On one machine they are started here, anew: function, arguments and result must be picklable. Where torchrun, SLURM
+    or LSF has started them, this is one of them.
+
+    Parameters
+    ----------
+    function : callable
+        Defined at the top of a module.
+    *arguments
+    training : TrainConfig
+        Gives accelerator and precision.
+    layout : Layout
+
+    Returns
+    -------
+    Result of the first process; each its own where a launcher had started them.
+
+    Raises
+    ------
+    ConfigError
+        If the machine or the launcher does not have these processes.
+    EpisodeError
+        If one of them ends before its time.
+    """
+    fabric = _fabric(training, layout)
+    if layout.devices * layout.nodes == 1 or fabric.strategy.cluster_environment.creates_processes_externally:
+        return cast(T, fabric.launch(_begin, function, arguments, layout.accumulate))
+    port = os.environ.get("MASTER_PORT")
+    try:
+        outcome = fabric.launch(_report, function, arguments, layout.accumulate)
+    except ProcessExitedException as error:
+        how = f"was killed ({error.signal_name})" if error.signal_name else f"ended with exit code {error.exit_code}"
+        raise EpisodeError(f"process {error.error_index} of the training {how}; go on with --resume") from None
+    finally:
+        if port is None:
+            os.environ.pop("MASTER_PORT", None)
+    if isinstance(outcome, EpisodeError):
+        raise outcome
+    return cast(T, outcome)
+
+
+def _begin(fabric: Fabric, function: Callable[..., T], arguments: tuple[Any, ...], accumulate: int) -> T:
+    return function(Processes(fabric, accumulate), *arguments)
+
+
+def _report(fabric: Fabric, function: Callable[..., T], arguments: tuple[Any, ...], accumulate: int) -> Any:
+    """What a started process does: errors meant for the user go back as they are, without a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # sent by the system when the parent dies: do not wait for a lock
+    try:
+        return _begin(fabric, function, arguments, accumulate)
+    except EpisodeError as error:
+        if fabric.global_rank > 0:
+            print(f"process {fabric.global_rank}: {error}", file=sys.stderr, flush=True)
+        return error
+
+
+def _fabric(training: TrainConfig, layout: Layout) -> Fabric:
+    several = layout.devices * layout.nodes > 1
+    start = "popen" if any(kind.detect() for kind in LAUNCHERS) else "spawn"
+    strategy = DDPStrategy(timeout=WAIT, start_method=cast(Any, start)) if several else "auto"
+    try:
+        return Fabric(
+            accelerator=training.accelerator,
+            devices=layout.devices,
+            num_nodes=layout.nodes,
+            strategy=strategy,
+            precision=cast(Any, training.precision),
+        )
+    except (RuntimeError, ValueError) as error:
+        what = f", --devices {layout.devices} --nodes {layout.nodes}" if several else ""
+        raise ConfigError(f"training.accelerator {training.accelerator!r}{what}: {error}") from None
