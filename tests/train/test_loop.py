@@ -237,11 +237,65 @@ def test_an_unfinished_training_is_not_started_over(broken_off: Path) -> None:
         train(broken_off)
 
 
-def test_resume_needs_something_to_resume(whole: Path, tmp_path: Path) -> None:
-    for folder in (tmp_path / "none", whole):
-        with pytest.raises(CheckpointError, match="nothing to resume"):
-            train(folder, resume=True)
-    assert not (tmp_path / "none").exists()
+def test_resume_begins_where_there_is_nothing_yet(whole: Path, tmp_path: Path) -> None:
+    """No folder; one of a training killed before its first state, with what it left half-written."""
+    assert_equal_runs(train(tmp_path / "none", "training.settle_steps=0", resume=True), fresh := tmp_path / "none")
+    left = tmp_path / "left"
+    left.mkdir()
+    (left / "metrics.jsonl").touch()
+    (left / ".resume.safetensors.abcd1234.part").write_bytes(b"half")
+    train(left, "training.settle_steps=0", resume=True)
+    assert sorted(path.name for path in left.iterdir()) == sorted(FILES)
+    assert_equal_runs(left, fresh)
+
+
+def test_resume_leaves_a_finished_run_as_it_is(whole: Path, tmp_path: Path) -> None:
+    before, told = content_of(whole), []
+    for resume, folder in ((True, whole), (False, tmp_path / "again")):
+        content, cache = small(), dataset_folder() / "store"
+        result = loop.train(content, config(*SETTINGS), seed=0, folder=folder, cache=cache, resume=resume)
+        told.append(replace(result, folder=whole))
+    assert told[0] == told[1] and content_of(whole) == before
+    with pytest.raises(CheckpointError, match="holds a finished run of another dataset, configuration or seed"):
+        train(whole, resume=True, seed=1)
+    with pytest.raises(CheckpointError, match="holds a finished run of another"):
+        train(whole, "training.steps=8", resume=True)
+
+
+def test_resume_refuses_a_folder_of_something_else(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    (tmp_path / ".other.abcd.part").write_text("of another")
+    with pytest.raises(CheckpointError, match=r"nothing to resume .* and \.other\.abcd\.part is in the way"):
+        train(tmp_path, resume=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.abcd.part", "mine.txt"]
+
+
+def test_two_trainings_into_one_folder(whole: Path, tmp_path: Path) -> None:
+    """The second is refused while the first one lives, and takes away nothing of it."""
+    folder, refused = tmp_path / "run", []
+
+    def meanwhile(step: int, steps: int, text: str) -> None:
+        if step == 4:
+            (folder / ".resume.safetensors.abcd1234.part").write_bytes(b"being written")
+            for resume in (True, False):
+                with pytest.raises(EpisodeError, match="another process is training into it"):
+                    train(folder, resume=resume)
+                refused.append((folder / ".resume.safetensors.abcd1234.part").exists())
+
+    train(folder, report=meanwhile)
+    assert refused == [True, True]
+    assert_equal_runs(folder, whole)
+
+
+def test_a_state_is_saved_by_time_between_validations(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "SAVE_AFTER", -1.0)
+    with pytest.raises(Killed):
+        train(tmp_path / "run", report=killer(3))
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines if json.loads(line)["kind"] == "train"] == [0, 1, 2]
+    assert_equal_runs(train(tmp_path / "run", resume=True), whole)
 
 
 def test_a_folder_in_use_is_refused(whole: Path, tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ Two stages. While everything learns, the step with the best validation AUPR is k
 the Backbone is frozen, its outputs are computed once, and the environment parts settle on them; the step with the least
 validation log-loss after calibration is kept, for that is what R_E is for.
 
-All randomness of step s derives from (seed, s), so a training that was killed and resumed equals one that was not. Every
-process of a training draws the same tasks and makes the same losses; they share out what the Backbone computes.
+All randomness of step s derives from (seed, s), so a training that was killed and resumed equals one that was not. All
+processes of a training draw the same tasks and make the same losses; they share out what the Backbone computes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from episode.config import Config
 from episode.data.dataset import Dataset
 from episode.encode.store import ElementStore
 from episode.episodes.batch import FrozenScorer, LiveScorer, Scorer, gate_presence
-from episode.episodes.roles import Roles
 from episode.episodes.tasks import TaskSource
 from episode.errors import ConfigError, EpisodeError
 from episode.files import finite

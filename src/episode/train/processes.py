@@ -6,13 +6,18 @@ nothing about models, tasks or run folders.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import pickle
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from typing import Any, TypeVar, cast
 
 import torch
@@ -192,40 +197,72 @@ def launch(function: Callable[..., T], *arguments: Any, training: TrainConfig, l
         If one of them ends before its time.
     """
     fabric = _fabric(training, layout)
-    if layout.devices * layout.nodes == 1 or fabric.strategy.cluster_environment.creates_processes_externally:
-        return cast(T, fabric.launch(_begin, function, arguments, layout.accumulate))
+    if layout.devices * layout.nodes == 1 or _started_elsewhere():
+        return cast(T, fabric.launch(_Work(function, arguments, layout.accumulate)))
     port = os.environ.get("MASTER_PORT")
+    receiver, sender = get_context("spawn").Pipe(duplex=False)
+    told: list[Any] = []
+    listener = threading.Thread(target=_listen, args=(receiver, told), daemon=True)
+    listener.start()
     try:
-        outcome = fabric.launch(_report, function, arguments, layout.accumulate)
+        fabric.launch(_Started(function, arguments, layout.accumulate, sender))
     except ProcessExitedException as error:
         how = f"was killed ({error.signal_name})" if error.signal_name else f"ended with exit code {error.exit_code}"
         raise EpisodeError(f"process {error.error_index} of the training {how}; go on with --resume") from None
     finally:
+        sender.close()
+        listener.join()
         if port is None:
             os.environ.pop("MASTER_PORT", None)
-    if isinstance(outcome, EpisodeError):
-        raise outcome
-    return cast(T, outcome)
+    if isinstance(told[0], EpisodeError):
+        raise told[0]
+    return cast(T, told[0])
 
 
-def _begin(fabric: Fabric, function: Callable[..., T], arguments: tuple[Any, ...], accumulate: int) -> T:
-    return function(Processes(fabric, accumulate), *arguments)
+def _listen(receiver: Connection, told: list[Any]) -> None:
+    """Take what the first process tells; a pipe that nobody reads would keep it from ending."""
+    with contextlib.suppress(EOFError):
+        told.append(pickle.loads(receiver.recv_bytes()))
 
 
-def _report(fabric: Fabric, function: Callable[..., T], arguments: tuple[Any, ...], accumulate: int) -> Any:
-    """What a started process does: errors meant for the user go back as they are, without a traceback."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # sent by the system when the parent dies: do not wait for a lock
-    try:
-        return _begin(fabric, function, arguments, accumulate)
-    except EpisodeError as error:
-        if fabric.global_rank > 0:
-            print(f"process {fabric.global_rank}: {error}", file=sys.stderr, flush=True)
-        return error
+class _Work:
+    """What each process does, opaque to Fabric, which would look into tuples and data classes for tensors to move."""
+
+    def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...], accumulate: int) -> None:
+        self.function, self.arguments, self.accumulate = function, arguments, accumulate
+
+    def __call__(self, fabric: Fabric) -> Any:
+        return self.function(Processes(fabric, self.accumulate), *self.arguments)
+
+
+class _Started(_Work):
+    """The work of a process that was started here: its result, or an error meant for the user, goes back by a pipe."""
+
+    def __init__(
+        self, function: Callable[..., Any], arguments: tuple[Any, ...], accumulate: int, sender: Connection
+    ) -> None:
+        super().__init__(function, arguments, accumulate)
+        self.sender = sender
+
+    def __call__(self, fabric: Fabric) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # sent by the system when the parent dies; also within a wait
+        try:
+            content = super().__call__(fabric)
+        except EpisodeError as error:
+            content = error
+            if fabric.global_rank > 0:
+                print(f"process {fabric.global_rank}: {error}", file=sys.stderr, flush=True)
+        if fabric.local_rank == 0:
+            self.sender.send_bytes(pickle.dumps(content))  # no tensor in memory that dies with this process
+
+
+def _started_elsewhere() -> bool:
+    return any(kind.detect() for kind in LAUNCHERS)
 
 
 def _fabric(training: TrainConfig, layout: Layout) -> Fabric:
     several = layout.devices * layout.nodes > 1
-    start = "popen" if any(kind.detect() for kind in LAUNCHERS) else "spawn"
+    start = "popen" if _started_elsewhere() else "spawn"
     strategy = DDPStrategy(timeout=WAIT, start_method=cast(Any, start)) if several else "auto"
     try:
         return Fabric(
