@@ -24,7 +24,7 @@ from builders import all_rows
 from episode.config import StemConfig
 from episode.encode import segments as segments_module
 from episode.encode import store as store_module
-from episode.encode.segments import Rows
+from episode.encode.segments import RowFile, Rows
 from episode.encode.store import ElementStore, build_store, verify_stores
 from episode.errors import EpisodeError
 from episode.files import file_sha256
@@ -333,28 +333,50 @@ def test_too_many_open_files_is_no_damage(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(parts(tmp_path)) == 1
 
 
-# -- rows of several arrays -------------------------------------------------------------------------------------------
+# -- rows of several files --------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_spans_of_several_arrays_are_those_of_one(data: st.DataObject) -> None:
+def test_spans_of_several_parts_are_those_of_one(tmp_path_factory, data: st.DataObject) -> None:
     sizes = data.draw(st.lists(st.integers(0, 7), min_size=1, max_size=5))
     whole = np.arange(sum(sizes) * 2, dtype=np.float16).reshape(-1, 2)
-    rows = Rows(np.split(whole, np.cumsum(sizes)[:-1]))
-    spans = []
-    for end, size in zip(np.cumsum(sizes).tolist(), sizes, strict=True):
-        for _ in range(data.draw(st.integers(0, 3))):
-            first = data.draw(st.integers(end - size, end))
-            spans.append((first, data.draw(st.integers(0, end - first))))
-    spans.sort()
-    first, count = (np.array(column, dtype=np.int64) for column in ([s[0] for s in spans], [s[1] for s in spans]))
-    expected = [whole[a : a + n] for a, n in spans]
-    np.testing.assert_array_equal(rows.take(first, count), np.concatenate([whole[:0], *expected]))
-    for (a, n), part in zip(spans, expected, strict=True):
-        if n:
-            np.testing.assert_array_equal(rows.span(a, n), part)
+    parts: list[np.ndarray | RowFile] = list(np.split(whole, np.cumsum(sizes)[:-1]))
+    folder = tmp_path_factory.mktemp("rows")
+    for i in range(len(parts)):
+        if data.draw(st.booleans()):
+            np.save(folder / f"{i}.npy", parts[i])
+            parts[i] = RowFile(folder / f"{i}.npy", (sizes[i], 2), np.dtype(np.float16))
+    rows = Rows(parts)
+    spans, place, expected = [], [], np.full((40, 2), -1, dtype=np.float16)
+    at = 0
+    for _ in range(data.draw(st.integers(0, 5))):
+        part = data.draw(st.integers(0, len(sizes) - 1))
+        end = sum(sizes[: part + 1])
+        first = data.draw(st.integers(end - sizes[part], end))
+        spans.append((first, data.draw(st.integers(0, end - first))))
+        place.append(at + data.draw(st.integers(0, 1)))
+        at = place[-1] + spans[-1][1]
+        expected[place[-1] : at] = whole[first : first + spans[-1][1]]
+    found = np.full_like(expected, -1)
+    rows.copy(*np.array(spans, dtype=np.int64).reshape(-1, 2).T, np.array(place, dtype=np.int64), found)
+    np.testing.assert_array_equal(found, expected)
     assert rows.shape == whole.shape and rows.dtype == whole.dtype
+
+
+def test_a_file_that_shrinks_is_an_error_and_no_crash(tmp_path: Path) -> None:
+    store = build(tmp_path)
+    (path,) = tmp_path.rglob("rows.npy")
+    os.truncate(path, path.stat().st_size - 12)
+    assert torch.isfinite(store.gather(np.array([0]))[0]).all()
+    with pytest.raises(EpisodeError, match=r"rows\.npy: has become shorter"):
+        store.gather(np.array([5]))
+
+
+def test_a_store_outlives_its_files(tmp_path: Path) -> None:
+    store = build(tmp_path / "cache")
+    shutil.rmtree(tmp_path / "cache")
+    same(store, build())
 
 
 def resident(path: Path) -> int:
@@ -369,21 +391,13 @@ def resident(path: Path) -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="asks Linux")
-@pytest.mark.parametrize("read", ["gather", "rows"])
-def test_memory_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: str) -> None:
-    monkeypatch.setattr(segments_module, "RESIDENT", 1 << 19)
-    codes = np.random.default_rng(0).integers(0, 4, 16 << 18).astype(np.uint8)
-    elements = make_dataset(lengths=(1 << 18,) * 16).elements
-    bank = make_bank()
-    store = build_store(Elements(elements, codes), bank, StemConfig(kind="kmer", bin=16), tmp_path / "bases")
-    (path,) = (tmp_path / "bases").rglob("rows.npy")
-    most = 0
-    for element in range(16):
-        expected = codes[element << 18 : (element + 1) << 18]
-        rows = store.gather(np.array([element]))[0].numpy() if read == "gather" else store.rows(element)
-        np.testing.assert_array_equal(rows.reshape(-1), expected)
-        most = max(most, resident(path))
-    assert 0 < most < 3 << 20, "or all of the file's 4 MiB stays"
-    store.release()
-    assert resident(path) == 0
-    np.testing.assert_array_equal(store.rows(3).reshape(-1), codes[3 << 18 : 4 << 18])
+def test_mapped_sequences_do_not_stay_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "RELEASE", 1 << 20)
+    count, length = 32, 1 << 18
+    np.random.default_rng(0).integers(0, 4, count * length).astype(np.uint8).tofile(tmp_path / "codes.bin")
+    codes = np.memmap(tmp_path / "codes.bin", dtype=np.uint8, mode="r")
+    dataset = Elements(make_dataset(lengths=(1,) * count).elements, codes)
+    dataset.elements["length"], dataset.elements["offset"] = length, np.arange(count) * length
+    store = build_store(dataset, make_bank(), StemConfig(kind="kmer", bin=128), tmp_path / "cache")
+    assert resident(tmp_path / "codes.bin") <= 4 << 20, "or all 8 MiB stay"
+    np.testing.assert_array_equal(store.rows(7).reshape(-1), codes[7 * length : 8 * length])

@@ -14,6 +14,7 @@ import json
 import math
 import os
 import re
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,7 +28,6 @@ from episode.files import (
     atomic_folder,
     file_sha256,
     locked,
-    release_pages,
     remove_folder,
     remove_leftovers,
     write_json,
@@ -45,71 +45,96 @@ NAME = re.compile(f"[0-9a-f]{{{NAME_LENGTH}}}")
 """Of a segment: the beginning of the SHA-256 of its index."""
 DAMAGE = (FileNotFoundError, ValueError, KeyError, TypeError, EOFError)
 """What reading a damaged segment raises; a file that cannot be opened for another reason is not damaged."""
-RESIDENT = 1 << 29
-"""Bytes read from mapped files after which their memory is given back."""
 
 
-class Rows:
-    """Arrays read as if they lay one after another.
+class RowFile:
+    """Rows in a ``.npy`` file, read when they are asked for.
 
-    Of files that are mapped about `RESIDENT` bytes are held in memory at most.
+    Read, not mapped: what a process maps of a file counts as its memory, in groups of up to 2 MiB a touch.
 
     Parameters
     ----------
-    parts : sequence of np.ndarray, each shape (n, ...)
+    path : Path
+    shape : tuple of int
+    dtype : numpy dtype
+
+    Raises
+    ------
+    ValueError
+        If the file does not hold an array of this shape and type.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        header = _header(shape, dtype)
+        self.path, self.shape, self.dtype = path, shape, dtype
+        self._begin, self._row_bytes = len(header), dtype.itemsize * math.prod(shape[1:])
+        self._file = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._file)
+        size = len(header) + shape[0] * self._row_bytes
+        if os.pread(self._file, len(header), 0) != header or os.fstat(self._file).st_size != size:
+            raise ValueError(f"the rows are not {'x'.join(map(str, shape))} of {dtype.name}")
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def read(self, first: int, out: np.ndarray) -> None:
+        """Fill `out`, shape (n, ...), with the rows from `first` on.
+
+        Raises
+        ------
+        EpisodeError
+            If the file has become shorter.
+        """
+        content, place, done = memoryview(out).cast("B"), self._begin + first * self._row_bytes, 0
+        while done < len(content):
+            got = os.preadv(self._file, [content[done:]], place + done)
+            if not got:
+                raise EpisodeError(f"{self.path}: has become shorter since it was opened")
+            done += got
+
+
+class Rows:
+    """Arrays and files read as if they lay one after another.
+
+    Parameters
+    ----------
+    parts : sequence of np.ndarray or RowFile, each shape (n, ...)
         At least one; they differ in `n` only.
     """
 
-    def __init__(self, parts: Sequence[np.ndarray]) -> None:
-        self._parts = [np.asarray(part) for part in parts]
+    def __init__(self, parts: Sequence[np.ndarray | RowFile]) -> None:
+        self._parts = list(parts)
         self._ends = np.cumsum([len(part) for part in parts])
         self.dtype = parts[0].dtype
         self.shape = (int(self._ends[-1]), *parts[0].shape[1:])
-        self._row_bytes = self.dtype.itemsize * math.prod(self.shape[1:])
-        self._read = 0
 
-    def span(self, first: int, count: int) -> np.ndarray:
-        """Return rows that lie in one array, a view of shape (count, ...)."""
-        number = min(int(np.searchsorted(self._ends, first, side="right")), len(self._parts) - 1)
-        part = self._parts[number]
-        begin = first - (int(self._ends[number]) - len(part))
-        self._account(count)
-        return part[begin : begin + count]
-
-    def take(self, first: np.ndarray, count: np.ndarray) -> np.ndarray:
-        """Copy some spans.
+    def copy(self, first: np.ndarray, count: np.ndarray, place: np.ndarray, out: np.ndarray) -> None:
+        """Copy spans of rows, in ascending order of where they lie.
 
         Parameters
         ----------
         first, count : np.ndarray, shape (n,), int64
-            Spans, each within one array; `first` ascends.
-
-        Returns
-        -------
-        np.ndarray, shape (sum of count, ...)
+            Spans, each within one part.
+        place : np.ndarray, shape (n,), int64
+            Where each goes in `out`.
+        out : np.ndarray, shape (m, ...)
+            C-contiguous, of the same type.
         """
-        passed = np.concatenate([[0], np.cumsum(count)])
-        source = np.arange(passed[-1]) + np.repeat(first - passed[:-1], count)
-        rows = np.empty((len(source), *self.shape[1:]), dtype=self.dtype)
-        begin = start = 0
-        for part, end in zip(self._parts, self._ends.tolist(), strict=True):
-            stop = int(passed[np.searchsorted(first, end)])
-            if stop > start:
-                np.take(part, source[start:stop] - begin, axis=0, out=rows[start:stop], mode="clip")
-            begin, start = end, stop
-        self._account(len(source))
-        return rows
-
-    def release(self) -> None:
-        """Give back the memory of what is mapped."""
-        self._read = 0
-        for part in self._parts:
-            release_pages(part)
-
-    def _account(self, count: int) -> None:
-        self._read += count * self._row_bytes
-        if self._read > RESIDENT < self.shape[0] * self._row_bytes:
-            self.release()
+        order = np.argsort(first, kind="stable")
+        order = order[count[order] > 0]
+        first, count, place = first[order], count[order], place[order]
+        number = np.searchsorted(self._ends, first, side="right")
+        begin = self._ends - [len(part) for part in self._parts]
+        meets = (np.diff(first) == count[:-1]) & (np.diff(place) == count[:-1]) & (np.diff(number) == 0)
+        fresh = np.flatnonzero(np.append(True, ~meets)[: len(first)])  # spans that meet on both sides are one
+        size = np.add.reduceat(count, fresh) if len(fresh) else count
+        source = first[fresh] - begin[number[fresh]]
+        for i, row, n, at in zip(*(x.tolist() for x in (number[fresh], source, size, place[fresh])), strict=True):
+            part = self._parts[i]
+            if isinstance(part, RowFile):
+                part.read(row, out[at : at + n])
+            else:
+                out[at : at + n] = part[row : row + n]
 
 
 @dataclass(frozen=True)
@@ -162,8 +187,8 @@ class _Segment:
         bins = self.index["bins"]
         return np.cumsum(bins) - bins
 
-    def rows(self, row: tuple[int, ...], dtype: np.dtype[Any], *, fully: bool = False) -> np.ndarray:
-        """Map the rows once they are known to be sound; raises one of `DAMAGE` where they are not.
+    def rows(self, row: tuple[int, ...], dtype: np.dtype[Any], *, fully: bool = False) -> RowFile:
+        """Open the rows once they are known to be sound; raises one of `DAMAGE` where they are not.
 
         What has the size and the time of change that it had when its checksum last held is not read again for that,
         unless it is to be checked `fully`.
@@ -176,11 +201,7 @@ class _Segment:
             if stamp != self.facts["stamp"]:
                 with contextlib.suppress(OSError):  # a folder that may only be read
                     write_json(self.folder / "segment.json", {**self.facts, "stamp": stamp})
-        count = int(self.index["bins"].sum())
-        rows: np.ndarray = np.load(path, mmap_mode="r" if count else None)
-        if rows.shape != (count, *row) or rows.dtype != dtype:
-            raise ValueError("the rows are not those of the recipe")
-        return rows
+        return RowFile(path, (int(self.index["bins"].sum()), *row), dtype)
 
 
 class SegmentFolder:
@@ -214,7 +235,7 @@ class SegmentFolder:
             Remove the damaged segments that were met; the lock must be held.
         """
         segments, damaged = self._segments()
-        parts: dict[Path, np.ndarray] = {}
+        parts: dict[Path, RowFile] = {}
         while True:
             number, place = _look_up(digests, [segment.index["digest"] for segment in segments])
             used, first = np.unique(number, return_index=True)

@@ -63,8 +63,8 @@ class ElementStore:
     Parameters
     ----------
     tokens : Rows, shape (total_bins, 2, n_motifs), float16 or float32, or (total_bins, bin), uint8
-        Scores in bits (see `episode.encode.stem.scan`), or the bases (see `episode.encode.bases`), in memory or mapped
-        from files; elements with one sequence share their rows.
+        Scores in bits (see `episode.encode.stem.scan`), or the bases (see `episode.encode.bases`), in memory or in
+        files; elements with one sequence share their rows.
     start : np.ndarray, shape (n_elements,), int64
         First row of each element in `tokens`.
     bins : np.ndarray, shape (n_elements,), int64
@@ -106,12 +106,10 @@ class ElementStore:
         return self.tokens.dtype
 
     def rows(self, element: int) -> np.ndarray:
-        """Return the tokens of one element as they are stored, a view of shape (bins, ...), not to be written to."""
-        return self.tokens.span(int(self.start[element]), int(self.bins[element]))
-
-    def release(self) -> None:
-        """Give back the memory of mapped files; what is asked for afterwards is read again."""
-        self.tokens.release()
+        """Return a copy of the tokens of one element as they are stored, shape (bins, ...)."""
+        rows = np.empty((self.bins[element], *self.row_shape), dtype=self.dtype)
+        self.tokens.copy(self.start[[element]], self.bins[[element]], np.zeros(1, dtype=np.int64), rows)
+        return rows
 
     def gather(self, ids: np.ndarray) -> tuple[Tensor, Tensor]:
         """Return the tokens of some elements, padded to the longest of them.
@@ -136,21 +134,14 @@ class ElementStore:
         ids = np.asarray(ids, dtype=np.int64)
         if ids.size and not (ids.min() >= 0 and ids.max() < len(self)):
             raise IndexError(f"element ids {ids.min()}..{ids.max()}: the store holds 0..{len(self) - 1}")
-        bins, start = self.bins[ids], self.start[ids]
+        bins = self.bins[ids]
         longest = int(bins.max(initial=0))
-        order = np.argsort(start, kind="stable")
-        count = bins[order]
-        rows = torch.from_numpy(self.tokens.take(start[order], count))
-        if rows.dtype != torch.uint8:
-            rows = rows.float()
-        mask = torch.arange(longest) < torch.from_numpy(bins)[:, None]
-        shape = (len(ids), longest, *self.row_shape)
-        if bool((count == longest).all()) and bool((order[:-1] < order[1:]).all()):
-            return rows.view(shape), mask  # in place already
-        place = np.arange(len(rows)) + np.repeat(order * longest - (np.cumsum(count) - count), count)
-        padding = UNKNOWN if rows.dtype == torch.uint8 else FLOOR
-        tokens = torch.full((len(ids) * longest, *self.row_shape), padding, dtype=rows.dtype)
-        return tokens.index_copy_(0, torch.from_numpy(place), rows).view(shape), mask
+        rows = np.empty((len(ids) * longest, *self.row_shape), dtype=self.dtype)
+        self.tokens.copy(self.start[ids], bins, np.arange(len(ids)) * longest, rows)
+        inside = np.arange(longest) < bins[:, None]
+        rows[np.flatnonzero(~inside)] = UNKNOWN if self.dtype == np.uint8 else FLOOR
+        tokens = torch.from_numpy(rows.reshape(len(ids), longest, *self.row_shape))
+        return tokens if self.dtype == np.uint8 else tokens.float(), torch.from_numpy(inside)
 
 
 def mirror(tokens: Tensor, mask: Tensor, reverse: Tensor) -> Tensor:
@@ -299,6 +290,7 @@ class _Work:
 
     def __init__(self, dataset: Sequences, cache: Path | None, progress: bool) -> None:
         self._codes, self._cache, self._progress = dataset.codes, cache, progress
+        self._read = 0
         self._offset = dataset.elements["offset"].to_numpy(np.int64)
         self._length = dataset.elements["length"].to_numpy(np.int64)
         known = dataset.elements.get("digest")
@@ -374,13 +366,13 @@ class _Work:
 
     def _sequences(self, elements: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the codes of some elements."""
-        codes, read = np.asarray(self._codes), 0
+        codes = np.asarray(self._codes)
         for offset, length in zip(self._offset[elements].tolist(), self._length[elements].tolist(), strict=True):
-            yield codes[offset : offset + length]
-            read += length
-            if read > RELEASE:
+            if self._read > RELEASE:
                 release_pages(self._codes)
-                read = 0
+                self._read = 0
+            yield codes[offset : offset + length]
+            self._read += length
 
 
 @contextlib.contextmanager

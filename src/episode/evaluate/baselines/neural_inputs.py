@@ -88,7 +88,7 @@ class MotifTokens:
         """Tokens of one element, shape (tokens, 2, n_motifs)."""
         kept = self._kept.get(element)
         if kept is None:
-            scores = torch.from_numpy(np.array(self._store.rows(element))).float()
+            scores = torch.from_numpy(self._store.rows(element)).float()
             occupancy = scores.sub_(self._threshold).sigmoid_().mul_(255.0).round_().to(torch.uint8).numpy()
             kept = self._kept[element] = occupancy if len(occupancy) <= MOST_TOKENS else _pool(occupancy)
         return kept
