@@ -5,7 +5,7 @@ Coordinates are 0-based half-open in all of them, as BED has it. Knows nothing a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
@@ -14,7 +14,17 @@ import pandas as pd
 
 from episode.files import atomic_file
 
-__all__ = ["FORMATS", "Write", "open_bedpe", "open_interact", "open_parquet", "open_tsv", "public", "write_parquet"]
+__all__ = [
+    "FORMATS",
+    "Write",
+    "join_parquet",
+    "open_bedpe",
+    "open_interact",
+    "open_parquet",
+    "open_tsv",
+    "public",
+    "write_parquet",
+]
 
 INTERNAL = ["source", "enhancer_id", "promoter_id", "locus"]
 
@@ -44,6 +54,21 @@ def open_parquet(path: Path) -> Iterator[Write]:
             writer.write_table(table)
 
         yield write
+
+
+def join_parquet(parts: Iterable[Path], path: Path) -> None:
+    """Join files that `open_parquet` wrote, a row group for each of their own."""
+    import pyarrow.parquet as pq
+
+    with ExitStack() as stack:
+        temporary = stack.enter_context(atomic_file(path))
+        writer: pq.ParquetWriter | None = None
+        for part in parts:
+            with pq.ParquetFile(part) as opened:
+                if writer is None:
+                    writer = stack.enter_context(pq.ParquetWriter(temporary, opened.schema_arrow, compression="zstd"))
+                for group in range(opened.num_row_groups):
+                    writer.write_table(opened.read_row_group(group))
 
 
 @contextmanager

@@ -37,7 +37,7 @@ from episode.episodes.codes import CodeTable
 from episode.errors import EpisodeError
 from episode.files import atomic_file, locked, read_json, refuse_existing, remove_folder, remove_leftovers, write_json
 from episode.predict.elements import Catalogue
-from episode.predict.formats import FORMATS, open_parquet
+from episode.predict.formats import FORMATS, join_parquet, open_parquet
 from episode.predict.order import Order, check_same
 from episode.predict.pairs import score_pairs
 from episode.predict.plan import Plan, Report, make_plan, open_store, read_tables
@@ -172,9 +172,14 @@ class Job:
         parts = {file: list(mine) for file, mine in groupby(self.parts, lambda part: part.file)}
         for name, file in self.plan.outputs.items():
             for format in self.order.formats:
-                with FORMATS[format](result / f"{name}.{format}") as write:
-                    for part in parts[file]:
-                        write(pd.read_parquet(self._scored(part)))
+                path = result / f"{name}.{format}"
+                scored = [self._scored(part) for part in parts[file]]
+                if format == "parquet":
+                    join_parquet(scored, path)
+                    continue
+                with FORMATS[format](path) as write:
+                    for part in scored:
+                        write(pd.read_parquet(part))
         with atomic_file(result / "environments.tsv") as temporary:
             self.plan.table.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
         if self.plan.dropped:
