@@ -68,12 +68,15 @@ class Job:
     plan : Plan
     held : ExitStack
         What is held until the job is finished: the lock of the process that opened it, see `open_job`.
+    opened : Run, optional
+        The trained run, where it is open already.
     """
 
     folder: Path
     order: Order
     plan: Plan
     held: ExitStack = field(default_factory=ExitStack, repr=False, compare=False)
+    opened: Run | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def load(cls, folder: Path | str) -> Job:
@@ -149,7 +152,7 @@ class Job:
     @cached_property
     def run(self) -> Run:
         """The trained run."""
-        return load_run(Path(self.order.run_folder))
+        return self.opened or load_run(Path(self.order.run_folder))
 
     @cached_property
     def _catalogue(self) -> Catalogue:
@@ -246,7 +249,7 @@ def open_job(order: Order, out: Path, *, resume: bool = False, report: Report | 
             progress = report is not None
             plan = make_plan(folder, order, run, genome, tables, report or _silent, progress=progress)
             write_json(folder / "plan.json", plan.to_dict())
-        return replace(Job.load(folder), held=held.pop_all())
+        return replace(Job.load(folder), held=held.pop_all(), opened=run)
 
 
 def _refuse_company(folder: Path) -> None:
