@@ -200,7 +200,7 @@ def test_a_part_that_kills_every_worker_is_named_and_the_others_stay(
 ) -> None:
     monkeypatch.setattr(ray_engine, "Worker", Fatal)
     monkeypatch.setattr(ray_engine, "ATTEMPTS", 1)
-    with pytest.raises(EpisodeError, match=r"^part 000002: begun 1 times, and each time its process was killed"):
+    with pytest.raises(EpisodeError, match=r"^part 2: begun 1 times, and each time its process was killed"):
         score_parts(job)
     assert {0, 1}.isdisjoint(part.number for part in job.missing())
     for part in job.missing():
@@ -210,7 +210,7 @@ def test_a_part_that_kills_every_worker_is_named_and_the_others_stay(
 
 def test_what_the_user_can_mend_ends_the_run_at_once(cluster: Any, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_engine, "Worker", Full)
-    with pytest.raises(EpisodeError, match=r"^part 0000\d\d: /shared/scored/000000.parquet: No space left on device$"):
+    with pytest.raises(EpisodeError, match=r"^part 0: /shared/scored/000000.parquet: No space left on device$"):
         score_parts(job)
 
 
@@ -230,7 +230,7 @@ def test_parts_that_stay_missing_are_named_after_some_rounds(
         score_parts(job)
     assert rounds == [total, total - 1, total - 2]
     assert str(caught.value).startswith(
-        f"--engine ray: {total - 3} of {total} parts are missing after 3 rounds: 000003, 000004, "
+        f"--engine ray: {total - 3} of {total} parts are missing after 3 rounds: 3, 4, "
     )
     assert str(caught.value).endswith("(last: a machine is gone); give --resume to go on with them")
 

@@ -110,7 +110,7 @@ def score_parts(
             missing = _still_missing(job, patient=lost is None)
             if not missing:
                 return
-    names = ", ".join(part.name for part in missing[:10]) + (", ..." if len(missing) > 10 else "")
+    names = ", ".join(str(part.number) for part in missing[:10]) + (", ..." if len(missing) > 10 else "")
     why = "" if lost is None else f" (last: {lost})"
     raise EpisodeError(
         f"--engine ray: {len(missing):,} of {len(job.parts):,} parts are missing after {ROUNDS} rounds: {names}{why}; "
@@ -141,7 +141,7 @@ class Worker:
             if self.job is None:
                 self.job = self._open()
             part = self.job.parts[number]
-            marks = self.folder / SCRATCH / part.name
+            marks = self.folder / SCRATCH / str(number)
             if _mark(marks) > self.attempts:
                 raise EpisodeError(
                     f"begun {self.attempts} times, and each time its process was killed, as when memory runs out; "
@@ -203,7 +203,7 @@ def _round(
             for row in rows.iter_rows():
                 part = job.parts[row["part"]]
                 if row["error"]:
-                    raise EpisodeError(f"part {part.name}: {row['error']}")
+                    raise EpisodeError(f"part {part.number}: {row['error']}")
                 if done is not None:
                     done(part.rows)
     except ray.exceptions.RayTaskError:
