@@ -373,6 +373,22 @@ def test_a_file_that_shrinks_is_an_error_and_no_crash(tmp_path: Path) -> None:
         store.gather(np.array([5]))
 
 
+def test_headers_of_other_versions_of_numpy_are_read(tmp_path: Path) -> None:
+    rows = np.arange(12, dtype=np.float32).reshape(3, 4)
+    np.save(tmp_path / "a.npy", rows)
+    content = (tmp_path / "a.npy").read_bytes()
+    length = int.from_bytes(content[8:10], "little")
+    longer = content[:8] + (length + 64).to_bytes(2, "little") + content[10 : 9 + length] + b" " * 64 + b"\n"
+    (tmp_path / "a.npy").write_bytes(longer + content[10 + length :])
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), rows)
+    file, found = RowFile(tmp_path / "a.npy", (3, 4), np.dtype(np.float32)), np.empty((2, 4), np.float32)
+    file.read(1, found)
+    np.testing.assert_array_equal(found, rows[1:])
+    for shape, dtype in (((4, 4), np.float32), ((3, 4), np.float16), ((3, 2, 2), np.float32)):
+        with pytest.raises(ValueError, match="the rows are not"):
+            RowFile(tmp_path / "a.npy", shape, np.dtype(dtype))
+
+
 def test_a_store_outlives_its_files(tmp_path: Path) -> None:
     store = build(tmp_path / "cache")
     shutil.rmtree(tmp_path / "cache")

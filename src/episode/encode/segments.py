@@ -33,7 +33,7 @@ from episode.files import (
     write_json,
 )
 
-__all__ = ["DIGEST", "FORMAT_VERSION", "Found", "Rows", "SegmentFolder"]
+__all__ = ["DIGEST", "FORMAT_VERSION", "Found", "RowFile", "Rows", "SegmentFolder"]
 
 FORMAT_VERSION = 2
 """Of the folder; 1 was one file for a whole dataset."""
@@ -65,14 +65,16 @@ class RowFile:
     """
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        header = _header(shape, dtype)
         self.path, self.shape, self.dtype = path, shape, dtype
-        self._begin, self._row_bytes = len(header), dtype.itemsize * math.prod(shape[1:])
-        self._file = os.open(path, os.O_RDONLY)
+        self._row_bytes = dtype.itemsize * math.prod(shape[1:])
+        with path.open("rb") as stream:
+            np.lib.format.read_magic(stream)
+            found = np.lib.format.read_array_header_1_0(stream)
+            self._begin, size = stream.tell(), os.fstat(stream.fileno()).st_size
+            if found != (shape, False, dtype) or size != self._begin + shape[0] * self._row_bytes:
+                raise ValueError(f"the rows are not {'x'.join(map(str, shape))} of {dtype.name}")
+            self._file = os.dup(stream.fileno())
         weakref.finalize(self, os.close, self._file)
-        size = len(header) + shape[0] * self._row_bytes
-        if os.pread(self._file, len(header), 0) != header or os.fstat(self._file).st_size != size:
-            raise ValueError(f"the rows are not {'x'.join(map(str, shape))} of {dtype.name}")
 
     def __len__(self) -> int:
         return self.shape[0]
