@@ -94,13 +94,13 @@ def run() -> None:
     calls = int((folder / "calls").read_text())
     (folder / "calls").unlink()
     # The last calls finish the prediction; the others are drawn from all.
-    points = [*rng.choice(np.arange(0, calls, 0.5), 5, replace=False), calls - 1, calls - 2.5]
+    points = [*rng.choice(np.arange(0, calls, 0.5), 4, replace=False), calls - 1, calls - 2.5]
     for number, point in enumerate(map(float, points)):
         again = predict(f"point{number}")
         first = status(child(again, lambda point=point: die_at(point)))  # type: ignore[misc]
         second = status(child([*again, "--resume"], lambda: die_at(3.0)))
         print(f"call {point} of {calls}: {first}, {second}, {status(child([*again, '--resume']))}", flush=True)
-    for number, share in enumerate(rng.uniform(0.1, 1, 3)):
+    for number, share in enumerate(rng.uniform(0.1, 1, 2)):
         again = predict(f"moment{number}")
         pid = child(again)
         time.sleep(share * lasted)

@@ -59,11 +59,11 @@ def test_killed_anywhere(table: Path, tmp_path: Path) -> None:
     ends = [
         line.split(": ")[1].split(", ") for line in done.stdout.splitlines() if line.startswith(("call ", "after "))
     ]
-    assert len(ends) == 10 and all(end[-1] == "0" for end in ends)
-    assert sum("-9" in end for end in ends) >= 8  # a timed kill may come too late
+    assert len(ends) == 8 and all(end[-1] == "0" for end in ends)
+    assert sum("-9" in end for end in ends) >= 6  # a timed kill may come too late
     wanted = content(lives / "whole")
     assert {"out/predictions.parquet", "out/predictions.tsv", "out/dropped.tsv"} < set(wanted)
-    assert len(list(lives.iterdir())) == 11
+    assert len(list(lives.iterdir())) == 9
     for life in lives.iterdir():
         assert content(life) == wanted, life
         assert [path.name for path in life.iterdir()] == ["out"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -123,9 +124,9 @@ def run(args: argparse.Namespace) -> int:
             folder = work_folder(args.out)
             if not folder.exists():
                 raise
-            where = "" if error.filename is None else f"{error.filename}: "
+            what = str(error) if error.errno is None else os.strerror(error.errno)
             kept = f"what is done so far stays in {folder}; mend this and give --resume to go on"
-            raise EpisodeError(f"{where}{error.strerror or error}; {kept}") from None
+            raise EpisodeError(f"{error.filename or folder}: {what}; {kept}") from None
         except KeyboardInterrupt:
             if work_folder(args.out).exists():
                 warn(f"what is done so far stays in {work_folder(args.out)}; --resume goes on with it")

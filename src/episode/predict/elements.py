@@ -24,7 +24,11 @@ from episode.data.pairs import SIDES
 from episode.files import atomic_file
 from episode.predict.staging import Part, save_numbers, write_block
 
-__all__ = ["Catalogue", "collect_elements", "write_elements"]
+__all__ = ["CATALOGUE", "Catalogue", "collect_elements", "write_elements"]
+
+
+CATALOGUE = "catalogue.parquet"
+"""Written last: once it is there, so is all the rest."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class Catalogue:
         path = folder / "codes.bin"
         empty = not path.stat().st_size
         codes = np.zeros(0, dtype=np.uint8) if empty else np.memmap(path, dtype=np.uint8, mode="r")
-        return cls(pd.read_parquet(folder / "catalogue.parquet"), codes)
+        return cls(pd.read_parquet(folder / CATALOGUE), codes)
 
     @property
     def from_genome(self) -> bool:
@@ -78,7 +82,7 @@ def write_elements(folder: Path, dataset: Dataset) -> None:
         offset=elements["offset"],
         digest=[digest(dataset.sequence(number)) for number in range(len(elements))],
     )
-    write_block(table, folder / "catalogue.parquet")
+    write_block(table, folder / CATALOGUE)
 
 
 def collect_elements(
@@ -113,7 +117,7 @@ def collect_elements(
     table = pd.concat(tables, ignore_index=True)
     usable = (table["state"] == INSIDE).to_numpy()
     table["id"] = np.where(usable, np.cumsum(usable) - 1, -1)
-    write_block(table, folder / "catalogue.parquet")
+    write_block(table, folder / CATALOGUE)
 
 
 class _Read:

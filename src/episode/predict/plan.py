@@ -24,7 +24,7 @@ from episode.data.text import fail
 from episode.encode.store import ElementStore, build_store
 from episode.errors import SHOWN, EpisodeError, InputError, Problem
 from episode.files import finite
-from episode.predict.elements import Catalogue, collect_elements, write_elements
+from episode.predict.elements import CATALOGUE, Catalogue, collect_elements, write_elements
 from episode.predict.environment import EnvironmentEstimate, estimate_environment, refine_with_labels
 from episode.predict.order import Order
 from episode.predict.pairs import EnvironmentFacts, environment_frame, labelled_rows, missing_distance, other_genome
@@ -259,8 +259,9 @@ def _read_blocks(folder: Path, order: Order, run: Run, genome: Genome | None, fi
         raise InputError(problems, "no row is left" if order.on_invalid == "drop" else None, broken)
     if order.only is not None:
         _check_cell_line(order, names)
-    for done in collect_elements(folder, parts, genome, run.facts.windows):
-        report("read elements", done, 0)
+    if not (folder / CATALOGUE).exists():
+        for done in collect_elements(folder, parts, genome, run.facts.windows):
+            report("read elements", done, 0)
     return Read(parts, files, outputs, dropped, 0, tuple(problems), broken)
 
 
