@@ -159,15 +159,18 @@ def mirror(tokens: Tensor, mask: Tensor, reverse: Tensor) -> Tensor:
     Returns
     -------
     Tensor, of the same shape
-        A copy; padding stays where it is.
+        Padding stays where it is. A copy, or the tokens themselves where no element is to be turned.
     """
     if tokens.dtype == torch.uint8:
         return mirror_bases(tokens, mask, reverse)
+    if not bool(reverse.any()):
+        return tokens
     place = torch.arange(mask.shape[1], device=tokens.device).expand(mask.shape)
     turned = torch.where(mask & reverse[:, None], mask.sum(dim=1, keepdim=True) - 1 - place, place)
+    turned = turned + mask.shape[1] * torch.arange(len(tokens), device=tokens.device)[:, None]
     strand = torch.arange(2, device=tokens.device) ^ reverse[:, None].long()
-    row = torch.arange(len(tokens), device=tokens.device)
-    return tokens[row[:, None, None], turned[:, :, None], strand[:, None, :]]
+    source = 2 * turned[:, :, None] + strand[:, None, :]
+    return tokens.flatten(0, 2).index_select(0, source.flatten()).view(tokens.shape)
 
 
 def build_store(

@@ -214,7 +214,7 @@ class Occupancy(nn.Module):
         level = -self.threshold * steepness
         if not learned:
             steepness, level = steepness.detach(), level.detach()
-        return torch.sigmoid(torch.addcmul(level, scores, steepness))
+        return torch.addcmul(level, scores, steepness).sigmoid_()
 
 
 class ElementEncoder(nn.Module):
