@@ -14,6 +14,7 @@ from episode.config import BackboneConfig, StemConfig
 from episode.encode.motifs import MotifBank, load_bank
 from episode.encode.stem import scan
 from episode.encode.store import ElementStore
+from episode.episodes import batch
 from episode.episodes.batch import FrozenScorer, LiveScorer, PairRows, Shortcuts, score_rows
 from episode.model.backbone import Backbone, PairOutput
 from episode.model.stem import new_stem, start_thresholds
@@ -241,6 +242,26 @@ def test_scorers_say_the_same_of_any_rows(backbone: Backbone) -> None:
     same(live(asked), score_rows(backbone, STORE, rows.take(asked)))
     assert live(asked, gradient=True).potential.requires_grad
     assert not frozen(asked, gradient=True).potential.requires_grad
+
+
+def test_a_live_scorer_gives_many_rows_back_in_their_order(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond a block they are scored in the order of their elements, which encodes fewer."""
+    live = LiveScorer(backbone, STORE, make_rows(50))
+    asked = np.random.default_rng(8).permutation(np.repeat(np.arange(50), 4))
+    wanted, encoded = live(asked), []
+
+    def counting(self: ElementStore, ids: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        encoded.append(len(ids))
+        return gather(self, ids)
+
+    gather = ElementStore.gather
+    monkeypatch.setattr(ElementStore, "gather", counting)
+    score_rows(backbone, STORE, live.rows.take(asked), block=10)
+    unsorted = sum(encoded)
+    encoded.clear()
+    monkeypatch.setattr(batch, "BLOCK", 10)
+    same(live(asked), wanted)
+    assert sum(encoded) < 0.6 * unsorted
 
 
 @pytest.mark.parametrize("asked", [[9], [12, 0], [49, 48]])

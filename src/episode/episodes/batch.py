@@ -232,9 +232,16 @@ class LiveScorer:
         self.backbone, self.store, self.rows = backbone, store, rows
 
     def __call__(self, index: np.ndarray, *, gradient: bool = False) -> PairOutput:
-        """Score the rows `index`; in one block if a gradient is wanted."""
-        block = max(1, len(index)) if gradient else BLOCK
-        return score_rows(self.backbone, self.store, self.rows.take(index), block=block, gradient=gradient)
+        """Score the rows `index`; in one block if a gradient is wanted.
+
+        More than a block are scored in the order of their elements, so that each block encodes few of them.
+        """
+        if gradient or len(index) <= BLOCK:
+            block = max(1, len(index))
+            return score_rows(self.backbone, self.store, self.rows.take(index), block=block, gradient=gradient)
+        order = np.lexsort((self.rows.promoter[index], self.rows.enhancer[index]))
+        output = score_rows(self.backbone, self.store, self.rows.take(index[order]), block=BLOCK)
+        return output.take(np.argsort(order))
 
 
 class FrozenScorer:
@@ -264,8 +271,7 @@ class FrozenScorer:
         """
         if (self.place[index] < 0).any():
             raise IndexError("a row was asked for that was not scored when the Backbone was frozen")
-        place = torch.from_numpy(self.place[index]).to(self.output.potential.device)
-        return PairOutput(self.output.potential[place], self.output.representation[place])
+        return self.output.take(self.place[index])
 
 
 def _filled(live: Scorer, index: np.ndarray) -> PairOutput:

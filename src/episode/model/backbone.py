@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -82,6 +83,11 @@ class PairOutput:
 
     potential: Tensor
     representation: Tensor
+
+    def take(self, index: np.ndarray) -> PairOutput:
+        """Return the rows `index`, shape (m,), with repeats."""
+        place = torch.from_numpy(index).to(self.potential.device)
+        return PairOutput(self.potential[place], self.representation[place])
 
     @staticmethod
     def concatenate(parts: list[PairOutput]) -> PairOutput:
