@@ -50,6 +50,7 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_REPORT_URL": NOWHERE,  # where Ray reports that it may not report
     "http_proxy": NOWHERE,  # Ray asks an address of the cloud which cloud it is in
     "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_worker_niceness": "0",  # of 15 by default
 }
 """Of the processes of a Ray that is started here: silent, and never in search of an address outside."""
 
