@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from episode.cli.predict import Progress
 from episode.data.build import build_dataset
 from episode.data.genome import open_genome
 from episode.errors import InputError
@@ -188,6 +189,18 @@ def test_each_of_several_files_has_its_own_result(table: pd.DataFrame, tmp_path:
     write(cut["a"], again / "a.parquet")
     refused = predict(tmp_path / "twice", folder / "a.parquet", again / "a.parquet")
     assert refused.code == 2 and "has the file name of" in refused.err and not work_folder(tmp_path / "twice").exists()
+
+
+def test_progress_has_rate_and_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress(disable=False) as progress:
+        progress("read pairs", 10, 20)
+        progress("score pairs", 500, 1000)
+        progress("score pairs", 1000, 1000)
+    with Progress(disable=True) as progress:
+        progress("score nothing", 1, 2)
+    shown = capsys.readouterr().err
+    assert "read pairs:  50%" in shown and "score pairs: 100%" in shown and "nothing" not in shown
+    assert "1.00k/1.00k [00:00<00:00, " in shown and " pairs/s]" in shown
 
 
 def test_parts_cover_every_row_once(table: pd.DataFrame, tmp_path: Path) -> None:

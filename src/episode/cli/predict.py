@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
             job = open_job(order, args.out, resume=args.resume, report=progress if terminal else None)
             plan = job.plan
             _score(job, args, progress)
-            job.finish()
+            job.finish(progress)
         except OSError as error:
             folder = work_folder(args.out)
             if not folder.exists():
@@ -214,22 +214,28 @@ class Progress:
         self._bar: tqdm | None = None
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        """Show what is done; `total` is 0 where it is not known."""
+        """Show what is done, such as "score pairs"; `total` is 0 where it is not known."""
         from tqdm import tqdm
 
         if self._disable:
             return
         if self._bar is None or what != self._what:
             self.close()
+            unit = " " + what.split()[-1]
             # What an interrupted prediction had done counts for what is left, not for the rate.
-            self._bar = tqdm(total=total or None, desc=what, initial=done, unit_scale=True, dynamic_ncols=True)
+            self._bar = tqdm(
+                total=total or None, desc=what, initial=done, unit=unit, unit_scale=True, dynamic_ncols=True
+            )
             self._what = what
         self._bar.update(done - self._bar.n)
+        if done == total:
+            self.close()
 
     def close(self) -> None:
         """Leave the bar as it is."""
         if self._bar is not None:
             self._bar.close()
+            self._bar = None
 
     def __enter__(self) -> Progress:
         return self

@@ -121,8 +121,10 @@ class Job:
                 write(frame.assign(**scores.columns))
         (self.folder / "rows" / f"{part.name}.parquet").unlink(missing_ok=True)
 
-    def finish(self) -> Plan:
+    def finish(self, report: Report | None = None) -> Plan:
         """Put the scored parts together, and give the result its place; return the plan.
+
+        `report` is told of the progress.
 
         Raises
         ------
@@ -136,7 +138,7 @@ class Job:
             raise EpisodeError(f"{self.folder}: {len(missing)} of {len(self.parts)} parts are not scored yet")
         result = self.folder / "result"
         shutil.rmtree(result, ignore_errors=True)
-        self._write(result)
+        self._write(result, report or _silent)
         if self.out.exists():
             self.out.rmdir()
         os.replace(result, self.out)
@@ -170,18 +172,26 @@ class Job:
     def _scored(self, part: Part) -> Path:
         return self.folder / "scored" / f"{part.name}.parquet"
 
-    def _write(self, result: Path) -> None:
+    def _write(self, result: Path, report: Report) -> None:
         """Write every file of the result."""
+        joined, total = 0, len(self.parts) * len(self.order.formats)
+
+        def scored(parts: list[Part]) -> Iterator[Path]:
+            nonlocal joined
+            for part in parts:
+                yield self._scored(part)
+                joined += 1
+                report("join parts", joined, total)
+
         parts = {file: list(mine) for file, mine in groupby(self.parts, lambda part: part.file)}
         for name, file in self.plan.outputs.items():
             for format in self.order.formats:
                 path = result / f"{name}.{format}"
-                scored = [self._scored(part) for part in parts[file]]
                 if format == "parquet":
-                    join_parquet(scored, path)
+                    join_parquet(scored(parts[file]), path)
                     continue
                 with FORMATS[format](path) as write:
-                    for part in scored:
+                    for part in scored(parts[file]):
                         write(pd.read_parquet(part))
         with atomic_file(result / "environments.tsv") as temporary:
             self.plan.table.to_csv(temporary, sep="\t", index=False, float_format="%.6g")

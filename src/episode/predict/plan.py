@@ -135,7 +135,7 @@ def read_tables(folder: Path, order: Order, run: Run, genome: Genome | None, rep
     survey = Survey(run.facts.config.episodes.support_max, order.seed)
     catalogue = Catalogue.load(folder)
     for done, _ in enumerate(survey.run(folder, read.parts, catalogue, read.files, genome), start=1):
-        report("choose supports", done, len(read.parts))
+        report("survey blocks", done, len(read.parts))
     read.check(survey, catalogue, order, genome)
     return Tables(read, catalogue, survey, _few_labels(order, run, genome, survey))
 
