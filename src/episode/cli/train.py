@@ -112,6 +112,7 @@ def _tell(result: TrainingResult, args: argparse.Namespace) -> None:
             "run": str(result.folder),
             "best_step": result.best_step,
             "steps": result.steps,
+            "epochs": result.epochs,
             "validation_aupr": result.best_aupr,
             "validation_log_loss": result.best_loss,
             "roles": result.roles,
@@ -123,8 +124,8 @@ def _tell(result: TrainingResult, args: argparse.Namespace) -> None:
     roles = ", ".join(f"{len(names)} {role.replace('_', '-')}" for role, names in result.roles.items())
     print(f"environments: {roles}")
     print(
-        f"kept step {result.best_step} of {result.steps}: AUPR of U_I {result.best_aupr:.3f}, "
-        f"log-loss {result.best_loss:.4f} nats on the validation environments"
+        f"kept step {result.best_step} of {result.steps} ({result.epochs:.1f} epochs): "
+        f"AUPR of U_I {result.best_aupr:.3f}, log-loss {result.best_loss:.4f} nats on the validation environments"
     )
     for alarm in result.alarms:
         print(f"look at this: {alarm.name}: {alarm.text}")

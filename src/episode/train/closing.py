@@ -48,6 +48,8 @@ class TrainingResult:
         Log-loss over validation environments after calibration, in nats.
     steps : int
         Steps taken.
+    epochs : float
+        How often a labelled pair to learn from was queried, on average; both stages together.
     alarms : tuple of Alarm
     roles : dict of str to list of str
         Environments by role.
@@ -59,6 +61,7 @@ class TrainingResult:
     best_aupr: float
     best_loss: float
     steps: int
+    epochs: float
     alarms: tuple[Alarm, ...]
     roles: dict[str, list[str]]
     calibration: dict[str, Any]
@@ -134,6 +137,7 @@ def close_training(
             "numpy": np.__version__,
             "best_step": progress.best_step,
             "steps": progress.step,
+            "epochs": progress.queried / material.labelled,
             "sources": material.manifest.get("sources", []),
             "unseen_validation": roles.unseen_validation,
         },
@@ -149,6 +153,7 @@ def close_training(
         best_aupr=progress.best_aupr,
         best_loss=progress.best_loss,
         steps=progress.step,
+        epochs=facts.provenance["epochs"],
         alarms=tuple(alarms),
         roles=names,
         calibration=fitted.to_dict(),
@@ -177,6 +182,7 @@ def finished_training(folder: Path, material: Material) -> TrainingResult:
         best_aupr=_known(chosen["aupr"]),
         best_loss=_known(chosen["log_loss"]),
         steps=told["steps"],
+        epochs=told["epochs"],
         alarms=tuple(Alarm(**alarm) for alarm in read_json(folder / "alarms.json")),
         roles=facts.roles,
         calibration={name: value for name, value in facts.calibration.items() if name != "training_impedance"},

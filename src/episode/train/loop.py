@@ -25,6 +25,7 @@ from episode.config import Config
 from episode.data.dataset import Dataset
 from episode.encode.store import ElementStore
 from episode.episodes.batch import FrozenScorer, LiveScorer, Scorer, gate_presence
+from episode.episodes.sampler import Task
 from episode.episodes.tasks import TaskSource
 from episode.errors import ConfigError, EpisodeError
 from episode.files import finite
@@ -260,6 +261,7 @@ class _Training:
             for index, embedding in output.observed:
                 self.system.teacher.observe(index, embedding)
             self._note(output)
+            progress.queried += sum(self._labelled(task) for task in tasks)
         progress.step += 1
         last = progress.step - progress.stage_start == steps
         if progress.step % training.validate_every and not last:
@@ -272,6 +274,11 @@ class _Training:
             self._next_stage()
         self._save()
         return text
+
+    def _labelled(self, task: Task) -> int:
+        """Labelled pairs that a task queries."""
+        rows = np.concatenate([task.query, task.support]) if task.two_way else task.query
+        return int((self.material.rows.label[rows] >= 0).sum())
 
     def _note(self, output: StepOutput) -> None:
         progress = self.progress

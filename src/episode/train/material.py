@@ -63,6 +63,11 @@ class Material:
     pairs_sha256: str
 
     @property
+    def labelled(self) -> int:
+        """Labelled rows of `learning`."""
+        return int((self.rows.label[self.learning] >= 0).sum())
+
+    @property
     def train_share(self) -> float:
         """Share of positives over the labelled rows `learning`."""
         label = self.rows.label[self.learning]

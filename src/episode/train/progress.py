@@ -117,6 +117,8 @@ class Progress:
         Moving averages of the log-loss of positives and of negatives.
     pull_in, push_away, tasks : int
         Tasks in which each was above zero, and all tasks that compete.
+    queried : int
+        Labelled query pairs of all tasks so far.
     directions : int
         Directions that the exposure started along.
     best : dict of str to Tensor
@@ -137,6 +139,7 @@ class Progress:
     pull_in: int = 0
     push_away: int = 0
     tasks: int = 0
+    queried: int = 0
     directions: int = 0
     best: dict[str, Tensor] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
