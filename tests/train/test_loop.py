@@ -104,6 +104,22 @@ def test_what_a_finished_run_holds(whole: Path) -> None:
     assert trained == set(LINES) and set(run.facts.environments) == set(run.facts.roles["training"])
 
 
+def test_epochs_are_labelled_queries_over_labelled_pairs_to_learn_from(tmp_path: Path) -> None:
+    """32 queries a task, none of them two-way, mixed or thinned."""
+    table = small().pairs.copy()
+    unknown = np.arange(len(table)) % 2 == 0
+    table.loc[unknown, "label"] = np.int8(-1)
+    told = {}
+    for name, data in (("all", small()), ("half", replace(small(), pairs=table))):
+        settings = ("episodes.two_way=0", "episodes.mixed=0", "episodes.prior_shift=0")
+        facts = load_run(train(tmp_path / name, *settings, data=data)).facts
+        trained = [*facts.roles["training"], *facts.roles["pseudo_ood"]]
+        rows = data.pairs[data.pairs["environment"].isin(trained)]
+        told[name] = facts.provenance["epochs"] * ((rows["label"] >= 0) & (rows["split"] == "train")).sum()
+    assert told["all"] == pytest.approx(LAST * 4 * 32)
+    assert 0.4 * told["all"] < told["half"] < 0.6 * told["all"]
+
+
 def test_the_backbone_does_not_move_while_the_rest_settles(tmp_path: Path) -> None:
     """The weights that settling ends with have the Backbone of the best step of learning."""
     short = load_run(train(tmp_path / "short", "training.settle_steps=0")).system.state_dict()
