@@ -132,7 +132,7 @@ def test_harness_sees_what_a_kill_leaves(costs, context, monkeypatch, script, sa
     def first(folder):
         return [sys.executable, "-c", script, str(folder)]
 
-    command = costs.kills.Command("made up", first, lambda f: [*first(f), "--resume"], costs.kills.everything)
+    command = costs.kills.Command("made up", first, ("--resume",), costs.kills.everything)
     found = costs.kills._Harness(context, command).measure(5)
     trials = [trial for trial in found["trials"] if trial["killed"]]
     assert trials

@@ -41,15 +41,15 @@ class Command:
     name : str
     first : callable
         From the folder of a trial to the command line.
-    again : callable
-        From that folder to the command that goes on; None where the killed command had ended.
+    again : tuple of str
+        What is added to the command line to go on, whatever the kill has left.
     content : callable
         From that folder to what must be the same in the end: names of files and folders, and checksums.
     """
 
     name: str
     first: Callable[[Path], list[str]]
-    again: Callable[[Path], list[str] | None]
+    again: tuple[str, ...]
     content: Callable[[Path], Content]
 
 
@@ -65,22 +65,19 @@ class Trial:
         It had not ended by then.
     left : tuple of str
         Files that the killed process left.
-    anew : bool
-        There was nothing to go on with, and the first command was given again.
     code : int
-        Exit code in the end.
+        Exit code of the restart.
     same, clean : bool
         All that there should be, with the same content; nothing else, and no process.
     seconds : float
         From the restart to the end.
     said : str
-        The last words of a restart that would not go on.
+        The last words of a restart that failed.
     """
 
     after: float
     killed: bool
     left: tuple[str, ...]
-    anew: bool
     code: int
     same: bool
     clean: bool
@@ -157,17 +154,12 @@ class _Harness:
             killed = process.wait() == -signal.SIGKILL
         left = tuple(sorted(_files(folder)))
         start = time.perf_counter()
-        again, code, said, anew = self.command.again(folder), 0, "", False
-        if again is not None:
-            code, said = self._finish(again, folder)
-            if code and again != first:
-                anew = True
-                code, _ = self._finish(first, folder)
+        code, said = self._finish([*first, *self.command.again], folder)
         seconds = time.perf_counter() - start
         content = self.command.content(folder) if code == 0 else {}
         same = code == 0 and all(content.get(name) == checksum for name, checksum in self.wanted.items())
         clean = set(content) <= set(self.wanted) and _all_gone(process.pid)
-        return Trial(after, killed, left, anew, code, same, clean, seconds, said if code or anew else "")
+        return Trial(after, killed, left, code, same, clean, seconds, said if code else "")
 
     def _finish(self, words: list[str], folder: Path) -> tuple[int, str]:
         """Run a command to its end; return its code and the end of what it said."""
@@ -254,7 +246,7 @@ def _build(context: Context, elements: Elements, genome: Path) -> Command:
         names = {SEGMENT.sub("SEGMENT", name): "" for name in everything(folder)}
         return names | {"rows of all elements": rows.hexdigest(), "damaged segments": str(damaged)}
 
-    return Command("build", words, words, content)
+    return Command("build", words, (), content)
 
 
 def _train(context: Context) -> Command:
@@ -274,12 +266,7 @@ def _train(context: Context) -> Command:
     def first(folder: Path) -> list[str]:
         return context.limited(*words, "--out", folder / "run")
 
-    def again(folder: Path) -> list[str] | None:
-        run = folder / "run"
-        done = (run / "run.json").exists() and not (run / "resume.safetensors").exists()
-        return None if done else [*first(folder), "--resume"]
-
-    return Command("train", first, again, everything)
+    return Command("train", first, ("--resume",), everything)
 
 
 def _predict(context: Context, elements: Elements, genome: Path) -> Command:
@@ -289,7 +276,4 @@ def _predict(context: Context, elements: Elements, genome: Path) -> Command:
     def first(folder: Path) -> list[str]:
         return context.limited("predict", run, table, "--genome", genome, "--out", folder / "out")
 
-    def again(folder: Path) -> list[str] | None:
-        return [*first(folder), "--resume"]
-
-    return Command("predict", first, again, everything)
+    return Command("predict", first, ("--resume",), everything)
