@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -124,7 +125,8 @@ class _Harness:
                 raise RuntimeError(f"{self.command.name}: two uninterrupted runs differ")
             times = generator(SEED, "kill", self.command.name).uniform(0, seconds, size=kills)
             trials = list(pool.map(self._trial, range(kills), times.tolist()))
-        self.context.fresh(f"kills/{self.command.name}")
+        for folder in whole:
+            shutil.rmtree(folder)
         return {
             "uninterrupted_seconds": seconds,
             "compared": len(self.wanted),
@@ -159,6 +161,8 @@ class _Harness:
         content = self.command.content(folder) if code == 0 else {}
         same = code == 0 and all(content.get(name) == checksum for name, checksum in self.wanted.items())
         clean = set(content) <= set(self.wanted) and _all_gone(process.pid)
+        if same and clean:
+            shutil.rmtree(folder)
         return Trial(after, killed, left, code, same, clean, seconds, said if code else "")
 
     def _finish(self, words: list[str], folder: Path) -> tuple[int, str]:
@@ -211,18 +215,17 @@ def _of_session(session: int) -> list[int]:
 
 def _commands(context: Context) -> list[Command]:
     """Return the three commands, of a few seconds each, with one thread."""
-    elements = Elements(*[context.size(1000, 100)] * 2)
-    genome = context.work / "kills.fa"
-    write_genome(genome, elements)
-    return [_build(context, elements, genome), _train(context), _predict(context, elements, genome)]
+    return [_build(context), _train(context), _predict(context)]
 
 
-def _build(context: Context, elements: Elements, genome: Path) -> Command:
+def _build(context: Context) -> Command:
     """A store in narrow bins, so that it has several segments; where one ends depends on where a kill came.
 
     So segments are not compared by name, but by the rows of every element; and each must be whole, with nothing beside.
     """
+    elements, genome = Elements(*[context.size(2000, 100)] * 2), context.work / "kills_build.fa"
     table, dataset = context.work / "tables" / "kills_build.parquet", context.fresh("kills_dataset")
+    write_genome(genome, elements)
     write_pairs(table, elements, elements.enhancers, lines=1)
     context.run(context.episode("data", "build", table, "--genome", genome, "--out", dataset))
     bin = f"stem.bin={context.size(32, 128)}"
@@ -269,8 +272,11 @@ def _train(context: Context) -> Command:
     return Command("train", first, ("--resume",), everything)
 
 
-def _predict(context: Context, elements: Elements, genome: Path) -> Command:
+def _predict(context: Context) -> Command:
+    """A prediction of many parts."""
+    elements, genome = Elements(*[context.size(1000, 100)] * 2), context.work / "kills_predict.fa"
     run, table = small_run(context), context.work / "tables" / "kills_predict.parquet"
+    write_genome(genome, elements)
     write_pairs(table, elements, context.size(100_000, 4_000), row_group=context.size(5_000, 500))
 
     def first(folder: Path) -> list[str]:

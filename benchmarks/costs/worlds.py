@@ -143,7 +143,7 @@ def simulated_genome(lengths: dict[str, int], bank: MotifBank) -> Genome:
     return Genome(Path("simulated"), lengths, f"simulated from seed {SEED}", read)
 
 
-TRAINING = ("training.steps=60", "training.settle_steps=40", "training.validate_every=20")
+TRAINING = ("training.steps=40", "training.settle_steps=20", "training.validate_every=20", "training.tasks_per_step=2")
 
 
 def small_dataset(context: Context) -> Path:
