@@ -298,22 +298,46 @@ def test_options_that_make_no_sense_are_refused(
     assert (outcome.code, outcome.err) == (2, need)
 
 
+def begin(job: Job, table: Path) -> subprocess.Popen[str]:
+    """Go on with a job by the command, in a session of its own."""
+    command = [sys.executable, "-m", "episode.cli.main", "predict", tiny.run_folder(), table, "--out", job.out]
+    options = ["--genome", tiny.world() / "genome.fa", "--resume", "--engine", "ray", "--workers", "1"]
+    pipe = subprocess.PIPE
+    return subprocess.Popen([*command, *options], stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+
+
+def gone(session: int) -> bool:
+    """All processes of a session end soon, and so does what Ray wrote."""
+    end = time.monotonic() + 30
+    while living(session) and time.monotonic() < end:
+        time.sleep(0.2)
+    return not living(session) and not list(Path("/tmp").glob(f"episode-ray-{session}-*"))
+
+
 def test_the_command_starts_ray_and_leaves_nothing_behind(
     job: Job, table: Path, tmp_path: Path, expected: bytes
 ) -> None:
-    command = [sys.executable, "-m", "episode.cli.main", "predict", tiny.run_folder(), table, "--out", job.out]
-    options = ["--genome", tiny.world() / "genome.fa", "--resume", "--engine", "ray", "--workers", "1"]
-    running = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    running = begin(job, table)
     said, _ = running.communicate()
     assert running.returncode == 0
     assert f"predictions: {job.out}\n" in said
     assert (job.out / "predictions.parquet").read_bytes() == expected
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
-    assert not list(Path("/tmp").glob(f"episode-ray-{running.pid}-*"))
-    end = time.monotonic() + 30
-    while (left := living(running.pid)) and time.monotonic() < end:
-        time.sleep(0.2)
-    assert not left
+    assert gone(running.pid)
+
+
+def test_a_command_told_to_end_ends_ray_too(job: Job, table: Path, expected: bytes) -> None:
+    running = begin(job, table)
+    while not (job.folder / ray_engine.SCRATCH / "token").exists():
+        assert running.poll() is None
+        time.sleep(0.02)
+    running.terminate()
+    _, said = running.communicate()
+    assert (running.returncode, said.splitlines()[-1]) == (130, "interrupted")
+    assert gone(running.pid)
+    for part in job.missing():
+        job.score(part)
+    assert finished(job) == expected
 
 
 def living(session: int) -> list[str]:

@@ -12,8 +12,10 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -259,6 +261,9 @@ def _cluster(ray: Any, address: str, cpus: int) -> Iterator[None]:
                 "needs local, auto, or the HOST:PORT of a cluster to which this machine belongs"
             ) from None
         stack.callback(ray.shutdown)
+        if threading.current_thread() is threading.main_thread():
+            # Ray's own handler aborts with a stack trace; this one lets Ray end.
+            stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, signal.default_int_handler))
         yield
 
 
