@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -64,8 +65,14 @@ class Dataset:
 
     def sequence(self, element_id: int) -> npt.NDArray[np.uint8]:
         """Return the codes of one element, a view of shape (length,)."""
-        offset = int(self.elements["offset"].iloc[element_id])
-        return self.codes[offset : offset + int(self.elements["length"].iloc[element_id])]
+        start, end = self._spans
+        return self.codes[int(start[element_id]) : int(end[element_id])]
+
+    @cached_property
+    def _spans(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """First base of each element, and the base past its last: a frame takes longer to ask than the bases to read."""
+        start = self.elements["offset"].to_numpy(dtype=np.int64)
+        return start, start + self.elements["length"].to_numpy(dtype=np.int64)
 
     @property
     def genome_hash(self) -> str | None:
