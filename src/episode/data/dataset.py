@@ -70,7 +70,7 @@ class Dataset:
 
     @cached_property
     def _spans(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """First base of each element, and the base past its last: a frame takes longer to ask than the bases to read."""
+        """First base of each element, and the base past its last; to ask the frame takes longer than to read."""
         start = self.elements["offset"].to_numpy(dtype=np.int64)
         return start, start + self.elements["length"].to_numpy(dtype=np.int64)
 
