@@ -116,9 +116,9 @@ def remove_folder(path: Path) -> None:
 def remove_leftovers(folder: Path, name: str | None = None) -> None:
     """Remove from a folder what processes that are dead were writing there.
 
-    A temporary name holds the machine (host name and, on Linux, process namespace), the process id and the time at
-    which that process started. What was left by a process of another machine or container cannot be judged from here
-    and stays; so does what this user may not delete.
+    A temporary name holds the machine (host name and, on Linux, its id and process namespace), the process id and the
+    time at which that process started. What was left by a process of another machine or container cannot be judged from
+    here and stays; so does what this user may not delete.
 
     Parameters
     ----------
@@ -150,11 +150,12 @@ def _prefix(path: Path) -> str:
 
 def _machine() -> str:
     """Name in 8 hex digits where process ids mean the same as here."""
-    try:
-        namespace = os.readlink("/proc/self/ns/pid")
-    except OSError:
-        namespace = ""
-    return hashlib.blake2b(f"{os.uname().nodename} {namespace}".encode(), digest_size=4).hexdigest()
+    facts = [os.uname().nodename]
+    with contextlib.suppress(OSError):
+        facts.append(Path("/etc/machine-id").read_text())
+    with contextlib.suppress(OSError):
+        facts.append(os.readlink("/proc/self/ns/pid"))
+    return hashlib.blake2b(" ".join(facts).encode(), digest_size=4).hexdigest()
 
 
 def _started(pid: int) -> str | None:

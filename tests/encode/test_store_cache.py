@@ -270,6 +270,22 @@ def test_a_cache_for_reading_that_lacks_elements(tmp_path: Path, request: pytest
         build(tmp_path)
 
 
+def test_a_cache_for_reading_is_verified_and_not_mended(
+    tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(tmp_path)
+    request.getfixturevalue("read_only")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert verify_stores(make_bank(), CONFIG, tmp_path) == (1, [])
+    rows = parts(tmp_path)[0] / "rows.npy"
+    content = bytearray(rows.read_bytes())
+    content[-1] ^= 1
+    rows.write_bytes(content)
+    with pytest.raises(EpisodeError, match="needs the right to write in"):
+        verify_stores(make_bank(), CONFIG, tmp_path)
+    assert rows.read_bytes() == content
+
+
 @contextmanager
 def file_size_limit(size: int) -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -265,8 +265,8 @@ class SegmentFolder:
         found = [parts[segments[i].folder] for i in used]
         return Found(Rows(found or [np.empty((0, *self.row), dtype=self.dtype)]), start)
 
-    def verify(self) -> tuple[int, list[str]]:
-        """Compute the checksums of all segments and remove those that are damaged; the lock must be held.
+    def verify(self, *, remove: bool = True) -> tuple[int, list[str]]:
+        """Compute the checksums of all segments; remove those that are damaged, for which the lock must be held.
 
         Returns
         -------
@@ -281,8 +281,9 @@ class SegmentFolder:
                 segment.rows(self.row, self.dtype, fully=True)
             except DAMAGE as error:
                 damaged[segment.folder] = error
-        for path in damaged:
-            remove_folder(path)
+        if remove:
+            for path in damaged:
+                remove_folder(path)
         sound = sum(segment.folder not in damaged for segment in segments)
         return sound, [f"{path}: {error}" for path, error in damaged.items()]
 

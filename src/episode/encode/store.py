@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -228,6 +229,11 @@ def verify_stores(bank: MotifBank, config: StemConfig, cache: Path) -> tuple[int
         Number of segments.
     damaged : list of str
         Folder of each of the others, and what was wrong.
+
+    Raises
+    ------
+    EpisodeError
+        If something is damaged in a folder that may only be read.
     """
     recipes = [_recipe(config, bank)]
     if bank.gate is not None:
@@ -236,8 +242,13 @@ def verify_stores(bank: MotifBank, config: StemConfig, cache: Path) -> tuple[int
     for recipe in recipes:
         folder = recipe.folder(cache)
         if folder.folder.exists():
-            with folder.writing(_say_waiting):
-                found = folder.verify()
+            if os.access(folder.folder, os.W_OK):
+                with folder.writing(_say_waiting):
+                    found = folder.verify()
+            else:
+                found = folder.verify(remove=False)
+                if found[1]:
+                    raise EpisodeError(f"{found[1][0]}; needs the right to write in {folder.folder} to mend it")
             sound, damaged = sound + found[0], damaged + found[1]
     return sound, damaged
 
@@ -342,7 +353,7 @@ class _Work:
     def _add(self, recipe: _Recipe, bins: np.ndarray, folder: SegmentFolder) -> None:
         """Encode what a folder lacks, segment after segment."""
         digests = self._digests[self._distinct]
-        with folder.writing(_say_waiting if self._progress else None):
+        with folder.writing(_say_waiting):
             missing = np.flatnonzero(folder.find(digests, mend=True).start < 0)
             size = np.cumsum(bins[missing]) * recipe.row_bytes
             number = size // max(SEGMENT, int(size.max(initial=0)) // SEGMENTS)
