@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import shutil
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -169,8 +171,7 @@ def test_a_killed_worker_costs_time_only(
     monkeypatch.setattr(ray_engine, "Worker", KilledOnce)
     score_parts(job)
     pid = int((job.folder / "killed").read_text())
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+    assert ended(pid)
     assert finished(job) == expected
 
 
@@ -179,19 +180,22 @@ def test_a_machine_that_leaves_costs_time_only(
 ) -> None:
     monkeypatch.setattr(ray_engine, "Worker", Slow)
     second = cluster.add_node(num_cpus=1, object_store_memory=OBJECTS)
-    left = []
+    left: list[int] = []
+    end = time.monotonic() + 120
 
     def leave() -> None:
         while len(job.missing()) > len(job.parts) - 4:
+            if time.monotonic() > end:
+                return
             time.sleep(0.05)
         left.append(len(job.missing()))
         cluster.remove_node(second, allow_graceful=False)
 
-    watcher = threading.Thread(target=leave)
+    watcher = threading.Thread(target=leave, daemon=True)
     watcher.start()
     score_parts(job)
     watcher.join()
-    assert left[0] > 4
+    assert left and left[0] > 4
     assert finished(job) == expected
 
 
@@ -262,9 +266,79 @@ def test_a_machine_that_does_not_see_the_job_is_named(
         ray_engine.check_machines(ray, tmp_path, 1)
 
 
-def test_more_threads_than_any_machine_has_are_refused(cluster: Any, job: Job) -> None:
+@pytest.mark.parametrize("name", ["run_folder", "cache"])
+def test_a_machine_that_does_not_see_what_else_is_needed_is_named(
+    name: str, cluster: Any, job: Job, tmp_path: Path
+) -> None:
+    asked: Any = {name: str(tmp_path / "elsewhere")}
+    away = replace(job, order=replace(job.order, **asked))
+    with pytest.raises(EpisodeError, match=r"machine \S+: does not see \S+/elsewhere\S*; needs the run and --cache on"):
+        score_parts(away)
+    assert len(job.missing()) == len(job.parts)
+
+
+def test_a_machine_that_is_silent_is_named(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    monkeypatch.setattr(ray, "wait", lambda sent, **_: ([], sent))
+    with pytest.raises(EpisodeError, match=r"no answer within 60 s from [^\s;]+; mend or remove"):
+        ray_engine.check_machines(ray, tmp_path, 1)
+
+
+def test_a_machine_that_left_meanwhile_does_not_count(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    gone = {"NodeID": "ab" * 28, "Alive": True, "Resources": {"CPU": 8.0}, "NodeManagerHostname": "gone"}
+    nodes = [*ray.nodes(), gone]
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    assert ray_engine.check_machines(ray, tmp_path, 1) == 1
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_more_threads_than_any_machine_has_are_refused(workers: int, cluster: Any, job: Job) -> None:
     with pytest.raises(EpisodeError, match="no machine has 64 CPUs for a worker; give fewer --threads"):
-        score_parts(job, threads=64)
+        score_parts(job, workers=workers, threads=64)
+
+
+def test_more_workers_than_there_are_cpus_are_not_waited_for(
+    cluster: Any, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    def all_of_them(_: Any, job: Job, parts: list[Any], __: Path, workers: int, *___: Any) -> None:
+        sizes.append(workers)
+        for part in parts:
+            job.score(part)
+
+    monkeypatch.setattr(ray_engine, "_round", all_of_them)
+    score_parts(job, workers=7)
+    assert sizes == [1]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_a_signal_did_before_it_does_again(fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**_: Any) -> None:
+        signal.signal(signal.SIGTERM, lambda *_: os.abort())  # as Ray does
+        if fails:
+            raise RuntimeError("no cluster")
+
+    ray = SimpleNamespace(is_initialized=lambda: False, init=init, shutdown=lambda: None)
+    before = signal.getsignal(signal.SIGTERM)
+    with contextlib.suppress(EpisodeError), ray_engine._cluster(ray, "auto", 1):
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_only_folders_that_nobody_holds_are_removed() -> None:
+    with ray_engine._session_folder() as folder:
+        held, left = Path(folder), Path(f"{folder}-left")
+        left.mkdir()
+        (left / ray_engine.LOCK).touch()
+        with ray_engine._session_folder():
+            assert held.exists() and not left.exists()
+    assert not held.exists()
 
 
 def test_an_address_where_nothing_answers_is_named(cluster: Any, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,6 +412,19 @@ def test_a_command_told_to_end_ends_ray_too(job: Job, table: Path, expected: byt
     for part in job.missing():
         job.score(part)
     assert finished(job) == expected
+
+
+def ended(pid: int) -> bool:
+    """A process ends soon; one that its parent has yet to ask about has ended."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] in "ZX":
+                return True
+        except OSError:
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def living(session: int) -> list[str]:

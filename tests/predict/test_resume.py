@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from episode.errors import EpisodeError
 from episode.predict import staging
 from episode.predict.job import Job, Order, open_job, work_folder
+from episode.predict.pairs import score_pairs
 from tiny import Outcome, rows_of, run_folder, world
 from tiny import episode as command
 
@@ -157,6 +159,40 @@ def test_parts_are_scored_once_by_anyone_who_opens_the_folder(table: Path, tmp_p
     job.finish()
     assert job.finish() == job.plan  # again: it stays as it is
     assert content(tmp_path / "first") == content(tmp_path / "second")
+
+
+@pytest.mark.parametrize("when", ["before", "while"])
+def test_who_is_late_does_not_bring_a_finished_job_back(
+    when: str, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = open_job(order(table), tmp_path / "out")
+    late = Job.load(first.folder)
+    for part in first.parts[1:]:
+        first.score(part)
+
+    def finish() -> None:
+        first.score(first.parts[0])
+        first.finish()
+
+    def score_late(*args: Any, **options: Any) -> Any:
+        scores = score_pairs(*args, **options)
+        monkeypatch.undo()
+        finish()
+        return scores
+
+    if when == "before":
+        finish()
+    else:
+        monkeypatch.setattr("episode.predict.job.score_pairs", score_late)
+    late.score(late.parts[0])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "pairs.parquet"]
+
+
+def test_rows_that_are_missing_are_no_job_that_is_finished(table: Path, tmp_path: Path) -> None:
+    job = open_job(order(table), tmp_path / "out")
+    (job.folder / "rows" / f"{job.parts[0].name}.parquet").unlink()
+    with pytest.raises(FileNotFoundError):
+        job.score(job.parts[0])
 
 
 def test_one_process_at_a_time(table: Path, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ class CodeTable:
     backbone : Backbone
     store : ElementStore
     folder : Path, optional
-        Where the file may lie, made if it is not there; without it all codes stay in memory.
+        Where the file may lie, made if it is not there (its parent must be); without it all codes stay in memory.
     """
 
     def __init__(self, backbone: Backbone, store: ElementStore, folder: Path | None = None) -> None:
@@ -122,7 +122,7 @@ class CodeTable:
             return rows
         try:
             if self._file is None:
-                self.folder.mkdir(parents=True, exist_ok=True)
+                self.folder.mkdir(exist_ok=True)
                 self._file = tempfile.TemporaryFile(dir=self.folder, buffering=0)  # noqa: SIM115
                 weakref.finalize(self, self._file.close)
             start = self._file.seek(0, os.SEEK_END)

@@ -34,16 +34,16 @@ Write = Callable[[pd.DataFrame], None]
 
 
 @contextmanager
-def open_parquet(path: Path) -> Iterator[Write]:
+def open_parquet(path: Path, *, parents: bool = True) -> Iterator[Write]:
     """All columns of a prediction but the library's own numbering; a row group for each block of pairs.
 
-    The same blocks give the same bytes.
+    The same blocks give the same bytes. Without `parents` the folder must be there, see `episode.files.atomic_file`.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     with ExitStack() as stack:
-        temporary = stack.enter_context(atomic_file(path))
+        temporary = stack.enter_context(atomic_file(path, parents=parents))
         writer: pq.ParquetWriter | None = None
 
         def write(pairs: pd.DataFrame) -> None:

@@ -97,29 +97,37 @@ class Job:
         """What is to be scored."""
         return self.plan.parts
 
+    def make_folders(self) -> None:
+        """Make the folders of scored parts; scoring makes none, so that a job that is finished does not come back."""
+        for folder in {self._scored(part).parent for part in self.parts}:
+            folder.mkdir(parents=True, exist_ok=True)
+
     def missing(self) -> list[Part]:
         """Parts that are not scored yet."""
         return [part for part in self.parts if not self._scored(part).exists()]
 
     def score(self, part: Part) -> None:
-        """Score a part, unless that is done; it appears whole or not at all."""
+        """Score a part, unless that is done or the job is finished; it appears whole or not at all."""
         scored = self._scored(part)
-        if not scored.exists():
-            try:
-                staged = read_staged(self.folder, part)
-            except FileNotFoundError:
-                if scored.exists():  # another process was first
-                    return
+        try:
+            if not scored.exists():
+                self._score(part, scored)
+        except FileNotFoundError:
+            if scored.parent.exists() and not scored.exists():
                 raise
-            keep = np.flatnonzero(staged.usable(self._ids))
-            frame = staged.frame.iloc[keep].reset_index(drop=True)
-            names = [estimate.environment for estimate in self.plan.estimates]
-            environment = pd.Index(names).get_indexer(pd.Index(frame["environment"]))
-            rows = staged.rows(self._ids, keep)
-            scores = score_pairs(self.run, self._codes, rows, environment, self.plan.estimates, batch=self.order.batch)
-            with open_parquet(scored) as write:
-                write(frame.assign(**scores.columns))
+            return  # another process was first, or has finished the job
         (self.folder / "rows" / f"{part.name}.parquet").unlink(missing_ok=True)
+
+    def _score(self, part: Part, scored: Path) -> None:
+        staged = read_staged(self.folder, part)
+        keep = np.flatnonzero(staged.usable(self._ids))
+        frame = staged.frame.iloc[keep].reset_index(drop=True)
+        names = [estimate.environment for estimate in self.plan.estimates]
+        environment = pd.Index(names).get_indexer(pd.Index(frame["environment"]))
+        rows = staged.rows(self._ids, keep)
+        scores = score_pairs(self.run, self._codes, rows, environment, self.plan.estimates, batch=self.order.batch)
+        with open_parquet(scored, parents=False) as write:
+            write(frame.assign(**scores.columns))
 
     def finish(self, report: Report | None = None) -> Plan:
         """Put the scored parts together, and give the result its place; return the plan.
@@ -259,7 +267,9 @@ def open_job(order: Order, out: Path, *, resume: bool = False, report: Report | 
             progress = report is not None
             plan = make_plan(folder, order, run, genome, tables, report or _silent, progress=progress)
             write_json(folder / "plan.json", plan.to_dict())
-        return replace(Job.load(folder), held=held.pop_all(), opened=run)
+        job = Job.load(folder)
+        job.make_folders()
+        return replace(job, held=held.pop_all(), opened=run)
 
 
 def _refuse_company(folder: Path) -> None:

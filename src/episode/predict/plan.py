@@ -179,6 +179,8 @@ def make_plan(
 def open_store(folder: Path, order: Order, run: Run, catalogue: Catalogue, *, progress: bool = False) -> ElementStore:
     """Encode the elements of a job, or open them; `progress` shows a bar on standard error."""
     cache = folder / "store" if order.cache is None else Path(order.cache)
+    if order.cache is None:
+        cache.mkdir(exist_ok=True)  # not its parents: where the job is finished, nothing of it comes back
     elements = Elements(catalogue.elements, catalogue.codes)
     return build_store(elements, run.bank, run.facts.config.stem, cache, progress=progress)
 

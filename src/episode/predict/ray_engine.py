@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from episode import __version__
 from episode.errors import EpisodeError
+from episode.files import locked
 
 if TYPE_CHECKING:
     from episode.predict.job import Job, Part
@@ -40,10 +41,14 @@ TASKS_OF_WORKER = 32
 """Fewest groups for each worker, so that none waits long for the last."""
 CONNECT = 10.0
 """Seconds in which a cluster must answer."""
+ANSWER = 60.0
+"""Seconds in which every machine of it must have looked at what it sees."""
 FRESH = 60.0
 """Seconds in which a shared file system shows what another machine has written."""
 SCRATCH = "ray"
 """Folder within the job's, for the time of the run."""
+LOCK = "lock"
+"""File in the folder of a Ray that is started here, held by the process that starts it."""
 OBJECTS = 1 << 27
 """Bytes of Ray's object store on this machine; only numbers of parts lie there."""
 NOWHERE = "http://127.0.0.1:9"
@@ -86,7 +91,7 @@ def score_parts(
         "local" starts Ray on this machine and ends it afterwards; otherwise the address of a running cluster, as
         `ray.init` takes it. A connection that the process has already is used as it is.
     workers : int
-        Processes that score, over all machines; 0 is as many as the CPUs allow.
+        Processes that score, over all machines, at most as many as the CPUs allow; 0 is so many.
     threads : int
         Threads, and CPUs, of each worker; 0 is one.
     done : callable, optional
@@ -105,11 +110,13 @@ def score_parts(
     cores = len(os.sched_getaffinity(0))
     local = max(1, min(workers or cores // threads, len(missing)))
     with _cluster(ray, address, local * threads), _scratch(job.folder) as scratch:
-        capacity = check_machines(ray, scratch, threads)
-        if not (workers or capacity):
+        needed = [Path(job.order.run_folder) / "run.json"] + ([Path(job.order.cache)] if job.order.cache else [])
+        capacity = check_machines(ray, scratch, threads, needed)
+        if not capacity:
             raise EpisodeError(f"--engine ray: no machine has {threads} CPUs for a worker; give fewer --threads")
         for _ in range(ROUNDS):
-            lost = _round(ray, job, missing, scratch, min(workers or capacity, len(missing)), threads, done)
+            size = min(workers or capacity, capacity, len(missing))  # more would wait for CPUs that there are not
+            lost = _round(ray, job, missing, scratch, size, threads, done)
             missing = _still_missing(job, patient=lost is None)
             if not missing:
                 return
@@ -245,6 +252,9 @@ def _cluster(ray: Any, address: str, cpus: int) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(environment())
         options: dict[str, Any] = {"address": address}
+        main = threading.current_thread() is threading.main_thread()
+        if main:
+            stack.callback(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
         if address == LOCAL:
             folder = stack.enter_context(_session_folder())
             options |= {"num_cpus": cpus, "object_store_memory": OBJECTS, "_temp_dir": folder}
@@ -261,24 +271,31 @@ def _cluster(ray: Any, address: str, cpus: int) -> Iterator[None]:
                 "needs local, auto, or the HOST:PORT of a cluster to which this machine belongs"
             ) from None
         stack.callback(ray.shutdown)
-        if threading.current_thread() is threading.main_thread():
-            # Ray's own handler aborts with a stack trace; this one lets Ray end.
-            stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, signal.default_int_handler))
+        if main:
+            # The handler that Ray has put there aborts with a stack trace; this one lets Ray end.
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
         yield
 
 
 @contextlib.contextmanager
 def _session_folder() -> Iterator[str]:
-    """Yield a folder for a Ray of this process; remove it, and those that processes left which are dead."""
+    """Yield a folder for a Ray of this process; remove it, and those that processes left which are dead.
+
+    A living process holds the lock of its folder. The lock, unlike a process id, means the same in every container.
+    """
     parent = Path("/tmp")  # not TMPDIR: the paths of Ray's sockets must be short
     for left in parent.glob("episode-ray-*-*"):
-        with contextlib.suppress(PermissionError, ValueError):
-            try:
-                os.kill(int(left.name.split("-")[2]), 0)
-            except ProcessLookupError:
-                shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=f"episode-ray-{os.getpid()}-", dir=parent) as folder:
+        with contextlib.suppress(OSError):  # in use, or another user's
+            if (left / LOCK).exists():
+                with locked(left / LOCK, _refuse):
+                    shutil.rmtree(left, ignore_errors=True)
+    own = tempfile.TemporaryDirectory(prefix=f"episode-ray-{os.getpid()}-", dir=parent, ignore_cleanup_errors=True)
+    with own as folder, locked(Path(folder) / LOCK):
         yield folder
+
+
+def _refuse() -> None:
+    raise BlockingIOError
 
 
 @contextlib.contextmanager
@@ -308,20 +325,31 @@ def _hushed(name: str) -> Iterator[None]:
         logger.setLevel(level)
 
 
-def check_machines(ray: Any, scratch: Path, threads: int) -> int:
+def check_machines(ray: Any, scratch: Path, threads: int, needed: Sequence[Path] = ()) -> int:
     """Return how many workers the cluster has CPUs for.
+
+    Parameters
+    ----------
+    ray : module
+    scratch : Path
+        Folder within the job's.
+    threads : int
+        CPUs of each worker.
+    needed : sequence of Path
+        What else every machine must see: the run and the cache.
 
     Raises
     ------
     EpisodeError
-        If a machine does not see the job's folder, may not write there, or has another version of EPIsode.
+        If a machine does not answer, does not see the job's folder or what else is needed, may not write in the job's
+        folder, or has another version of EPIsode.
     """
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     token = secrets.token_hex(8)
     (scratch / "token").write_text(token)
 
-    def look(folder: str, version: str, token: str) -> str:
+    def look(folder: str, version: str, token: str, needed: list[str]) -> str:
         """Sent by value, as a machine may lack the package."""
         import os
 
@@ -338,6 +366,9 @@ def check_machines(ray: Any, scratch: Path, threads: int) -> int:
             seen = False
         if not seen:
             return f"does not see {os.path.dirname(folder)}; needs --out on a file system that all machines share"
+        for path in needed:
+            if not os.access(path, os.R_OK):
+                return f"does not see {path}; needs the run and --cache on a file system that all machines share"
         return "" if os.access(folder, os.W_OK) else f"may not write in {os.path.dirname(folder)}"
 
     task = ray.remote(num_cpus=0, max_retries=1)(look)
@@ -345,14 +376,20 @@ def check_machines(ray: Any, scratch: Path, threads: int) -> int:
     answers = {}
     for node in machines:
         here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        sent = task.options(scheduling_strategy=here).remote(str(scratch), __version__, token)
-        answers[sent] = node["NodeManagerHostname"]
-    ready, _ = ray.wait(list(answers), num_returns=len(answers), timeout=FRESH) if answers else ([], [])
+        sent = task.options(scheduling_strategy=here).remote(str(scratch), __version__, token, list(map(str, needed)))
+        answers[sent] = node
+    ready, silent = ray.wait(list(answers), num_returns=len(answers), timeout=ANSWER) if answers else ([], [])
+    capacity = 0
     for answer in ready:
+        node = answers[answer]
         try:
             problem = ray.get(answer)
         except ray.exceptions.RayError:
             continue  # a machine that left meanwhile
         if problem:
-            raise EpisodeError(f"--engine ray: machine {answers[answer]}: {problem}")
-    return sum(int(node["Resources"]["CPU"]) // threads for node in machines)
+            raise EpisodeError(f"--engine ray: machine {node['NodeManagerHostname']}: {problem}")
+        capacity += int(node["Resources"]["CPU"]) // threads
+    if silent:
+        names = ", ".join(sorted({answers[answer]["NodeManagerHostname"] for answer in silent}))
+        raise EpisodeError(f"--engine ray: no answer within {ANSWER:.0f} s from {names}; mend or remove what is silent")
+    return capacity
