@@ -42,11 +42,11 @@ def measure_stem(context: Context) -> dict[str, Any]:
         peaks.append(peak.look())
         seconds.append(best_seconds(lambda: scanner(elements), 3))
     rate = {name: value / min(seconds) / 1e9 for name, value in flop.items()}
-    share = rate["one_hot"] / peak.gflops
+    share, share_2 = rate["one_hot"] / peak.gflops, rate["chosen_base"] / peak.gflops
     bases = sum(map(len, elements))
     value = {
         "share_of_peak": share,
-        "share_of_peak_2_a_base": rate["chosen_base"] / peak.gflops,
+        "share_of_peak_2_a_base": share_2,
         "gflops": rate["one_hot"],
         "peak_gflops": peak.gflops,
         "bases_per_second": bases / min(seconds),
@@ -54,7 +54,7 @@ def measure_stem(context: Context) -> dict[str, Any]:
     return {
         "motif_stem": entry(
             "motif stem, useful GFLOP/s over the GEMM peak of the same run",
-            bar=">= 0.5",
+            bar=">= 0.5, judged by 8 FLOP a base: the one-hot matrix product that it replaces",
             value=value,
             met=share >= 0.5,
             n={"bases": bases, "elements": len(elements), "motifs": len(run.bank)},

@@ -2,12 +2,14 @@
 
 Every trial is a command in a folder of its own that gets SIGKILL at a time drawn uniformly from what the uninterrupted
 command takes, and is then started again, as a user would. What it leaves in the end is compared with what the
-uninterrupted command left: the same files with the same content, no other file, no process.
+uninterrupted command left: the same files with the same content, no other file, no process. Times are drawn until
+enough trials were killed: one that ended before its time came counts as none, but must be right as well.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -20,16 +22,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from costs.context import Context, entry
 from costs.worlds import SEED, Elements, small_dataset, small_run, write_genome, write_pairs
+from episode.data.dataset import load_dataset
+from episode.data.elements import digest
+from episode.encode.segments import DIGEST, SegmentFolder
+from episode.encode.stem import bin_count
+from episode.encode.store import ElementStore
 from episode.files import file_sha256
 from episode.seeds import generator
 
 KILLS = 20
+TRIES = 3
+"""Trials for each kill that is wanted, at most."""
 PATIENCE = 600
 GRACE = 10
 """Seconds in which workers of a killed process must be gone."""
 SEGMENT = re.compile("[0-9a-f]{32}")
+SEGMENT_FILES = {"index.npy", "rows.npy"}
 Content = dict[str, str]
 
 
@@ -45,7 +57,8 @@ class Command:
     again : tuple of str
         What is added to the command line to go on, whatever the kill has left.
     content : callable
-        From that folder to what must be the same in the end: names of files and folders, and checksums.
+        From that folder to what must be the same in the end: names of files and folders, and checksums. Changes
+        nothing there; raises RuntimeError where something is missing that must be there.
     """
 
     name: str
@@ -73,7 +86,7 @@ class Trial:
     seconds : float
         From the restart to the end.
     said : str
-        The last words of a restart that failed.
+        The last words of a restart that failed, or what its folder lacks.
     """
 
     after: float
@@ -92,17 +105,28 @@ def measure(context: Context) -> dict[str, Any]:
     found = {}
     for command in _commands(replace(context, threads=1)):
         found[command.name] = _Harness(context, command).measure(kills)
-    good = {name: sum(t["same"] and t["clean"] for t in raw["trials"]) for name, raw in found.items()}
-    killed = {name: sum(t["killed"] for t in raw["trials"]) for name, raw in found.items()}
+    value = {name: count(raw["trials"]) | {"of": kills} for name, raw in found.items()}
     return {
         "kills": entry(
             f"killed {kills} times at random points: build, train, predict",
             bar="every restart ends with the same result, nothing left behind",
-            value={n: {"same_result_nothing_left": good[n], "killed": killed[n], "of": kills} for n in found},
-            met=all(count == kills for count in good.values()),
+            value=value,
+            met=all(v["killed"] == kills and v["good"] == v["tries"] for v in value.values()),
             n={"kills_each": kills},
             raw=found,
         )
+    }
+
+
+def count(trials: list[dict[str, Any]]) -> dict[str, int]:
+    """Count trials: all, those that were right in the end, those that were killed, and of these what came of them."""
+    killed = [trial for trial in trials if trial["killed"]]
+    return {
+        "tries": len(trials),
+        "good": sum(trial["same"] and trial["clean"] for trial in trials),
+        "killed": len(killed),
+        "killed_after_first_file": sum(bool(trial["left"]) for trial in killed),
+        "same_result_nothing_left": sum(trial["same"] and trial["clean"] for trial in killed),
     }
 
 
@@ -115,7 +139,7 @@ class _Harness:
         self.wanted: Content = {}
 
     def measure(self, kills: int) -> dict[str, Any]:
-        """Run the command uninterrupted, then kill it so many times."""
+        """Run the command uninterrupted, then kill it so many times, or as often as the tries allow."""
         self.base.mkdir()
         with ThreadPoolExecutor(self.context.threads) as pool:
             whole = [self.base / f"whole{i}" for i in range(max(2, self.context.threads))]
@@ -123,8 +147,11 @@ class _Harness:
             self.wanted = self.command.content(whole[0])
             if any(self.command.content(folder) != self.wanted for folder in whole[1:]):
                 raise RuntimeError(f"{self.command.name}: two uninterrupted runs differ")
-            times = generator(SEED, "kill", self.command.name).uniform(0, seconds, size=kills)
-            trials = list(pool.map(self._trial, range(kills), times.tolist()))
+            draw = generator(SEED, "kill", self.command.name)
+            trials: list[Trial] = []
+            while (missing := kills - sum(trial.killed for trial in trials)) and len(trials) < TRIES * kills:
+                times = draw.uniform(0, seconds, size=min(missing, TRIES * kills - len(trials)))
+                trials += pool.map(self._trial, range(len(trials), len(trials) + len(times)), times.tolist())
         for folder in whole:
             shutil.rmtree(folder)
         return {
@@ -158,12 +185,17 @@ class _Harness:
         start = time.perf_counter()
         code, said = self._finish([*first, *self.command.again], folder)
         seconds = time.perf_counter() - start
-        content = self.command.content(folder) if code == 0 else {}
-        same = code == 0 and all(content.get(name) == checksum for name, checksum in self.wanted.items())
+        content: Content = {}
+        if code == 0:
+            try:
+                content, said = self.command.content(folder), ""
+            except RuntimeError as error:
+                said = str(error)
+        same = bool(content) and all(content.get(name) == checksum for name, checksum in self.wanted.items())
         clean = set(content) <= set(self.wanted) and _all_gone(process.pid)
         if same and clean:
             shutil.rmtree(folder)
-        return Trial(after, killed, left, code, same, clean, seconds, said if code else "")
+        return Trial(after, killed, left, code, same, clean, seconds, said)
 
     def _finish(self, words: list[str], folder: Path) -> tuple[int, str]:
         """Run a command to its end; return its code and the end of what it said."""
@@ -233,23 +265,50 @@ def _build(context: Context) -> Command:
     def words(folder: Path) -> list[str]:
         return context.encode(dataset, "--cache", folder / "cache", "--set", bin)
 
-    def content(folder: Path) -> Content:
-        from episode.config import Config, override
-        from episode.data.dataset import load_dataset
-        from episode.encode.motifs import load_bank
-        from episode.encode.store import build_store, verify_stores
+    return Command("build", words, (), lambda folder: stored(folder, dataset))
 
-        stem = override(Config(), [bin]).stem
-        bank = load_bank(stem)
-        _, damaged = verify_stores(bank, stem, folder / "cache")
-        store = build_store(load_dataset(dataset), bank, stem, folder / "cache")
-        rows = hashlib.sha256()
+
+def stored(folder: Path, dataset: Path) -> Content:
+    """Return what a folder of stores holds of a dataset: its files, then the rows of every element; only reads.
+
+    Raises
+    ------
+    RuntimeError
+        If a segment is not what its checksums say, or a store has no rows of some element.
+    """
+    found = everything(folder)
+    content: Content = {}
+    for name, checksum in found.items():
+        path = folder / name
+        if not SEGMENT.search(name):
+            content[name] = checksum
+            continue
+        content[SEGMENT.sub("SEGMENT", name)] = ""
+        if name.endswith("/") and SEGMENT.fullmatch(path.name):
+            _check_segment(path, {file: found.get(f"{name}{file}") for file in SEGMENT_FILES})
+    recipes = sorted(folder.rglob("recipe.json"))
+    if not recipes:
+        raise RuntimeError(f"{folder}: holds no store")
+    data = load_dataset(dataset)
+    digests = np.array([bytes.fromhex(digest(data.sequence(i))) for i in range(len(data.elements))], dtype=DIGEST)
+    wanted, first = np.unique(digests, return_index=True)
+    lengths = data.elements["length"].to_numpy()[first]
+    for path in recipes:
+        recipe = json.loads(path.read_text())
+        rows = SegmentFolder(path.parent, recipe, tuple(recipe["row"]), np.dtype(recipe["dtype"])).find(wanted)
+        if (rows.start < 0).any():
+            raise RuntimeError(f"{path.parent}: lacks {int((rows.start < 0).sum())} of {len(wanted)} elements")
+        store, checksum = ElementStore(rows.rows, rows.start, bin_count(lengths, recipe["bin"]), ""), hashlib.sha256()
         for element in range(len(store)):
-            rows.update(store.rows(element).tobytes())
-        names = {SEGMENT.sub("SEGMENT", name): "" for name in everything(folder)}
-        return names | {"rows of all elements": rows.hexdigest(), "damaged segments": str(damaged)}
+            checksum.update(store.rows(element).tobytes())
+        content[f"rows of {path.parent.name}"] = checksum.hexdigest()
+    return content
 
-    return Command("build", words, (), content)
+
+def _check_segment(path: Path, checksums: dict[str, str | None]) -> None:
+    told = path / "segment.json"
+    if not told.exists() or json.loads(told.read_text())["sha256"] != checksums:
+        raise RuntimeError(f"{path}: is not what its checksums say")
 
 
 def _train(context: Context) -> Command:

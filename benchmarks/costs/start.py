@@ -1,7 +1,7 @@
 """Starting: what it costs to ask for help, and to predict a thousand pairs with nothing built before.
 
 Files are in the page cache of the operating system, and Python has compiled its modules; processes, stores and indexes
-are new every time. The best of several is taken, for anything else that runs only adds.
+are new every time. The median of several is judged; the best stands beside it, for anything else that runs only adds.
 """
 
 from __future__ import annotations
@@ -37,19 +37,21 @@ def measure(context: Context) -> dict[str, Any]:
             command = context.limited(*words, context.fresh("started"))
             costs.append(context.run(command, cache="started_cache"))
         predicted[name] = {"elements": met, "bases": elements.bases, "seconds": [cost.seconds for cost in costs]}
-    best = {name: min(found["seconds"]) for name, found in predicted.items()}
+    middle = {name: median(found["seconds"]) for name, found in predicted.items()}
     value = {
-        "help_seconds": min(helped),
         "help_seconds_median": median(helped),
-        "predict_seconds": best["shared"],
-        "predict_seconds_none_shared": best["none_shared"],
+        "help_seconds_best": min(helped),
+        "predict_seconds_median": middle["shared"],
+        "predict_seconds_best": min(predicted["shared"]["seconds"]),
+        "predict_seconds_none_shared_median": middle["none_shared"],
     }
+    shared = LAYOUTS["shared"]
     return {
         "cold_start": entry(
-            "episode --help; episode predict on 1,000 pairs from a cold start",
-            bar="<= 0.3 s; <= 6 s",
+            f"episode --help; episode predict on {PAIRS:,} pairs from a cold start; medians",
+            bar=f"<= 0.3 s; <= 6 s where {shared.enhancers} enhancers and {shared.promoters} promoters are shared",
             value=value,
-            met=min(helped) <= 0.3 and best["shared"] <= 6,
+            met=value["help_seconds_median"] <= 0.3 and middle["shared"] <= 6,
             n={"pairs": PAIRS, "times_help": len(helped), "times_predict": context.size(5, 1)},
             raw={"help_seconds": helped, "predict": predicted},
         )
