@@ -19,7 +19,7 @@ from episode.errors import InputError
 from episode.predict import staging
 from episode.predict.job import Job, Order, open_job, work_folder
 from episode.predict.pairs import COLUMNS, Predictions, predict_dataset
-from episode.predict.staging import plan_parts
+from episode.predict.staging import Part, plan_parts
 from tiny import Outcome, lively_run, read, rows_of, run_folder, store_of, world
 from tiny import episode as command
 
@@ -151,6 +151,14 @@ def test_repeated_rows_stay_and_enter_the_support_once(table: pd.DataFrame, tmp_
     assert environments(tmp_path / "twice")["support_size"].tolist() == [50]
 
 
+def test_columns_of_the_users_are_kept_beside_those_of_the_library(table: pd.DataFrame, tmp_path: Path) -> None:
+    mine = table.head(20).assign(potential="a", potential_given="b", impedance="c")
+    found = predicted(tmp_path / "out", write(mine, tmp_path / "pairs.parquet"))
+    for name, value in {"potential_given_given": "a", "potential_given": "b", "impedance_given": "c"}.items():
+        assert (found[name] == value).all()
+    assert found["potential"].dtype == np.float64
+
+
 def test_labels_that_conflict_are_not_read(table: pd.DataFrame, tmp_path: Path) -> None:
     """Nor do they stop a table of text, whose other repeats are merged."""
     small = table.head(30).drop(columns="score").assign(label="1")
@@ -265,6 +273,64 @@ def test_a_name_with_another_sequence_in_a_later_block(table: pd.DataFrame, tmp_
     found = predicted(tmp_path / "out", path, "--on-invalid", "drop", genome=False)
     assert len(found) == 149
     assert pd.read_csv(tmp_path / "out" / "dropped.tsv", sep="\t")["row"].tolist() == [repeat + 1]
+
+
+def test_the_first_sequence_of_a_name_counts(
+    table: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In whatever block, of a row that is left out too, and after an interruption; as in a table of text."""
+    unplaced = with_sequences(table[table["cell_line"] == "unseen01"].head(100), tmp_path)
+    unplaced.loc[0, "cell_line"] = "other"
+    unplaced.loc[[0, 60, 61], "enhancer_name"] = "X"
+    unplaced.loc[[0, 61], "enhancer_sequence"] = unplaced.loc[1, "enhancer_sequence"]
+    path = write(unplaced, tmp_path / "pairs.parquet")
+    unplaced.to_csv(tmp_path / "pairs.tsv", sep="\t", index=False)
+    options = ("--cell-line", "unseen01", "--on-invalid", "drop")
+    predicted(tmp_path / "text", tmp_path / "pairs.tsv", *options, genome=False)
+    found = predicted(tmp_path / "whole", path, *options, genome=False)
+    assert found["row"].tolist() == [row for row in range(2, len(unplaced) + 1) if row != 61]
+    for name, row in (("text", 62), ("whole", 61)):
+        assert pd.read_csv(tmp_path / name / "dropped.tsv", sep="\t")["row"].tolist() == [row]
+
+    stage = staging.Staging._stage
+
+    def full(self: staging.Staging, part: Part, block: pa.Table) -> None:
+        if part.number == 1:
+            raise OSError("the disk is full")
+        stage(self, part, block)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(staging.Staging, "_stage", full)
+        assert predict(tmp_path / "cut", path, *options, genome=False).code == 2
+    resumed = predicted(tmp_path / "cut", path, *options, "--resume", genome=False)
+    pd.testing.assert_frame_equal(resumed, found)
+
+
+def test_names_of_an_earlier_table(table: pd.DataFrame, tmp_path: Path) -> None:
+    """Another sequence is a fault of the table if it is its first of that name, else of the row."""
+    first = with_sequences(table.head(60), tmp_path)
+    second = first.copy()
+    second.loc[55, ["enhancer_name", "enhancer_sequence"]] = [first.loc[0, "enhancer_name"], "ACGT"]
+    paths = [write(first, tmp_path / "first.parquet"), write(second, tmp_path / "second.parquet")]
+    outcome = predict(tmp_path / "out", *paths, genome=False)
+    assert f"{paths[1]}:56: enhancer_sequence 'ACGT' differs from the sequence of an earlier row" in outcome.err
+    alone = write(second.loc[[55]], tmp_path / "second.parquet")
+    outcome = predict(tmp_path / "out", paths[0], alone, "--on-invalid", "drop", genome=False)
+    assert outcome.code == 2 and f"{alone}: gives enhancer " in outcome.err and "than an earlier table" in outcome.err
+
+
+def test_only_sequences_of_elements_do_without_a_genome(table: pd.DataFrame, tmp_path: Path) -> None:
+    """Not a column of the user's with such a name, nor rows that are kept beside faulty ones."""
+    bad = spoilt(table, [(row, "label", "2") for row in range(0, len(table), 20)])
+    path = write(bad.assign(motif_sequence="ACGT"), tmp_path / "pairs.parquet")
+    outcome = predict(tmp_path / "out", path, "--on-invalid", "drop", genome=False)
+    assert outcome.code == 2 and f"error: {path}:2: the sequence of enhancer" in outcome.err
+    assert "needs a genome; give --genome FASTA" in outcome.err
+    placed = write(table, tmp_path / "placed.parquet")
+    outcome = predict(tmp_path / "out", path, placed, "--on-invalid", "drop")
+    assert outcome.code == 0, outcome.err
+    short = with_sequences(table.head(60), tmp_path).rename(columns={"enhancer_sequence": "enh_sequence"})
+    assert {part.rows for part in plan_parts([str(write(short, tmp_path / "short.parquet"))])} == {48, 12}
 
 
 # -- the same messages ------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ Whether an interval lies on the genome is decided where the genome is read (`epi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,7 +31,7 @@ from episode.data.pairs import CANONICAL_DTYPES, SIDES, SPLITS, interval_names, 
 from episode.data.text import RawTable
 from episode.errors import Problem
 
-__all__ = ["Findings", "Validated", "conflicting_labels", "sequence_fault", "validate"]
+__all__ = ["Findings", "Validated", "conflicting_labels", "fingerprint", "sequence_fault", "validate"]
 
 RESERVED = frozenset(
     {
@@ -45,7 +45,7 @@ RESERVED = frozenset(
         *("potential", "impedance", "logit", "probability", "probability_low", "probability_high"),
     }
 )
-"""Names of the library's own columns; a carried-through column of such a name gets `_given` added."""
+"""Names of the library's own columns; a carried-through column of such a name gets `_given` added, until it is new."""
 
 _DNA_BYTES = (DNA_LETTERS + DNA_LETTERS.lower()).encode()
 _SHOWN_VALUE = 60
@@ -94,6 +94,11 @@ def shorten(value: str) -> str:
     return value if len(value) <= _SHOWN_VALUE else f"{value[:_SHOWN_VALUE]}... ({len(value)} characters)"
 
 
+def fingerprint(sequence: str) -> bytes:
+    """Return 16 bytes that two sequences share only if they are equal."""
+    return hashlib.blake2b(sequence.encode(), digest_size=16).digest()
+
+
 def sequence_fault(sequence: str) -> str | None:
     """Return what is wrong with a DNA sequence, None if nothing is."""
     if not sequence:
@@ -105,7 +110,7 @@ def sequence_fault(sequence: str) -> str | None:
     return f"holds {letter!r} at base {sequence.index(letter) + 1}; needs DNA letters (ACGT, N and IUPAC codes)"
 
 
-def validate(raw: RawTable) -> Validated:
+def validate(raw: RawTable, known: Mapping[str, Mapping[str, bytes]] | None = None) -> Validated:
     """Check a table against the rules of this module.
 
     Parameters
@@ -113,6 +118,8 @@ def validate(raw: RawTable) -> Validated:
     raw : RawTable
         Needs column `cell_line`; for each side either `<side>_chrom`, `_start` and `_end`, or
         `<side>_sequence`, or `<side>_name` with sequences by name.
+    known : mapping, optional
+        Of a block of a table: for each side the `fingerprint` of each name's sequence in the blocks before it.
 
     Returns
     -------
@@ -161,7 +168,9 @@ def validate(raw: RawTable) -> Validated:
         names = given.where(given != "", interval_names(pd.DataFrame(columns), side))
         sequences[side] = {}
         if f"{side}_sequence" in text:
-            names, sequences[side] = _inline(text[f"{side}_sequence"], names, named(f"{side}_sequence"), findings)
+            before = {} if known is None else known[side]
+            column = named(f"{side}_sequence")
+            names, sequences[side] = _inline(text[f"{side}_sequence"], names, column, findings, before)
         columns[f"{side}_name"] = names
 
     here, there = columns["enhancer_chrom"], columns["promoter_chrom"]
@@ -178,7 +187,7 @@ def validate(raw: RawTable) -> Validated:
     inline = {f"{side}_sequence" for side in SIDES}
     for name in text.columns:
         if name not in CANONICAL_DTYPES and name not in inline:
-            frame[f"{name}_given" if name in RESERVED else name] = text[name]
+            frame[_own_name(name, text)] = text[name]
     problems = sorted(
         [*raw.text.problems, *findings.problems(raw.text.file, raw.text.row)],
         key=lambda problem: (problem.file != raw.text.file, problem.file, problem.row or 0),
@@ -187,6 +196,15 @@ def validate(raw: RawTable) -> Validated:
     keep[findings.rows()] = False
     frame = frame[keep].reset_index(drop=True)
     return Validated(frame, problems, sequences["enhancer"], sequences["promoter"])
+
+
+def _own_name(name: str, text: pd.DataFrame) -> str:
+    """Name a carried-through column."""
+    if name not in RESERVED:
+        return name
+    while name in RESERVED or name in text:
+        name += "_given"
+    return name
 
 
 def _labels(text: pd.Series, name: str, findings: Findings) -> pd.Series:
@@ -249,7 +267,7 @@ def _check_names(
 
 
 def _inline(
-    sequences: pd.Series, names: pd.Series, column: str, findings: Findings
+    sequences: pd.Series, names: pd.Series, column: str, findings: Findings, known: Mapping[str, bytes]
 ) -> tuple[pd.Series, dict[str, str]]:
     """Check sequences that stand in the table itself; nameless ones are named after their letters."""
     codes, distinct = pd.factorize(sequences.str.upper())
@@ -259,9 +277,13 @@ def _inline(
     hashes = [f"seq-{hashlib.sha256(sequence.encode()).hexdigest()[:16]}" for sequence in distinct]
     names = names.where(names != "", pd.Series([hashes[code] for code in codes], dtype="str"))
     first = pd.DataFrame({"name": names, "code": codes})[~bad].drop_duplicates("name").set_index("name")["code"]
+    again = [name for name in first.index if name in known]
+    if again:
+        place = {fingerprint(distinct[code]): code for code in np.unique(codes[~bad])}
+        first[again] = [place.get(known[name], -1) for name in again]
     differs = ~bad & (names.map(first).to_numpy() != codes)
     findings.add(differs, column, "differs from the sequence of an earlier row of the same name", sequences)
-    return names, {str(name): str(distinct[code]) for name, code in first.items()}
+    return names, {str(name): str(distinct[code]) for name, code in first.items() if code >= 0}
 
 
 def conflicting_labels(keys: pd.DataFrame, label: pd.Series) -> npt.NDArray[np.bool_]:

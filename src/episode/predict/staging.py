@@ -4,6 +4,7 @@
     elements/0000/012.parquet those elements: interval, or name and sequence
     dropped/0000/012.tsv      rows that were left out, without a header
     facts/0000/012.json       problems and names found
+    facts/0000/012.parquet    fingerprints of the sequences that the block is first to bring, of rows left out too
 
 A block is staged once it has its rows; what was staged before an interruption stays. Memory is that of one block, and
 of one digest for each sequence that the tables bring. Does not know genomes or models.
@@ -11,7 +12,6 @@ of one digest for each sequence that the tables bring. Does not know genomes or 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
@@ -24,9 +24,9 @@ import pandas as pd
 from episode.data.dataset import pair_layout
 from episode.data.pairs import SIDES, environment_names
 from episode.data.readers import dropped_rows
-from episode.data.readers.tidy import name_columns
-from episode.data.text import fail, text_of_arrow
-from episode.data.validate import shorten, validate
+from episode.data.readers.tidy import name_columns, rename
+from episode.data.text import TextTable, fail, text_of_arrow
+from episode.data.validate import fingerprint, validate
 from episode.errors import SHOWN, EpisodeError, Problem
 from episode.files import atomic_file, read_json, write_json
 
@@ -129,7 +129,7 @@ def parquet_files(paths: Sequence[str | Path], format: str | None) -> list[str] 
     return found
 
 
-def open_parquet(path: str) -> pq.ParquetFile:
+def open_table(path: str) -> pq.ParquetFile:
     """Open a Parquet file.
 
     Raises
@@ -163,8 +163,8 @@ def plan_parts(files: Sequence[str]) -> tuple[Part, ...]:
     parts: list[Part] = []
     sequences: dict[str, set[str]] = {}
     for number, file in enumerate(files):
-        with open_parquet(file) as opened:
-            names = {name for name in opened.schema_arrow.names if name.endswith("_sequence")}
+        with open_table(file) as opened:
+            names = _sequence_columns(file, opened)
             sequences[file] = names
             start = 0
             for group in range(opened.metadata.num_row_groups):
@@ -181,6 +181,12 @@ def plan_parts(files: Sequence[str]) -> tuple[Part, ...]:
             need = f"has {_listed(names)} where {other} has {_listed(expected)}; needs the same in all tables"
             raise fail(file, need)
     return tuple(parts)
+
+
+def _sequence_columns(file: str, opened: pq.ParquetFile) -> set[str]:
+    """Return the columns that hold the DNA of elements, by the library's names."""
+    header = TextTable(file, pd.DataFrame(columns=opened.schema_arrow.names), np.zeros(0, dtype=np.int64), "")
+    return {f"{side}_sequence" for side in SIDES} & set(rename(header, {}).text.frame)
 
 
 def _listed(names: set[str]) -> str:
@@ -214,17 +220,25 @@ class Staging:
     only: str | None
     drop: bool
     genome: bool
-    known: dict[str, dict[str, tuple[int, bytes]]] = field(default_factory=lambda: {side: {} for side in SIDES})
-    """Of each side, the file that first brought the sequence of a name, and a digest of it."""
+    known: dict[str, dict[str, bytes]] = field(default_factory=lambda: {side: {} for side in SIDES})
+    """Of each side, the fingerprint of each name's sequence in the file at hand."""
+    earlier: dict[str, dict[str, bytes]] = field(default_factory=lambda: {side: {} for side in SIDES})
+    """The same of the files before it."""
 
     def run(self, parts: Sequence[Part]) -> Iterator[tuple[Part, Facts]]:
         """Stage the parts that are not staged yet; yield each part, staged now or before."""
-        for (file, group), mine in groupby(parts, lambda part: (part.file, part.group)):
-            yield from self._group(file, group, list(mine))
+        for file, mine in groupby(parts, lambda part: part.file):
+            with open_table(self.files[file]) as opened:
+                for group, blocks in groupby(mine, lambda part: part.group):
+                    yield from self._group(opened, group, list(blocks))
+            for side, fingerprints in self.known.items():
+                self.earlier[side] |= fingerprints
+                fingerprints.clear()
 
-    def _group(self, file: int, group: int, parts: Sequence[Part]) -> Iterator[tuple[Part, Facts]]:
+    def _group(self, opened: pq.ParquetFile, group: int, parts: Sequence[Part]) -> Iterator[tuple[Part, Facts]]:
         done = [(self.folder / "rows" / f"{part.name}.parquet").exists() for part in parts]
-        blocks = None if all(done) else _blocks(self.files[file], group, [part.rows for part in parts])
+        file = self.files[parts[0].file]
+        blocks = None if all(done) else _blocks(file, opened, group, [part.rows for part in parts])
         for part, staged in zip(parts, done, strict=True):
             table = None if blocks is None else next(blocks)
             if staged:
@@ -235,21 +249,20 @@ class Staging:
 
     def _recall(self, part: Part) -> None:
         """Take notice of the sequences of a part that is staged already."""
-        elements = pd.read_parquet(self.folder / "elements" / f"{part.name}.parquet")
-        for side, name, sequence in elements[["side", "name", "sequence"]].itertuples(index=False):
-            if sequence:
-                self.known[side].setdefault(name, (part.file, _fingerprint(sequence)))
+        path = self.folder / "facts" / f"{part.name}.parquet"
+        if path.exists():
+            for side, name, value in pd.read_parquet(path).itertuples(index=False):
+                self.known[side][name] = value
 
     def _stage(self, part: Part, table: pa.Table) -> None:
         file = self.files[part.file]
         raw = name_columns(text_of_arrow(table, file, "", part.start + 1), cell_line=self.cell_line, assay=self.assay)
-        valid = validate(raw)
-        frame, problems = valid.frame, list(valid.problems)
-        for side, sequences in (("enhancer", valid.enhancer_sequences), ("promoter", valid.promoter_sequences)):
-            column = raw.named.get(f"{side}_sequence", f"{side}_sequence")
-            frame, more = self._same_sequences(part, frame, side, column, sequences)
-            problems += more
-        problems.sort(key=lambda problem: problem.row or 0)
+        valid = validate(raw, self.known)
+        frame, problems = valid.frame, valid.problems
+        given = {"enhancer": valid.enhancer_sequences, "promoter": valid.promoter_sequences}
+        inline = {side: f"{side}_sequence" in raw.text.frame for side in SIDES}
+        if any(inline.values()):
+            self._note_sequences(part, given)
         dropped = dropped_rows(problems)
         frame["source"] = np.int32(part.file)
         frame["environment"] = environment_names(frame)
@@ -257,9 +270,7 @@ class Staging:
         if self.only is not None:
             keep = (frame["cell_line"] == self.only) | (frame["environment"] == self.only)
             frame = frame[keep].reset_index(drop=True)
-        given = {"enhancer": valid.enhancer_sequences, "promoter": valid.promoter_sequences}
-        inline = {side: f"{side}_sequence" in raw.text.frame for side in SIDES}
-        if not self.genome and len(frame) and not problems:
+        if not self.genome and len(frame) and (self.drop or not problems):
             _need_genome(file, frame, inline)
         elements = []
         for side in SIDES:
@@ -274,46 +285,38 @@ class Staging:
         frame["mirrored"], frame["has_coordinates"] = pair_layout(frame)
         write_block(frame, self.folder / "rows" / f"{part.name}.parquet")
 
-    def _same_sequences(
-        self, part: Part, frame: pd.DataFrame, side: str, column: str, sequences: dict[str, str]
-    ) -> tuple[pd.DataFrame, list[Problem]]:
-        """Hold the sequences of a block against those of the blocks before it."""
-        known, wrong = self.known[side], set()
-        for name, sequence in sequences.items():
-            file, fingerprint = known.setdefault(name, (part.file, _fingerprint(sequence)))
-            if fingerprint != _fingerprint(sequence):
-                if file != part.file:
-                    raise fail(
-                        self.files[part.file], f"gives {side} {name!r} another sequence than an earlier table does"
-                    )
-                wrong.add(name)
-        if not wrong:
-            return frame, []
-        bad = frame[f"{side}_name"].isin(wrong).to_numpy()
-        need = "differs from the sequence of an earlier row of the same name"
-        problems = [
-            Problem(self.files[part.file], need, int(row), column, shorten(sequences[name]))
-            for row, name in frame.loc[bad, ["row", f"{side}_name"]].itertuples(index=False)
-        ]
-        return frame[~bad].reset_index(drop=True), problems
+    def _note_sequences(self, part: Part, given: dict[str, dict[str, str]]) -> None:
+        """Take notice of a block's sequences, for the blocks and files after it, and keep that for a restart."""
+        new = []
+        for side, sequences in given.items():
+            for name, sequence in sequences.items():
+                if name in self.known[side]:
+                    continue
+                value = fingerprint(sequence)
+                if self.earlier[side].get(name, value) != value:
+                    need = f"gives {side} {name!r} another sequence than an earlier table does"
+                    raise fail(self.files[part.file], need)
+                self.known[side][name] = value
+                new.append((side, name, value))
+        path = self.folder / "facts" / f"{part.name}.parquet"
+        write_block(pd.DataFrame(new, columns=["side", "name", "fingerprint"]), path)
 
 
-def _blocks(path: str, group: int, sizes: Sequence[int]) -> Iterator[pa.Table]:
+def _blocks(path: str, opened: pq.ParquetFile, group: int, sizes: Sequence[int]) -> Iterator[pa.Table]:
     """Read a row group in blocks of so many rows each."""
     import pyarrow as pa
 
-    with open_parquet(path) as opened:
-        try:
-            batches = opened.iter_batches(max(sizes), row_groups=[group])
-            held = pa.Table.from_batches([], schema=opened.schema_arrow)
-            for size in sizes:
-                while held.num_rows < size:
-                    held = pa.concat_tables([held, pa.Table.from_batches([next(batches)])])
-                yield held.slice(0, size)
-                held = held.slice(size)
-        except (pa.ArrowException, OSError, StopIteration) as error:
-            reason = str(error).split("\n", maxsplit=1)[0] or "it ends early"
-            raise fail(path, f"is not a readable Parquet file ({reason})") from None
+    try:
+        batches = opened.iter_batches(max(sizes), row_groups=[group])
+        held = pa.Table.from_batches([], schema=opened.schema_arrow)
+        for size in sizes:
+            while held.num_rows < size:
+                held = pa.concat_tables([held, pa.Table.from_batches([next(batches)])])
+            yield held.slice(0, size)
+            held = held.slice(size)
+    except (pa.ArrowException, OSError, StopIteration) as error:
+        reason = str(error).split("\n", maxsplit=1)[0] or "it ends early"
+        raise fail(path, f"is not a readable Parquet file ({reason})") from None
 
 
 def _need_genome(file: str, frame: pd.DataFrame, inline: dict[str, bool]) -> None:
@@ -337,10 +340,6 @@ def _distinct(frame: pd.DataFrame, side: str, given: dict[str, str] | None) -> t
         elements = first.assign(sequence=[given[name] for name in first["name"]])
     elements.insert(0, "side", side)
     return codes, elements.astype({"side": "str", "name": "str", "chrom": "str", "sequence": "str"})
-
-
-def _fingerprint(sequence: str) -> bytes:
-    return hashlib.blake2b(sequence.encode(), digest_size=16).digest()
 
 
 def write_block(frame: pd.DataFrame, path: Path) -> None:

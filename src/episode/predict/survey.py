@@ -5,7 +5,6 @@ Reads the columns of elements only. Knows neither models nor the tables that the
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,7 +94,6 @@ class Survey:
     unplaced: int = 0
     undistanced: int = 0
     outside: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
     problems: list[Problem] = field(default_factory=list)
     used: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
@@ -155,9 +153,8 @@ class Survey:
     ) -> None:
         state = {side: table["state"].to_numpy(np.int8)[place] for side, place in staged.place.items()}
         unknown = {side: table["unknown"].to_numpy()[place] for side, place in staged.place.items()}
-        problems, reasons = outside_problems(staged.frame, files, genome, state, unknown)
+        problems, _ = outside_problems(staged.frame, files, genome, state, unknown)
         if problems:
             self.outside += len(problems)
-            self.reasons.update(reasons)
             self.problems += problems[: SHOWN - len(self.problems)]
             write_lines(outside_rows(problems), folder / "outside" / f"{part.name}.tsv")
