@@ -23,6 +23,7 @@ from episode.model.environment.opportunist import SHORTCUTS
 from episode.train.step import StepContext
 
 MOTIFS = 6
+GATE_LEVELS = torch.tensor([[8.0, 7.0, 7.0], [5.0, 4.0, 6.0]])
 ELEMENTS = 40
 SMALL = (
     "backbone.width=8",
@@ -94,7 +95,9 @@ def make_system(config: Config, *, environments: int = 2, seed: int = 0, noise: 
     """A system away from its start: noise on every parameter, prototypes that were moved, every channel reliable."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if config.stem.kind == "motif":
+        if config.stem.gate:
+            system = EnergySystem(config, torch.full((MOTIFS,), 2.0), environments, -0.4, GATE_LEVELS)
+        elif config.stem.kind == "motif":
             system = EnergySystem(config, torch.full((MOTIFS,), 2.0), environments, -0.4)
         else:
             system = new_system(config, load_bank(config.stem), environments, -0.4)
@@ -147,7 +150,11 @@ def make_context(config: Config, *, seed: int = 0) -> tuple[StepContext, list[Ta
     willing = replace(config.losses, pull_in_margin=-10.0, push_away_margin=-10.0, pacing_low=0.0)
     pacing = PacingLock(willing, pseudo_ood_lead=-100.0)
     system = make_system(config, seed=seed)
-    score = LiveScorer(system.backbone, make_store(bases=0 if config.stem.kind == "motif" else config.stem.bin), table)
+    store = make_store(bases=0 if config.stem.kind == "motif" else config.stem.bin)
+    if system.backbone.gate is not None:
+        sites = np.random.default_rng(2).normal(6, 4, (int(store.bins.sum()), 2, GATE_LEVELS.shape[1]))
+        store = replace(store, gate=ElementStore.of(sites.astype(np.float16), store.bins, "made-up-sites"))
+    score = LiveScorer(system.backbone, store, table)
     context = StepContext(system, table, score, config, pacing, alpha=0.45, train_share=0.4)
     return context, make_tasks(table)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from episode import errors
@@ -51,6 +53,12 @@ def test_of_many_problems_twenty_are_shown_and_all_kept() -> None:
     assert len(lines) == 21
     assert lines[-1] == "... and 5 more; 25 problems in all"
     assert len(error.problems) == 25
+
+
+@pytest.mark.parametrize("error", [InputError(problems(25)[:3], "mend them", total=25), errors.ConfigError("x: bad")])
+def test_an_error_travels_between_processes(error: EpisodeError) -> None:
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
 
 
 def test_no_problem_is_no_error() -> None:

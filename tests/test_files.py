@@ -260,6 +260,31 @@ def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
         pass
 
 
+def test_a_lock_whose_file_its_holder_removes_is_still_held_by_one(tmp_path: Path) -> None:
+    """The second waits for a file that is no longer there; with its own it keeps out the third."""
+    inside, done, told = threading.Event(), threading.Event(), threading.Event()
+
+    def second() -> None:
+        with locked(tmp_path / "lock", told.set):
+            inside.set()
+            done.wait(60)
+
+    thread = threading.Thread(target=second)
+    with locked(tmp_path / "lock"):
+        thread.start()
+        assert told.wait(60)
+        (tmp_path / "lock").unlink()
+    assert inside.wait(60) and everything(tmp_path) == ["lock"]
+    with pytest.raises(InterruptedError), locked(tmp_path / "lock", raising):
+        pytest.fail("the second one holds it")
+    done.set()
+    thread.join()
+
+
+def raising() -> None:
+    raise InterruptedError
+
+
 def test_where_there_are_no_locks_the_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(code: int) -> Callable[..., None]:
         def flock(*_: object) -> None:

@@ -82,7 +82,7 @@ class InputError(EpisodeError):
         if not problems:
             raise ValueError("an InputError needs at least one problem")
         self.problems = tuple(problems)
-        self.hint = hint
+        self.hint, self.total = hint, total
         lines = [str(problem) for problem in self.problems[:SHOWN]]
         total = len(self.problems) if total is None else total
         if total > len(lines):
@@ -92,6 +92,10 @@ class InputError(EpisodeError):
         if hint:
             lines.append(f"hint: {hint}")
         super().__init__("\n".join(lines))
+
+    def __reduce__(self) -> tuple[type[InputError], tuple[object, ...]]:
+        """Pickle by what it was made of, not by its text: it travels between processes."""
+        return type(self), (self.problems, self.hint, self.total)
 
 
 class ConfigError(EpisodeError):

@@ -184,8 +184,8 @@ def _is_alive(pid: int, started: str) -> bool:
 def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold the lock of the file `path` (made, if it is not there, and left there) while the block runs.
 
-    The lock ends with the process, however that ends. On a file system without locks the block runs at once: it must
-    be right without the lock too, if at the cost of work done twice.
+    Who holds it may remove the file. The lock ends with the process, however that ends. On a file system without locks
+    the block runs at once: it must be right without the lock too, if at the cost of work done twice.
 
     Parameters
     ----------
@@ -193,16 +193,22 @@ def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[No
     waiting : callable, optional
         Called once if another process holds the lock.
     """
-    with path.open("a") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if waiting is not None:
-                waiting()
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
+    with contextlib.ExitStack() as held:
+        while True:
+            stream = held.enter_context(path.open("a"))
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if waiting is not None:
+                    waiting()
+                fcntl.flock(stream, fcntl.LOCK_EX)
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(stream.fileno()), path.stat()):
+                    break
+            stream.close()  # its holder removed the file meanwhile: another process may hold the one made since
         yield
 
 

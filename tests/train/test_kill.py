@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from episode import files
 from tiny import SETTINGS, as_options, dataset_folder, episode
 
 LONGER = (*SETTINGS, "training.steps=10", "training.settle_steps=6", "stem.min_information=19")
@@ -46,7 +47,8 @@ def test_killed_at_random_points_through_the_command(tmp_path: Path) -> None:
             time.sleep(float(rng.uniform(0, 0.2)))
             process.kill()
         codes.append(process.returncode)
-        (folder / f".run.json.{os.urandom(4).hex()}.part").write_bytes(b"half")
+        own = files._prefix(folder / "run.json")
+        (folder / (own.replace(f"-{os.getpid()}-", f"-{process.pid}-") + "x.part")).write_bytes(b"half")
     assert -signal.SIGKILL in codes
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stderr

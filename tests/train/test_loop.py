@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -20,6 +22,7 @@ import episode.train.closing as closing
 import episode.train.loop as loop
 import episode.train.material as material
 from builders import all_rows, filled
+from episode import files
 from episode.checkpoint import load_run, new_system
 from episode.config import Config
 from episode.data.dataset import Dataset
@@ -28,6 +31,8 @@ from episode.encode.store import ElementStore, build_store
 from episode.errors import CheckpointError, DatasetError, EpisodeError
 from episode.predict.pairs import predict_dataset
 from episode.train.contrast import CONFIRMED
+from episode.train.processes import Processes
+from episode.train.progress import Start, claim_folder
 from tiny import config, dataset, dataset_folder
 
 LINES = ("train01", "train02", "train03", "train04", "train05")
@@ -259,9 +264,12 @@ def test_resume_begins_where_there_is_nothing_yet(whole: Path, tmp_path: Path) -
     left = tmp_path / "left"
     left.mkdir()
     (left / "metrics.jsonl").touch()
-    (left / ".resume.safetensors.abcd1234.part").write_bytes(b"half")
+    (left / ".lock").touch()
+    (left / dead_part("resume.safetensors")).write_bytes(b"half")
+    elsewhere = ".run.json.00000000-1-1-x.part"  # of another machine: nobody can tell whether it lives
+    (left / elsewhere).write_bytes(b"half")
     train(left, "training.settle_steps=0", resume=True)
-    assert sorted(path.name for path in left.iterdir()) == sorted(FILES)
+    assert sorted(path.name for path in left.iterdir()) == sorted([*FILES, elsewhere])
     assert_equal_runs(left, fresh)
 
 
@@ -272,10 +280,23 @@ def test_resume_leaves_a_finished_run_as_it_is(whole: Path, tmp_path: Path) -> N
         result = loop.train(content, config(*SETTINGS), seed=0, folder=folder, cache=cache, resume=resume)
         told.append(replace(result, folder=whole))
     assert told[0] == told[1] and content_of(whole) == before
-    with pytest.raises(CheckpointError, match="holds a finished run of another dataset, configuration or seed"):
+    with pytest.raises(CheckpointError, match="holds a finished run of another seed"):
         train(whole, resume=True, seed=1)
-    with pytest.raises(CheckpointError, match="holds a finished run of another"):
+    with pytest.raises(CheckpointError, match="holds a finished run of another config"):
         train(whole, "training.steps=8", resume=True)
+    table = small().pairs.copy()
+    known = table["split"] == "train"
+    table.loc[known, "label"] = table[known].groupby("environment")["label"].transform(lambda part: np.roll(part, 1))
+    with pytest.raises(CheckpointError, match="holds a finished run of another pairs; resume needs the same"):
+        train(whole, resume=True, data=replace(small(), pairs=table))
+    codes = np.array(small().codes)
+    codes[0] = (codes[0] + 1) % 4
+    with pytest.raises(CheckpointError, match="holds a finished run of another store"):
+        train(whole, resume=True, data=replace(small(), codes=codes))
+    other = small().manifest | {"windows": {"enhancer": 512, "promoter": 0}}
+    with pytest.raises(CheckpointError, match="holds a finished run of another windows"):
+        train(whole, resume=True, data=replace(small(), manifest=other))
+    assert sorted(path.name for path in whole.iterdir()) == sorted(FILES)
 
 
 def test_resume_refuses_a_folder_of_something_else(tmp_path: Path) -> None:
@@ -284,6 +305,13 @@ def test_resume_refuses_a_folder_of_something_else(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"nothing to resume .* and \.other\.abcd\.part is in the way"):
         train(tmp_path, resume=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".other.abcd.part", "mine.txt"]
+
+
+def dead_part(name: str) -> str:
+    """What a process that has ended would have been writing `name` under."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    return files._prefix(Path(name)).replace(f"-{os.getpid()}-", f"-{ended.pid}-") + "x.part"
 
 
 def test_two_trainings_into_one_folder(whole: Path, tmp_path: Path) -> None:
@@ -301,6 +329,24 @@ def test_two_trainings_into_one_folder(whole: Path, tmp_path: Path) -> None:
     train(folder, report=meanwhile)
     assert refused == [True, True]
     assert_equal_runs(folder, whole)
+
+
+def test_without_locks_nothing_of_a_living_training_is_taken_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The claim goes through, as the file system cannot tell; what this living process writes stays."""
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(files.fcntl, "flock", fail)
+    living = files._prefix(tmp_path / "resume.safetensors") + "x.part"
+    for name in (living, dead_part("run.json")):
+        (tmp_path / name).write_bytes(b"half")
+    with claim_folder(tmp_path, Processes.alone(config().training), resume=True) as start:
+        assert start is Start.NEW
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted([".lock", living])
+    assert [path.name for path in tmp_path.iterdir()] == [living]
 
 
 def test_a_state_is_saved_by_time_between_validations(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from builders import make_context, small_config
 from episode.checkpoint import load_run
 from episode.config import Config, TrainConfig
 from episode.data.dataset import load_dataset
-from episode.errors import ConfigError, EpisodeError
+from episode.errors import ConfigError, EpisodeError, InputError, Problem
 from episode.train import loop
 from episode.train.optimisers import PartOptimisers
 from episode.train.processes import Layout, Processes, launch
@@ -49,10 +51,13 @@ class Seen:
     accumulated: dict[str, Tensor]
     potential: Tensor
     plain: Tensor
+    few: Tensor
     answer: int
     order: list[int]
     error: str
     apart: str
+    astray: str
+    unequal: str
 
 
 def shared(context: StepContext, processes: Processes) -> SharedScorer:
@@ -123,13 +128,14 @@ def see(processes: Processes) -> tuple[list[Seen], str]:
     index = np.arange(37)[::-1].copy()
     plain = shared(make_context(small_config())[0], processes)
     drawn = plain(index, gradient=True)
+    few = plain(index[:1], gradient=True)
     order: list[int] = []
 
     def refuse() -> None:
         raise EpisodeError(f"asked in process {processes.rank}")
 
     processes.lead_first(lambda: order.append(processes.rank))
-    processes.check_agreement(context.system.state_dict(), 3)
+    processes.check_agreement(context.system.state_dict(), (1, 0.5), 3)
     other = {name: value + processes.rank for name, value in context.system.state_dict().items()}
     seen = Seen(
         weights=dict(context.system.state_dict()),
@@ -140,10 +146,13 @@ def see(processes: Processes) -> tuple[list[Seen], str]:
         accumulated=stepped(small_config(), parts)[2],
         potential=drawn.potential.detach(),
         plain=plain.live(index).potential,
+        few=few.potential.detach(),
         answer=processes.ask_lead(lambda: 10 + processes.rank),
         order=order,
         error=caught(lambda: processes.ask_lead(refuse)),
-        apart=caught(lambda: processes.check_agreement(other, 3)),
+        apart=caught(lambda: processes.check_agreement(other, (1, 0.5), 3)),
+        astray=caught(lambda: processes.check_agreement({}, (1, 0.5 + processes.rank), 3)),
+        unequal=caught(lambda: plain(index[processes.rank :])),
     )
     every: list[Any] = [None] * processes.count
     dist.all_gather_object(every, seen)
@@ -220,6 +229,11 @@ def test_pairs_come_back_in_the_order_in_which_they_were_asked_for(both: list[Se
     torch.testing.assert_close(both[1].potential, both[1].plain, rtol=1e-5, atol=1e-6)
 
 
+def test_fewer_pairs_than_processes(both: list[Seen]) -> None:
+    for seen in both:
+        torch.testing.assert_close(seen.few, both[1].plain[:1], rtol=1e-5, atol=1e-6)
+
+
 def test_the_first_process_answers_and_fails_for_all(both: list[Seen]) -> None:
     assert [seen.answer for seen in both] == [10, 10]
     assert [seen.order for seen in both] == [[0], [1]]
@@ -228,17 +242,33 @@ def test_the_first_process_answers_and_fails_for_all(both: list[Seen]) -> None:
 
 def test_processes_that_drift_apart_are_an_error(both: list[Seen]) -> None:
     for seen in both:
-        assert seen.apart.startswith("after step 3 processes [1] hold other weights than process 0")
+        for text in (seen.apart, seen.astray):
+            assert text.startswith("after step 3 processes [1] hold other weights or progress than process 0: all need")
+        assert seen.unequal.startswith("before scoring processes [1] ask for other pairs than process 0: all need")
 
 
-def test_a_graph_cut_at_u_i_gives_the_gradients_of_the_whole() -> None:
+@pytest.mark.parametrize(
+    "settings",
+    [
+        (),
+        ("impedance.channels=2",),
+        ("potential.distance=true",),
+        ("stem.kind=conv", "stem.known=true", "stem.filters=4", "stem.bin=32", "stem.min_information=19"),
+        ("stem.gate=CTCF",),
+    ],
+    ids=lambda settings: settings[0] if settings else "plain",
+)
+def test_a_graph_cut_at_u_i_gives_the_gradients_of_the_whole(settings: tuple[str, ...]) -> None:
     """One process: cutting at U_I gives the gradients of one backward pass through everything."""
-    context, tasks = make_context(small_config())
+    config = small_config(*settings)
+    context, tasks = make_context(config)
+    assert (context.system.backbone.gate is not None) == bool(config.stem.gate)
+    assert (context.system.backbone.decay is not None) == config.potential.distance
     output = step_losses(context, tasks)
     fabric = Processes.alone(CPU).fabric
     backward(fabric, context.system, output.losses)
     whole = {name: value.grad for name, value in context.system.named_parameters() if value.grad is not None}
-    cut = stepped(small_config(), Processes.alone(CPU), steps=1)[2]
+    cut = stepped(config, Processes.alone(CPU), steps=1)[2]
     assert cut.keys() == whole.keys()
     for name, value in whole.items():
         torch.testing.assert_close(cut[name], value, rtol=1e-4, atol=1e-6, msg=name)
@@ -249,6 +279,8 @@ def test_tasks_without_a_query_move_no_backbone_through_u_i() -> None:
     scorer = shared(context, Processes.alone(CPU))
     gradients(context, scorer, step_losses(context, [task for task in tasks if task.kind == "mixed"]))
     assert not scorer.leaves
+    deaf: Any = SimpleNamespace(count=2, add_up=lambda values: pytest.fail("nothing to add up"))
+    SharedScorer(scorer.live, deaf).backward()
     assert all(p.grad is None or not bool(p.grad.any()) for p in context.system.backbone.parameters())
 
 
@@ -279,11 +311,38 @@ def test_a_killed_process_ends_the_training_and_another_number_of_them_goes_on(t
     with pytest.raises(EpisodeError, match=r"process 1 of the training was killed \(SIGKILL\); go on with --resume"):
         launch(a_training, folder, cache, data, 1, 5, training=CPU, layout=Layout(devices=2))
     assert "MASTER_PORT" not in os.environ
-    assert sorted(path.name for path in folder.iterdir()) == ["metrics.jsonl", "resume.safetensors"]
+    assert {path.name for path in folder.iterdir()} - {".lock"} == {"metrics.jsonl", "resume.safetensors"}
     a_training(alone, folder, cache, data, -1, 0)
+    assert not (folder / ".lock").exists()
     expected = numbers(tmp_path / "whole")
     for name, value in numbers(folder).items():
         torch.testing.assert_close(value, expected[name], rtol=1e-3, atol=1e-4, msg=name)
+
+
+def refuses(processes: Processes, how: str) -> None:
+    """One process has something to say, while the first one waits for it."""
+    if not processes.lead:
+        if how == "input":
+            raise InputError([Problem("p.tsv", "bad", row=2)], "mend it")
+        raise EpisodeError(f"said in process {processes.rank}")
+    processes.ask_lead(lambda: time.sleep(0))
+    time.sleep(600)
+
+
+@pytest.mark.parametrize(("how", "text"), [("input", "p.tsv:2: bad\nhint: mend it"), ("plain", "said in process 1")])
+def test_an_error_of_another_process_ends_the_first_and_is_told(how: str, text: str) -> None:
+    with pytest.raises(EpisodeError) as caught:
+        launch(refuses, how, training=CPU, layout=Layout(devices=2))
+    assert str(caught.value) == text and isinstance(caught.value, InputError) == (how == "input")
+
+
+def leaves(processes: Processes) -> None:
+    os._exit(0)
+
+
+def test_processes_that_tell_nothing() -> None:
+    with pytest.raises(EpisodeError, match="ended without a result"):
+        launch(leaves, training=CPU, layout=Layout(devices=2))
 
 
 def test_a_process_that_left_is_an_error_and_no_hang(outcome: tuple[list[Seen], str]) -> None:

@@ -176,7 +176,7 @@ def score_rows(
     if isinstance(source, CodeTable) and (gradient or source.backbone is not backbone):
         raise ValueError("a table of codes serves the Backbone that filled it, and has no gradient")
     if not len(rows):
-        empty = torch.zeros(0, backbone.representation_size)
+        empty = next(backbone.parameters()).new_zeros(0, backbone.representation_size)
         return PairOutput(empty[:, 0], empty)
     outputs = []
     with contextlib.nullcontext() if gradient else torch.no_grad():

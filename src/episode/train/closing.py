@@ -16,10 +16,9 @@ import torch
 
 from episode import __version__
 from episode.checkpoint import Domain, RunFacts, load_run, save_run
-from episode.config import WindowConfig, from_dict
+from episode.config import WindowConfig, from_dict, to_dict
 from episode.episodes.batch import Scorer
 from episode.episodes.sampler import EnvironmentPool
-from episode.errors import CheckpointError
 from episode.files import read_json, write_json
 from episode.losses.pacing import PacingLock
 from episode.model.energy import EnergySystem
@@ -27,7 +26,7 @@ from episode.seeds import generator
 from episode.train.alarms import Alarm, CompetitionTotals, training_alarms
 from episode.train.calibrate import calibrate
 from episode.train.material import Material
-from episode.train.progress import LOG, STATE, Progress, write_log
+from episode.train.progress import LOG, STATE, Progress, check_identity, write_log
 from episode.train.validation import EnvironmentCheck, check_environments, mean_of_known
 
 __all__ = ["TrainingResult", "close_training", "finished_training"]
@@ -140,6 +139,7 @@ def close_training(
             "epochs": progress.queried / material.labelled,
             "sources": material.manifest.get("sources", []),
             "unseen_validation": roles.unseen_validation,
+            "identity": {key: value for key, value in material.identity.items() if key not in ("config", "seed")},
         },
     )
     if write:
@@ -169,11 +169,9 @@ def finished_training(folder: Path, material: Material) -> TrainingResult:
         If the run there is of another dataset, configuration or seed.
     """
     facts = load_run(folder).facts
-    told, sources = facts.provenance, material.manifest.get("sources", [])
-    held = (facts.config, facts.seed, facts.genome_sha256, facts.train_share, facts.roles, told["sources"])
-    asked = (material.config, material.seed, material.genome_sha256, material.train_share, _names(material), sources)
-    if held != asked:
-        raise CheckpointError(f"{folder}: holds a finished run of another dataset, configuration or seed")
+    told = facts.provenance
+    held = {"config": to_dict(facts.config), "seed": facts.seed, "roles": facts.roles} | told.get("identity", {})
+    check_identity(held, material.identity | {"roles": _names(material)}, f"{folder}: holds a finished run of")
     entries = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
     chosen = [e for e in entries if e["kind"] == "validation" and e["step"] == told["best_step"]][-1]
     return TrainingResult(

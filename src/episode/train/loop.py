@@ -268,7 +268,8 @@ class _Training:
             if time.monotonic() - self.saved > SAVE_AFTER:
                 self._save()
             return ""
-        self.processes.check_agreement(self.system.state_dict(), progress.step)
+        decides = (progress.best_step, progress.best_aupr, progress.best_loss, progress.stale, progress.alpha)
+        self.processes.check_agreement(self.system.state_dict(), decides, progress.step)
         text = self._validate()
         if last or progress.stale >= training.patience:
             self._next_stage()

@@ -82,6 +82,8 @@ class Material:
             "store": self.store.hash,
             "sources": [source["sha256"] for source in self.manifest.get("sources", [])],
             "pairs": self.pairs_sha256,
+            "windows": self.manifest["windows"],
+            "genome": self.genome_sha256,
         }
 
 

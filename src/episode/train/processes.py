@@ -13,13 +13,15 @@ import pickle
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Lock
 from typing import Any, TypeVar, cast
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
@@ -140,26 +142,40 @@ class Processes:
         self.ask_lead(lambda: made.append(function()))
         return made[0] if made else function()
 
-    def check_agreement(self, state: dict[str, Tensor], step: int) -> None:
-        """Compare weights over all processes, bit by bit.
+    def check_agreement(self, state: dict[str, Tensor], progress: tuple[float, ...], step: int) -> None:
+        """Compare weights, and the numbers by which a training decides, over all processes, bit by bit.
 
         Raises
         ------
         EpisodeError
             If they differ: then the processes no longer train one model.
         """
-        if self.count == 1:
-            return
+        if self.count > 1:
+            weights = (value.detach().cpu().contiguous().numpy().tobytes() for value in state.values())
+            self._compare([repr(progress).encode(), *weights], f"after step {step}", "hold other weights or progress")
+
+    def check_rows(self, index: np.ndarray) -> None:
+        """Make sure that all processes are about to score the same rows.
+
+        Raises
+        ------
+        EpisodeError
+            If not; the shares would not fit together.
+        """
+        if self.count > 1:
+            self._compare([index.astype(np.int64).tobytes()], "before scoring", "ask for other pairs")
+
+    def _compare(self, content: Iterable[bytes], when: str, how: str) -> None:
         digest = hashlib.sha256()
-        for value in state.values():
-            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        for part in content:
+            digest.update(part)
         own = torch.frombuffer(bytearray(digest.digest()), dtype=torch.uint8)[None].to(self.fabric.device)
         every = self.gather(own, [1] * self.count)
         if bool((every != every[0]).any()):
             apart = [rank for rank in range(self.count) if not every[rank].equal(every[0])]
             raise EpisodeError(
-                f"after step {step} processes {apart} hold other weights than process 0: all need the same kind of "
-                "machine, versions, data and --threads"
+                f"{when} processes {apart} {how} than process 0: all need the same kind of machine, versions, data "
+                "and --threads"
             )
 
     def _together(self, action: Callable[[], object]) -> None:
@@ -205,8 +221,11 @@ def launch(function: Callable[..., T], *arguments: Any, training: TrainConfig, l
     listener = threading.Thread(target=_listen, args=(receiver, told), daemon=True)
     listener.start()
     try:
-        fabric.launch(_Started(function, arguments, layout.accumulate, sender))
+        fabric.launch(_Started(function, arguments, layout.accumulate, sender, get_context("spawn").Lock()))
     except ProcessExitedException as error:
+        errors = [content for content in told if isinstance(content, EpisodeError)]
+        if errors and not error.signal_name:
+            raise errors[0] from None
         how = f"was killed ({error.signal_name})" if error.signal_name else f"ended with exit code {error.exit_code}"
         raise EpisodeError(f"process {error.error_index} of the training {how}; go on with --resume") from None
     finally:
@@ -214,15 +233,18 @@ def launch(function: Callable[..., T], *arguments: Any, training: TrainConfig, l
         listener.join()
         if port is None:
             os.environ.pop("MASTER_PORT", None)
+    if not told:
+        raise EpisodeError("the processes of the training ended without a result; go on with --resume")
     if isinstance(told[0], EpisodeError):
         raise told[0]
     return cast(T, told[0])
 
 
 def _listen(receiver: Connection, told: list[Any]) -> None:
-    """Take what the first process tells; a pipe that nobody reads would keep it from ending."""
-    with contextlib.suppress(EOFError):
-        told.append(pickle.loads(receiver.recv_bytes()))
+    """Take what the processes tell, as it comes; a pipe that nobody reads would keep them from ending."""
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            told.append(pickle.loads(receiver.recv_bytes()))
 
 
 class _Work:
@@ -236,13 +258,17 @@ class _Work:
 
 
 class _Started(_Work):
-    """The work of a process that was started here: its result, or an error meant for the user, goes back by a pipe."""
+    """The work of a process that was started here.
+
+    By a pipe goes back the result of the first process, and an error meant for the user from any. One that fails beside
+    the first ends with exit code 1, on which those that wait for it are ended.
+    """
 
     def __init__(
-        self, function: Callable[..., Any], arguments: tuple[Any, ...], accumulate: int, sender: Connection
+        self, function: Callable[..., Any], arguments: tuple[Any, ...], accumulate: int, sender: Connection, turn: Lock
     ) -> None:
         super().__init__(function, arguments, accumulate)
-        self.sender = sender
+        self.sender, self.turn = sender, turn
 
     def __call__(self, fabric: Fabric) -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # sent by the system when the parent dies; also within a wait
@@ -252,8 +278,12 @@ class _Started(_Work):
             content = error
             if fabric.global_rank > 0:
                 print(f"process {fabric.global_rank}: {error}", file=sys.stderr, flush=True)
-        if fabric.local_rank == 0:
-            self.sender.send_bytes(pickle.dumps(content))  # no tensor in memory that dies with this process
+        failed = isinstance(content, EpisodeError)
+        if fabric.local_rank == 0 or failed:
+            with self.turn:
+                self.sender.send_bytes(pickle.dumps(content))  # no tensor in memory that dies with this process
+        if failed and fabric.local_rank > 0:
+            sys.exit(1)
 
 
 def _started_elsewhere() -> bool:

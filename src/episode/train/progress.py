@@ -3,6 +3,7 @@
     FOLDER/
       resume.safetensors  weights, best weights, moments; progress and pacing as words
       metrics.jsonl       the log up to that state
+      .lock               locked by the process at work
 
 Knows nothing about how a step is made.
 """
@@ -11,10 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import fcntl
 import json
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,16 +23,26 @@ from torch import Tensor
 
 from episode.checkpoint import load_state, save_state
 from episode.errors import CheckpointError, EpisodeError
-from episode.files import atomic_file
+from episode.files import atomic_file, locked, remove_leftovers
 from episode.losses.pacing import PacingLock
 from episode.model.energy import EnergySystem
 from episode.train.optimisers import PartOptimisers
 from episode.train.processes import Processes
 
-__all__ = ["STATE", "Progress", "Start", "claim_folder", "restore_training", "save_training", "write_log"]
+__all__ = [
+    "STATE",
+    "Progress",
+    "Start",
+    "check_identity",
+    "claim_folder",
+    "restore_training",
+    "save_training",
+    "write_log",
+]
 
 STATE = "resume.safetensors"
 LOG = "metrics.jsonl"
+LOCK = ".lock"
 FINISHED = ("model.safetensors", "alarms.json", "run.json")
 
 
@@ -47,10 +56,10 @@ class Start(enum.Enum):
 
 @contextlib.contextmanager
 def claim_folder(folder: Path, processes: Processes, *, resume: bool) -> Iterator[Start]:
-    """Hold a run folder for one training, and take away what a killed one left half-written there.
+    """Hold a run folder for one training, and take away what a dead one left half-written there.
 
-    The folder itself is locked, by the first process, until the block ends or the process dies. A file system without
-    locks is trusted.
+    The first process holds the lock of a file in the folder until the block ends, which removes it, or it dies. A file
+    system without locks is trusted.
 
     Raises
     ------
@@ -64,34 +73,34 @@ def claim_folder(folder: Path, processes: Processes, *, resume: bool) -> Iterato
 def _claim(folder: Path, held: contextlib.ExitStack, *, resume: bool) -> Start:
     if folder.exists() and not folder.is_dir():
         raise EpisodeError(f"{folder}: is a file; give a new folder")
-    new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY)
+        held.enter_context(locked(folder / LOCK, lambda: _refuse_company(folder)))
     except OSError as error:
         raise EpisodeError(f"{folder}: {error.strerror}") from None
-    held.callback(os.close, handle)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise EpisodeError(f"{folder}: another process is training into it") from None
-    except OSError:
-        pass
-    for left in folder.glob(".*.part"):
-        if left.name.startswith(tuple(f".{name}." for name in (STATE, LOG, *FINISHED))):
-            left.unlink(missing_ok=True)
+    held.callback((folder / LOCK).unlink, missing_ok=True)  # before the lock is given back
+    for name in (STATE, LOG, *FINISHED):
+        remove_leftovers(folder, name)
     state = (folder / STATE).exists()
-    if not new and not resume and any(folder.iterdir()):
+    content = sorted(path.name for path in folder.iterdir() if path.name != LOCK)
+    if content and not resume:
         hint = "resume it with --resume, or" if state else "give a new folder or"
         raise EpisodeError(f"{folder}: exists already and is not empty; {hint} remove it first")
     if state:
         return Start.UNFINISHED
     if (folder / "run.json").exists():
         return Start.FINISHED
-    foreign = sorted(path.name for path in folder.iterdir() if path.name != LOG or path.stat().st_size)
+    own = tuple(f".{name}." for name in (STATE, LOG, *FINISHED))  # being written when a machine died that is not this
+    foreign = [name for name in content if not (name.startswith(own) and name.endswith(".part"))]
+    if (folder / LOG).exists() and not (folder / LOG).stat().st_size:
+        foreign.remove(LOG)
     if foreign:
         raise CheckpointError(f"{folder}: nothing to resume (no {STATE} there), and {foreign[0]} is in the way")
     return Start.NEW
+
+
+def _refuse_company(folder: Path) -> None:
+    raise EpisodeError(f"{folder}: another process is training into it")
 
 
 @dataclass
@@ -162,6 +171,21 @@ def save_training(
     save_state(folder / STATE, tensors, {"identity": identity, "progress": counts, "pacing": pacing.state()})
 
 
+def check_identity(held: dict[str, Any], asked: dict[str, Any], where: str) -> None:
+    """Refuse to resume, or to take for one's own, a training of other data, settings or seed.
+
+    Raises
+    ------
+    CheckpointError
+        It names the keys of `asked` that `held` has not, or has otherwise.
+    """
+    changed = [key for key, value in json.loads(json.dumps(asked)).items() if key not in held or held[key] != value]
+    if changed:
+        raise CheckpointError(
+            f"{where} another {', '.join(changed)}; resume needs the same dataset, configuration and seed"
+        )
+
+
 def restore_training(
     folder: Path, identity: dict[str, Any], system: EnergySystem, optimisers: PartOptimisers, pacing: PacingLock
 ) -> Progress:
@@ -175,12 +199,7 @@ def restore_training(
     if not (folder / STATE).exists():
         raise CheckpointError(f"{folder}: no {STATE} there; every process needs to see the run folder")
     tensors, words = load_state(folder / STATE)
-    if words.get("identity") != json.loads(json.dumps(identity)):
-        changed = [key for key, value in identity.items() if words.get("identity", {}).get(key) != value]
-        raise CheckpointError(
-            f"{folder}: was started with another {', '.join(changed)}; resume needs the same dataset, "
-            "configuration and seed"
-        )
+    check_identity(words.get("identity", {}), identity, f"{folder}: was started with")
 
     def part(prefix: str) -> dict[str, Tensor]:
         return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}

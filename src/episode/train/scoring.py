@@ -79,6 +79,7 @@ class SharedScorer:
         shares = self._shares(index)
         sizes = [len(share) for share in shares]
         own = shares[self.processes.rank]
+        self.processes.check_rows(index)
         whole = gradient and self.processes.accumulate == 1
         with self.autocast():
             output = self.live(index[own], gradient=whole)
@@ -106,12 +107,12 @@ class SharedScorer:
 
     def backward(self) -> None:
         """Carry the gradients at `leaves` into the Backbone; all processes end with the same sum."""
-        graded, self._graded = self._graded, []
+        graded, self._graded = [one for one in self._graded if one.leaf.grad is not None], []
+        if not graded:
+            return
         parameters = [parameter for parameter in self.live.backbone.parameters() if parameter.requires_grad]
         sums: list[Tensor | None] = [None] * len(parameters)
         for one in graded:
-            if one.leaf.grad is None:
-                continue
             for part in one.parts:
                 if len(part):
                     self._add(one, part, parameters, sums)
