@@ -201,6 +201,7 @@ def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[No
             except BlockingIOError:
                 if waiting is not None:
                     waiting()
+                waiting = None
                 fcntl.flock(stream, fcntl.LOCK_EX)
             except OSError as error:
                 if error.errno not in _NO_LOCKS:
