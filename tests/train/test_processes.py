@@ -336,15 +336,6 @@ def test_an_error_of_another_process_ends_the_first_and_is_told(how: str, text: 
     assert str(caught.value) == text and isinstance(caught.value, InputError) == (how == "input")
 
 
-def leaves(processes: Processes) -> None:
-    os._exit(0)
-
-
-def test_processes_that_tell_nothing() -> None:
-    with pytest.raises(EpisodeError, match="ended without a result"):
-        launch(leaves, training=CPU, layout=Layout(devices=2))
-
-
 def test_a_process_that_left_is_an_error_and_no_hang(outcome: tuple[list[Seen], str]) -> None:
     assert outcome[1].startswith("process 0 of 2: another process of this training ended or cannot be reached")
 
