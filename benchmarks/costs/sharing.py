@@ -176,7 +176,7 @@ class Alone:
         chosen = []
         for name in dataset.environments:
             mine = np.flatnonzero(environment == name)
-            chosen.append(mine[choose_support(run, [keys[i] for i in mine], seed=SEED)])
+            chosen.append(mine[choose_support(run, [keys[i] for i in mine], dataset.pairs.iloc[mine], seed=SEED)])
         self.sizes = [len(part) for part in chosen]
         self.index = np.concatenate(chosen)
         self.rows: PairRows = pair_rows(dataset, run.facts.shortcuts).take(self.index)

@@ -19,7 +19,7 @@ from episode.errors import InputError
 from episode.predict import staging
 from episode.predict.job import Job, Order, open_job, work_folder
 from episode.predict.pairs import COLUMNS, Predictions, predict_dataset
-from episode.predict.staging import Part, plan_parts
+from episode.predict.staging import Part, parquet_files, plan_parts
 from tiny import Outcome, lively_run, read, rows_of, run_folder, store_of, world
 from tiny import episode as command
 
@@ -197,6 +197,28 @@ def test_each_of_several_files_has_its_own_result(table: pd.DataFrame, tmp_path:
     write(cut["a"], again / "a.parquet")
     refused = predict(tmp_path / "twice", folder / "a.parquet", again / "a.parquet")
     assert refused.code == 2 and "has the file name of" in refused.err and not work_folder(tmp_path / "twice").exists()
+
+
+def test_a_folder_is_read_at_any_depth(table: pd.DataFrame, tmp_path: Path) -> None:
+    folder, out = tmp_path / "parts", tmp_path / "out"
+    (folder / "deep" / "_temporary").mkdir(parents=True)
+    refused = predict(out, folder)
+    assert refused.code == 2 and f"{folder}: holds no table; needs *.parquet or *.pq, or pairs_hg19.csv" in refused.err
+    files = [write(table.head(5), folder / name) for name in ("b.parquet", "deep/a.pq")]
+    for name in ("._b.parquet", "deep/_a.parquet", "deep/_temporary/c.parquet"):
+        (folder / name).write_bytes(b"no Parquet")
+    assert sorted(parquet_files([folder], None) or []) == sorted(map(str, files))
+    (folder / "cell_line=X").mkdir()
+    write(table.head(5), folder / "cell_line=X" / "part-0.parquet")
+    refused = predict(out, folder)
+    assert refused.code == 2 and "lies in the partition folder 'cell_line=X'; needs 'cell_line' as a" in refused.err
+    refused = predict(folder / "out", folder / "deep", folder)
+    assert refused.code == 2 and not work_folder(folder / "out").exists()
+    refused = predict(folder / "deep" / "out", folder / "deep")
+    assert refused.code == 2 and f"lies in {folder / 'deep'}, a folder of tables" in refused.err
+    (tmp_path / "kl" / "test").mkdir(parents=True)
+    (tmp_path / "kl" / "test" / "pairs_hg19.csv").touch()
+    assert parquet_files([tmp_path / "kl"], None) is None
 
 
 def test_progress_has_rate_and_time_left(capsys: pytest.CaptureFixture[str]) -> None:
@@ -427,3 +449,14 @@ def test_only_the_cell_line_asked_for(table: pd.DataFrame, tmp_path: Path) -> No
     assert len(found) == ((mixed["cell_line"] == "unseen02") & (mixed["assay"] == "HiC")).sum()
     text = pd.read_csv(tmp_path / "out" / "predictions.tsv", sep="\t")
     np.testing.assert_allclose(text["probability"], found["probability"], rtol=1e-5)
+
+
+def test_only_the_assay_asked_for(table: pd.DataFrame, tmp_path: Path) -> None:
+    mixed = table.head(90).assign(assay=np.arange(90) % 3).replace({"assay": {0: "", 1: "HiC", 2: "ChIA"}})
+    path = write(mixed, tmp_path / "pairs.parquet")
+    mixed.to_csv(tmp_path / "pairs.tsv", sep="\t", index=False)
+    for number, name in enumerate((path, tmp_path / "pairs.tsv")):
+        found = predicted(tmp_path / f"out{number}", name, "--assay", "HiC")
+        assert len(found) == 30 and set(found["assay"]) == {"HiC"}
+        refused = predict(tmp_path / "no", name, "--assay", "HiD")
+        assert "assay 'HiD' is not in the dataset, which has ChIA, HiC" in refused.err

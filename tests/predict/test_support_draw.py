@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -42,6 +43,10 @@ def keys(rows: PairRows) -> list[str]:
     ]
 
 
+def frame(rows: PairRows) -> pd.DataFrame:
+    return pd.DataFrame({"enhancer_id": rows.enhancer, "promoter_id": rows.promoter, "distance": rows.distance})
+
+
 def drawn(rows: PairRows, cuts: list[int], seed: int = 0, size: int = SIZE) -> SupportDraw:
     draw = SupportDraw(size)
     edges = [0, *sorted(cuts), len(rows)]
@@ -73,7 +78,7 @@ def test_cuts_and_order_do_not_matter(count: int, cuts: list[int], seed: int) ->
 @pytest.mark.parametrize("seed", [0, 5])
 def test_it_is_what_is_chosen_from_a_table_in_memory(seed: int) -> None:
     rows = made_up(400, 1)
-    chosen = choose_support(lively_run(), keys(rows), seed=seed)
+    chosen = choose_support(lively_run(), keys(rows), frame(rows), seed=seed)
     draw = drawn(rows, [100, 250], seed)
     assert len(chosen) == SIZE and draw.rows is not None
     for name in ("enhancer", "promoter", "mirrored"):
@@ -86,8 +91,26 @@ def test_a_repeated_pair_is_in_the_support_once() -> None:
     once, repeated = drawn(rows, []), drawn(twice, [50])
     np.testing.assert_array_equal(once.rank, repeated.rank)
     assert len(once.rank) == len(set(keys(rows)))
-    chosen = choose_support(lively_run(), keys(twice), seed=0)
+    chosen = choose_support(lively_run(), keys(twice), frame(twice), seed=0)
     assert len(chosen) == len(once.rank) and chosen.max() < 40
+
+
+def test_of_equal_contents_the_first_by_ids_and_distance_is_taken() -> None:
+    """Elements 0 and 1, and 2 and 3, have one sequence each; so both ways of choosing, in any order of the rows."""
+    enhancer, promoter = np.array([1, 0, 0, 0, 1]), np.array([2, 3, 2, 2, 3])
+    distance = np.array([5.0, 10.0, np.nan, 30.0, 1.0])
+    known = np.ones(5, dtype=bool)
+    rows = bare_rows(enhancer, promoter, ~known, known, distance)
+    content = [b"a", b"a", b"b", b"b"]
+    for order in itertools.permutations(range(5)):
+        mixed = rows.take(np.array(order))
+        draw = SupportDraw(SIZE)
+        for part in (np.arange(2), np.arange(2, 5)):
+            draw.offer(content_ranks(0, content, mixed.take(part)), mixed.take(part))
+        chosen = choose_support(lively_run(), ["a b 0"] * 5, frame(mixed), seed=0)
+        assert draw.rows is not None
+        for found in (draw.rows, mixed.take(chosen)):
+            assert (found.enhancer.tolist(), found.promoter.tolist(), found.distance.tolist()) == ([0], [2], [30.0])
 
 
 def test_no_more_is_held_than_the_largest_support() -> None:

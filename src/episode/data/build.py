@@ -6,20 +6,22 @@ hear of both together. Knows neither the formats nor the genome; `readers` and `
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from episode.config import WindowConfig
 from episode.data.dataset import Dataset, assemble
 from episode.data.genome import Genome
-from episode.data.pairs import PairTable, environment_names
+from episode.data.pairs import PairTable, group_names
 from episode.data.readers import OnInvalid, read_pairs
 from episode.data.splits import check_names
 from episode.errors import InputError
 
-__all__ = ["build_dataset"]
+__all__ = ["build_dataset", "check_group"]
 
 
 def build_dataset(
@@ -39,7 +41,8 @@ def build_dataset(
 ) -> Dataset:
     """Read pair tables and take their elements from the genome; see `read_pairs` and `assemble` for the parameters.
 
-    Of the rows that meet the rules, those of the cell line or environment `only` are kept, where one is given.
+    Of the rows that meet the rules, those of `only` are kept, where it is given: a cell line, an environment
+    or, after a colon, an assay.
 
     Raises
     ------
@@ -78,10 +81,24 @@ def build_dataset(
         raise
 
 
+def check_group(name: str, present: Iterable[str]) -> None:
+    """Refuse a cell line, environment or assay that does not occur among `group_names`.
+
+    Raises
+    ------
+    EpisodeError
+        The message lists those that do.
+    """
+    if name.startswith(":"):
+        check_names("assay", [name[1:]], [other[1:] for other in present if other not in ("", ":") and other[0] == ":"])
+    else:
+        check_names("cell line", [name], [other for other in present if not other.startswith(":")])
+
+
 def _only(table: PairTable, name: str) -> PairTable:
-    """Keep the rows of one cell line or environment."""
-    cell_line, environment = table.frame["cell_line"], environment_names(table.frame)
-    keep = (cell_line == name) | (environment == name)
+    """Keep the rows of one cell line, environment or assay."""
+    names = group_names(table.frame)
+    keep = (names == name).any(axis="columns")
     if not keep.any():
-        check_names("cell line", [name], [*cell_line.unique(), *environment.unique()])
+        check_group(name, np.unique(names))
     return replace(table, frame=table.frame[keep].reset_index(drop=True))

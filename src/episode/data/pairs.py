@@ -21,6 +21,7 @@ __all__ = [
     "carried_columns",
     "empty_dropped",
     "environment_names",
+    "group_names",
     "interval_names",
     "parse_intervals",
 ]
@@ -131,6 +132,23 @@ def environment_names(frame: pd.DataFrame) -> pd.Series:
     """
     joined = frame["cell_line"] + ":" + frame["assay"]
     return frame["cell_line"].where(frame["assay"] == "", joined).astype(str)
+
+
+def group_names(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the names that each row can be asked for by: ``cell_line``, ``cell_line:assay`` and ``:assay``.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        With columns `cell_line` and `assay`.
+
+    Returns
+    -------
+    DataFrame of str
+        Columns cell_line, environment and assay, with the index of `frame`.
+    """
+    names = {"cell_line": frame["cell_line"], "environment": environment_names(frame), "assay": ":" + frame["assay"]}
+    return pd.DataFrame(names)
 
 
 def interval_names(frame: pd.DataFrame, side: str) -> pd.Series:

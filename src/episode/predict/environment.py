@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 import torch
 from scipy.special import expit, ndtri, stdtrit
 
@@ -86,7 +87,7 @@ class EnvironmentEstimate:
     warnings: tuple[str, ...]
 
 
-def choose_support(run: Run, keys: list[str], *, seed: int) -> np.ndarray:
+def choose_support(run: Run, keys: list[str], pairs: pd.DataFrame, *, seed: int) -> np.ndarray:
     """Choose the support set of an environment, up to the largest size of the run's configuration.
 
     Parameters
@@ -95,6 +96,8 @@ def choose_support(run: Run, keys: list[str], *, seed: int) -> np.ndarray:
     keys : list of str
         Content of each of its pairs: they order the support, so that the order of the table does not matter. A content
         that is repeated is taken once.
+    pairs : DataFrame
+        Those pairs, with `enhancer_id`, `promoter_id` and `distance`: of equal contents the first by these is taken.
     seed : int
 
     Returns
@@ -103,7 +106,10 @@ def choose_support(run: Run, keys: list[str], *, seed: int) -> np.ndarray:
         Positions in `keys`.
     """
     rank = derive_seeds(seed, map(str.encode, keys))
-    return np.unique(rank, return_index=True)[1][: run.facts.config.episodes.support_max]
+    ties = [pairs[name].to_numpy() for name in ("distance", "promoter_id", "enhancer_id")]
+    order = np.lexsort((*ties, rank))
+    first = np.unique(rank[order], return_index=True)[1]
+    return order[first][: run.facts.config.episodes.support_max]
 
 
 def estimate_environment(

@@ -41,7 +41,7 @@ from episode.predict.formats import FORMATS, join_parquet, open_parquet
 from episode.predict.order import Order, check_same
 from episode.predict.pairs import score_pairs
 from episode.predict.plan import Plan, Report, make_plan, open_store, read_tables
-from episode.predict.staging import Part
+from episode.predict.staging import Part, refuse_inside
 from episode.predict.survey import read_staged
 
 __all__ = ["Job", "Order", "Part", "Plan", "open_job", "work_folder"]
@@ -236,6 +236,7 @@ def open_job(order: Order, out: Path, *, resume: bool = False, report: Report | 
         If `out` is in use, an unfinished prediction is there and `resume` was not asked for, or it was begun otherwise.
     """
     folder = work_folder(out)
+    refuse_inside(order.tables, out)
     if out.parent.exists():
         remove_leftovers(out.parent, folder.name)
     genome = None if order.genome is None else open_genome(order.genome)

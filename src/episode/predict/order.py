@@ -78,10 +78,8 @@ class Order:
 
     @property
     def only(self) -> str | None:
-        """Cell line or environment whose rows alone are predicted."""
-        if self.cell_line is None or self.assay is None:
-            return self.cell_line
-        return f"{self.cell_line}:{self.assay}"
+        """Cell line, environment or, after a colon, assay whose rows alone are predicted."""
+        return self.cell_line if self.assay is None else f"{self.cell_line or ''}:{self.assay}"
 
     def identity(self, genome_sha256: str | None) -> dict[str, Any]:
         """All that the result depends on, as plain data; no path but those of the tables.

@@ -108,7 +108,7 @@ def predict_dataset(
     estimates: list[EnvironmentEstimate] = []
     for number, name in enumerate(names):
         index = np.flatnonzero(environment == number)
-        chosen = index[choose_support(run, [keys[i] for i in index], seed=seed)]
+        chosen = index[choose_support(run, [keys[i] for i in index], pairs.iloc[index], seed=seed)]
         estimate = estimate_environment(run, store, rows.take(chosen), str(name), seed=seed)
         if labelled is not None:
             estimate = refine_with_labels(run, estimate, labelled[1], labelled_rows(run, labelled[0], str(name)))

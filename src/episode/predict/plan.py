@@ -15,11 +15,10 @@ import numpy as np
 import pandas as pd
 
 from episode.checkpoint import Run
-from episode.data.build import build_dataset
+from episode.data.build import build_dataset, check_group
 from episode.data.dataset import Dataset
 from episode.data.extract import genome_hint
 from episode.data.genome import Genome
-from episode.data.splits import check_names
 from episode.data.text import fail
 from episode.encode.store import ElementStore, build_store
 from episode.errors import SHOWN, EpisodeError, InputError, Problem
@@ -283,7 +282,7 @@ def _outputs(tables: Sequence[str], files: list[str]) -> dict[str, int]:
 
 def _check_cell_line(order: Order, names: set[str]) -> None:
     try:
-        check_names("cell line", [str(order.only)], names)
+        check_group(str(order.only), names)
     except EpisodeError as error:
         raise EpisodeError(f"{', '.join(order.tables)}: {error}") from None
 

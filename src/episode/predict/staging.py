@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from episode.data.dataset import pair_layout
-from episode.data.pairs import SIDES, environment_names
+from episode.data.pairs import SIDES, environment_names, group_names
 from episode.data.readers import dropped_rows
 from episode.data.readers.tidy import name_columns, rename
 from episode.data.text import TextTable, fail, text_of_arrow
@@ -41,11 +41,13 @@ __all__ = [
     "load_numbers",
     "parquet_files",
     "plan_parts",
+    "refuse_inside",
     "save_numbers",
     "stage_dataset",
     "write_lines",
 ]
 
+PARQUET = (".parquet", ".pq")
 ROWS = 1 << 16
 """Most rows of a block."""
 BYTES = 1 << 26
@@ -99,7 +101,7 @@ class Facts:
     kept : int
         Rows staged.
     cell_lines : tuple of str
-        Cell lines and environments of all rows that meet the rules, whether asked for or not.
+        See `episode.data.pairs.group_names`: of all rows that meet the rules, whether asked for or not.
     """
 
     problems: tuple[Problem, ...] = ()
@@ -117,16 +119,55 @@ class Facts:
 
 
 def parquet_files(paths: Sequence[str | Path], format: str | None) -> list[str] | None:
-    """Return the Parquet files among what the user gave, folders opened; None if anything else is there too."""
+    """Return the Parquet files among what the user gave, folders opened; None if anything else is there too.
+
+    Raises
+    ------
+    InputError
+        If a folder holds no table, or a file lies in a partition folder.
+    """
     if format not in (None, "tidy"):
         return None
     found: list[str] = []
-    for path in paths:
-        inside = sorted(Path(path).glob("*.parquet")) if Path(path).is_dir() else [path]
-        if not inside or not all(str(file).endswith((".parquet", ".pq")) for file in inside):
+    for path in map(Path, paths):
+        inside = _files_inside(path) if path.is_dir() else [path]
+        if not inside or not all(file.name.endswith(PARQUET) for file in inside):
             return None
         found += map(str, inside)
     return found
+
+
+def _files_inside(folder: Path) -> list[Path]:
+    """Return the Parquet files of a folder, hidden ones left out; none of a domain-kl folder."""
+    if any(folder.rglob("pairs_hg*.csv*")):
+        return []
+    files = []
+    for file in sorted(path for ending in PARQUET for path in folder.rglob(f"*{ending}") if path.is_file()):
+        parts = file.relative_to(folder).parts
+        if any(part.startswith((".", "_")) for part in parts):
+            continue
+        partition = next((part for part in parts[:-1] if "=" in part), None)
+        if partition is not None:
+            column = partition.split("=")[0]
+            raise fail(file, f"lies in the partition folder {partition!r}; needs {column!r} as a column of the file")
+        files.append(file)
+    if not files:
+        need = "holds no table; needs *.parquet or *.pq, or pairs_hg19.csv or pairs_hg38.csv of domain-kl, at any depth"
+        raise fail(folder, need)
+    return files
+
+
+def refuse_inside(tables: Sequence[str | Path], out: Path) -> None:
+    """Refuse an output folder inside a folder of tables: what is written would be read.
+
+    Raises
+    ------
+    EpisodeError
+        If it is.
+    """
+    for table in map(Path, tables):
+        if table.is_dir() and out.resolve().is_relative_to(table.resolve()):
+            raise EpisodeError(f"{out}: lies in {table}, a folder of tables; give another --out")
 
 
 def open_table(path: str) -> pq.ParquetFile:
@@ -206,7 +247,7 @@ class Staging:
     cell_line, assay : str, optional
         For tables without such a column.
     only : str, optional
-        Keep the rows of this cell line or environment.
+        Keep the rows of this cell line, environment or, after a colon, assay.
     drop : bool
         Rows that break a rule are left out; otherwise only counted, as they will be an error.
     genome : bool
@@ -266,10 +307,10 @@ class Staging:
         dropped = dropped_rows(problems)
         frame["source"] = np.int32(part.file)
         frame["environment"] = environment_names(frame)
-        names = sorted({*frame["cell_line"].unique(), *frame["environment"].unique()})
+        groups = group_names(frame)
+        names = sorted({name for column in groups for name in groups[column].unique()})
         if self.only is not None:
-            keep = (frame["cell_line"] == self.only) | (frame["environment"] == self.only)
-            frame = frame[keep].reset_index(drop=True)
+            frame = frame[(groups == self.only).any(axis="columns")].reset_index(drop=True)
         if not self.genome and len(frame) and (self.drop or not problems):
             _need_genome(file, frame, inline)
         elements = []

@@ -57,7 +57,7 @@ def bare_rows(
 
 
 class SupportDraw:
-    """The pairs of lowest rank among all that were offered, each content once.
+    """The pairs of lowest rank among all that were offered, each content once: the first by ids, then by distance.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class SupportDraw:
             rank, rows = rank[near], rows.take(near)
         if self.rows is not None:
             rank, rows = np.concatenate([self.rank, rank]), PairRows.concatenate([self.rows, rows])
-        order = np.lexsort((rows.promoter, rows.enhancer, rank))
+        order = np.lexsort((rows.distance, rows.promoter, rows.enhancer, rank))
         first = np.ones(len(order), dtype=bool)
         first[1:] = np.diff(rank[order]) != 0
         chosen = order[first][: self.size]

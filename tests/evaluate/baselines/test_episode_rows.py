@@ -251,7 +251,7 @@ def test_label_shift_estimators_on_the_support(
     inside: list[bool] = []
     for name in np.unique(environment):
         index = np.flatnonzero(environment == name)
-        support = index[choose_support(run, [keys[i] for i in index], seed=0)]
+        support = index[choose_support(run, [keys[i] for i in index], predictions.pairs.iloc[index], seed=0)]
         assert len(support) == 64 < len(index)
         found = expit(logit(share) - (em[name] - level) / temperature(run))
         assert 0.01 < found < 0.99

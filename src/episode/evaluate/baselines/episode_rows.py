@@ -134,7 +134,8 @@ def shift_impedances(run: Run, reading: Reading, level: Level, source: SourceSco
     probability = expit(_level_logit(run, reading, level))
     found = []
     for _, index in reading.environments():
-        support = probability[index[choose_support(run, [reading.keys[i] for i in index], seed=0)]]
+        pairs = reading.dataset.pairs.iloc[index]
+        support = probability[index[choose_support(run, [reading.keys[i] for i in index], pairs, seed=0)]]
         priors = {"em": em_prior(support, level.share)} | (
             {} if source is None else {"bbse": bbse_prior(support, source)}
         )

@@ -56,7 +56,7 @@ def shortcut_score(run: Run, store: ElementStore, reading: Reading) -> NDArray[n
     rows = pair_rows(reading.dataset, run.facts.shortcuts)
     score = np.zeros(len(rows))
     for estimate, index in reading.environments():
-        chosen = index[choose_support(run, [reading.keys[i] for i in index], seed=0)]
+        chosen = index[choose_support(run, [reading.keys[i] for i in index], reading.dataset.pairs.iloc[index], seed=0)]
         embedding = embed_support(system, score_rows(system.backbone, store, rows.take(chosen)))
         delta = system.opportunist(torch.from_numpy(rows.shortcuts[index]), embedding).double().numpy()
         score[index] = -(estimate.r_student + delta) / float(system.temperature())
