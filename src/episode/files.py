@@ -31,6 +31,7 @@ __all__ = [
     "atomic_folder",
     "file_sha256",
     "finite",
+    "fsync",
     "locked",
     "read_json",
     "refuse_existing",
@@ -102,8 +103,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def remove_folder(path: Path) -> None:
-    """Remove a folder, if it is there; moved away first, so that nobody opens half of it."""
+def remove_folder(path: Path, moved: Callable[[], object] | None = None) -> None:
+    """Remove a folder, if it is there; moved away first, so that nobody opens half of it.
+
+    `moved` is called in between: to close what is open in the folder, as files that are open may outlive it.
+    """
     if not path.exists():
         return
     away = Path(tempfile.mkdtemp(prefix=_prefix(path), suffix=".part", dir=path.parent))
@@ -112,6 +116,8 @@ def remove_folder(path: Path) -> None:
     except FileNotFoundError:
         pass  # another process removed it
     finally:
+        if moved is not None:
+            moved()
         shutil.rmtree(away, ignore_errors=True)
 
 
@@ -192,6 +198,11 @@ def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[No
     path : Path
     waiting : callable, optional
         Called once if another process holds the lock.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder is not there, or was taken away before the lock was had.
     """
     with contextlib.ExitStack() as held:
         while True:
@@ -225,6 +236,12 @@ def release_pages(array: np.ndarray) -> None:
         owner = getattr(owner, "base", None)
     if owner is not None:
         owner.madvise(mmap.MADV_DONTNEED)
+
+
+def fsync(path: Path) -> None:
+    """Have the content of a file outlive a loss of power."""
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
 
 
 def file_sha256(path: Path) -> str:

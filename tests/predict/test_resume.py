@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from episode.checkpoint import Run, load_run
 from episode.errors import EpisodeError
 from episode.predict import staging
 from episode.predict.job import Job, Order, open_job, work_folder
@@ -216,3 +220,175 @@ def test_folders_of_others_are_left_alone(table: Path, tmp_path: Path) -> None:
     with pytest.raises(EpisodeError, match="exists already and is not empty"):
         open_job(order(table), out, resume=True)
     assert content(tmp_path).keys() == {"pairs.parquet", "out/mine.txt"}
+
+
+def test_what_another_process_does_meanwhile_is_seen_under_the_lock(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one ends, or begins with other tables, after the first look and before the lock."""
+
+    def meanwhile(act: Callable[[], object]) -> None:
+        def late(folder: Path) -> Run:
+            monkeypatch.undo()
+            monkeypatch.setattr(staging, "ROWS", 64)
+            act()
+            return load_run(folder)
+
+        monkeypatch.setattr("episode.predict.job.load_run", late)
+
+    def whole() -> None:
+        job = open_job(order(table), tmp_path / "out")
+        for part in job.parts:
+            job.score(part)
+        job.finish()
+
+    meanwhile(whole)
+    job = open_job(order(table), tmp_path / "out", resume=True)
+    assert job.finish().pairs == 218 and not job.folder.exists()
+
+    other = tmp_path / "other"
+    for resume, text in ((True, "--seed differs"), (False, "an unfinished prediction is there")):
+        meanwhile(lambda: open_job(replace(order(table), seed=1), other, resume=True).held.close())
+        with pytest.raises(EpisodeError, match=text):
+            open_job(order(table), other, resume=resume)
+
+
+def stopped(table: Path, out: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """A prediction that ends by an error at its third block."""
+    stage = staging.Staging._stage
+
+    def fail(self: staging.Staging, part: staging.Part, block: object) -> None:
+        if part.number == 2:
+            raise error
+        stage(self, part, block)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(staging.Staging, "_stage", fail)
+        with pytest.raises(EpisodeError, match="give --resume to go on"):
+            open_job(order(table), out)
+
+
+def test_a_failing_disk_takes_nothing_away(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped(table, tmp_path / "out", monkeypatch, OSError(errno.EIO, os.strerror(errno.EIO), str(table)))
+    assert len(list((work_folder(tmp_path / "out") / "rows").rglob("*.parquet"))) == 2
+    assert len(open_job(order(table), tmp_path / "out", resume=True).parts) == 5
+    reported = staging._unreadable("pairs.parquet", OSError(errno.EIO, "Input/output error"))
+    assert isinstance(reported, OSError) and (reported.errno, reported.filename) == (errno.EIO, "pairs.parquet")
+    assert isinstance(staging._unreadable("pairs.parquet", OSError("Unexpected end of stream")), EpisodeError)
+
+
+def test_tables_that_change_within(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the footer does not tell counts while the tables are read, and no longer once they are."""
+    out = tmp_path / "out"
+    stopped(table, out, monkeypatch, OSError(errno.EIO, "Input/output error"))
+    written = table.stat().st_mtime_ns
+    os.utime(table, ns=(written + 1, written + 1))
+    with pytest.raises(EpisodeError, match="the time at which the pair tables were written differs"):
+        open_job(order(table), out, resume=True)
+    os.utime(table, ns=(written, written))
+    open_job(order(table), out, resume=True).held.close()
+    os.utime(table, ns=(written + 1, written + 1))
+    open_job(order(table), out, resume=True).held.close()
+
+
+def test_the_whole_footer_counts(tmp_path: Path) -> None:
+    """In a file whose footer is longer than what is read of its beginning."""
+    path = tmp_path / "wide.parquet"
+    columns = {f"column{number:05d}": [0] for number in range(3000)}
+    hashes = set()
+    for value in (0, 1):
+        pd.DataFrame(columns | {"column01000": [value]}).to_parquet(path, index=False, compression=None)
+        hashes.add((path.stat().st_size, Order(str(run_folder()), (str(path),)).identity(None)["content"][0][1]))
+    assert len(hashes) == 2 and len({size for size, _ in hashes}) == 1
+
+
+def test_another_spelling_is_the_same_table(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_job(order(table), tmp_path / "out").held.close()
+    monkeypatch.chdir(tmp_path)
+    open_job(order(Path(table.name)), Path("out"), resume=True).held.close()
+    table.rename("others.parquet")
+    with pytest.raises(EpisodeError, match="the names of the pair tables differ: this prediction was begun with"):
+        open_job(order(Path("others.parquet")), Path("out"), resume=True)
+
+
+def test_files_of_other_versions(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    open_job(order(table), out).held.close()
+    begun = work_folder(out) / "job.json"
+    whole = begun.read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr("episode.predict.order.__version__", "99.0")
+        with pytest.raises(EpisodeError, match=r"was begun by EPIsode .*, this is 99\.0"):
+            open_job(order(table), out, resume=True)
+    for content in ("[]", "{}", '{"identity": 3}'):
+        begun.write_text(content)
+        with pytest.raises(EpisodeError, match=r"job\.json: was not written by a prediction of this version"):
+            open_job(order(table), out, resume=True)
+    old = json.loads(whole)
+    del old["identity"]["job_format"]
+    begun.write_text(json.dumps(old))
+    with pytest.raises(EpisodeError, match="work format unknown"):
+        open_job(order(table), out, resume=True)
+    finished = tmp_path / "finished"
+    finished.mkdir()
+    (finished / "prediction.json").write_text('{"mine": 1}')
+    with pytest.raises(EpisodeError, match=r"finished/prediction\.json: was not written"):
+        open_job(order(table), finished, resume=True)
+
+
+def test_where_the_result_may_lie(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "target").mkdir()
+    (tmp_path / "out").symlink_to("target")
+    job = open_job(order(table), tmp_path / "out")
+    for part in job.parts:
+        job.score(part)
+    job.finish()
+    assert (tmp_path / "out" / "predictions.parquet").exists() and (tmp_path / "out").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "pairs.parquet", "target"]
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    for out, text in ((".", "is the folder this command runs in"), ("/", "is where a file system begins")):
+        refused = predict(table, Path(out))
+        assert refused.code == 2 and f"error: {out}: {text}" in refused.err
+
+
+def test_labels_of_other_environments(table: Path, tmp_path: Path) -> None:
+    """What was read stays, and goes on with other labels."""
+    few, out = tmp_path / "few.tsv", tmp_path / "out"
+    others = rows_of("unseen02").head(5)
+    others.assign(label="").to_csv(few, sep="\t", index=False)
+    refused = predict(table, out, "--support-labels", few)
+    assert refused.code == 2 and "with a label 0 or 1" in refused.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["few.tsv", "pairs.parquet"]
+    others.assign(label="1").to_csv(few, sep="\t", index=False)
+    refused = predict(table, out, "--support-labels", few)
+    assert refused.code == 2 and "has no pair of " in refused.err and "give --resume to go on" in refused.err
+    staged = {path: path.stat().st_mtime_ns for path in (work_folder(out) / "rows").rglob("*.parquet")}
+    rows_of("unseen01").head(5).assign(label="1").to_csv(few, sep="\t", index=False)
+    plan = open_job(replace(order(table), support_labels=str(few), formats=("parquet", "tsv")), out, resume=True).plan
+    assert sum(estimate.labels for estimate in plan.estimates) == 5 and len(staged) == 5
+    assert all(path.stat().st_mtime_ns == when for path, when in staged.items())
+
+
+def test_a_scored_part_that_is_cut_short_is_missing(table: Path, tmp_path: Path) -> None:
+    job = open_job(order(table), tmp_path / "out")
+    scored = job.folder / "scored" / f"{job.parts[1].name}.parquet"
+    scored.parent.mkdir(parents=True, exist_ok=True)
+    scored.write_bytes(b"")
+    job.held.close()
+    job = open_job(order(table), tmp_path / "out", resume=True)
+    assert job.missing() == list(job.parts)
+    for part in job.parts:
+        job.score(part)
+    whole = scored.read_bytes()
+    scored.write_bytes(whole[:-20])
+    job.held.close()
+    assert open_job(order(table), tmp_path / "out", resume=True).missing() == [job.parts[1]]
+
+
+def test_a_place_is_named_once(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.tsv"
+    table = rows_of("train01").head(3)
+    table.to_csv(bad, sep="\t", index=False)
+    outcome = command("predict", run_folder(), bad, "--out", tmp_path / "out")
+    assert outcome.code == 2 and outcome.err.count(str(bad)) == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     """Predict and write; return the exit code."""
     from episode.errors import EpisodeError
     from episode.predict.formats import FORMATS
-    from episode.predict.job import Order, open_job, work_folder
+    from episode.predict.job import Order, open_job, result_folder, resumable, work_folder
     from episode.predict.staging import parquet_files
 
     unknown = [name for name in args.write or [] if name not in FORMATS]
@@ -113,23 +112,18 @@ def run(args: argparse.Namespace) -> int:
         batch=args.batch_size,
         cache=None if args.cache is None else str(args.cache.resolve()),
     )
+    out = result_folder(args.out)
     terminal = sys.stderr.isatty()
     with Progress(disable=not terminal) as progress:
         try:
-            job = open_job(order, args.out, resume=args.resume, report=progress if terminal else None)
+            job = open_job(order, out, resume=args.resume, report=progress if terminal else None)
             plan = job.plan
-            _score(job, args, progress)
-            job.finish(progress)
-        except OSError as error:
-            folder = work_folder(args.out)
-            if not folder.exists():
-                raise
-            what = str(error) if error.errno is None else os.strerror(error.errno)
-            kept = f"what is done so far stays in {folder}; mend this and give --resume to go on"
-            raise EpisodeError(f"{error.filename or folder}: {what}; {kept}") from None
+            with resumable(job.folder):
+                _score(job, args, progress)
+                job.finish(progress)
         except KeyboardInterrupt:
-            if work_folder(args.out).exists():
-                warn(f"what is done so far stays in {work_folder(args.out)}; --resume goes on with it")
+            if work_folder(out).exists():
+                warn(f"what is done so far stays in {work_folder(out)}; --resume goes on with it")
             raise
     for text in (plan.genome_warning, plan.distance_warning):
         if text:

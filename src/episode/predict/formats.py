@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from episode.files import atomic_file
+from episode.files import atomic_file, fsync
 
 __all__ = [
     "FORMATS",
@@ -23,6 +23,7 @@ __all__ = [
     "open_parquet",
     "open_tsv",
     "public",
+    "whole_parquet",
     "write_parquet",
 ]
 
@@ -37,13 +38,15 @@ Write = Callable[[pd.DataFrame], None]
 def open_parquet(path: Path, *, parents: bool = True) -> Iterator[Write]:
     """All columns of a prediction but the library's own numbering; a row group for each block of pairs.
 
-    The same blocks give the same bytes. Without `parents` the folder must be there, see `episode.files.atomic_file`.
+    The same blocks give the same bytes. They are on the disk before the file has its name. Without `parents` the folder
+    must be there, see `episode.files.atomic_file`.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     with ExitStack() as stack:
         temporary = stack.enter_context(atomic_file(path, parents=parents))
+        stack.callback(fsync, temporary)
         writer: pq.ParquetWriter | None = None
 
         def write(pairs: pd.DataFrame) -> None:
@@ -54,6 +57,22 @@ def open_parquet(path: Path, *, parents: bool = True) -> Iterator[Write]:
             writer.write_table(table)
 
         yield write
+
+
+def whole_parquet(path: Path) -> bool:
+    """Whether a file that `open_parquet` wrote has its end."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        pq.read_metadata(path)
+    except pa.ArrowException:
+        return False
+    except OSError as error:
+        if error.errno is not None:  # the disk or the network
+            raise
+        return False
+    return True
 
 
 def join_parquet(parts: Iterable[Path], path: Path) -> None:

@@ -1,16 +1,8 @@
 """A prediction as a job in a folder: begun, scored part by part by anyone who opens the folder, finished.
 
-    OUT.unfinished/
-      job.json                what was asked for; the job goes on only if that is asked for again
-      rows/ elements/ numbers/ dropped/ outside/ facts/    see `episode.predict.staging`
-      catalogue.parquet codes.bin                          see `episode.predict.elements`
-      store/ codes/           encoded elements
-      plan.json               the first pass is done: parts, environments and their estimates
-      scored/0000/012.parquet a part, scored
-      result/                 what becomes OUT
-
 The first pass reads the tables once, chooses the support sets and estimates every environment. The second scores the
 parts, in any order, in any process. All of it appears by renaming, so a kill at any point leaves a job that goes on.
+What lies in the folder is listed in docs/prediction.md.
 This module does NOT know how pairs are scored, nor who calls it.
 """
 
@@ -18,13 +10,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -34,21 +26,46 @@ from episode.checkpoint import Run, load_run
 from episode.data.genome import open_genome
 from episode.data.pairs import DROPPED_COLUMNS
 from episode.episodes.codes import CodeTable
-from episode.errors import EpisodeError
-from episode.files import atomic_file, locked, read_json, refuse_existing, remove_folder, remove_leftovers, write_json
+from episode.errors import EpisodeError, GenomeError
+from episode.files import (
+    atomic_file,
+    fsync,
+    locked,
+    read_json,
+    refuse_existing,
+    remove_folder,
+    remove_leftovers,
+    write_json,
+)
 from episode.predict.elements import Catalogue
-from episode.predict.formats import FORMATS, join_parquet, open_parquet
+from episode.predict.formats import FORMATS, join_parquet, open_parquet, whole_parquet
 from episode.predict.order import Order, check_same
 from episode.predict.pairs import score_pairs
-from episode.predict.plan import Plan, Report, make_plan, open_store, read_tables
+from episode.predict.plan import Plan, Report, make_plan, open_store, read_labels, read_tables
 from episode.predict.staging import Part, refuse_inside
 from episode.predict.survey import read_staged
 
-__all__ = ["Job", "Order", "Part", "Plan", "open_job", "work_folder"]
+__all__ = ["Job", "Order", "Part", "Plan", "open_job", "result_folder", "resumable", "work_folder"]
 
+T = TypeVar("T")
 LOCK = "lock"
 RESULT = "prediction.json"
 """File of the result that says what was asked for and what was found."""
+
+
+def result_folder(out: Path) -> Path:
+    """Resolve a folder of results that was asked for.
+
+    Raises
+    ------
+    EpisodeError
+        If no other folder could be given its place.
+    """
+    found = out.resolve()
+    if found == Path.cwd() or os.path.ismount(found):
+        what = "is where a file system begins" if os.path.ismount(found) else "is the folder this command runs in"
+        raise EpisodeError(f"{out}: {what}, so nothing can take its place; give a new folder")
+    return found
 
 
 def work_folder(out: Path) -> Path:
@@ -88,9 +105,8 @@ class Job:
             If it is not there.
         """
         folder = Path(folder)
-        content = read_json(folder / "job.json")["order"]
-        order = Order(**content | {"tables": tuple(content["tables"]), "formats": tuple(content["formats"])})
-        return cls(folder, order, Plan.from_dict(read_json(folder / "plan.json")))
+        order = _read(folder / "job.json", lambda content: _order(content["order"]))
+        return cls(folder, order, _read(folder / "plan.json", Plan.from_dict))
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -147,12 +163,27 @@ class Job:
         result = self.folder / "result"
         shutil.rmtree(result, ignore_errors=True)
         self._write(result, report or _silent)
+        for path in result.rglob("*"):
+            if path.is_file():
+                fsync(path)
         if self.out.exists():
             self.out.rmdir()
         os.replace(result, self.out)
-        remove_folder(self.folder)
-        self.held.close()
+        remove_folder(self.folder, self._close)
         return self.plan
+
+    def remove_damaged(self) -> None:
+        """Remove scored parts that a loss of power has cut short, so that they are missing."""
+        for part in self.parts:
+            path = self._scored(part)
+            if path.exists() and not whole_parquet(path):
+                path.unlink()
+
+    def _close(self) -> None:
+        """Close what is open in the folder."""
+        for name in ("_codes", "_catalogue", "_ids"):
+            self.__dict__.pop(name, None)
+        self.held.close()
 
     @property
     def out(self) -> Path:
@@ -235,54 +266,126 @@ def open_job(order: Order, out: Path, *, resume: bool = False, report: Report | 
     EpisodeError
         If `out` is in use, an unfinished prediction is there and `resume` was not asked for, or it was begun otherwise.
     """
+    out = result_folder(out)
     folder = work_folder(out)
     refuse_inside(order.tables, out)
     if out.parent.exists():
         remove_leftovers(out.parent, folder.name)
+    if not (resume and (out / RESULT).exists()):
+        _refuse_others(out, folder, resume)
     genome = None if order.genome is None else open_genome(order.genome)
-    if not resume:
-        refuse_existing(out)
-        if folder.exists():
-            raise EpisodeError(
-                f"{folder}: an unfinished prediction is there; go on with it by --resume, or remove the folder"
-            )
     identity = order.identity(None if genome is None else genome.sha256)
     if resume and (out / RESULT).exists():
         return _finished(order, out, identity)
-    refuse_existing(out)
     if (folder / "job.json").exists():
-        check_same(read_json(folder / "job.json")["identity"], identity, folder)
-    elif folder.exists() and any(path.suffix != ".part" and path.name != LOCK for path in folder.iterdir()):
-        raise EpisodeError(f"{folder}: is not an unfinished prediction; move it away, or give another --out")
+        _check_begun(folder, identity)
     run = load_run(Path(order.run_folder))
+    few = read_labels(order, run, genome)
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
-        held.enter_context(locked(folder / LOCK, lambda: _refuse_company(folder)))
-        write_json(folder / "job.json", {"identity": identity, "order": asdict(order)})
-        if not (folder / "plan.json").exists():
-            try:
-                tables = read_tables(folder, order, run, genome, report or _silent)
-            except EpisodeError:
-                remove_folder(folder)
-                raise
-            progress = report is not None
-            plan = make_plan(folder, order, run, genome, tables, report or _silent, progress=progress)
-            write_json(folder / "plan.json", plan.to_dict())
-        job = Job.load(folder)
-        job.make_folders()
+        try:
+            held.enter_context(locked(folder / LOCK, lambda: _refuse_company(folder)))
+        except FileNotFoundError:  # another process has just finished there
+            _refuse_company(folder)
+        # What was found before may have changed until the lock was had.
+        if resume and (out / RESULT).exists():
+            return _finished(order, out, identity, held)
+        _refuse_others(out, folder, resume)
+        if (folder / "job.json").exists():
+            _check_begun(folder, identity)
+        with resumable(folder):
+            write_json(folder / "job.json", {"identity": identity, "order": asdict(order)})
+            if not (folder / "plan.json").exists():
+                try:
+                    tables = read_tables(folder, order, run, genome, report or _silent)
+                except GenomeError:
+                    raise
+                except EpisodeError:
+                    remove_folder(folder, held.close)
+                    raise
+                progress = report is not None
+                plan = make_plan(folder, order, run, genome, tables, few, report or _silent, progress=progress)
+                write_json(folder / "plan.json", plan.to_dict())
+            job = Job.load(folder)
+            job.make_folders()
+            job.remove_damaged()
         return replace(job, held=held.pop_all(), opened=run)
+
+
+@contextmanager
+def resumable(folder: Path) -> Iterator[None]:
+    """Add to an error, where the work folder outlives it, that the work can be gone on with.
+
+    Raises
+    ------
+    EpisodeError
+        In place of the error.
+    """
+    kept = f"what is done so far stays in {folder}; mend this and give --resume to go on"
+    try:
+        yield
+    except OSError as error:
+        if not folder.exists():
+            raise
+        what = str(error) if error.errno is None else os.strerror(error.errno)
+        raise EpisodeError(f"{error.filename or folder}: {what}; {kept}") from None
+    except EpisodeError as error:
+        if not folder.exists() or "--resume" in str(error):
+            raise
+        raise EpisodeError(f"{error}; {kept}") from None
+
+
+def _refuse_others(out: Path, folder: Path, resume: bool) -> None:
+    """Refuse to work where something else is."""
+    refuse_existing(out)
+    if (folder / "job.json").exists():
+        if not resume:
+            raise EpisodeError(
+                f"{folder}: an unfinished prediction is there; go on with it by --resume, or remove the folder"
+            )
+    elif not _empty(folder):
+        raise EpisodeError(f"{folder}: is not an unfinished prediction; move it away, or give another --out")
+
+
+def _empty(folder: Path) -> bool:
+    """Nothing is there, or a process that was killed has only just begun."""
+    return not folder.exists() or all(path.suffix == ".part" or path.name == LOCK for path in folder.iterdir())
+
+
+def _check_begun(folder: Path, identity: dict[str, Any]) -> None:
+    """Refuse to go on with an unfinished prediction that was begun otherwise."""
+    begun = _read(folder / "job.json", lambda content: dict(content["identity"]))
+    check_same(begun, identity, folder, planned=(folder / "plan.json").exists())
 
 
 def _refuse_company(folder: Path) -> None:
     raise EpisodeError(f"{folder}: another process is at work there; wait for it, or give another --out")
 
 
-def _finished(order: Order, out: Path, identity: dict[str, Any]) -> Job:
+def _finished(order: Order, out: Path, identity: dict[str, Any], held: ExitStack | None = None) -> Job:
     """Open a prediction that is finished; remove what a kill left of its work."""
-    content = read_json(out / RESULT)
-    check_same(content["identity"], identity, out)
-    remove_folder(work_folder(out))
-    return Job(work_folder(out), order, Plan.from_dict(content["found"]))
+    check_same(_read(out / RESULT, lambda content: dict(content["identity"])), identity, out)
+    plan = _read(out / RESULT, lambda content: Plan.from_dict(content["found"]))
+    folder = work_folder(out)
+    if (folder / "job.json").exists() or _empty(folder):
+        remove_folder(folder, None if held is None else held.close)
+    return Job(folder, order, plan)
+
+
+def _order(content: dict[str, Any]) -> Order:
+    return Order(**content | {"tables": tuple(content["tables"]), "formats": tuple(content["formats"])})
+
+
+def _read(path: Path, take: Callable[[Any], T]) -> T:
+    """Take something from a JSON file of a prediction."""
+    content = read_json(path)
+    try:
+        return take(content)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise EpisodeError(
+            f"{path}: was not written by a prediction of this version, or is damaged; remove its folder, or give "
+            "another --out"
+        ) from None
 
 
 def _silent(what: str, done: int, total: int) -> None:

@@ -6,20 +6,26 @@ Knows nothing about how it is carried out.
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from episode import __version__
 from episode.errors import CheckpointError, EpisodeError
 from episode.files import file_sha256
 from episode.predict.staging import parquet_files
 
 __all__ = ["Order", "check_same"]
 
-FOOTER = 1 << 16
-"""Most bytes hashed of each end of a Parquet file: the footer tells rows, columns and the extremes of each."""
+JOB_FORMAT = 1
+"""Of the work folder; one of another number cannot be gone on with."""
+HEAD = 1 << 16
+"""Bytes hashed of the beginning of a Parquet file."""
+TAIL = 8
+"""Last bytes of a Parquet file: the length of its footer, and four letters."""
 NAMES = {
-    "tables": "the pair tables",
+    "tables": "the names of the pair tables",
     "format": "--format",
     "cell_line": "--cell-line",
     "assay": "--assay",
@@ -32,7 +38,9 @@ NAMES = {
     "genome": "--genome",
     "support_labels": "--support-labels",
     "content": "the content of the pair tables",
+    "written": "the time at which the pair tables were written",
 }
+HASHED = {"run", "genome", "support_labels", "content", "written"}
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,7 @@ class Order:
         return self.cell_line if self.assay is None else f"{self.cell_line or ''}:{self.assay}"
 
     def identity(self, genome_sha256: str | None) -> dict[str, Any]:
-        """All that the result depends on, as plain data; no path but those of the tables.
+        """All that the result depends on, as plain data; no path, but the names of the tables.
 
         Raises
         ------
@@ -91,31 +99,48 @@ class Order:
         """
         labels = self.support_labels
         options = {name: value for name, value in asdict(self).items() if name in NAMES}
+        blocks = parquet_files(self.tables, self.format)
+        files = [Path(table) for table in blocks or self.tables]
         return options | {
-            "tables": list(self.tables),
+            "episode_version": __version__,
+            "job_format": JOB_FORMAT,
+            "tables": [_name(Path(table)) for table in self.tables],
             "formats": list(self.formats),
             "run": _run_hash(Path(self.run_folder)),
             "genome": genome_sha256,
             "support_labels": None if labels is None else _content(Path(labels)),
-            "content": [_content(Path(table)) for table in parquet_files(self.tables, self.format) or self.tables],
+            "content": [[_name(file), _content(file)] for file in files],
+            "written": None if blocks is None else [file.stat().st_mtime_ns for file in files],
         }
 
 
-def check_same(begun: dict[str, Any], asked: dict[str, Any], where: Path) -> None:
+def check_same(begun: dict[str, Any], asked: dict[str, Any], where: Path, *, planned: bool = True) -> None:
     """Refuse to go on with a prediction that was begun otherwise.
+
+    While the first pass is not done (`planned` is false), Parquet files must not have been written since, as part of
+    them is still to be read; the labels that refine its estimates may change until then.
 
     Raises
     ------
     EpisodeError
         If two identities differ; the message names the first difference.
     """
+    made = {name: (begun.get(name), asked[name]) for name in ("episode_version", "job_format")}
+    if any(one != other for one, other in made.values()):
+        version, format = ({"was": one, "is": other} for one, other in made.values())
+        raise EpisodeError(
+            f"{where}: was begun by EPIsode {version['was'] or 'of an unknown version'} (work format "
+            f"{format['was'] or 'unknown'}), this is {version['is']} (work format {format['is']}); go on with that "
+            "one, or remove the folder"
+        )
     for name, text in NAMES.items():
-        if begun.get(name) != asked[name]:
-            hashed = name in ("run", "genome", "support_labels", "content")
-            what = "another one" if hashed else f"{begun.get(name)!r}, not {asked[name]!r}"
-            raise EpisodeError(
-                f"{where}: {text} differs: this prediction was begun with {what}; give the same, or remove the folder"
-            )
+        if name == ("written" if planned else "support_labels") or begun.get(name) == asked[name]:
+            continue
+        what = "another one" if name in HASHED else f"{begun.get(name)!r}, not {asked[name]!r}"
+        differ = "differ" if name == "tables" else "differs"
+        raise EpisodeError(
+            f"{where}: {text} {differ}: this prediction was begun with {what}; give the same, or remove the folder"
+        )
 
 
 def _run_hash(folder: Path) -> str:
@@ -129,7 +154,7 @@ def _run_hash(folder: Path) -> str:
 
 
 def _content(path: Path) -> str:
-    """Hash a table; of Parquet the size and both ends, which hold the description of all columns."""
+    """Hash a table; of Parquet the size, the beginning and the footer, which has the extremes of all columns."""
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file())
         text = "\n".join(f"{file.relative_to(path)} {_content(file)}" for file in files)
@@ -141,7 +166,14 @@ def _content(path: Path) -> str:
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
     with path.open("rb") as stream:
-        digest.update(stream.read(FOOTER))
-        stream.seek(max(0, size - FOOTER))
-        digest.update(stream.read(FOOTER))
+        digest.update(stream.read(HEAD))
+        stream.seek(max(0, size - TAIL))
+        length = int.from_bytes(stream.read(TAIL)[:4], "little")
+        stream.seek(max(0, size - TAIL - length))
+        digest.update(stream.read(length + TAIL))
     return digest.hexdigest()
+
+
+def _name(path: Path) -> str:
+    """Name of a file or folder, however it was spelled."""
+    return Path(os.path.abspath(path)).name

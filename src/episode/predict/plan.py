@@ -21,7 +21,7 @@ from episode.data.extract import genome_hint
 from episode.data.genome import Genome
 from episode.data.text import fail
 from episode.encode.store import ElementStore, build_store
-from episode.errors import SHOWN, EpisodeError, InputError, Problem
+from episode.errors import SHOWN, EpisodeError, GenomeError, InputError, Problem
 from episode.files import finite
 from episode.predict.elements import CATALOGUE, Catalogue, collect_elements, write_elements
 from episode.predict.environment import EnvironmentEstimate, estimate_environment, refine_with_labels
@@ -30,7 +30,7 @@ from episode.predict.pairs import EnvironmentFacts, environment_frame, labelled_
 from episode.predict.staging import Part, Staging, parquet_files, plan_parts, stage_dataset, write_lines
 from episode.predict.survey import Survey
 
-__all__ = ["Plan", "Report", "make_plan", "open_store"]
+__all__ = ["Plan", "Report", "make_plan", "open_store", "read_labels", "read_tables"]
 
 Report = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is (0: not known)."""
@@ -106,14 +106,28 @@ class Tables:
     read : Read
     catalogue : Catalogue
     survey : Survey
-    few : Dataset or None
-        Labelled pairs that refine the estimates.
     """
 
     read: Read
     catalogue: Catalogue
     survey: Survey
-    few: Dataset | None
+
+
+def read_labels(order: Order, run: Run, genome: Genome | None) -> Dataset | None:
+    """Read the labels that refine the estimates; rows without one are left out.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if order.support_labels is None:
+        return None
+    few = _dataset(order, run, genome, [order.support_labels], labels=True)
+    labelled = (few.pairs["label"] >= 0).to_numpy()
+    if not labelled.any():
+        raise _no_labels(order, order.only or "any environment")
+    return few.select(labelled)
 
 
 def read_tables(folder: Path, order: Order, run: Run, genome: Genome | None, report: Report) -> Tables:
@@ -136,7 +150,7 @@ def read_tables(folder: Path, order: Order, run: Run, genome: Genome | None, rep
     for done, _ in enumerate(survey.run(folder, read.parts, catalogue, read.files, genome), start=1):
         report("survey blocks", done, len(read.parts))
     read.check(survey, catalogue, order, genome)
-    return Tables(read, catalogue, survey, _few_labels(order, run, genome, survey))
+    return Tables(read, catalogue, survey)
 
 
 def make_plan(
@@ -145,12 +159,21 @@ def make_plan(
     run: Run,
     genome: Genome | None,
     tables: Tables,
+    few: Dataset | None,
     report: Report,
     *,
     progress: bool = False,
 ) -> Plan:
-    """Encode the elements and estimate every environment."""
-    read, catalogue, survey, few = tables.read, tables.catalogue, tables.survey, tables.few
+    """Encode the elements and estimate every environment; `few` is what `read_labels` found.
+
+    Raises
+    ------
+    InputError
+        If no label is of an environment that is predicted.
+    """
+    read, catalogue, survey = tables.read, tables.catalogue, tables.survey
+    if few is not None and not few.pairs["environment"].isin(list(survey.environments)).any():
+        raise _no_labels(order, ", ".join(sorted(survey.environments)))
     store = open_store(folder, order, run, catalogue, progress=progress)
     few_store = None if few is None else build_store(few, run.bank, run.facts.config.stem)
     estimates = []
@@ -302,26 +325,14 @@ def _dataset(order: Order, run: Run, genome: Genome | None, tables: list[str], *
             labels=labels,
             only=order.only,
         )
-    except InputError:
+    except (InputError, GenomeError):
         raise
     except EpisodeError as error:
+        if str(error).startswith(tuple(tables)):
+            raise
         raise EpisodeError(f"{', '.join(tables)}: {error}") from None
 
 
-def _few_labels(order: Order, run: Run, genome: Genome | None, survey: Survey) -> Dataset | None:
-    """Read the labels that refine the estimates.
-
-    Raises
-    ------
-    InputError
-        If there is none that could.
-    """
-    if order.support_labels is None:
-        return None
-    few = _dataset(order, run, genome, [order.support_labels], labels=True)
-    known = few.pairs["environment"].isin(list(survey.environments)) & (few.pairs["label"] >= 0)
-    if not known.any():
-        wanted = ", ".join(sorted(survey.environments))
-        need = f"has no pair of {wanted} with a label 0 or 1; needed labelled pairs of what is predicted"
-        raise fail(order.support_labels, need)
-    return few
+def _no_labels(order: Order, wanted: str) -> InputError:
+    need = f"has no pair of {wanted} with a label 0 or 1; needed labelled pairs of what is predicted"
+    return fail(str(order.support_labels), need)

@@ -12,6 +12,7 @@ of one digest for each sequence that the tables bring. Does not know genomes or 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
@@ -186,8 +187,7 @@ def open_table(path: str) -> pq.ParquetFile:
     try:
         opened = pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
-        reason = str(error).split("\n", maxsplit=1)[0]
-        raise fail(path, f"is not a readable Parquet file ({reason})") from None
+        raise _unreadable(path, error) from None
     if opened.metadata.num_rows == 0:
         raise fail(path, "has columns but no rows; needs at least one pair")
     return opened
@@ -356,8 +356,15 @@ def _blocks(path: str, opened: pq.ParquetFile, group: int, sizes: Sequence[int])
             yield held.slice(0, size)
             held = held.slice(size)
     except (pa.ArrowException, OSError, StopIteration) as error:
-        reason = str(error).split("\n", maxsplit=1)[0] or "it ends early"
-        raise fail(path, f"is not a readable Parquet file ({reason})") from None
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: str, error: Exception) -> Exception:
+    """Say what is wrong with a Parquet file, unless it is the disk or the network that failed."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return OSError(error.errno, os.strerror(error.errno), path)
+    reason = str(error).split("\n", maxsplit=1)[0] or "it ends early"
+    return fail(path, f"is not a readable Parquet file ({reason})")
 
 
 def _need_genome(file: str, frame: pd.DataFrame, inline: dict[str, bool]) -> None:
