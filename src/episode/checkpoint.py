@@ -41,6 +41,7 @@ __all__ = [
     "load_run",
     "load_state",
     "new_system",
+    "require_finished",
     "save_run",
     "save_state",
 ]
@@ -162,6 +163,20 @@ def new_system(config: Config, bank: MotifBank, environments: int, base_logit: f
     return EnergySystem(config, thresholds, environments, base_logit, gate, new_stem(config.stem, bank))
 
 
+def require_finished(folder: Path) -> None:
+    """Refuse a folder that holds no finished run, before anything else is looked at.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none.
+    """
+    if not (folder / "run.json").exists():
+        unfinished = (folder / "resume.safetensors").exists()
+        need = "its training has not finished; resume it first" if unfinished else "no run.json there"
+        raise CheckpointError(f"{folder}: not a finished run ({need})")
+
+
 def load_run(folder: Path) -> Run:
     """Rebuild a trained model from its folder.
 
@@ -170,10 +185,7 @@ def load_run(folder: Path) -> Run:
     CheckpointError
         If the folder is not a finished run, is damaged, or was written by another format version.
     """
-    if not (folder / "run.json").exists():
-        unfinished = (folder / "resume.safetensors").exists()
-        need = "its training has not finished; resume it first" if unfinished else "no run.json there"
-        raise CheckpointError(f"{folder}: not a finished run ({need})")
+    require_finished(folder)
     try:
         content = read_json(folder / "run.json")
     except EpisodeError as error:

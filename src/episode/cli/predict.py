@@ -84,6 +84,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Predict and write; return the exit code."""
+    from episode.checkpoint import require_finished
     from episode.errors import EpisodeError
     from episode.predict.formats import FORMATS
     from episode.predict.job import Order, open_job, result_folder, resumable, work_folder
@@ -96,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
         raise EpisodeError(f"--batch-size {args.batch_size}: needed at least 1")
     _check_engine(args)
     set_threads(args.threads)
+    require_finished(args.run_folder)
     blocks = parquet_files(args.pairs, args.format) is not None
     order = Order(
         run_folder=str(args.run_folder.resolve()),
