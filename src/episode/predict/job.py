@@ -26,7 +26,7 @@ from episode.checkpoint import Run, load_run
 from episode.data.genome import open_genome
 from episode.data.pairs import DROPPED_COLUMNS
 from episode.episodes.codes import CodeTable
-from episode.errors import EpisodeError, GenomeError
+from episode.errors import EpisodeError, GenomeError, InputError
 from episode.files import (
     atomic_file,
     fsync,
@@ -42,7 +42,7 @@ from episode.predict.formats import FORMATS, join_parquet, open_parquet, whole_p
 from episode.predict.order import Order, check_same
 from episode.predict.pairs import score_pairs
 from episode.predict.plan import Plan, Report, make_plan, open_store, read_labels, read_tables
-from episode.predict.staging import Part, refuse_inside
+from episode.predict.staging import Part, parquet_files, refuse_inside
 from episode.predict.survey import read_staged
 
 __all__ = ["Job", "Order", "Part", "Plan", "open_job", "result_folder", "resumable", "work_folder"]
@@ -304,7 +304,12 @@ def open_job(order: Order, out: Path, *, resume: bool = False, report: Report | 
                     remove_folder(folder, held.close)
                     raise
                 progress = report is not None
-                plan = make_plan(folder, order, run, genome, tables, few, report or _silent, progress=progress)
+                try:
+                    plan = make_plan(folder, order, run, genome, tables, few, report or _silent, progress=progress)
+                except InputError:
+                    if parquet_files(order.tables, order.format) is None:  # read whole, so there is little to keep
+                        remove_folder(folder, held.close)
+                    raise
                 write_json(folder / "plan.json", plan.to_dict())
             job = Job.load(folder)
             job.make_folders()

@@ -126,7 +126,7 @@ def read_labels(order: Order, run: Run, genome: Genome | None) -> Dataset | None
     few = _dataset(order, run, genome, [order.support_labels], labels=True)
     labelled = (few.pairs["label"] >= 0).to_numpy()
     if not labelled.any():
-        raise _no_labels(order, order.only or "any environment")
+        raise _no_labels(order, "" if order.only is None else f" of {order.only}")
     return few.select(labelled)
 
 
@@ -173,7 +173,7 @@ def make_plan(
     """
     read, catalogue, survey = tables.read, tables.catalogue, tables.survey
     if few is not None and not few.pairs["environment"].isin(list(survey.environments)).any():
-        raise _no_labels(order, ", ".join(sorted(survey.environments)))
+        raise _no_labels(order, f" of {', '.join(sorted(survey.environments))}")
     store = open_store(folder, order, run, catalogue, progress=progress)
     few_store = None if few is None else build_store(few, run.bank, run.facts.config.stem)
     estimates = []
@@ -334,5 +334,5 @@ def _dataset(order: Order, run: Run, genome: Genome | None, tables: list[str], *
 
 
 def _no_labels(order: Order, wanted: str) -> InputError:
-    need = f"has no pair of {wanted} with a label 0 or 1; needed labelled pairs of what is predicted"
+    need = f"has no pair{wanted} with a label 0 or 1; needed labelled pairs of what is predicted"
     return fail(str(order.support_labels), need)

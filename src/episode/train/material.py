@@ -122,6 +122,7 @@ def gather_material(
     learning = np.concatenate([pool.rows for pool in roles.training + roles.pseudo_ood])
     shortcuts = Shortcuts.fit(shortcut_statistics(dataset)[learning])
     used = dataset.pairs[["environment", "enhancer_id", "promoter_id", "mirrored", "label", "split", "distance"]]
+    used = used.assign(label=used["label"].where(used["split"] != "test", -1))  # which training never reads
     return Material(
         config=config,
         seed=seed,
