@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from episode.config import EpisodesConfig
+from episode.seeds import derive_seeds
 
 __all__ = [
     "KINDS",
@@ -173,6 +174,4 @@ def support_order(keys: list[str], seed: int) -> np.ndarray:
     ndarray of int64
         Positions in the order in which they are taken into a support set.
     """
-    from episode.seeds import derive_seed
-
-    return np.argsort(np.array([derive_seed(seed, key) for key in keys], dtype=np.int64), kind="stable")
+    return np.argsort(derive_seeds(seed, map(str.encode, keys)), kind="stable")
