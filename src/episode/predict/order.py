@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from episode import __version__
+from episode.checkpoint import require_finished
 from episode.errors import CheckpointError, EpisodeError
 from episode.files import file_sha256
 from episode.predict.staging import parquet_files
@@ -144,6 +145,7 @@ def check_same(begun: dict[str, Any], asked: dict[str, Any], where: Path, *, pla
 
 
 def _run_hash(folder: Path) -> str:
+    require_finished(folder)
     digest = hashlib.sha256()
     for name in ("run.json", "model.safetensors"):
         path = folder / name
