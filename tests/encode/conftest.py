@@ -16,9 +16,9 @@ def scanned(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     calls: list[int] = []
 
     class Counting(store_module.Scanner):
-        def __call__(self, elements):  # type: ignore[no-untyped-def]
+        def __call__(self, elements, place=None):  # type: ignore[no-untyped-def]
             calls.append(len(elements))
-            return super().__call__(elements)
+            return super().__call__(elements, place)
 
     monkeypatch.setattr(store_module, "Scanner", Counting)
     return calls

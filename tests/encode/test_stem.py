@@ -142,6 +142,48 @@ def test_groups_of_any_size(count: int) -> None:
     np.testing.assert_array_equal(scan(codes, bank, 20), reference(codes, bank, 20))
 
 
+@st.composite
+def windows(draw: st.DrawFn) -> tuple[list[np.ndarray], np.ndarray]:
+    """Windows of one line of DNA and where they begin; some have other bases than the line."""
+    line = random_codes(200, draw(st.integers(0, 2**32 - 1)))
+    spans = draw(st.lists(st.tuples(st.integers(0, 199), st.integers(0, 70)), min_size=1, max_size=8))
+    found = []
+    for start, length in spans:
+        codes = line[start : start + length].copy()
+        if len(codes) and draw(st.sampled_from([False, False, True])):
+            codes[draw(st.integers(0, len(codes) - 1))] = draw(st.integers(0, 4))
+        found.append(codes)
+    return found, np.array([start for start, _ in spans], dtype=np.int64)
+
+
+@settings(max_examples=200, deadline=None)
+@given(drawn=windows(), width=st.integers(1, 24), tile=st.integers(1, 300), far=st.booleans())
+def test_where_elements_lie_does_not_matter(
+    drawn: tuple[list[np.ndarray], np.ndarray], width: int, tile: int, far: bool
+) -> None:
+    """Bases that elements share are scanned once, and no site of one reaches into another."""
+    batch, place = drawn
+    expected = scan_many(batch, BANK, width)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stem, "TILE", tile)
+        found = Scanner(BANK, width)(batch, place + (7 << 40) * far)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_what_overlaps_is_scanned_once(jaspar: MotifBank, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = random_codes(20_000, 9, unknown=0)
+    place = np.arange(0, 16_000, 1000)
+    batch = [line[start : start + 4000] for start in place]
+    positions = [0]
+    score = stem._Group.score
+    monkeypatch.setattr(stem._Group, "score", lambda group, words: positions.append(len(words)) or score(group, words))
+    scanner = Scanner(jaspar, 128)
+    apart = scanner(batch)
+    alone, positions[:] = sum(positions), [0]
+    np.testing.assert_array_equal(scanner(batch, place), apart)
+    assert sum(positions) < 0.45 * alone  # 19,000 of 64,000 bases, two bins of each window, and where tiles meet
+
+
 def test_tokens_of_float32_are_exact_and_round_to_those_of_float16(jaspar: MotifBank) -> None:
     codes = random_codes(3000, 2)
     exact = Scanner(jaspar, 128, dtype=np.float32)([codes])

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from made_up import BASES, CONFIG, Elements, make_bank, make_dataset, sequence
@@ -36,6 +37,27 @@ def test_elements_may_lie_anywhere_in_the_codes() -> None:
     store = build_store(scattered, make_bank(), CONFIG)
     expected = scan_many([sequence(dataset, 3), sequence(dataset, 0)], make_bank(), 16)
     np.testing.assert_array_equal(all_rows(store), expected)
+
+
+def test_coordinates_save_work_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elements that overlap on their chromosome, but for one that is told to lie where it does not."""
+    codes = np.random.default_rng(3).integers(0, 4, 900).astype(np.uint8)
+    start = np.array([0, 300, 100, 200, 100])
+    elements = pd.DataFrame({"length": 400, "offset": start})
+    placed = elements.assign(chrom=["chr2", "chr2", "chr2", "chr1", "chr1"], start=[1000, 1300, 1100, 1200, 1150])
+    places = []
+
+    class Watching(store_module.Scanner):
+        def __call__(self, elements, place=None):  # type: ignore[no-untyped-def]
+            places.append(place)
+            return super().__call__(elements, place)
+
+    monkeypatch.setattr(store_module, "Scanner", Watching)
+    stores = [build_store(Elements(frame, codes), make_bank(), CONFIG) for frame in (elements, placed)]
+    np.testing.assert_array_equal(all_rows(stores[1]), all_rows(stores[0]))
+    assert stores[0].hash == stores[1].hash
+    assert places[0] is None
+    assert (places[1] - places[1][3]).tolist() == [store_module.CHROMOSOME + x for x in (-200, 100, -100)] + [0]
 
 
 def test_batches_of_elements_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,9 +228,9 @@ def test_threads_are_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
 
     class Watching(store_module.Scanner):
-        def __call__(self, elements):  # type: ignore[no-untyped-def]
+        def __call__(self, elements, place=None):  # type: ignore[no-untyped-def]
             seen.append(torch.get_num_threads())
-            return super().__call__(elements)
+            return super().__call__(elements, place)
 
     monkeypatch.setattr(store_module, "Scanner", Watching)
     for workers in (0, 2):

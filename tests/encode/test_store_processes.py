@@ -35,11 +35,11 @@ def build_slowly(cache: str, first: int, last: int, seconds: float) -> None:
     store_module.SEGMENT, store_module.SEGMENTS = 1, 1 << 20  # of this process only
 
     class Slow(store_module.Scanner):
-        def __call__(self, elements):  # type: ignore[no-untyped-def]
+        def __call__(self, elements, place=None):  # type: ignore[no-untyped-def]
             time.sleep(seconds)
             with (Path(cache) / "scanned.log").open("a") as stream:
                 stream.write("".join(f"{len(codes)}\n" for codes in elements))
-            return super().__call__(elements)
+            return super().__call__(elements, place)
 
     store_module.Scanner = Slow  # type: ignore[misc]
     build_store(dataset(first, last), make_bank(), CONFIG, Path(cache) / "cache")
@@ -116,9 +116,9 @@ def test_without_locks_work_is_done_twice_and_nothing_breaks(tmp_path: Path, mon
     meeting = threading.Barrier(2, timeout=60)
 
     class Meeting(store_module.Scanner):
-        def __call__(self, elements):  # type: ignore[no-untyped-def]
+        def __call__(self, elements, place=None):  # type: ignore[no-untyped-def]
             meeting.wait()
-            return super().__call__(elements)
+            return super().__call__(elements, place)
 
     monkeypatch.setattr(store_module, "Scanner", Meeting)
     found: list[np.ndarray] = []

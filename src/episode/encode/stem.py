@@ -6,14 +6,14 @@ The layout of bins, the score of a site and the exact symmetry under reverse com
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from numpy.lib.stride_tricks import sliding_window_view
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from episode.encode.motifs import MotifBank
@@ -31,8 +31,8 @@ WORD = 4
 WORDS = LETTERS**WORD
 UNKNOWN_BITS = -1024.0
 BLOCK = 1 << 15
-TILE = 2560
-"""Positions whose scores are held at a time: few enough to stay in the cache until their maximum is taken."""
+TILE = 4096
+"""Positions whose scores are held at a time: few enough to stay in the cache until the best of them are taken."""
 WORTH_THREADS = 4
 DTYPES = {np.dtype(np.float16): torch.float16, np.dtype(np.float32): torch.float32}
 FILL = 16
@@ -92,34 +92,111 @@ class _Group:
     table: torch.Tensor
 
     @property
+    def reach(self) -> int:
+        """Letters of a site on either side of its centre."""
+        return self.words * WORD // 2
+
+    def score(self, words: torch.Tensor) -> torch.Tensor:
+        """Score every site of a line of words, int32, to (sites, columns): sums of rows of the table."""
+        sites = words.unfold(0, (self.words - 1) * WORD + 1, 1)[:, ::WORD]
+        rows = torch.empty(sites.shape, dtype=torch.int32)
+        torch.add(sites, self.place, out=rows)
+        ends = torch.arange(0, rows.numel() + 1, self.words, dtype=torch.int32)
+        scores: torch.Tensor = torch.embedding_bag(self.table, rows.view(-1), ends, include_last_offset=True)[0]
+        return scores
+
+    @cached_property
     def place(self) -> torch.Tensor:
         """Row of the table at which each word of a site begins, shape (words,), int32."""
         return torch.arange(0, self.words * WORDS, WORDS, dtype=torch.int32)
 
-    def score(self, sites: torch.Tensor) -> torch.Tensor:
-        """Sum rows of the table, shape (..., words), int32, to scores (..., columns)."""
-        ends = torch.arange(0, sites.numel() + 1, self.words, dtype=torch.int32)
-        scores: torch.Tensor = torch.embedding_bag(self.table, sites.flatten(), ends, include_last_offset=True)[0]
-        return scores.view(*sites.shape[:-1], -1)
+
+@dataclass(frozen=True)
+class _Layout:
+    """Elements laid out as one line of letters, in which those that overlap share theirs.
+
+    Parameters
+    ----------
+    words : Tensor, int32
+        Number of the word that begins at each letter.
+    centre : np.ndarray, shape (n_bins,), int64
+        Letter of the first site centre of each bin; no site about a centre of the bin has letters of other elements.
+    halved : np.ndarray, shape (n_bins,), bool
+        The left edge of the bin lies in the middle of a base.
+    """
+
+    words: torch.Tensor
+    centre: np.ndarray
+    halved: np.ndarray
 
 
 @dataclass(frozen=True)
-class _Bins:
-    """All bins of a batch of elements.
+class _Runs:
+    """Bins in rows: those of a row follow one another, and rows begin at equal intervals, all in positions."""
 
-    `centre` is the position of the first site centre of each bin among the joined letters; `halved` tells
-    whether the left edge of a bin lies in the middle of a base.
+    first: int
+    pitch: int
+    rows: int
+    bins: int
+
+    def best(self, scores: torch.Tensor, width: int) -> torch.Tensor:
+        """Greatest of the scores (positions, columns) in each bin, shape (rows * bins, columns)."""
+        size = scores.shape[1]
+        shape, strides = (self.rows, self.bins, width, size), (self.pitch * size, width * size, size, 1)
+        return scores.as_strided(shape, strides, self.first * size).amax(dim=2).flatten(0, 1)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """Positions from `low` to before `high`, and where the bins of a tile have theirs among them.
+
+    Parameters
+    ----------
+    low, high : int
+    runs : list of _Runs
+        Positions of the bins that lie on no edge between two.
+    edges : Tensor, shape (2 * n_bins,)
+        First position of every bin, then the last of every bin.
     """
 
-    centre: np.ndarray
-    halved: np.ndarray
+    low: int
+    high: int
+    runs: list[_Runs]
+    edges: torch.Tensor
+
+    @classmethod
+    def of(cls, layout: _Layout, tile: np.ndarray, width: int) -> _Line:
+        """Look at the bins of a tile."""
+        low = int(layout.centre[tile].min())
+        first = layout.centre[tile] - low
+        inner = first + layout.halved[tile]
+        cuts = np.concatenate([[0], np.flatnonzero(np.diff(inner) != width) + 1])
+        begin, bins = inner[cuts].tolist(), np.diff(cuts, append=len(tile)).tolist()
+        runs: list[_Runs] = []
+        for start, n in zip(begin, bins, strict=True):
+            last = runs[-1] if runs else None
+            pitch = 0 if last is None else start - last.first - (last.rows - 1) * last.pitch
+            if last is not None and n == last.bins and pitch > 0 and (last.rows == 1 or pitch == last.pitch):
+                runs[-1] = _Runs(last.first, pitch, last.rows + 1, n)
+            else:
+                runs.append(_Runs(start, 0, 1, n))
+        return cls(
+            low, low + int(first.max()) + width + 1, runs, torch.from_numpy(np.concatenate([first, first + width]))
+        )
+
+    def score(self, group: _Group, words: torch.Tensor, width: int) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """Score a group: the best in each bin, run by run, and the edges, shape (2, n_bins, columns)."""
+        scores = group.score(words[self.low - group.reach : self.high + group.reach - WORD])
+        edges = scores.index_select(0, self.edges)
+        return [run.best(scores, width) for run in self.runs], edges.view(2, -1, edges.shape[1])
 
 
 class Scanner:
     """A bank made ready for scanning; build it once when many batches are scanned.
 
     A site is cut into words of four letters, and what a word adds to the scores of all motifs is looked up in
-    a table: a quarter of the additions of a matrix product with one-hot DNA, and no multiplication.
+    a table: a quarter of the additions of a matrix product with one-hot DNA, and no multiplication. Bases in which
+    elements overlap are scanned once.
 
     Parameters
     ----------
@@ -127,7 +204,7 @@ class Scanner:
     bin : int
         Base pairs of a bin, at least 1.
     block : int, optional
-        Positions prepared at a time; bounds the working memory, does not change the result.
+        Positions that a thread takes at a time, at least those of one tile; does not change the result.
     dtype : dtype, optional
         Of the tokens: float16, or float32, which holds every score exactly.
 
@@ -148,82 +225,123 @@ class Scanner:
             raise ValueError(f"tokens of float16 or float32 are needed, not {np.dtype(dtype)}")
         self._dtype = DTYPES[np.dtype(dtype)]
         self.width = bin
-        self._block = max(1, block // (bin + 1))
+        self._block = block
         self._n_motifs = len(bank)
         self._groups, self._columns = _groups(bank)
-        self._window = max(group.words for group in self._groups) * WORD
+        self._reach = max(group.words for group in self._groups) * WORD // 2
 
-    def __call__(self, elements: Sequence[np.ndarray]) -> np.ndarray:
-        """Scan elements; see `scan_many`."""
+    def __call__(self, elements: Sequence[np.ndarray], place: np.ndarray | None = None) -> np.ndarray:
+        """Scan elements; see `scan_many`.
+
+        Parameters
+        ----------
+        elements : sequence of np.ndarray, each shape (length,), uint8
+        place : np.ndarray, shape (n,), int64, optional
+            Where each begins on one line for all chromosomes. Bases that elements share there are scanned once; the
+            result is the same. Elements that overlap there with other bases are scanned apart.
+
+        Returns
+        -------
+        np.ndarray, shape (total_bins, 2, n_motifs)
+        """
         lengths = np.array([len(codes) for codes in elements], dtype=np.int64)
         total = int(bin_count(lengths, self.width).sum())
         tokens = torch.empty((total, 2 * self._n_motifs), dtype=self._dtype)
         if total > 0:
-            words, starts = self._words(elements, lengths)
-            bins = self._bins(lengths, starts)
+            layout = self._lay_out(elements, lengths, place)
 
-            def scan_part(part: np.ndarray) -> None:
-                tokens[torch.from_numpy(part)] = self._best(words, bins.centre[part], halved=bool(bins.halved[part[0]]))
+            def scan_part(tiles: list[np.ndarray]) -> None:
+                tokens[torch.from_numpy(np.concatenate(tiles))] = self._best(layout, tiles)
 
-            _for_each(scan_part, list(self._parts(bins.halved)))
+            _for_each(scan_part, self._parts(layout.centre))
         return tokens.view(total, 2, self._n_motifs).numpy()
 
-    def _parts(self, halved: np.ndarray) -> Iterator[np.ndarray]:
-        """Divide bins into blocks of which all have edges of one kind."""
-        for kind in (False, True):
-            alike = np.flatnonzero(halved == kind)
-            for low in range(0, len(alike), self._block):
-                yield alike[low : low + self._block]
+    def _lay_out(self, elements: Sequence[np.ndarray], lengths: np.ndarray, place: np.ndarray | None) -> _Layout:
+        """Join elements and lay bins of equal width symmetrically about the middle of each.
 
-    def _words(self, elements: Sequence[np.ndarray], lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Join elements and number the word that begins at each position.
-
-        The unknown letters between elements are so many that no window about a centre in or just beyond an
-        element reaches a complete site of another. Returns the numbers and the start of each element.
+        A stretch is what overlaps: every letter that a site about some centre in a bin of one of its elements could
+        have. Where such sites reach from an element over its end into another, its bin gets a copy of its own letters.
         """
-        margin = self.width + self._window
-        starts = margin + np.concatenate([[0], np.cumsum(lengths + margin)[:-1]])
-        letters = np.full(int(starts[-1] + lengths[-1]) + margin + WORD, UNKNOWN, dtype=np.int32)
-        for start, codes in zip(starts, elements, strict=True):
-            letters[start : start + len(codes)] = np.minimum(codes, UNKNOWN)
-        words = letters[: len(letters) - WORD + 1].copy()
-        for k in range(1, WORD):
-            words *= LETTERS
-            words += letters[k : len(letters) - WORD + 1 + k]
-        return words, starts
-
-    def _bins(self, lengths: np.ndarray, starts: np.ndarray) -> _Bins:
-        """Lay bins of equal width symmetrically about the middle of each element."""
         count = bin_count(lengths, self.width)
+        lacking = count * self.width - lengths
+        before = (lacking + 1) // 2 + self._reach
+        span = count * self.width + 2 * self._reach
+        place = np.cumsum(span) - span + before if place is None else place
+        letters = np.full(int(span.sum()), UNKNOWN, dtype=np.uint8)
+        starts, stretch = np.empty_like(lengths), np.empty_like(lengths)
+        begins: list[int] = []
+        ends: list[int] = []
+        shift = low = high = 0
+        for i in np.argsort(place, kind="stable").tolist():
+            codes = np.minimum(elements[i], UNKNOWN)
+            start = int(place[i]) + shift
+            joins = low <= start - before[i] < high
+            if joins:
+                known = letters[start : min(ends[-1], start + len(codes))]
+                joins = np.array_equal(known, codes[: len(known)])
+            if not joins:
+                start, low = high + int(before[i]), high
+                shift = start - int(place[i])
+                begins.append(start)
+                ends.append(start)
+            letters[start : start + len(codes)] = codes
+            starts[i], stretch[i] = start, len(begins) - 1
+            ends[-1] = max(ends[-1], start + len(codes))
+            high = max(high, start - int(before[i]) + int(span[i]))
         number = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
-        lacking = np.repeat(count * self.width - lengths, count)
-        centre = np.repeat(starts, count) + number * self.width - (lacking + 1) // 2
-        return _Bins(centre, lacking % 2 == 1)
+        centre = np.repeat(starts - (lacking + 1) // 2, count) + number * self.width
+        left, size = centre - self._reach, self.width + 2 * self._reach
+        first, stop, known_first, known_stop = (
+            np.repeat(x, count) for x in (starts, starts + lengths, np.array(begins)[stretch], np.array(ends)[stretch])
+        )
+        crossing = ((left < first) & (known_first < first)) | ((left + size > stop) & (known_stop > stop))
+        own = left[crossing, None] + np.arange(size)
+        inside = (own >= first[crossing, None]) & (own < stop[crossing, None])
+        copies = np.where(inside, letters[own], np.uint8(UNKNOWN))
+        centre[crossing] = high + self._reach + np.arange(len(copies)) * size
+        letters = np.concatenate([letters[:high], copies.ravel(), np.full(WORD - 1, UNKNOWN, dtype=np.uint8)])
+        return _Layout(_word_numbers(letters), centre, np.repeat(lacking % 2 == 1, count))
 
-    def _best(self, words: np.ndarray, centre: np.ndarray, *, halved: bool) -> torch.Tensor:
-        """Return the best score of every column in some bins, shape (n_bins, 2 * n_motifs).
+    def _parts(self, centre: np.ndarray) -> list[list[np.ndarray]]:
+        """Divide bins into tiles, those whose positions are scored together, and tiles into blocks."""
+        number = centre // TILE
+        order = np.argsort(number, kind="stable")
+        tiles = np.split(order, np.flatnonzero(np.diff(number[order])) + 1)
+        size = max(1, self._block // TILE)
+        return [tiles[i : i + size] for i in range(0, len(tiles), size)]
+
+    def _best(self, layout: _Layout, tiles: list[np.ndarray]) -> torch.Tensor:
+        """Return the best score of every column in the bins of some tiles, shape (n_bins, 2 * n_motifs).
 
         The ``width + 1`` positions from one edge to the next, both included, hold all centres of a bin. A
         site of even length is centred between two bases and named by the right one, a site of odd length by
         the base in its middle. So where edges lie between bases, the last position belongs to the next bin
         for sites of odd length; where they lie within bases, the first to the bin before for those of even.
-        All other positions count for all columns.
+        All other positions count for all columns, and so does either edge for the columns that it is not the edge of:
+        the last may be counted for all even lengths, the first for all odd ones.
         """
-        near = sliding_window_view(words, self.width + self._window)[centre - self._window // 2]
-        inner, edge = (slice(1, None), 0) if halved else (slice(-1), -1)
+        lines = [_Line.of(layout, tile, self.width) for tile in tiles]
         found = []
-        for group in self._groups:
-            begin, reach = (self._window - group.words * WORD) // 2, (group.words - 1) * WORD + 1
-            sites = torch.from_numpy(near)[:, begin : begin + self.width + reach].unfold(1, reach, 1)[:, :, ::WORD]
-            tiles = (sites[:, inner] + group.place).split(max(1, TILE // self.width))
-            best = torch.cat([group.score(tile).amax(dim=1) for tile in tiles])
-            reaching = slice(group.even, None) if halved else slice(group.even)
-            best[:, reaching] = best[:, reaching].maximum(group.score(sites[:, edge] + group.place)[:, reaching])
+        for group in self._groups:  # its table stays in the cache for all the tiles
+            inner, edges = zip(*(line.score(group, layout.words, self.width) for line in lines), strict=True)
+            best, (first, last) = torch.cat([run for runs in inner for run in runs]), torch.cat(edges, dim=1)
+            for edge, columns in ((last, slice(group.even)), (first, slice(group.even, None))):
+                torch.maximum(best[:, columns], edge[:, columns], out=best[:, columns])
             found.append(best)
         return torch.cat(found, dim=1).clamp_(min=FLOOR).to(self._dtype).index_select(1, self._columns)
 
 
-def _for_each(work: Callable[[np.ndarray], None], items: Sequence[np.ndarray]) -> None:
+def _word_numbers(letters: np.ndarray) -> torch.Tensor:
+    """Number the word that begins at each letter but the last ones, int32."""
+    size = len(letters) - WORD + 1
+    words = letters[:size].astype(np.int32)
+    for k in range(1, WORD):
+        words *= LETTERS
+        words += letters[k : k + size]
+    return torch.from_numpy(words)
+
+
+def _for_each(work: Callable[[list[np.ndarray]], None], items: Sequence[list[np.ndarray]]) -> None:
     """Run independent work in as many threads as torch would use here.
 
     Whole blocks are shared out instead of single operations: operations of this size spend much of their time

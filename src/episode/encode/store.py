@@ -41,8 +41,14 @@ BATCH = 1 << 20
 """Base pairs scanned at a time."""
 SEGMENT, SEGMENTS = 64 << 20, 64
 """A segment has at least so many bytes, unless less is missing; and what is missing makes no more than so many."""
+CHROMOSOME = 1 << 40
+"""Longer than any chromosome."""
 RELEASE = 64 << 20
 """Base pairs of a mapped dataset read before their memory is given back."""
+
+
+Encoder = Callable[[Sequence[np.ndarray], np.ndarray | None], np.ndarray]
+"""Sequences, and where they lie if that is known (see `episode.encode.stem.Scanner`), to rows."""
 
 
 class Sequences(Protocol):
@@ -50,7 +56,11 @@ class Sequences(Protocol):
 
     @property
     def elements(self) -> pd.DataFrame:
-        """One row an element: ``length`` and ``offset`` into `codes`, both in bases; ``digest``, if it is known."""
+        """One row an element: ``length`` and ``offset`` into `codes`, both in bases.
+
+        If they are known also ``digest``, and ``chrom`` and ``start``, which save work: what is scanned of an element
+        is its sequence, whatever they say.
+        """
 
     @property
     def codes(self) -> np.ndarray:
@@ -266,7 +276,7 @@ class _Recipe:
     bin: int
     row: tuple[int, ...]
     dtype: np.dtype[Any]
-    encoder: Callable[[], Callable[[Sequence[np.ndarray]], np.ndarray]]
+    encoder: Callable[[], Encoder]
 
     @property
     def row_bytes(self) -> int:
@@ -295,8 +305,9 @@ def _scores(bank: MotifBank, bin: int, precision: str) -> _Recipe:
 
 
 def _bases(bin: int) -> _Recipe:
+    layout = BaseLayout(bin)
     facts = {"code_version": BASES_VERSION, "bank": "bases", "bin": bin}
-    return _Recipe(facts, bin, (bin,), np.dtype(np.uint8), lambda: BaseLayout(bin))
+    return _Recipe(facts, bin, (bin,), np.dtype(np.uint8), lambda: lambda elements, _: layout(elements))
 
 
 class _Work:
@@ -307,6 +318,7 @@ class _Work:
         self._read = 0
         self._offset = dataset.elements["offset"].to_numpy(np.int64)
         self._length = dataset.elements["length"].to_numpy(np.int64)
+        self._place = _places(dataset.elements)
         known = dataset.elements.get("digest")
         texts = map(digest, self._sequences(np.arange(len(self._length)))) if known is None else known
         self._digests = np.frombuffer(b"".join(map(bytes.fromhex, texts)), dtype=DIGEST)
@@ -368,14 +380,12 @@ class _Work:
         total = int(self._length[elements].sum())
         return tqdm(total=total, desc="scan", unit="bp", unit_scale=True, disable=not self._progress)
 
-    def _encode(
-        self, encoder: Callable[[Sequence[np.ndarray]], np.ndarray], elements: np.ndarray, bar: tqdm[NoReturn]
-    ) -> Iterator[np.ndarray]:
+    def _encode(self, encoder: Encoder, elements: np.ndarray, bar: tqdm[NoReturn]) -> Iterator[np.ndarray]:
         """Encode elements some at a time, about `BATCH` base pairs, one element at least."""
         number = (np.cumsum(self._length[elements]) - self._length[elements]) // BATCH
         for batch in np.split(elements, np.flatnonzero(np.diff(number)) + 1):
             if len(batch):
-                yield encoder(list(self._sequences(batch)))
+                yield encoder(list(self._sequences(batch)), None if self._place is None else self._place[batch])
                 bar.update(int(self._length[batch].sum()))
 
     def _sequences(self, elements: np.ndarray) -> Iterator[np.ndarray]:
@@ -387,6 +397,14 @@ class _Work:
                 self._read = 0
             yield codes[offset : offset + length]
             self._read += length
+
+
+def _places(elements: pd.DataFrame) -> np.ndarray | None:
+    """Where elements begin on one line for all chromosomes, shape (n,), int64, if that is known."""
+    if not {"chrom", "start"} <= set(elements):
+        return None
+    number = np.unique(elements["chrom"].to_numpy(str), return_inverse=True)[1].astype(np.int64)
+    return number * CHROMOSOME + elements["start"].to_numpy(np.int64)
 
 
 @contextlib.contextmanager
