@@ -3,7 +3,8 @@
 Every trial is a command in a folder of its own that gets SIGKILL at a time drawn uniformly from what the uninterrupted
 command takes, and is then started again, as a user would. What it leaves in the end is compared with what the
 uninterrupted command left: the same files with the same content, no other file, no process. Times are drawn until
-enough trials were killed: one that ended before its time came counts as none, but must be right as well.
+enough trials were killed: one that ended before its time came counts as none, but must be right as well, and no later
+time is drawn after it.
 """
 
 from __future__ import annotations
@@ -143,7 +144,7 @@ class _Harness:
         self.base.mkdir()
         with ThreadPoolExecutor(self.context.threads) as pool:
             whole = [self.base / f"whole{i}" for i in range(max(2, self.context.threads))]
-            seconds = max(pool.map(self._uninterrupted, whole))
+            uninterrupted = seconds = max(pool.map(self._uninterrupted, whole))
             self.wanted = self.command.content(whole[0])
             if any(self.command.content(folder) != self.wanted for folder in whole[1:]):
                 raise RuntimeError(f"{self.command.name}: two uninterrupted runs differ")
@@ -152,10 +153,11 @@ class _Harness:
             while (missing := kills - sum(trial.killed for trial in trials)) and len(trials) < TRIES * kills:
                 times = draw.uniform(0, seconds, size=min(missing, TRIES * kills - len(trials)))
                 trials += pool.map(self._trial, range(len(trials), len(trials) + len(times)), times.tolist())
+                seconds = min([seconds, *(trial.after for trial in trials if not trial.killed)])
         for folder in whole:
             shutil.rmtree(folder)
         return {
-            "uninterrupted_seconds": seconds,
+            "uninterrupted_seconds": uninterrupted,
             "compared": len(self.wanted),
             "trials": [vars(trial) for trial in trials],
         }
