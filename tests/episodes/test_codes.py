@@ -12,12 +12,13 @@ import torch
 
 from builders import MOTIFS, make_rows, make_store, make_system, small_config
 from episode.encode.store import ElementStore
-from episode.episodes import codes
+from episode.episodes import batch, codes
 from episode.episodes.batch import score_rows
 from episode.episodes.codes import CodeTable, encode_elements
 from episode.errors import EpisodeError
 from episode.model.backbone import Backbone, ElementCodes
 from episode.model.energy import EnergySystem
+from episode.threads import torch_threads
 
 STORE = make_store()
 
@@ -90,6 +91,36 @@ def test_codes_are_the_same_from_memory_and_from_a_file(
             assert torch.equal(one, two)
     assert (tmp_path / "new").exists() == (budget < 10**9)
     assert not any(tmp_path.glob("new/*")), "a kill would leave it behind"
+
+
+def test_codes_and_scores_are_the_same_bits_for_any_number_of_threads(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Encoded block by block, or with many at a time; from memory and from a file."""
+    monkeypatch.setattr(batch, "PIECE", 16)
+    monkeypatch.setattr(codes, "AHEAD", 1)
+    monkeypatch.setattr(codes, "BUDGET", 5000)
+    rows, element = make_rows(150), np.arange(40)
+    found = []
+    for threads in (1, 2, 3):
+        with torch_threads(threads):
+            table = CodeTable(backbone, STORE, tmp_path / str(threads))
+            output = score_rows(backbone, table, rows)
+            assert not output.potential.requires_grad
+            found.append(
+                [output.potential, output.representation, *real(table.codes("promoter", element, element < 9))]
+            )
+    for other in found[1:]:
+        assert all(map(torch.equal, found[0], other))
+
+
+def test_what_encoding_raises_comes_through(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(self: ElementStore, ids: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        raise EpisodeError("a segment has become shorter") if 20 in ids else AssertionError
+
+    monkeypatch.setattr(ElementStore, "gather", damaged)
+    with torch_threads(2), pytest.raises(EpisodeError, match="has become shorter"):
+        CodeTable(backbone, STORE).codes("enhancer", np.arange(20, 40), np.zeros(20, dtype=bool))
 
 
 def test_where_there_is_no_room_it_is_said(backbone: Backbone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -6,17 +6,16 @@ The layout of bins, the score of a site and the exact symmetry under reverse com
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from episode.encode.motifs import MotifBank
+from episode.threads import in_threads
 
 __all__ = ["CODE_VERSION", "FLOOR", "Scanner", "bin_count", "scan", "scan_many"]
 
@@ -33,7 +32,6 @@ UNKNOWN_BITS = -1024.0
 BLOCK = 1 << 15
 TILE = 4096
 """Positions whose scores are held at a time: few enough to stay in the cache until the best of them are taken."""
-WORTH_THREADS = 4
 DTYPES = {np.dtype(np.float16): torch.float16, np.dtype(np.float32): torch.float32}
 FILL = 16
 """Motifs whose columns, two of each, fill whole vectors: what is left of one is slow to take the maximum of."""
@@ -253,7 +251,7 @@ class Scanner:
             def scan_part(tiles: list[np.ndarray]) -> None:
                 tokens[torch.from_numpy(np.concatenate(tiles))] = self._best(layout, tiles)
 
-            _for_each(scan_part, self._parts(layout.centre))
+            in_threads(scan_part, self._parts(layout.centre))
         return tokens.view(total, 2, self._n_motifs).numpy()
 
     def _lay_out(self, elements: Sequence[np.ndarray], lengths: np.ndarray, place: np.ndarray | None) -> _Layout:
@@ -339,28 +337,6 @@ def _word_numbers(letters: np.ndarray) -> torch.Tensor:
         words *= LETTERS
         words += letters[k : k + size]
     return torch.from_numpy(words)
-
-
-def _for_each(work: Callable[[list[np.ndarray]], None], items: Sequence[list[np.ndarray]]) -> None:
-    """Run independent work in as many threads as torch would use here.
-
-    Whole blocks are shared out instead of single operations: operations of this size spend much of their time
-    waiting for each other, most of all on a busy machine. The limit on threads holds in the workers only.
-    """
-    threads = torch.get_num_threads()
-    if threads == 1 or len(items) < WORTH_THREADS:
-        for item in items:
-            work(item)
-        return
-    controller = ThreadpoolController()
-
-    def start() -> None:
-        torch.get_num_threads()  # torch sets the number on first use in a thread; limited only after that
-        controller.limit(limits=1, user_api="openmp")
-
-    with ThreadPoolExecutor(threads, initializer=start) as pool:
-        for _ in pool.map(work, items):
-            pass  # raises what a worker raised
 
 
 def _groups(bank: MotifBank) -> tuple[tuple[_Group, ...], torch.Tensor]:

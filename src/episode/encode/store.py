@@ -7,7 +7,6 @@ pair.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
@@ -31,6 +30,7 @@ from episode.encode.segments import DIGEST, FORMAT_VERSION, Rows, SegmentFolder
 from episode.encode.stem import CODE_VERSION, FLOOR, Scanner, bin_count
 from episode.errors import EpisodeError
 from episode.files import release_pages
+from episode.threads import torch_threads
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -222,7 +222,7 @@ def build_store(
     EpisodeError
         If what is missing cannot be written to the cache; says how much that is.
     """
-    with _threads(workers):
+    with torch_threads(workers):
         work = _Work(dataset, cache, progress)
         store = work.build(_recipe(config, bank))
         if bank.gate is None:
@@ -405,17 +405,6 @@ def _places(elements: pd.DataFrame) -> np.ndarray | None:
         return None
     number = np.unique(elements["chrom"].to_numpy(str), return_inverse=True)[1].astype(np.int64)
     return number * CHROMOSOME + elements["start"].to_numpy(np.int64)
-
-
-@contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Let torch use so many threads in the block, as many as before if 0."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _say_waiting() -> None:

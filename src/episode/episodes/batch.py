@@ -19,6 +19,7 @@ from episode.data.elements import digest
 from episode.encode.store import ElementStore
 from episode.episodes.codes import CodeTable, element_codes, laid_out
 from episode.model.backbone import Backbone, PairOutput
+from episode.threads import in_threads
 
 __all__ = [
     "FrozenScorer",
@@ -296,11 +297,15 @@ def _score_layout(
         codes.append(element_codes(backbone, source, kind, distinct // 2, distinct % 2 == 1))
         places.append(torch.from_numpy(inverse.reshape(-1)))
     device = codes[0].mask.device
-    outputs = []
-    for part in torch.arange(len(rows)).split(PIECE):
+
+    def score(part: Tensor) -> PairOutput:
         enhancers, promoters = (c.take(place[part].to(device)) for c, place in zip(codes, places, strict=True))
-        outputs.append(backbone(enhancers, promoters, None if distance is None else distance[part].to(device)))
-    return PairOutput.concatenate(outputs)
+        output: PairOutput = backbone(enhancers, promoters, None if distance is None else distance[part].to(device))
+        return output
+
+    parts = torch.arange(len(rows)).split(PIECE)
+    shared = isinstance(source, CodeTable)  # training shares out its pairs in its own way, and has autocast
+    return PairOutput.concatenate(in_threads(score, parts) if shared else [score(part) for part in parts])
 
 
 def _average_unoriented(output: PairOutput, other: PairOutput, oriented: np.ndarray) -> PairOutput:

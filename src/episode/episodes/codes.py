@@ -10,27 +10,31 @@ import os
 import tempfile
 import weakref
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from episode.encode.store import ElementStore, mirror
 from episode.errors import EpisodeError
 from episode.model.backbone import Backbone, ElementCodes
+from episode.threads import in_threads, torch_threads
 
 __all__ = ["CodeTable", "element_codes", "encode_elements", "laid_out"]
 
 BLOCK = 64
 """Elements encoded together; numbers depend on it in the last bit, so it is fixed."""
+AHEAD = 8
+"""Blocks that each thread encodes before they are put where they are kept."""
 BUDGET = 512 << 20
 """Bytes of codes that a table holds in memory where it has a folder."""
 FIELDS = ("tokens", "query", "key", "value", "presence", "factors", "gate")
 """Of `ElementCodes`, in the order in which they are packed."""
 BINNED = {"tokens", "query", "key", "value"}
+"""Those whose last dimension but one is that of the bins."""
 Shapes = tuple[tuple[int, ...], ...]
 Place = np.ndarray | tuple[IO[bytes], int]
 """Packed rows in memory, or a file and the byte at which they begin."""
@@ -75,7 +79,7 @@ class CodeTable:
 
     def __init__(self, backbone: Backbone, store: ElementStore, folder: Path | None = None) -> None:
         self.backbone, self.store, self.folder = backbone, store, folder
-        self._blocks: dict[tuple[str, int, int], _Block] = {}
+        self._blocks: dict[tuple[str, int], _Block] = {}
         self._held = 0
         self._file: IO[bytes] | None = None
 
@@ -92,29 +96,42 @@ class CodeTable:
         block, row = np.divmod(np.asarray(element, dtype=np.int64), BLOCK)
         block = block * 2 + mirrored
         order = np.lexsort((row, block))
+        self._encode(kind, np.unique(block))
         groups: dict[Shapes, tuple[list[np.ndarray], list[np.ndarray]]] = {}
         for part in np.split(order, np.flatnonzero(np.diff(block[order])) + 1):
-            found = self._block(kind, *divmod(int(block[part[0]]), 2))
-            rows, places = groups.setdefault(found.shapes, ([], []))
-            rows.append(found.take(row[part]))
+            held = self._blocks[kind, int(block[part[0]])]
+            rows, places = groups.setdefault(held.shapes, ([], []))
+            rows.append(held.take(row[part]))
             places.append(part)
-        bins = self.store.bins[element]
-        mask = torch.arange(int(bins.max())) < torch.from_numpy(bins)[:, None]
-        parts = [_unpacked(np.concatenate(rows), shapes, mask.shape[1]) for shapes, (rows, _) in groups.items()]
-        place = torch.from_numpy(np.concatenate([part for _, places in groups.values() for part in places]))
-        fields = {name: torch.cat([part[name] for part in parts]).index_select(0, place.argsort()) for name in FIELDS}
+        bins = torch.from_numpy(self.store.bins[element])
+        mask = torch.arange(int(bins.max())) < bins[:, None]
+        fields: dict[str, Tensor] = {}
+        with torch_threads(1):  # copies are too short to be divided
+            for shapes, (rows, places) in groups.items():
+                place = torch.from_numpy(np.concatenate(places))
+                for name, found in _unpacked(np.concatenate(rows), shapes, mask.shape[1]).items():
+                    size = (*found.shape[1:-2], mask.shape[1], found.shape[-1]) if name in BINNED else found.shape[1:]
+                    field = fields.setdefault(name, found.new_zeros(len(mask), *size))
+                    (field[..., : found.shape[-2], :] if name in BINNED else field).index_copy_(0, place, found)
         return ElementCodes(mask=mask, **fields).to(next(self.backbone.parameters()).device)
 
-    @torch.no_grad()
-    def _block(self, kind: str, number: int, mirrored: int) -> _Block:
-        key = (kind, number, mirrored)
-        if key not in self._blocks:
-            element = np.arange(number * BLOCK, min((number + 1) * BLOCK, len(self.store)))
-            codes = encode_elements(self.backbone, self.store, kind, element, np.full(len(element), mirrored == 1))
-            fields = [getattr(codes, name) for name in FIELDS]
-            packed = torch.cat([field.flatten(1) for field in fields], dim=1).float().cpu().numpy()
-            self._blocks[key] = _Block(tuple(tuple(field.shape[1:]) for field in fields), self._kept(packed))
-        return self._blocks[key]
+    def _encode(self, kind: str, blocks: np.ndarray) -> None:
+        """Encode those of some blocks that are not there, some at a time: they are held until they are kept."""
+        missing = [block for block in blocks.tolist() if (kind, block) not in self._blocks]
+        some = AHEAD * torch.get_num_threads()
+        for start in range(0, len(missing), some):
+            part = missing[start : start + some]
+            for block, (shapes, packed) in zip(part, in_threads(partial(self._packed, kind), part), strict=True):
+                self._blocks[kind, block] = _Block(shapes, self._kept(packed))
+
+    def _packed(self, kind: str, block: int) -> tuple[Shapes, np.ndarray]:
+        """Encode a block; its codes have one row an element."""
+        number, mirrored = divmod(block, 2)
+        element = np.arange(number * BLOCK, min((number + 1) * BLOCK, len(self.store)))
+        codes = encode_elements(self.backbone, self.store, kind, element, np.full(len(element), mirrored == 1))
+        fields = [getattr(codes, name) for name in FIELDS]
+        packed = torch.cat([field.flatten(1) for field in fields], dim=1).float().cpu().numpy()
+        return tuple(tuple(field.shape[1:]) for field in fields), packed
 
     def _kept(self, rows: np.ndarray) -> Place:
         if self.folder is None or self._held + rows.nbytes <= BUDGET:
@@ -167,15 +184,10 @@ def element_codes(
 
 
 def _unpacked(rows: np.ndarray, shapes: Shapes, bins: int) -> dict[str, Tensor]:
-    """Turn packed rows into fields of so many bins: what is cut is padding, what is added is 0."""
-    fields = {}
+    """Turn packed rows into fields of so many bins at most: what is cut is padding."""
     parts = torch.from_numpy(rows).split([math.prod(shape) for shape in shapes], dim=1)
-    for name, part, shape in zip(FIELDS, parts, shapes, strict=True):
-        field = part.unflatten(1, shape)
-        if name in BINNED:  # the last dimension but one is that of the bins
-            field = pad(field[..., :bins, :], (0, 0, 0, max(0, bins - shape[-2])))
-        fields[name] = field
-    return fields
+    fields = {name: part.unflatten(1, shape) for name, part, shape in zip(FIELDS, parts, shapes, strict=True)}
+    return {name: field[..., :bins, :] if name in BINNED else field for name, field in fields.items()}
 
 
 def _write(file: IO[bytes], rows: np.ndarray) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from episode.model.backbone import PairOutput
 from episode.model.energy import EnergySystem
+from episode.threads import in_threads
 
 __all__ = ["bootstrap_sd", "embed_support", "mean_impedance", "student_impedance"]
 
@@ -63,10 +64,10 @@ def bootstrap_sd(
     if len(distinct) < 2:
         return 0.0
     rows_of = np.split(np.argsort(inverse, kind="stable"), np.cumsum(np.bincount(inverse))[:-1])
-    values = []
-    for _ in range(replicates):
-        drawn = rng.integers(len(distinct), size=len(distinct))
-        index = torch.from_numpy(np.concatenate([rows_of[i] for i in drawn])).to(support.potential.device)
-        replicate = PairOutput(support.potential[index], support.representation[index])
-        values.append(mean_impedance(system, student_impedance(system, replicate), support))
-    return float(np.std(values, ddof=1))
+
+    def impedance(drawn: np.ndarray) -> float:
+        replicate = support.take(np.concatenate([rows_of[i] for i in drawn]))
+        return mean_impedance(system, student_impedance(system, replicate), support)
+
+    draws = [rng.integers(len(distinct), size=len(distinct)) for _ in range(replicates)]
+    return float(np.std(in_threads(impedance, draws), ddof=1))

@@ -17,6 +17,7 @@ from scipy.special import expit, ndtri, stdtrit
 from episode.checkpoint import Run
 from episode.encode.store import ElementStore
 from episode.episodes.batch import PairRows, score_rows
+from episode.episodes.codes import CodeTable
 from episode.episodes.support import bootstrap_sd, mean_impedance, student_impedance
 from episode.model.backbone import PairOutput
 from episode.model.energy import fuse
@@ -113,14 +114,14 @@ def choose_support(run: Run, keys: list[str], pairs: pd.DataFrame, *, seed: int)
 
 
 def estimate_environment(
-    run: Run, source: ElementStore, support: PairRows, name: str, *, seed: int
+    run: Run, source: ElementStore | CodeTable, support: PairRows, name: str, *, seed: int
 ) -> EnvironmentEstimate:
     """Estimate the impedance of one environment from its unlabelled pairs.
 
     Parameters
     ----------
     run : Run
-    source : ElementStore
+    source : ElementStore or CodeTable
     support : PairRows
         The support set, see `choose_support`; labels are not read.
     name : str

@@ -105,15 +105,15 @@ def predict_dataset(
     rows = pair_rows(dataset, run.facts.shortcuts)
     keys = pair_keys(dataset)
     environment, names = pd.factorize(pairs["environment"], sort=True)
+    codes = CodeTable(run.system.backbone, store)
     estimates: list[EnvironmentEstimate] = []
     for number, name in enumerate(names):
         index = np.flatnonzero(environment == number)
         chosen = index[choose_support(run, [keys[i] for i in index], pairs.iloc[index], seed=seed)]
-        estimate = estimate_environment(run, store, rows.take(chosen), str(name), seed=seed)
+        estimate = estimate_environment(run, codes, rows.take(chosen), str(name), seed=seed)
         if labelled is not None:
             estimate = refine_with_labels(run, estimate, labelled[1], labelled_rows(run, labelled[0], str(name)))
         estimates.append(estimate)
-    codes = CodeTable(run.system.backbone, store)
     scores = score_pairs(run, codes, rows, environment, estimates, batch=batch)
     result = pairs.drop(columns=[name for name in COLUMNS if name in pairs]).assign(**scores.columns)
     first = pairs.drop_duplicates("environment").set_index("environment")

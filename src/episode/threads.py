@@ -1,0 +1,62 @@
+"""Independent work shared out over threads: whole blocks of it, not single operations.
+
+Operations of the size met here spend much of their time waiting for each other where torch divides each of them, most
+of all on a busy machine. This module does NOT know what the work is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+__all__ = ["in_threads", "torch_threads"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """Do work on each item, in as many threads as torch would use here.
+
+    Every operation runs in one thread, so that a result is the same to the last bit for any number of them. No gradient
+    is recorded. Autocast does not reach other threads: not for use under it.
+
+    Parameters
+    ----------
+    work : callable
+        Takes an item; neither its result nor what it changes may depend on the other items.
+    items : sequence
+
+    Returns
+    -------
+    list
+        Results in the order of the items.
+
+    Raises
+    ------
+    Exception
+        What the work raised of the first item of which it raised anything; items not yet begun are left.
+    """
+    alone = torch.no_grad()(work)
+    threads = min(torch.get_num_threads(), len(items))
+    with torch_threads(1):
+        if threads < 2:
+            return [alone(item) for item in items]
+        # torch and its matrix products take their number of threads when a new thread first asks for it
+        with ThreadPoolExecutor(threads, initializer=torch.get_num_threads) as pool:
+            return list(pool.map(alone, items))
+
+
+@contextlib.contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Let torch use so many threads in the block, as many as before if 0."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
