@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -32,6 +34,17 @@ def test_rotary_by_hand() -> None:
     """Two channels make one pair with rate 1: position 1 turns it by one radian."""
     turned = rotary(torch.tensor([[[[1.0, 0.0]]]]), torch.tensor([[1]]))
     torch.testing.assert_close(turned.flatten(), torch.tensor([0.5403023, 0.8414710]))
+
+
+def test_channels_turn_with_those_of_the_other_half_the_first_fastest() -> None:
+    """Four channels: the first and third turn by 1 a token, the second and fourth by a tenth of it."""
+    x = torch.tensor([1.0, 0.0, 0.0, 1.0]).expand(1, 2, 3, 4)
+    turned = rotary(x, torch.arange(3)[None])
+    for head in range(2):
+        for place in range(3):
+            slow = place / 10
+            wanted = [math.cos(place), -math.sin(slow), math.sin(place), math.cos(slow)]
+            torch.testing.assert_close(turned[0, head, place], torch.tensor(wanted))
 
 
 def test_rotary_products_depend_on_the_difference_of_positions_only() -> None:

@@ -154,6 +154,14 @@ def test_presence_by_hand(bin: int, charge: float) -> None:
     torch.testing.assert_close(codes.factors[0], wanted)
 
 
+def test_padding_gets_no_gradient_of_the_presence() -> None:
+    backbone = Backbone(small_config().backbone, torch.tensor([3.0]), 0.0, bin=250)
+    scores = torch.tensor([[1.0, 5.0, 9.0], [2.0, -1.0, 9.0]]).T[None, :, :, None].requires_grad_()
+    backbone.encode_promoters(scores, torch.tensor([[True, True, False]])).factors.sum().backward()
+    assert scores.grad is not None
+    assert (scores.grad[0, :, :, 0] != 0).tolist() == [[False, True], [True, False], [False, False]]
+
+
 def test_the_length_of_random_dna_does_not_raise_presence() -> None:
     """By chance four times the bases bring three to four times the presence; the charge for length takes that back."""
     bank = load_bank(StemConfig())

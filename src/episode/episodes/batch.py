@@ -35,7 +35,7 @@ __all__ = [
     "shortcut_statistics",
 ]
 
-PIECE = 1024
+PIECE = 512
 """Pairs that the head scores at a time; bounds the working memory."""
 
 

@@ -35,9 +35,9 @@ def rotary(x: Tensor, position: Tensor) -> Tensor:
     half = x.shape[-1] // 2
     rate = torch.pow(100.0, -torch.arange(half, device=x.device, dtype=torch.float32) / half)
     angle = position[:, None, :, None].float() * rate
-    cosine, sine = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
-    first, second = x[..., :half], x[..., half:]
-    return torch.cat([first * cosine - second * sine, first * sine + second * cosine], dim=-1)
+    angle = torch.cat([-angle, angle], dim=-1)
+    x = x.contiguous()  # whole vectors at a time from here on
+    return torch.addcmul(x * angle.cos().to(x.dtype), x.roll(half, dims=-1), angle.sin().to(x.dtype))
 
 
 class CrossBoundaryAttention(nn.Module):
@@ -83,7 +83,8 @@ class CrossBoundaryAttention(nn.Module):
         if q.shape[1] <= k.shape[1]:
             read = torch.baddbmm(hidden[:, None, :], q, k.mT, alpha=scale).softmax(dim=2) @ v
         else:
-            read = torch.baddbmm(hidden[:, :, None], k, q.mT, alpha=scale).softmax(dim=1).mT @ v
+            weight = torch.baddbmm(hidden[:, :, None], k, q.mT, alpha=scale).softmax(dim=1)
+            read = (v.mT @ weight).mT
         return self.output(read.unflatten(0, (count, heads)).transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> Tensor:
@@ -109,8 +110,8 @@ class AnchorPooling(nn.Module):
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """Map tokens (n, tokens, width) and mask (n, tokens) to (n, anchors * width)."""
         likeness = tokens @ self.anchor.T * torch.exp(-self.log_temperature)
-        weight = likeness.masked_fill(~mask[..., None], -torch.inf).softmax(dim=1)
-        return (weight.transpose(1, 2) @ tokens).flatten(1)
+        weight = likeness.masked_fill(~mask[..., None], -torch.inf).mT.softmax(dim=2)
+        return (weight @ tokens).flatten(1)
 
 
 class SetAttention(nn.Module):

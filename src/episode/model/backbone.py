@@ -261,8 +261,9 @@ class ElementEncoder(nn.Module):
         """Encode scores (n, bins, 2, channels); `reads` makes the queries, `is_read` the keys and values."""
         tokens = self.norm(self.project(occupancy(scores, learned=False).flatten(2)))
         tokens = tokens + self.mix(tokens)
-        position = torch.arange(mask.shape[1], device=mask.device).expand(mask.shape)
-        best = scores.masked_fill(~mask[:, :, None, None], -torch.inf).amax(1)
+        position = torch.arange(mask.shape[1], device=mask.device)[None]
+        hidden = torch.zeros_like(mask, dtype=scores.dtype).masked_fill_(~mask, -torch.inf)
+        best = (scores + hidden[:, :, None, None]).amax(1)  # several times faster than to fill them
         doublings = (mask.sum(1) * self.bin / REFERENCE).log2()
         present = occupancy(best - doublings[:, None, None] * charge)
         key, value = is_read.key_value_of(tokens, position)
