@@ -29,8 +29,8 @@ LETTERS = 5
 WORD = 4
 WORDS = LETTERS**WORD
 UNKNOWN_BITS = -1024.0
-BLOCK = 1 << 15
-TILE = 4096
+BLOCK = 1 << 16
+TILE = 8192
 """Positions whose scores are held at a time: few enough to stay in the cache until the best of them are taken."""
 DTYPES = {np.dtype(np.float16): torch.float16, np.dtype(np.float32): torch.float32}
 FILL = 16
