@@ -23,11 +23,11 @@ from episode.errors import EpisodeError
 from episode.model.backbone import Backbone, ElementCodes
 from episode.threads import in_threads, torch_threads
 
-__all__ = ["CodeTable", "element_codes", "encode_elements", "laid_out"]
+__all__ = ["CodeTable", "element_codes", "encode_elements", "encode_layouts", "laid_out"]
 
 BLOCK = 64
 """Elements encoded together; numbers depend on it in the last bit, so it is fixed."""
-AHEAD = 8
+AHEAD = 4
 """Blocks that each thread encodes before they are put where they are kept."""
 BUDGET = 512 << 20
 """Bytes of codes that a table holds in memory where it has a folder."""
@@ -50,6 +50,14 @@ def encode_elements(
     return encode(scores, mask, gate)
 
 
+def encode_layouts(backbone: Backbone, store: ElementStore, kind: str, element: np.ndarray) -> ElementCodes:
+    """Encode elements of one kind as they are, then as their reverse complements: half of the work is done once."""
+    mirrored = np.repeat([False, True], len(element))
+    gate = None if store.gate is None else laid_out(backbone, store.gate, np.tile(element, 2), mirrored)
+    encode = backbone.encode_enhancers if kind == "enhancer" else backbone.encode_promoters
+    return encode(*laid_out(backbone, store, element, mirrored[: len(element)]), gate, both=True)
+
+
 def laid_out(
     backbone: Backbone, store: ElementStore, element: np.ndarray, mirrored: np.ndarray
 ) -> tuple[Tensor, Tensor]:
@@ -61,7 +69,7 @@ def laid_out(
 
 
 class CodeTable:
-    """Codes of the elements of a store, each (kind, element, layout) encoded once, when it is first asked for.
+    """Codes of the elements of a store, each (kind, element) encoded once in both layouts, when it is first asked for.
 
     Elements are encoded in blocks that the ids alone decide, so that the codes of an element are the same to the last
     bit whatever was asked for before or is asked for with it. The Backbone must not change while the table is in use.
@@ -93,13 +101,13 @@ class CodeTable:
         EpisodeError
             If the folder has no room for the codes.
         """
-        block, row = np.divmod(np.asarray(element, dtype=np.int64), BLOCK)
-        block = block * 2 + mirrored
-        order = np.lexsort((row, block))
-        self._encode(kind, np.unique(block))
+        number, row = np.divmod(np.asarray(element, dtype=np.int64), BLOCK)
+        row = row + mirrored * np.minimum(BLOCK, len(self.store) - number * BLOCK)
+        order = np.lexsort((row, number))
+        self.encode(kind, element)
         groups: dict[Shapes, tuple[list[np.ndarray], list[np.ndarray]]] = {}
-        for part in np.split(order, np.flatnonzero(np.diff(block[order])) + 1):
-            held = self._blocks[kind, int(block[part[0]])]
+        for part in np.split(order, np.flatnonzero(np.diff(number[order])) + 1):
+            held = self._blocks[kind, int(number[part[0]])]
             rows, places = groups.setdefault(held.shapes, ([], []))
             rows.append(held.take(row[part]))
             places.append(part)
@@ -115,20 +123,20 @@ class CodeTable:
                     (field[..., : found.shape[-2], :] if name in BINNED else field).index_copy_(0, place, found)
         return ElementCodes(mask=mask, **fields).to(next(self.backbone.parameters()).device)
 
-    def _encode(self, kind: str, blocks: np.ndarray) -> None:
-        """Encode those of some blocks that are not there, some at a time: they are held until they are kept."""
-        missing = [block for block in blocks.tolist() if (kind, block) not in self._blocks]
-        some = AHEAD * torch.get_num_threads()
+    def encode(self, kind: str, element: np.ndarray) -> None:
+        """Encode what is not there of some elements of one kind; their codes can then be read by several threads."""
+        numbers = np.unique(np.asarray(element, dtype=np.int64) // BLOCK).tolist()
+        missing = [number for number in numbers if (kind, number) not in self._blocks]
+        some = AHEAD * torch.get_num_threads()  # these are held until they are kept
         for start in range(0, len(missing), some):
             part = missing[start : start + some]
-            for block, (shapes, packed) in zip(part, in_threads(partial(self._packed, kind), part), strict=True):
-                self._blocks[kind, block] = _Block(shapes, self._kept(packed))
+            for number, (shapes, packed) in zip(part, in_threads(partial(self._packed, kind), part), strict=True):
+                self._blocks[kind, number] = _Block(shapes, self._kept(packed))
 
-    def _packed(self, kind: str, block: int) -> tuple[Shapes, np.ndarray]:
-        """Encode a block; its codes have one row an element."""
-        number, mirrored = divmod(block, 2)
+    def _packed(self, kind: str, number: int) -> tuple[Shapes, np.ndarray]:
+        """Encode a block; its codes have one row an element as it is, then one an element as its reverse complement."""
         element = np.arange(number * BLOCK, min((number + 1) * BLOCK, len(self.store)))
-        codes = encode_elements(self.backbone, self.store, kind, element, np.full(len(element), mirrored == 1))
+        codes = encode_layouts(self.backbone, self.store, kind, element)
         fields = [getattr(codes, name) for name in FIELDS]
         packed = torch.cat([field.flatten(1) for field in fields], dim=1).float().cpu().numpy()
         return tuple(tuple(field.shape[1:]) for field in fields), packed
@@ -147,14 +155,14 @@ class CodeTable:
         except OSError as error:
             raise EpisodeError(
                 f"{self.folder}: no room for what the model says of each element: {error.strerror}; "
-                f"{rows.nbytes:,} bytes more were needed for {len(rows)} of {len(self.store):,} elements"
+                f"{rows.nbytes:,} bytes more were needed for {len(rows) // 2} of {len(self.store):,} elements"
             ) from None
         return self._file, start
 
 
 @dataclass(frozen=True)
 class _Block:
-    """Packed codes of the elements of a block, one row each, in memory or from some byte of a file on."""
+    """Packed codes of the elements of a block, one row each and layout, in memory or from some byte of a file on."""
 
     shapes: Shapes
     place: Place

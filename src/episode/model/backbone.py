@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from episode.config import BackboneConfig
 from episode.model.attention import AnchorPooling, CrossBoundaryAttention
@@ -153,14 +154,29 @@ class Backbone(nn.Module):
         self.decay = decay
         self.representation_size = channels + 2 * stem_channels + (0 if gate is None else 4)
 
-    def encode_enhancers(self, rows: Tensor, mask: Tensor, gate: Sites | None = None) -> ElementCodes:
-        """Encode enhancers as laid out: rows (n, bins, ...) as the stem reads them, mask (n, bins), and the gate's."""
-        codes = self._encode(self.enhancer, rows, mask, self.enhancer_reads, self.promoter_reads)
+    def encode_enhancers(
+        self, rows: Tensor, mask: Tensor, gate: Sites | None = None, *, both: bool = False
+    ) -> ElementCodes:
+        """Encode enhancers as laid out.
+
+        Parameters
+        ----------
+        rows : Tensor, shape (n, bins, ...)
+            As the stem reads them.
+        mask : Tensor, shape (n, bins)
+        gate : Sites or None
+            The same elements for the boundary gate; with `both` also their reverse complements, behind them.
+        both : bool
+            Give the codes of the reverse complements as well, behind those of the elements.
+        """
+        codes = self._encode(self.enhancer, rows, mask, self.enhancer_reads, self.promoter_reads, both)
         return self._gated(codes, gate, upstream=True)
 
-    def encode_promoters(self, rows: Tensor, mask: Tensor, gate: Sites | None = None) -> ElementCodes:
-        """Encode promoters as laid out: rows (n, bins, ...) as the stem reads them, mask (n, bins), and the gate's."""
-        codes = self._encode(self.promoter, rows, mask, self.promoter_reads, self.enhancer_reads)
+    def encode_promoters(
+        self, rows: Tensor, mask: Tensor, gate: Sites | None = None, *, both: bool = False
+    ) -> ElementCodes:
+        """Encode promoters as laid out; see `encode_enhancers`."""
+        codes = self._encode(self.promoter, rows, mask, self.promoter_reads, self.enhancer_reads, both)
         return self._gated(codes, gate, upstream=False)
 
     def _encode(
@@ -170,8 +186,10 @@ class Backbone(nn.Module):
         mask: Tensor,
         reads: CrossBoundaryAttention,
         is_read: CrossBoundaryAttention,
+        both: bool,
     ) -> ElementCodes:
-        codes: ElementCodes = encoder(self.stem(rows, mask), mask, self.occupancy, self.stem.charge, reads, is_read)
+        scores, charge = self.stem(rows, mask), self.stem.charge
+        codes: ElementCodes = encoder(scores, mask, self.occupancy, charge, reads, is_read, both=both)
         return codes
 
     def _gated(self, codes: ElementCodes, sites: Sites | None, *, upstream: bool) -> ElementCodes:
@@ -257,15 +275,27 @@ class ElementEncoder(nn.Module):
         charge: Tensor,
         reads: CrossBoundaryAttention,
         is_read: CrossBoundaryAttention,
+        *,
+        both: bool = False,
     ) -> ElementCodes:
-        """Encode scores (n, bins, 2, channels); `reads` makes the queries, `is_read` the keys and values."""
-        tokens = self.norm(self.project(occupancy(scores, learned=False).flatten(2)))
-        tokens = tokens + self.mix(tokens)
-        position = torch.arange(mask.shape[1], device=mask.device)[None]
+        """Encode scores (n, bins, 2, channels); `reads` makes the queries, `is_read` the keys and values.
+
+        The reverse complement of an element has its scores, bins turned round and strands swapped: of `both`, what is
+        read of the scores is computed once.
+        """
+        occupied = occupancy(scores, learned=False).flatten(2)
+        tokens = self.project(occupied)
         hidden = torch.zeros_like(mask, dtype=scores.dtype).masked_fill_(~mask, -torch.inf)
         best = (scores + hidden[:, :, None, None]).amax(1)  # several times faster than to fill them
         doublings = (mask.sum(1) * self.bin / REFERENCE).log2()
         present = occupancy(best - doublings[:, None, None] * charge)
+        if both:
+            swapped = self.project.weight.unflatten(1, (2, -1)).flip(1).flatten(1)
+            tokens = torch.cat([tokens, _turned(linear(occupied, swapped, self.project.bias), mask)])
+            present, mask = torch.cat([present, present.flip(1)]), torch.cat([mask, mask])
+        tokens = self.norm(tokens)
+        tokens = tokens + self.mix(tokens)
+        position = torch.arange(mask.shape[1], device=mask.device)[None]
         key, value = is_read.key_value_of(tokens, position)
         return ElementCodes(
             tokens=tokens,
@@ -277,3 +307,10 @@ class ElementEncoder(nn.Module):
             factors=self.factor(present.flatten(1)),
             gate=present.new_zeros(len(present), 0),
         )
+
+
+def _turned(tokens: Tensor, mask: Tensor) -> Tensor:
+    """Turn the bins (n, bins, width) of each element round, and leave its padding where it is."""
+    place = torch.arange(mask.shape[1], device=mask.device)
+    source = torch.where(mask, mask.sum(1, keepdim=True) - 1 - place, place)
+    return tokens.gather(1, source[..., None].expand_as(tokens))
