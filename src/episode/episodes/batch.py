@@ -18,7 +18,7 @@ from episode.data.dataset import Dataset
 from episode.data.elements import digest
 from episode.encode.store import ElementStore
 from episode.episodes.codes import CodeTable, element_codes, laid_out
-from episode.model.backbone import Backbone, ElementCodes, PairOutput
+from episode.model.backbone import Backbone, PairOutput
 from episode.threads import in_threads
 
 __all__ = [
@@ -290,31 +290,22 @@ def _filled(live: Scorer, index: np.ndarray) -> PairOutput:
 def _score_layout(
     backbone: Backbone, source: ElementStore | CodeTable, rows: PairRows, mirrored: np.ndarray
 ) -> PairOutput:
-    sides = {"enhancer": rows.enhancer, "promoter": rows.promoter}
     distance = None if backbone.decay is None else torch.from_numpy(rows.distance)
-    device = next(backbone.parameters()).device
+    codes, places = [], []
+    for kind, element in (("enhancer", rows.enhancer), ("promoter", rows.promoter)):
+        distinct, inverse = np.unique(element * 2 + mirrored, return_inverse=True)
+        codes.append(element_codes(backbone, source, kind, distinct // 2, distinct % 2 == 1))
+        places.append(torch.from_numpy(inverse.reshape(-1)))
+    device = codes[0].mask.device
 
-    def codes_of(part: slice) -> list[tuple[ElementCodes, Tensor]]:
-        """Codes of the distinct elements of some pairs, and which of them each pair has."""
-        found = []
-        for kind, element in sides.items():
-            distinct, inverse = np.unique(element[part] * 2 + mirrored[part], return_inverse=True)
-            codes = element_codes(backbone, source, kind, distinct // 2, distinct % 2 == 1)
-            found.append((codes, torch.from_numpy(inverse.reshape(-1))))
-        return found
-
-    def score(part: slice, found: list[tuple[ElementCodes, Tensor]], of: slice) -> PairOutput:
-        enhancers, promoters = (codes.take(place[of].to(device)) for codes, place in found)
+    def score(part: Tensor) -> PairOutput:
+        enhancers, promoters = (c.take(place[part].to(device)) for c, place in zip(codes, places, strict=True))
         output: PairOutput = backbone(enhancers, promoters, None if distance is None else distance[part].to(device))
         return output
 
-    parts = [slice(start, start + PIECE) for start in range(0, len(rows), PIECE)]
-    if isinstance(source, CodeTable):  # training shares out its pairs in its own way, and has autocast
-        for kind, element in sides.items():
-            source.encode(kind, element)
-        return PairOutput.concatenate(in_threads(lambda part: score(part, codes_of(part), slice(None)), parts))
-    found = codes_of(slice(None))
-    return PairOutput.concatenate([score(part, found, part) for part in parts])
+    parts = torch.arange(len(rows)).split(PIECE)
+    shared = isinstance(source, CodeTable)  # training shares out its pairs in its own way, and has autocast
+    return PairOutput.concatenate(in_threads(score, parts) if shared else [score(part) for part in parts])
 
 
 def _average_unoriented(output: PairOutput, other: PairOutput, oriented: np.ndarray) -> PairOutput:

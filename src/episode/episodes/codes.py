@@ -104,7 +104,7 @@ class CodeTable:
         number, row = np.divmod(np.asarray(element, dtype=np.int64), BLOCK)
         row = row + mirrored * np.minimum(BLOCK, len(self.store) - number * BLOCK)
         order = np.lexsort((row, number))
-        self.encode(kind, element)
+        self._encode(kind, element)
         groups: dict[Shapes, tuple[list[np.ndarray], list[np.ndarray]]] = {}
         for part in np.split(order, np.flatnonzero(np.diff(number[order])) + 1):
             held = self._blocks[kind, int(number[part[0]])]
@@ -123,8 +123,8 @@ class CodeTable:
                     (field[..., : found.shape[-2], :] if name in BINNED else field).index_copy_(0, place, found)
         return ElementCodes(mask=mask, **fields).to(next(self.backbone.parameters()).device)
 
-    def encode(self, kind: str, element: np.ndarray) -> None:
-        """Encode what is not there of some elements of one kind; their codes can then be read by several threads."""
+    def _encode(self, kind: str, element: np.ndarray) -> None:
+        """Encode what is not there of some elements of one kind."""
         numbers = np.unique(np.asarray(element, dtype=np.int64) // BLOCK).tolist()
         missing = [number for number in numbers if (kind, number) not in self._blocks]
         some = AHEAD * torch.get_num_threads()  # these are held until they are kept
