@@ -140,9 +140,9 @@ def _sharing(row: Row) -> list[str]:
             distinct pairs of {distinct["enhancer"]:,} enhancers and {distinct["promoter"]:,} promoters in windows of
             1,024 and 4,096 bp ({laid["enhancer"]:,} and {laid["promoter"]:,} as they are laid out, mirrored or not).
             The DNA is simulated by position, with the best site of a motif every {raw["site_every"]} bp. Encoding once
-            reads {raw["bases"]["ratio"]:.2f} times fewer bases than encoding for each pair: scanning alone can gain no
-            more than that with a store built in the run, unless overlapping windows are scanned once, which on the
-            genome cover {raw["bases"]["ratio_covered"]:.1f} times fewer bases. The model has the default configuration,
+            reads {raw["bases"]["ratio"]:.2f} times fewer bases than encoding for each pair, and
+            {raw["bases"]["ratio_covered"]:.1f} times fewer where bases in which windows overlap are scanned once, as
+            the store does. The model has the default configuration,
             trained for a few steps on a tiny simulated world."""),
         _text(f"""
             Both roads go from validated pairs and bases in memory to the logit of every pair: reading tables and
@@ -151,8 +151,9 @@ def _sharing(row: Row) -> list[str]:
             both elements of each pair of a batch, encodes them and runs the same pair head; bases lie ready, nothing is
             written, scores stay float32, and the batch is the fastest of {", ".join(alone["seconds_by_batch"])}
             ({alone["batch"]}). It was run on {n["pairs_alone"]:,} pairs, the support sets of both environments, in
-            {len(alone["rates"])} parts between the other runs ({", ".join(f"{rate:.0f}" for rate in alone["rates"])}
-            pairs/s). Ratios are of the fastest run to the fastest part; the store is float16 by default."""),
+            {len(alone["rates"])} parts between the other runs, each again for {alone["turn_seconds"]:.0f} s or more
+            ({", ".join(f"{rate:.0f}" for rate in alone["rates"])} pairs/s). Ratios are of the fastest run to the
+            fastest part; the store is float16 by default."""),
         _grid(
             [
                 "store",
