@@ -23,7 +23,7 @@ from episode.errors import EpisodeError
 from episode.model.backbone import Backbone, ElementCodes
 from episode.threads import in_threads, torch_threads
 
-__all__ = ["CodeTable", "element_codes", "encode_elements", "encode_layouts", "laid_out"]
+__all__ = ["CodeTable", "element_codes", "encode_elements", "laid_out"]
 
 BLOCK = 64
 """Elements encoded together; numbers depend on it in the last bit, so it is fixed."""
@@ -50,7 +50,7 @@ def encode_elements(
     return encode(scores, mask, gate)
 
 
-def encode_layouts(backbone: Backbone, store: ElementStore, kind: str, element: np.ndarray) -> ElementCodes:
+def _encode_layouts(backbone: Backbone, store: ElementStore, kind: str, element: np.ndarray) -> ElementCodes:
     """Encode elements of one kind as they are, then as their reverse complements: half of the work is done once."""
     mirrored = np.repeat([False, True], len(element))
     gate = None if store.gate is None else laid_out(backbone, store.gate, np.tile(element, 2), mirrored)
@@ -104,7 +104,7 @@ class CodeTable:
         number, row = np.divmod(np.asarray(element, dtype=np.int64), BLOCK)
         row = row + mirrored * np.minimum(BLOCK, len(self.store) - number * BLOCK)
         order = np.lexsort((row, number))
-        self._encode(kind, element)
+        self._encode(kind, np.unique(number))
         groups: dict[Shapes, tuple[list[np.ndarray], list[np.ndarray]]] = {}
         for part in np.split(order, np.flatnonzero(np.diff(number[order])) + 1):
             held = self._blocks[kind, int(number[part[0]])]
@@ -123,10 +123,9 @@ class CodeTable:
                     (field[..., : found.shape[-2], :] if name in BINNED else field).index_copy_(0, place, found)
         return ElementCodes(mask=mask, **fields).to(next(self.backbone.parameters()).device)
 
-    def _encode(self, kind: str, element: np.ndarray) -> None:
-        """Encode what is not there of some elements of one kind."""
-        numbers = np.unique(np.asarray(element, dtype=np.int64) // BLOCK).tolist()
-        missing = [number for number in numbers if (kind, number) not in self._blocks]
+    def _encode(self, kind: str, numbers: np.ndarray) -> None:
+        """Encode those of some blocks that are not there."""
+        missing = [number for number in numbers.tolist() if (kind, number) not in self._blocks]
         some = AHEAD * torch.get_num_threads()  # these are held until they are kept
         for start in range(0, len(missing), some):
             part = missing[start : start + some]
@@ -136,7 +135,7 @@ class CodeTable:
     def _packed(self, kind: str, number: int) -> tuple[Shapes, np.ndarray]:
         """Encode a block; its codes have one row an element as it is, then one an element as its reverse complement."""
         element = np.arange(number * BLOCK, min((number + 1) * BLOCK, len(self.store)))
-        codes = encode_layouts(self.backbone, self.store, kind, element)
+        codes = _encode_layouts(self.backbone, self.store, kind, element)
         fields = [getattr(codes, name) for name in FIELDS]
         packed = torch.cat([field.flatten(1) for field in fields], dim=1).float().cpu().numpy()
         return tuple(tuple(field.shape[1:]) for field in fields), packed
