@@ -31,8 +31,8 @@ from episode.cli.options import set_threads
 from episode.data.dataset import load_dataset
 from episode.data.splits import select_rows
 from episode.encode.store import build_store
-from episode.explain.choice import choose_pairs
 from episode.explain.explanation import Explainer, Options
+from episode.explain.pair_selection import choose_pairs
 from episode.explain.tables import interaction_table, motif_pair_table, motif_table, site_table
 from episode.files import read_json, write_json
 

@@ -11,11 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from episode.evaluate.protocol import worst_leak
+from episode.compare.folds import worst_leak
 from episode.files import atomic_file, read_json
-from episode.report.material import Comparison, number
-from episode.report.words import spell
-from episode.report.words.comparison import find_comparison
+from episode.report.findings import spell
+from episode.report.findings.comparison import find_comparison
+from episode.report.load import Comparison, number
 
 ORDER = (
     "protocol_l",

@@ -15,11 +15,11 @@ from episode.config import Config, override
 from episode.encode.bases import BaseLayout
 from episode.encode.motifs import load_bank
 from episode.encode.store import ElementStore
-from episode.episodes.batch import LiveScorer, PairRows
 from episode.episodes.sampler import EnvironmentPool, Task
-from episode.losses.pacing import PacingLock
+from episode.inference.scoring import LiveScorer, PairRows
 from episode.model.energy import EnergySystem
 from episode.model.environment.opportunist import SHORTCUTS
+from episode.train.pacing import PacingLock
 from episode.train.step import StepContext
 
 MOTIFS = 6

@@ -14,8 +14,8 @@ from builders import MOTIFS, make_rows, make_store, make_system, small_config
 from episode.checkpoint import Domain, Run, RunFacts, load_run, load_state, save_run, save_state
 from episode.config import WindowConfig
 from episode.encode.motifs import MotifBank
-from episode.episodes.batch import Shortcuts, score_rows
 from episode.errors import CheckpointError
+from episode.inference.scoring import Shortcuts, score_rows
 from episode.model.energy import EnergySystem, fuse
 
 CONFIG = small_config("losses.alpha=0.4")

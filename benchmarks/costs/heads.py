@@ -18,10 +18,10 @@ from costs.worlds import LENGTHS, SEED, small_run
 from episode.checkpoint import load_run
 from episode.config import BackboneConfig
 from episode.encode.motifs import MotifBank
-from episode.encode.stem import Scanner
+from episode.encode.scanner import Scanner
 from episode.encode.store import build_store
-from episode.episodes.batch import PairRows, score_rows
-from episode.episodes.codes import CodeTable
+from episode.inference.element_cache import CodeTable
+from episode.inference.scoring import PairRows, score_rows
 from episode.seeds import generator
 
 ROUNDS = 5

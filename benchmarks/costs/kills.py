@@ -28,9 +28,9 @@ import numpy as np
 from costs.context import Context, entry
 from costs.worlds import SEED, Elements, small_dataset, small_run, write_genome, write_pairs
 from episode.data.dataset import load_dataset
-from episode.data.elements import digest
+from episode.dna import digest
+from episode.encode.scanner import bin_count
 from episode.encode.segments import DIGEST, SegmentFolder
-from episode.encode.stem import bin_count
 from episode.encode.store import ElementStore
 from episode.files import file_sha256
 from episode.seeds import generator

@@ -13,7 +13,7 @@ from typing import Any
 
 from costs.figures import scaling_figures
 from episode.files import atomic_file
-from episode.report.drawing import to_png
+from episode.report.style import to_png
 
 Row = dict[str, Any]
 VERDICTS = {True: "met", False: "MISSED", None: "no bar"}

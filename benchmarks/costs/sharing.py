@@ -32,12 +32,12 @@ from episode.config import WindowConfig
 from episode.data.build import build_dataset
 from episode.data.dataset import Dataset
 from episode.encode.motifs import MotifBank
-from episode.encode.stem import Scanner
+from episode.encode.scanner import Scanner
 from episode.encode.store import build_store, mirror
-from episode.episodes.batch import PairRows, pair_keys, pair_rows
-from episode.episodes.support import student_impedance
+from episode.inference.scoring import PairRows, pair_keys, pair_rows
+from episode.inference.support import student_impedance
 from episode.model.backbone import PairOutput
-from episode.predict.environment import choose_support
+from episode.predict.impedance import choose_support
 from episode.predict.pairs import predict_dataset
 
 TABLES = ("K562.HiC-Benchmark.v3.tsv.gz", "GM12878.RNAPII-ChIAPET-Benchmark.v3.tsv.gz")

@@ -27,9 +27,9 @@ from torch import Tensor
 from episode import __version__
 from episode.config import Config, WindowConfig, from_dict, to_dict
 from episode.encode.motifs import MotifBank
-from episode.episodes.batch import Shortcuts
 from episode.errors import CheckpointError, ConfigError, EpisodeError
 from episode.files import atomic_file, read_json, write_json
+from episode.inference.scoring import Shortcuts
 from episode.model.energy import EnergySystem
 from episode.model.stem import new_stem, start_thresholds
 
@@ -96,7 +96,7 @@ class RunFacts:
         Of the genome file, None where sequences were given.
     shortcuts : Shortcuts
     calibration : dict
-        See `episode.train.calibrate.Calibration`.
+        See `episode.train.calibration.Calibration`.
     roles : dict of str to list of str
         Environments by role.
     domain : Domain

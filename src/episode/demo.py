@@ -17,13 +17,13 @@ from episode.config import Config, EpisodesConfig, StemConfig, TrainConfig, Wind
 from episode.data.build import build_dataset
 from episode.data.dataset import load_dataset, write_dataset
 from episode.data.genome import open_genome
-from episode.data.simulate import PRESETS, WorldConfig, simulate, write_tidy
 from episode.data.splits import select_rows
 from episode.encode.store import build_store
 from episode.evaluate.evaluation import evaluate, write_evaluation
 from episode.evaluate.summary import load_truth
 from episode.files import atomic_file, write_json
 from episode.report.page import write_report
+from episode.simulate import PRESETS, WorldConfig, simulate, write_tidy
 from episode.train.loop import train
 
 __all__ = ["DEMO_CONFIG", "DemoResult", "run_demo", "summarise_seeds"]

@@ -13,8 +13,8 @@ import pytest
 
 import episode.demo
 from episode.cli.main import COMMANDS, build_parser
-from episode.data.simulate import PRESETS
 from episode.demo import DemoResult
+from episode.simulate import PRESETS
 from tiny import Outcome, as_options, config, dataset_folder, rows_of, run_folder, world
 from tiny import episode as command
 

@@ -12,9 +12,9 @@ import pytest
 
 from episode.config import WindowConfig
 from episode.data.dataset import Dataset, assemble, load_dataset, write_dataset
-from episode.data.elements import decode
 from episode.data.genome import open_genome
 from episode.data.readers import read_pairs
+from episode.dna import decode
 from episode.errors import DatasetError, EpisodeError
 
 HEADER = (

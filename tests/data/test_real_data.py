@@ -16,8 +16,8 @@ import pytest
 
 from episode.cli.main import main
 from episode.data.dataset import load_dataset
-from episode.data.elements import encode
 from episode.data.genome import open_genome
+from episode.dna import encode
 
 pytestmark = pytest.mark.real_data
 

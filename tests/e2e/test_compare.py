@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 
 import tiny
-from episode.evaluate.jobs import alone, blind, few_labels
-from episode.evaluate.protocol import Fold, make_folds
-from episode.evaluate.protocol_file import HoldoutConfig, Protocol, load_protocol
-from episode.evaluate.results import check_results
+from episode.compare.folds import Fold, make_folds
+from episode.compare.jobs import alone, blind, few_labels
+from episode.compare.protocol import HoldoutConfig, Protocol, load_protocol
+from episode.metrics.intervals import check_results
 
 DRAWS = """
 name = "tiny"

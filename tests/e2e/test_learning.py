@@ -13,10 +13,10 @@ from episode.config import Config, WindowConfig, override
 from episode.data.dataset import assemble
 from episode.data.genome import open_genome
 from episode.data.readers import read_pairs
-from episode.data.simulate import PRESETS, SetConfig, simulate, write_tidy
 from episode.data.splits import select_rows
 from episode.encode.store import build_store
 from episode.evaluate.evaluation import evaluate
+from episode.simulate import PRESETS, SetConfig, simulate, write_tidy
 from episode.train.loop import train
 
 EASY = replace(

@@ -13,10 +13,10 @@ from made_up import BASES, CONFIG, Elements, make_bank, make_dataset, sequence
 
 from builders import all_rows
 from episode.config import StemConfig
-from episode.data.elements import digest
+from episode.dna import digest
 from episode.encode import store as store_module
 from episode.encode.bases import UNKNOWN, BaseLayout
-from episode.encode.stem import FLOOR, scan, scan_many
+from episode.encode.scanner import FLOOR, scan, scan_many
 from episode.encode.store import ElementStore, build_store, mirror, row_shape
 
 

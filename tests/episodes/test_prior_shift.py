@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 from episode.episodes.prior_shift import draw_prior, resample_to_prior, shifted_impedance
-from episode.evaluate.metrics import oracle_impedance
+from episode.metrics.metrics import oracle_impedance
 
 
 @settings(deadline=None)

@@ -22,7 +22,7 @@ from episode.evaluate.curves import (
     reliability_curves,
     training_series,
 )
-from episode.evaluate.metrics import oracle_impedance, reliability_curve
+from episode.metrics.metrics import oracle_impedance, reliability_curve
 
 
 def test_precision_recall_by_hand() -> None:

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from episode.errors import DatasetError
-from episode.evaluate.metrics import average_precision, log_loss, oracle_impedance
 from episode.evaluate.summary import Truth, load_truth, metrics_table, summarise
+from episode.metrics.metrics import average_precision, log_loss, oracle_impedance
 
 NAMES = ["a", "b", "c", "d"]
 IMPEDANCE = {"a": 1.0, "b": 2.0, "c": 3.5, "d": 4.5}

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from episode.checkpoint import Run, new_system
 from episode.data.dataset import Dataset
-from episode.data.elements import reverse_complement
+from episode.dna import reverse_complement
 from episode.encode.motifs import MotifBank, load_bank
 from episode.encode.store import ElementStore, build_store
-from episode.explain.variants import ElementScores
+from episode.explain.mutations import ElementScores
 from episode.model.backbone import ElementCodes, PairOutput
 from tiny import config, dataset, lively_run
 

@@ -17,9 +17,9 @@ from episode.checkpoint import save_run
 from episode.data.dataset import write_dataset
 from episode.data.genome import open_genome
 from episode.encode.motifs import MotifBank
-from episode.explain.choice import choose_pairs
 from episode.explain.explanation import Explainer, Options
 from episode.explain.figures import draw_tracks
+from episode.explain.pair_selection import choose_pairs
 from tiny import Outcome, dataset, dataset_folder, lively_run, run_folder, world
 from tiny import episode as command
 

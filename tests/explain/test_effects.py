@@ -10,18 +10,18 @@ from specimens import Handmade, Made, gated_run, made, noisy_run, reversed_datas
 
 from builders import all_rows
 from episode.data.dataset import Dataset
-from episode.data.elements import reverse_complement
-from episode.encode.stem import scan
+from episode.dna import reverse_complement
+from episode.encode.scanner import scan
 from episode.encode.store import ElementStore, build_store
-from episode.episodes.batch import pair_rows, score_rows
-from episode.explain.choice import choose_pairs, distinct_pairs
 from episode.explain.explanation import Explainer, Explanation, Options
 from episode.explain.gradient import TOLERANCE, Background, integrate
-from episode.explain.knockout import base_effects, interactions, knock_out
-from episode.explain.probe import KINDS, Pair, PairProbe
+from episode.explain.mutagenesis import base_effects, interactions, knock_out
+from episode.explain.mutations import ElementScores
+from episode.explain.pair_scorer import KINDS, Pair, PairProbe
+from episode.explain.pair_selection import choose_pairs, distinct_pairs
 from episode.explain.sites import find_sites
 from episode.explain.tables import pair_table
-from episode.explain.variants import ElementScores
+from episode.inference.scoring import pair_rows, score_rows
 from tiny import lively_run
 
 A, B, C = [0.5, -0.25, 0.0, 0.1], [0.3, 0.2, -0.4, 0.0], 0.05

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from specimens import random_bank
 
-from episode.data.elements import reverse_complement
-from episode.encode.stem import scan
+from episode.dna import reverse_complement
+from episode.encode.scanner import scan
 from episode.explain.sites import Site, find_sites, gate_sites, lead_sites, strongest
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from scipy.optimize import minimize_scalar
 
-from episode.evaluate.shift_estimators import inverse_link
 from episode.losses.immax import alpha_from_counts, immax_loss, immax_terms
+from episode.metrics.label_shift import inverse_link
 
 
 def logit(p: float) -> float:

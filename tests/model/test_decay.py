@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from lightning_fabric import Fabric
 
 from builders import make_context, make_rows, make_store, make_system, reverse_complement, small_config
-from episode.episodes.batch import PairRows, score_rows
+from episode.inference.scoring import PairRows, score_rows
 from episode.model.backbone import Backbone
 from episode.model.decay import ContactDecay
 from episode.model.energy import PARTS
-from episode.train.routing import backward
+from episode.train.gradient_table import backward
 from episode.train.step import step_losses
 
 STORE = make_store()

@@ -15,7 +15,7 @@ from builders import ELEMENTS, MOTIFS, filled, make_context, make_rows, make_sto
 from episode.config import StemConfig
 from episode.encode.motifs import MotifBank, load_bank
 from episode.encode.store import ElementStore
-from episode.episodes.batch import LiveScorer, gate_presence, score_rows
+from episode.inference.scoring import LiveScorer, gate_presence, score_rows
 from episode.model.backbone import Backbone
 from episode.model.energy import EnergySystem
 from episode.model.gate import GateEncoder, GateHead

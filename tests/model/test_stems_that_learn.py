@@ -16,9 +16,9 @@ from builders import ELEMENTS, make_rows, make_system, small_config
 from episode.config import StemConfig
 from episode.encode.bases import UNKNOWN, BaseLayout, mirror_bases
 from episode.encode.motifs import MotifBank, load_bank
-from episode.encode.stem import FLOOR, scan
+from episode.encode.scanner import FLOOR, scan
 from episode.encode.store import ElementStore
-from episode.episodes.batch import score_rows
+from episode.inference.scoring import score_rows
 from episode.model import stem as stem_module
 from episode.model.stem import ConvStem, Filters, KmerStem, StoredScores, new_stem, start_thresholds
 

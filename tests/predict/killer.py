@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from episode.cli.main import main
-from episode.predict import staging
+from episode.predict.streaming import blocks as staging
 
 staging.ROWS = 64
 CALLS = ("replace", "rename", "unlink")

@@ -11,8 +11,8 @@ import pytest
 from scipy.special import expit
 
 from episode.data.dataset import Dataset
-from episode.evaluate.metrics import oracle_impedance
-from episode.predict.environment import map_impedance
+from episode.metrics.metrics import oracle_impedance
+from episode.predict.impedance import map_impedance
 from episode.predict.pairs import Predictions, predict_dataset
 from tiny import lively_run, read, rows_of, shuffled, store_of
 

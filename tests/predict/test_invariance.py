@@ -14,7 +14,7 @@ from scipy.special import expit
 from episode.data.dataset import Dataset, assemble
 from episode.data.genome import open_genome
 from episode.data.readers import read_pairs
-from episode.evaluate.metrics import average_precision
+from episode.metrics.metrics import average_precision
 from episode.predict.pairs import COLUMNS, Predictions, genome_warning, predict_dataset
 from tiny import dataset, lively_run, pairs, read, rows_of, shuffled, store_of, world
 

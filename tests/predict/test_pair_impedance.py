@@ -14,7 +14,7 @@ from test_invariance import KEY, NUMBERS, TOLERANCE
 
 from episode.checkpoint import load_run, save_run
 from episode.data.dataset import Dataset
-from episode.predict.environment import departure, least_impedance, map_impedance, update_impedance
+from episode.predict.impedance import departure, least_impedance, map_impedance, update_impedance
 from episode.predict.pairs import Predictions, predict_dataset
 from tiny import lively_run, read, rows_of, shuffled, store_of
 

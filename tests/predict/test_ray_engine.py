@@ -22,9 +22,9 @@ import pytest
 
 import tiny
 from episode.errors import EpisodeError
-from episode.predict import ray_engine
-from episode.predict.job import Job, Order, open_job, work_folder
-from episode.predict.ray_engine import Worker, score_parts
+from episode.predict.streaming import ray as ray_engine
+from episode.predict.streaming.job import Job, Order, open_job, work_folder
+from episode.predict.streaming.ray import Worker, score_parts
 
 pytest.importorskip("ray")
 pytestmark = [

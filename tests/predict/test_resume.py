@@ -17,9 +17,9 @@ import pytest
 
 from episode.checkpoint import Run, load_run
 from episode.errors import EpisodeError
-from episode.predict import staging
-from episode.predict.job import Job, Order, open_job, work_folder
 from episode.predict.pairs import score_pairs
+from episode.predict.streaming import blocks as staging
+from episode.predict.streaming.job import Job, Order, open_job, work_folder
 from tiny import Outcome, rows_of, run_folder, world
 from tiny import episode as command
 
@@ -187,7 +187,7 @@ def test_who_is_late_does_not_bring_a_finished_job_back(
     if when == "before":
         finish()
     else:
-        monkeypatch.setattr("episode.predict.job.score_pairs", score_late)
+        monkeypatch.setattr("episode.predict.streaming.job.score_pairs", score_late)
     late.score(late.parts[0])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "pairs.parquet"]
 
@@ -234,7 +234,7 @@ def test_what_another_process_does_meanwhile_is_seen_under_the_lock(
             act()
             return load_run(folder)
 
-        monkeypatch.setattr("episode.predict.job.load_run", late)
+        monkeypatch.setattr("episode.predict.streaming.job.load_run", late)
 
     def whole() -> None:
         job = open_job(order(table), tmp_path / "out")
@@ -317,7 +317,7 @@ def test_files_of_other_versions(table: Path, tmp_path: Path, monkeypatch: pytes
     begun = work_folder(out) / "job.json"
     whole = begun.read_text()
     with monkeypatch.context() as patch:
-        patch.setattr("episode.predict.order.__version__", "99.0")
+        patch.setattr("episode.predict.request.__version__", "99.0")
         with pytest.raises(EpisodeError, match=r"was begun by EPIsode .*, this is 99\.0"):
             open_job(order(table), out, resume=True)
     for content in ("[]", "{}", '{"identity": 3}'):

@@ -10,7 +10,7 @@ from typing import Any
 import fabricate
 import pytest
 
-from episode.report.material import Comparison, Evaluation, load_material
+from episode.report.load import Comparison, Evaluation, load_material
 from episode.report.page import write_report
 
 

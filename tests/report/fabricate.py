@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from episode.evaluate.curves import comparison_figures, evaluation_figures, impedance_records, training_series
-from episode.evaluate.results import RowScores, summarise_rows
 from episode.evaluate.summary import Truth, summarise
+from episode.metrics.intervals import RowScores, summarise_rows
 
 __all__ = ["comparison", "evaluation", "training_log"]
 

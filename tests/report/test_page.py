@@ -16,10 +16,10 @@ from episode.cli import report as command
 from episode.errors import EpisodeError
 from episode.report.comparison import comparison_contents
 from episode.report.contents import Contents
-from episode.report.drawing import to_svg
 from episode.report.evaluation import evaluation_contents
-from episode.report.material import Comparison, Evaluation, Number, load_material
+from episode.report.load import Comparison, Evaluation, Number, load_material
 from episode.report.page import page, write_report
+from episode.report.style import to_svg
 from episode.report.tables import Cell, figure, interval, rich, table, text
 
 MakeFolder = Callable[..., Path]

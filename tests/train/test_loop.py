@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-import episode.train.closing as closing
+import episode.train.data as material
+import episode.train.finalize as closing
 import episode.train.loop as loop
-import episode.train.material as material
 from builders import all_rows, filled
 from episode import files
 from episode.checkpoint import load_run, new_system
@@ -30,9 +30,9 @@ from episode.encode.motifs import load_bank
 from episode.encode.store import ElementStore, build_store
 from episode.errors import CheckpointError, DatasetError, EpisodeError
 from episode.predict.pairs import predict_dataset
-from episode.train.contrast import CONFIRMED
-from episode.train.processes import Processes
-from episode.train.progress import Start, claim_folder
+from episode.train.distributed import Processes
+from episode.train.exposure_init import CONFIRMED
+from episode.train.state import Start, claim_folder
 from tiny import config, dataset, dataset_folder
 
 LINES = ("train01", "train02", "train03", "train04", "train05")

@@ -12,14 +12,14 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from builders import make_context, small_config
-from episode.episodes.batch import score_rows
 from episode.episodes.prior_shift import shifted_impedance
 from episode.episodes.sampler import Task
-from episode.episodes.support import bootstrap_sd, mean_impedance, student_impedance
+from episode.inference.scoring import score_rows
+from episode.inference.support import bootstrap_sd, mean_impedance, student_impedance
 from episode.losses.environment import motif_sparsity_loss, orthogonality_loss, potential_hinge
 from episode.losses.immax import immax_loss
-from episode.train.optimisers import PartOptimisers
-from episode.train.routing import backward
+from episode.train.gradient_table import backward
+from episode.train.optimizers import PartOptimisers
 from episode.train.step import StepContext, step_losses
 from episode.train.validation import check_environments
 

@@ -11,15 +11,15 @@ import torch
 from lightning_fabric import Fabric
 
 from builders import make_context, make_store, small_config
-from episode.episodes.batch import FrozenScorer, LiveScorer
 from episode.episodes.prior_shift import shifted_impedance
 from episode.episodes.sampler import Task
+from episode.inference.scoring import FrozenScorer, LiveScorer
 from episode.losses.environment import potential_hinge
 from episode.losses.immax import immax_loss
-from episode.losses.pacing import PacingLock
 from episode.model.energy import PARTS, fuse
-from episode.train.optimisers import PartOptimisers
-from episode.train.routing import backward
+from episode.train.gradient_table import backward
+from episode.train.optimizers import PartOptimisers
+from episode.train.pacing import PacingLock
 from episode.train.step import StepContext, StepOutput, step_losses
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from episode.cli.options import add_common, integers, names, print_json
 
 if TYPE_CHECKING:
-    from episode.evaluate.protocol_file import Protocol
+    from episode.compare.protocol import Protocol
 
 __all__ = ["register", "run"]
 
@@ -72,12 +72,12 @@ def run(args: argparse.Namespace) -> int:
     """Compare; return the exit code."""
     import os
 
+    from episode.compare.jobs import Work, alone
+    from episode.compare.methods.registry import choose_families
+    from episode.compare.protocol import load_protocol
+    from episode.compare.run import compare
     from episode.config import Config, from_dict, override
     from episode.errors import EpisodeError
-    from episode.evaluate.baselines.registry import choose_families
-    from episode.evaluate.comparison import compare
-    from episode.evaluate.jobs import Work, alone
-    from episode.evaluate.protocol_file import load_protocol
     from episode.evaluate.summary import load_truth
 
     if args.workers < 0:
@@ -167,7 +167,7 @@ def _check_folder(out: Path) -> None:
 
 def _tell(results: dict[str, Any], out: Path) -> None:
     """Print the table of the most important numbers."""
-    from episode.evaluate.protocol import worst_leak
+    from episode.compare.folds import worst_leak
 
     audit = results["audit"]
     print(f"protocol {results['protocol']['name']}: {results['protocol']['title']}")

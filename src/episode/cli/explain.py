@@ -78,10 +78,10 @@ def run(args: argparse.Namespace) -> int:
 
     from episode.encode.store import build_store
     from episode.errors import EpisodeError
-    from episode.explain.choice import choose_pairs, read_pair_list
     from episode.explain.explanation import Explainer, Options
     from episode.explain.figures import write_figures
     from episode.explain.gradient import require_captum
+    from episode.explain.pair_selection import choose_pairs, read_pair_list
     from episode.explain.tables import write_tables
     from episode.files import atomic_folder, refuse_existing, write_json
 

@@ -13,7 +13,7 @@ from episode.cli.options import add_common, names, print_json, set_threads, warn
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from episode.predict.job import Job
+    from episode.predict.streaming.job import Job
 
 __all__ = ["register", "run"]
 
@@ -86,9 +86,9 @@ def run(args: argparse.Namespace) -> int:
     """Predict and write; return the exit code."""
     from episode.checkpoint import require_finished
     from episode.errors import EpisodeError
-    from episode.predict.formats import FORMATS
-    from episode.predict.job import Order, open_job, result_folder, resumable, work_folder
-    from episode.predict.staging import parquet_files
+    from episode.predict.streaming.blocks import parquet_files
+    from episode.predict.streaming.job import Order, open_job, result_folder, resumable, work_folder
+    from episode.predict.writers import FORMATS
 
     unknown = [name for name in args.write or [] if name not in FORMATS]
     if unknown:
@@ -168,7 +168,7 @@ def _check_engine(args: argparse.Namespace) -> None:
     from episode.errors import EpisodeError
 
     if args.engine == "ray":
-        from episode.predict.ray_engine import require_ray
+        from episode.predict.streaming.ray import require_ray
 
         if args.workers is not None and args.workers < 1:
             raise EpisodeError(f"--workers {args.workers}: needed at least 1")
@@ -191,7 +191,7 @@ def _score(job: Job, args: argparse.Namespace, progress: Progress) -> None:
 
     tell(0)
     if args.engine == "ray":
-        from episode.predict.ray_engine import LOCAL, score_parts
+        from episode.predict.streaming.ray import LOCAL, score_parts
 
         address, workers = args.ray_address or LOCAL, args.workers or 0
         score_parts(job, address=address, workers=workers, threads=args.threads, done=tell)

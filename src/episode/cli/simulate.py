@@ -54,8 +54,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Simulate and write; return the exit code."""
-    from episode.data.simulate import PRESETS, simulate, write_domain_kl, write_tidy
     from episode.files import refuse_existing
+    from episode.simulate import PRESETS, simulate, write_domain_kl, write_tidy
 
     refuse_existing(args.out)
     world = simulate(PRESETS[args.preset], args.world, args.seed)

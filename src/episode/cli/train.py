@@ -11,8 +11,8 @@ from episode.cli.options import add_common, add_selection, print_json, select, s
 
 if TYPE_CHECKING:
     from episode.config import Config
-    from episode.train.closing import TrainingResult
-    from episode.train.processes import Processes
+    from episode.train.distributed import Processes
+    from episode.train.finalize import TrainingResult
 
 __all__ = ["register", "run"]
 
@@ -65,7 +65,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     """Train; return the exit code."""
     from episode.config import Config, load_config, override
-    from episode.train.processes import Layout, launch
+    from episode.train.distributed import Layout, launch
 
     config = override(load_config(args.config) if args.config else Config(), args.set)
     layout = Layout(args.devices, args.nodes, args.accumulate)

@@ -19,11 +19,11 @@ import pandas as pd
 
 import episode
 from episode.config import WindowConfig
-from episode.data.elements import overlap_groups
-from episode.data.extract import extract
 from episode.data.genome import Genome
 from episode.data.pairs import PairTable, empty_dropped, environment_names
+from episode.data.sequences import extract
 from episode.data.splits import split_audit
+from episode.dna import overlap_groups
 from episode.errors import DatasetError, EpisodeError
 from episode.files import atomic_folder, read_json, write_json
 

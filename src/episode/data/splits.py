@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from episode.data.elements import digest
 from episode.data.pairs import SPLITS
+from episode.dna import digest
 from episode.errors import EpisodeError
 from episode.seeds import derive_seed
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from episode.encode.stem import bin_count
+from episode.encode.scanner import bin_count
 
 __all__ = ["BASES_VERSION", "HALVED", "UNKNOWN", "BaseLayout", "mirror_bases"]
 

@@ -23,11 +23,11 @@ import torch
 from torch import Tensor
 
 from episode.config import StemConfig
-from episode.data.elements import digest
+from episode.dna import digest
 from episode.encode.bases import BASES_VERSION, UNKNOWN, BaseLayout, mirror_bases
 from episode.encode.motifs import MotifBank
+from episode.encode.scanner import CODE_VERSION, FLOOR, Scanner, bin_count
 from episode.encode.segments import DIGEST, FORMAT_VERSION, Rows, SegmentFolder
-from episode.encode.stem import CODE_VERSION, FLOOR, Scanner, bin_count
 from episode.errors import EpisodeError
 from episode.files import release_pages
 from episode.threads import torch_threads
@@ -48,7 +48,7 @@ RELEASE = 64 << 20
 
 
 Encoder = Callable[[Sequence[np.ndarray], np.ndarray | None], np.ndarray]
-"""Sequences, and where they lie if that is known (see `episode.encode.stem.Scanner`), to rows."""
+"""Sequences, and where they lie if that is known (see `episode.encode.scanner.Scanner`), to rows."""
 
 
 class Sequences(Protocol):
@@ -74,7 +74,7 @@ class ElementStore:
     Parameters
     ----------
     tokens : Rows, shape (total_bins, 2, n_motifs), float16 or float32, or (total_bins, bin), uint8
-        Scores in bits (see `episode.encode.stem.scan`), or the bases (see `episode.encode.bases`), in memory or in
+        Scores in bits (see `episode.encode.scanner.scan`), or the bases (see `episode.encode.bases`), in memory or in
         files; elements with one sequence share their rows.
     start : np.ndarray, shape (n_elements,), int64
         First row of each element in `tokens`.

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 from sklearn.metrics import precision_recall_curve
 
-from episode.evaluate.metrics import oracle_impedance, reliability_curve
+from episode.metrics.metrics import oracle_impedance, reliability_curve
 
 __all__ = [
     "POOLED",
@@ -193,7 +193,7 @@ def precision_recall_curves(label: ArrayLike, score: ArrayLike, environment: Arr
 
 
 def reliability_curves(label: ArrayLike, probability: ArrayLike, environment: ArrayLike) -> dict[str, dict[str, Any]]:
-    """Observed against predicted share of positives, by `episode.evaluate.metrics.reliability_curve`.
+    """Observed against predicted share of positives, by `episode.metrics.metrics.reliability_curve`.
 
     Parameters
     ----------

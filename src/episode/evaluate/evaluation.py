@@ -27,13 +27,13 @@ from episode.config import to_dict
 from episode.data.dataset import Dataset
 from episode.encode.store import ElementStore
 from episode.errors import EpisodeError
-from episode.evaluate.bootstrap import block_ids
 from episode.evaluate.curves import evaluation_figures
-from episode.evaluate.results import RowScores, summarise_rows
 from episode.evaluate.summary import Truth, metrics_table, summarise
 from episode.files import atomic_file, read_json, write_json
-from episode.predict.formats import write_parquet
+from episode.metrics.bootstrap import block_ids
+from episode.metrics.intervals import RowScores, summarise_rows
 from episode.predict.pairs import Predictions, predict_dataset
+from episode.predict.writers import write_parquet
 from episode.seeds import generator
 
 __all__ = ["Evaluation", "check_windows", "evaluate", "write_evaluation"]

@@ -19,7 +19,7 @@ from scipy.special import expit
 from scipy.stats import spearmanr
 
 from episode.errors import DatasetError
-from episode.evaluate.metrics import (
+from episode.metrics.metrics import (
     average_precision,
     binary_metrics,
     expected_calibration_error,

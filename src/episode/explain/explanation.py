@@ -16,12 +16,12 @@ from episode.config import StemConfig
 from episode.data.dataset import Dataset
 from episode.encode.motifs import load_bank
 from episode.encode.store import ElementStore
-from episode.explain.choice import Chosen, distinct_pairs
 from episode.explain.gradient import Background, Gradient, integrate
-from episode.explain.knockout import BaseEffects, Knockout, base_effects, interactions, knock_out
-from episode.explain.probe import KINDS, PairProbe
+from episode.explain.mutagenesis import BaseEffects, Knockout, base_effects, interactions, knock_out
+from episode.explain.mutations import ElementScores
+from episode.explain.pair_scorer import KINDS, PairProbe
+from episode.explain.pair_selection import Chosen, distinct_pairs
 from episode.explain.sites import Site, find_sites, gate_sites, strongest
-from episode.explain.variants import ElementScores
 from episode.seeds import generator
 
 __all__ = ["Explainer", "Explanation", "Options", "SiteEffect"]

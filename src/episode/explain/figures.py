@@ -20,11 +20,11 @@ from matplotlib.transforms import Bbox
 
 from episode.encode.motifs import MotifBank
 from episode.explain.explanation import Explanation, SiteEffect
-from episode.explain.knockout import BaseEffects
-from episode.explain.letters import draw_logo, information
-from episode.explain.probe import KINDS
+from episode.explain.logos import draw_logo, information
+from episode.explain.mutagenesis import BaseEffects
+from episode.explain.pair_scorer import KINDS
 from episode.explain.tables import STRANDS, motif_names
-from episode.report.drawing import COLOURS, WIDTH, legend, new_figure, short, style, to_png, to_svg
+from episode.report.style import COLOURS, WIDTH, legend, new_figure, short, style, to_png, to_svg
 
 __all__ = ["draw_logos", "draw_motifs", "draw_tracks", "write_figures"]
 

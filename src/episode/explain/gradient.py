@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from episode.encode.stem import FLOOR
+from episode.encode.scanner import FLOOR
 from episode.encode.store import ElementStore, mirror
 from episode.errors import EpisodeError
-from episode.explain.probe import KINDS, Pair
-from episode.explain.variants import ElementScores
+from episode.explain.mutations import ElementScores
+from episode.explain.pair_scorer import KINDS, Pair
 from episode.model.backbone import Backbone
 
 __all__ = ["TOLERANCE", "Background", "Gradient", "integrate", "require_captum"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from episode.data.elements import UNKNOWN
+from episode.dna import UNKNOWN
 from episode.encode.motifs import MotifBank
 
 __all__ = ["Site", "find_sites", "gate_sites", "lead_sites", "strongest"]

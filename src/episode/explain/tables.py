@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from episode.data.elements import DNA_LETTERS, UNKNOWN
+from episode.dna import DNA_LETTERS, UNKNOWN
 from episode.encode.motifs import MotifBank
-from episode.explain.choice import Chosen
 from episode.explain.explanation import Explainer, Explanation, SiteEffect
-from episode.explain.probe import KINDS
+from episode.explain.pair_scorer import KINDS
+from episode.explain.pair_selection import Chosen
 from episode.explain.sites import Site
 
 __all__ = [

@@ -1,6 +1,6 @@
 """Losses on the impedance, and the hinge that holds the level and spread of U_I.
 
-Pure functions. Who may be moved by which of them stands in `episode.train.routing`, not here.
+Pure functions. Who may be moved by which of them stands in `episode.train.gradient_table`, not here.
 """
 
 from __future__ import annotations

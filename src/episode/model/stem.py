@@ -18,7 +18,7 @@ from torch.nn import functional
 from episode.config import StemConfig
 from episode.encode.bases import HALVED, UNKNOWN
 from episode.encode.motifs import MotifBank
-from episode.encode.stem import FLOOR
+from episode.encode.scanner import FLOOR
 
 __all__ = ["REFERENCE", "ConvStem", "Filters", "KmerStem", "Stem", "StoredScores", "new_stem", "start_thresholds"]
 

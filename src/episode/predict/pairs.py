@@ -15,9 +15,9 @@ from scipy.special import expit
 from episode.checkpoint import Run
 from episode.data.dataset import Dataset
 from episode.encode.store import ElementStore
-from episode.episodes.batch import PairRows, pair_keys, pair_rows, score_rows
-from episode.episodes.codes import CodeTable
-from episode.predict.environment import (
+from episode.inference.element_cache import CodeTable
+from episode.inference.scoring import PairRows, pair_keys, pair_rows, score_rows
+from episode.predict.impedance import (
     EnvironmentEstimate,
     choose_support,
     departure,

@@ -6,13 +6,13 @@ import html
 from typing import Any
 
 from episode.report.contents import Contents, Section
-from episode.report.drawing import Drawing
 from episode.report.figures import curves, impedance, ranking, training
-from episode.report.material import Comparison
-from episode.report.rows import best, rows_of
+from episode.report.findings.cautions import leak
+from episode.report.findings.comparison import best_rivals, chance_aupr, correction_row, find_comparison
+from episode.report.load import Comparison
+from episode.report.methods import best, rows_of
+from episode.report.style import Drawing
 from episode.report.tables import comparison as tables
-from episode.report.words.cautions import leak
-from episode.report.words.comparison import best_rivals, chance_aupr, correction_row, find_comparison
 
 __all__ = ["comparison_contents"]
 

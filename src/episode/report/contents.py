@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from episode.report.drawing import Drawing
-from episode.report.words import Findings
+from episode.report.findings import Findings
+from episode.report.style import Drawing
 
 __all__ = ["Contents", "Section"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from episode.report.contents import Contents, Section
-from episode.report.drawing import Drawing
 from episode.report.figures import curves, impedance, ranking, training
-from episode.report.material import Evaluation, potential_reads
+from episode.report.findings.evaluation import find_evaluation
+from episode.report.load import Evaluation, potential_reads
+from episode.report.style import Drawing
 from episode.report.tables.evaluation import environment_table, headline_table, impedance_table
-from episode.report.words.evaluation import find_evaluation
 
 __all__ = ["evaluation_contents"]
 

@@ -16,12 +16,12 @@ from typing import Any
 from episode.files import atomic_file
 from episode.report.comparison import comparison_contents
 from episode.report.contents import Contents, Section
-from episode.report.drawing import COLOURS, Drawing, to_png, to_svg
 from episode.report.evaluation import evaluation_contents
-from episode.report.material import Comparison, load_material
+from episode.report.findings import Claim, Findings
+from episode.report.load import Comparison, load_material
 from episode.report.sorting import sorting_script
+from episode.report.style import COLOURS, Drawing, to_png, to_svg
 from episode.report.tables import rich
-from episode.report.words import Claim, Findings
 
 __all__ = ["page", "write_report"]
 

@@ -24,25 +24,25 @@ from episode.checkpoint import new_system
 from episode.config import Config
 from episode.data.dataset import Dataset
 from episode.encode.store import ElementStore
-from episode.episodes.batch import FrozenScorer, LiveScorer, Scorer, gate_presence
 from episode.episodes.sampler import Task
 from episode.episodes.tasks import TaskSource
 from episode.errors import ConfigError, EpisodeError
 from episode.files import finite
+from episode.inference.scoring import FrozenScorer, LiveScorer, Scorer, gate_presence
 from episode.losses.immax import alpha_from_counts
-from episode.losses.pacing import PacingLock
 from episode.model.energy import PARTS, EnergySystem
 from episode.seeds import derive_seed, generator
-from episode.train.calibrate import calibrate
-from episode.train.closing import TrainingResult, close_training, finished_training
-from episode.train.contrast import start_exposure
-from episode.train.inputs import measure_inputs
-from episode.train.material import Material, gather_material
-from episode.train.optimisers import PartOptimisers, rate_factor
-from episode.train.processes import Processes
-from episode.train.progress import Progress, Start, claim_folder, restore_training, save_training
-from episode.train.routing import backward
-from episode.train.scoring import SharedScorer
+from episode.train.calibration import calibrate
+from episode.train.data import Material, gather_material
+from episode.train.distributed import Processes
+from episode.train.exposure_init import start_exposure
+from episode.train.finalize import TrainingResult, close_training, finished_training
+from episode.train.gradient_table import backward
+from episode.train.input_statistics import measure_inputs
+from episode.train.optimizers import PartOptimisers, rate_factor
+from episode.train.pacing import PacingLock
+from episode.train.sharded_scoring import SharedScorer
+from episode.train.state import Progress, Start, claim_folder, restore_training, save_training
 from episode.train.step import DIVERGED, StepContext, StepOutput, step_losses
 from episode.train.validation import check_environments, mean_of_known, student_slope
 
@@ -87,7 +87,7 @@ def train(
     report : callable, optional
         Called with (step, steps, text) after every step, for a progress bar.
     processes : Processes, optional
-        Those that share the training, see `episode.train.processes.launch`; each of them calls this function with the
+        Those that share the training, see `episode.train.distributed.launch`; each of them calls this function with the
         same arguments. Only the first one writes.
 
     Raises

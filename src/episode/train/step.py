@@ -1,7 +1,7 @@
 """One training step: tasks in, losses out.
 
 The support path is detached here once and for all: the Student sees sg(z_I), sg(U_I). What each loss may move is not
-decided here but in `episode.train.routing`.
+decided here but in `episode.train.gradient_table`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from episode.config import Config
-from episode.episodes.batch import FrozenScorer, PairRows, Scorer
 from episode.episodes.prior_shift import shifted_impedance
 from episode.episodes.sampler import Task
 from episode.errors import EpisodeError
-from episode.evaluate.shift_estimators import em_prior, inverse_link, prior_to_impedance
+from episode.inference.scoring import FrozenScorer, PairRows, Scorer
 from episode.losses.environment import (
     distillation_loss,
     motif_sparsity_loss,
@@ -32,9 +31,10 @@ from episode.losses.environment import (
     sparsity_loss,
 )
 from episode.losses.immax import immax_loss
-from episode.losses.pacing import PacingLock, TaskLosses
+from episode.metrics.label_shift import em_prior, inverse_link, prior_to_impedance
 from episode.model.backbone import PairOutput
 from episode.model.energy import EnergySystem, fuse
+from episode.train.pacing import PacingLock, TaskLosses
 
 __all__ = ["DIVERGED", "StepContext", "StepOutput", "step_losses"]
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from episode.episodes.batch import Scorer
 from episode.episodes.sampler import EnvironmentPool
-from episode.episodes.support import bootstrap_sd, mean_impedance, student_impedance
-from episode.evaluate.metrics import average_precision, oracle_impedance
+from episode.inference.scoring import Scorer
+from episode.inference.support import bootstrap_sd, mean_impedance, student_impedance
 from episode.losses.immax import immax_loss
+from episode.metrics.metrics import average_precision, oracle_impedance
 from episode.model.backbone import PairOutput
 from episode.model.energy import EnergySystem
 

@@ -18,9 +18,9 @@ from episode.data.readers.bedpe import read_bedpe
 from episode.data.readers.bengi import read_bengi
 from episode.data.readers.detect import FORMATS, detect_format
 from episode.data.readers.domain_kl import read_domain_kl
+from episode.data.readers.text import RawTable
 from episode.data.readers.tidy import check_columns, read_tidy
-from episode.data.text import RawTable
-from episode.data.validate import Validated, conflicting_labels, validate
+from episode.data.validation import Validated, conflicting_labels, validate
 from episode.errors import EpisodeError, InputError, Problem
 
 __all__ = ["FORMATS", "OnInvalid", "detect_format", "dropped_rows", "read_pairs"]

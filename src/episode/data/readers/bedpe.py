@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from episode.data.readers.text import RawTable, TextTable, fail, first_line, is_number, read_text
 from episode.data.readers.tidy import fill_constant, rename
-from episode.data.text import RawTable, TextTable, fail, first_line, is_number, read_text
 
 __all__ = ["BEDPE_COLUMNS", "read_bedpe"]
 

@@ -9,7 +9,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from episode.data.text import RawTable, fail, read_text
+from episode.data.readers.text import RawTable, fail, read_text
 
 __all__ = ["BENGI_COLUMNS", "environment_of_file", "read_bengi"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from episode.data.text import first_line, is_number
+from episode.data.readers.text import first_line, is_number
 
 __all__ = ["FORMATS", "detect_format"]
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from episode.data.pairs import SIDES, SPLITS
-from episode.data.text import RawTable, TextTable, column_list, fail, read_text
-from episode.data.validate import sequence_fault
+from episode.data.readers.text import RawTable, TextTable, column_list, fail, read_text
+from episode.data.validation import sequence_fault
 from episode.errors import InputError, Problem
 
 __all__ = ["find_pair_files", "read_domain_kl"]

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from episode.data.pairs import SIDES
-from episode.data.text import RawTable, TextTable, column_list, fail, read_parquet, read_text
+from episode.data.readers.text import RawTable, TextTable, column_list, fail, read_parquet, read_text
 from episode.errors import EpisodeError, InputError, Problem
 
 __all__ = ["KNOWN_COLUMNS", "check_columns", "fill_constant", "name_columns", "read_tidy", "rename"]

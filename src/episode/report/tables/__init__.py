@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from episode.report.material import Number
-from episode.report.words import NONE, decimal, signed, within
+from episode.report.findings import NONE, decimal, signed, within
+from episode.report.load import Number
 
 __all__ = ["Cell", "count", "difference_cell", "figure", "interval", "rich", "share", "table", "text"]
 

@@ -6,10 +6,10 @@ import html
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from episode.report.material import number
-from episode.report.rows import GROUPS, METRICS, TITLES, group_of, meaning, ordered
+from episode.report.findings.comparison import best_rivals, correction_row, standing
+from episode.report.load import number
+from episode.report.methods import GROUPS, METRICS, TITLES, group_of, meaning, ordered
 from episode.report.tables import Cell, count, difference_cell, figure, interval, rich, share, table, text
-from episode.report.words.comparison import best_rivals, correction_row, standing
 
 __all__ = [
     "audit_table",

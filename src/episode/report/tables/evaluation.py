@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from episode.report.material import Number, number
+from episode.report.findings import NONE, decimal
+from episode.report.load import Number, number
 from episode.report.tables import Cell, count, figure, interval, share, table, text
-from episode.report.words import NONE, decimal
 
 __all__ = ["environment_table", "headline_table", "impedance_table"]
 

@@ -1,0 +1,284 @@
+"""A protocol applied to a dataset: its folds, the leaks between them, its subsets.
+
+A fold holds out cell lines AND chromosomes, or takes the split that the data came with. This module knows no model and
+no metric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from episode.compare.protocol import MATCHED, Protocol, Subset
+from episode.data.dataset import Dataset
+from episode.data.splits import LeakageAuditor, held_out_part, select_rows
+from episode.errors import EpisodeError
+from episode.seeds import generator
+
+__all__ = ["SHARES", "Fold", "audit_folds", "collapse", "make_folds", "subset_masks", "worst_leak"]
+
+Mask = NDArray[np.bool_]
+SHARES = ("enhancer", "promoter", "pair", "locus")
+"""What of a test row training may have seen."""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One division of the pairs of a dataset.
+
+    Parameters
+    ----------
+    name : str
+        Short; names files.
+    train : bool array, shape (n_pairs,)
+        Every row that a final model may be learned from.
+    fit, selection : bool array, shape (n_pairs,)
+        While something is being chosen: learn from `fit`, judge on `selection`. Disjoint from each other and from
+        `test`. With held-out groups both are parts of `train`: `selection` is the held-out part of the training
+        chromosomes in one group of training cell lines (that of the fewest pairs), and `fit` holds neither that part
+        nor that group. With a split column `fit` is `train` and `selection` is the split "val".
+    held_out : bool array, shape (n_pairs,)
+        The held-out part of the training chromosomes in all training cell lines (the split "val").
+    gap : bool array, shape (n_pairs,)
+        Rows of `train` too near to `held_out` to be learned from while something is judged on it.
+    test : bool array, shape (n_pairs,)
+    title : str
+        What is tested.
+    """
+
+    name: str
+    train: Mask
+    fit: Mask
+    selection: Mask
+    held_out: Mask
+    gap: Mask
+    test: Mask
+    title: str = ""
+
+    @property
+    def learnable(self) -> Mask:
+        """Rows whose labels a family may read: those learned from and those chosen on."""
+        return self.train | self.selection | self.held_out
+
+
+def make_folds(protocol: Protocol, dataset: Dataset) -> list[Fold]:
+    """Divide the pairs of a dataset as a protocol says.
+
+    Raises
+    ------
+    EpisodeError
+        If a named cell line or chromosome is not in the dataset, or a fold has no training or no test rows.
+    """
+    folds = _folds_by_split(dataset) if protocol.holdout.by == "split" else _folds_by_groups(protocol, dataset)
+    label = dataset.pairs["label"].to_numpy()
+    for fold in folds:
+        for part, mask in (("training", fold.train), ("test", fold.test)):
+            if not (mask & (label >= 0)).any():
+                raise EpisodeError(f"{fold.name} ({fold.title}): no labelled {part} pair")
+        if set(label[fold.train]) - {-1} != {0, 1}:
+            raise EpisodeError(f"{fold.name} ({fold.title}): the training pairs are all of one class; both are needed")
+    return folds
+
+
+def audit_folds(protocol: Protocol, dataset: Dataset, folds: Sequence[Fold], *, allow: bool) -> dict[str, Any]:
+    """Count the test rows of every fold whose elements stand in its training rows; refuse a split that leaks.
+
+    Parameters
+    ----------
+    protocol : Protocol
+    dataset : Dataset
+    folds : sequence of Fold
+    allow : bool
+        Go on with a leaking split under the policy "refuse"; the audit then says so.
+
+    Returns
+    -------
+    dict
+        ``policy``, ``allowed`` (a leak was let pass on request), ``locus_leak``, and ``folds``: for each its name,
+        the numbers of rows, and the shares of test rows whose enhancer, promoter, pair or locus was seen.
+
+    Raises
+    ------
+    EpisodeError
+        If test rows stand in training, the policy is "refuse", and `allow` is not given.
+    """
+    auditor = LeakageAuditor(dataset)
+    records: list[dict[str, Any]] = []
+    for fold in folds:
+        leak = auditor.audit(fold.learnable, fold.test)
+        records.append(
+            {"fold": fold.name, "title": fold.title, "train": leak.rows_a, "test": leak.rows_b}
+            | {key: getattr(leak, key).share for key in SHARES}
+        )
+    leaks = [record for record in records if any(record[key] for key in SHARES)]
+    if leaks and protocol.leakage.policy == "refuse" and not allow:
+        worst = max(leaks, key=lambda record: max(record["enhancer"], record["promoter"], record["locus"]))
+        raise EpisodeError(
+            f"protocol {protocol.name} leaks in {len(leaks)} of {len(folds)} folds: in {worst['fold']} "
+            f"({worst['title']}) {worst['enhancer']:.1%} of the test rows have an enhancer, "
+            f"{worst['promoter']:.1%} a promoter, {worst['pair']:.1%} a pair and {worst['locus']:.1%} a locus that "
+            "training has seen; hold out chromosomes as well as cell lines, or give --allow-leakage and have the table "
+            "say so"
+        )
+    return {
+        "policy": protocol.leakage.policy,
+        "allowed": bool(leaks) and protocol.leakage.policy == "refuse",
+        "locus_leak": bool(leaks),
+        "folds": records,
+    }
+
+
+def worst_leak(audit: Mapping[str, Any]) -> dict[str, float]:
+    """Share of test rows of which training has seen each of `SHARES`, in the worst fold of an audit."""
+    return {key: max((fold.get(key) or 0.0 for fold in audit["folds"]), default=0.0) for key in SHARES}
+
+
+def subset_masks(protocol: Protocol, dataset: Dataset, test: Mask, *, seed: int) -> dict[str, Mask]:
+    """Return the test rows of every subset of a protocol, the distance-matched one among them.
+
+    Parameters
+    ----------
+    protocol : Protocol
+    dataset : Dataset
+    test : bool array, shape (n_pairs,)
+        Test rows of all folds.
+    seed : int
+        Decides which negatives of a distance bin are kept.
+    """
+    masks = {name: test & _subset(dataset, subset, name) for name, subset in protocol.subsets.items()}
+    if protocol.distance_matched.bins:
+        masks[MATCHED] = _distance_matched(dataset.pairs, test, protocol.distance_matched.bins, seed)
+    return masks
+
+
+def collapse(protocol: Protocol, dataset: Dataset) -> Dataset:
+    """Keep one row for each environment, enhancer and gene: positive if any of its transcripts is.
+
+    The row that stays is that of the lowest promoter start, whatever its label.
+
+    Raises
+    ------
+    EpisodeError
+        If the protocol names no column, the data lack it, or a value does not hold a gene.
+    """
+    how = protocol.collapse
+    pairs = dataset.pairs
+    if not how.column:
+        raise EpisodeError(f"protocol {protocol.name} does not say which column names the gene ([collapse] column)")
+    if how.column not in pairs:
+        raise EpisodeError(f"the pairs have no column {how.column!r} to collapse by")
+    gene = pairs[how.column].astype(str).str.extract(how.pattern, expand=True)[0]
+    if gene.isna().any():
+        first = int(gene.isna().argmax())
+        value = pairs[how.column].iloc[first]
+        raise EpisodeError(f"column {how.column}, pair {first}: {value!r} does not match {how.pattern!r}")
+    key = pd.MultiIndex.from_arrays([pairs["environment"], pairs["enhancer_id"], gene])
+    group = pd.Series(pd.factorize(key)[0], index=pairs.index)
+    order = pairs.assign(group=group).sort_values(["group", "promoter_start", "promoter_end"], kind="stable")
+    kept = np.sort(order.drop_duplicates("group").index.to_numpy())
+    label = pairs["label"].groupby(group).max()
+    mask = np.zeros(len(pairs), dtype=bool)
+    mask[kept] = True
+    chosen = dataset.select(mask)
+    collapsed = chosen.pairs.assign(label=label.loc[group.iloc[kept]].to_numpy(np.int8))
+    return replace(chosen, pairs=collapsed)
+
+
+def _folds_by_split(dataset: Dataset) -> list[Fold]:
+    split = dataset.pairs["split"].to_numpy()
+    train, validation, test = (split == name for name in ("train", "val", "test"))
+    for name, mask in (("train", train), ("val", validation), ("test", test)):
+        if not mask.any():
+            raise EpisodeError(f'the protocol goes by the split column, and no pair has split "{name}"')
+    nothing = np.zeros(len(split), dtype=bool)
+    return [Fold("test", train, train, validation, validation, nothing, test, "split test")]
+
+
+def _folds_by_groups(protocol: Protocol, dataset: Dataset) -> list[Fold]:
+    pairs, holdout = dataset.pairs, protocol.holdout
+    everywhere = np.ones(len(pairs), dtype=bool)
+    groups = [select_rows(dataset, cell_lines=names) for names in holdout.cell_lines]
+    sets = [
+        select_rows(dataset, chromosomes=names) & pairs["promoter_chrom"].isin(names).to_numpy()
+        for names in holdout.chromosomes
+    ]
+    touches = [
+        (pairs["enhancer_chrom"].isin(names) | pairs["promoter_chrom"].isin(names)).to_numpy()
+        for names in holdout.chromosomes
+    ]
+    folds: list[Fold] = []
+    for g in range(max(1, len(groups))):
+        for s in range(max(1, len(sets))):
+            test = (groups[g] if groups else everywhere) & (sets[s] if sets else everywhere)
+            inside = np.zeros(len(pairs), dtype=bool)
+            for index, mask in enumerate(groups):
+                inside |= mask if index != g else False
+            train = (inside if groups else everywhere) & (~touches[s] if sets else everywhere)
+            held_out, gap = held_out_part(
+                pairs, train, share=protocol.selection.share, gap=protocol.selection.gap, seed=0
+            )
+            others = [mask for index, mask in enumerate(groups) if index != g]
+            chooses = min(others, key=lambda mask: int((mask & train).sum())) if len(others) > 1 else everywhere
+            learns = ~chooses if len(others) > 1 else everywhere
+            parts = [*(holdout.cell_lines[g : g + 1]), *(holdout.chromosomes[s : s + 1])]
+            title = " on ".join(", ".join(names) for names in parts)
+            fit, selection = train & ~held_out & ~gap & learns, held_out & chooses
+            folds.append(Fold(f"fold{len(folds) + 1}", train, fit, selection, held_out, gap, test, title))
+    return folds
+
+
+def _subset(dataset: Dataset, subset: Subset, name: str) -> Mask:
+    pairs = dataset.pairs
+    lengths = {
+        f"{side}_length": (pairs[f"{side}_end"] - pairs[f"{side}_start"]).astype(str)
+        for side in ("enhancer", "promoter")
+    }
+
+    def column(key: str) -> pd.Series:
+        if key in lengths:
+            return lengths[key]
+        if key not in pairs:
+            raise EpisodeError(f"subset {name}: the pairs have no column {key!r}")
+        return pairs[key].astype(str)
+
+    values = column(subset.column)
+    mask = np.ones(len(pairs), dtype=bool)
+    if subset.contains:
+        mask &= values.str.contains(subset.contains, regex=False).to_numpy(bool)
+    if subset.equals:
+        mask &= (values == subset.equals).to_numpy(bool)
+    if subset.same_as:
+        mask &= (values == column(subset.same_as)).to_numpy(bool)
+    if subset.with_positives:
+        mask |= (pairs["label"] == 1).to_numpy()
+    return mask
+
+
+def _distance_matched(pairs: pd.DataFrame, test: Mask, bins: int, seed: int) -> Mask:
+    """As many negatives as positives in every bin of log distance of every environment, drawn without replacement."""
+    distance = pairs["distance"].to_numpy(np.float64)
+    label = pairs["label"].to_numpy()
+    usable = test & np.isfinite(distance) & (label >= 0)
+    mask = np.zeros(len(pairs), dtype=bool)
+    if not usable.any():
+        return mask
+    log = np.log10(np.maximum(distance, 1.0))
+    low, high = log[usable].min(), log[usable].max()
+    place = np.clip(
+        ((log - low) / max(high - low, 1e-9) * bins).astype(np.int64, copy=False), 0, bins - 1, where=usable
+    )
+    environment = pairs["environment"].to_numpy()
+    for name in np.unique(environment[usable]):
+        rng = generator(seed, "distance", str(name))
+        for number in range(bins):
+            here = usable & (environment == name) & (place == number)
+            positive, negative = np.flatnonzero(here & (label == 1)), np.flatnonzero(here & (label == 0))
+            kept = min(len(positive), len(negative))
+            for rows in (positive, negative):
+                mask[rng.choice(rows, size=kept, replace=False)] = True
+    return mask

@@ -1,0 +1,329 @@
+"""The work of a comparison: one job for each family, seed and fold, in processes of their own, kept in files.
+
+    OUT/identity.json                          what the scores belong to
+    OUT/scores/FAMILY/seedK/FOLD.parquet       row (of the dataset), name (of the table's row), score, logit, call
+    OUT/scores/FAMILY/seedK/FOLD.json          seconds, and what the family wants drawn
+    OUT/runs/FAMILY/seedK/FOLD/                the family's own
+
+A job that is there is not done again, so a comparison that was stopped, or is asked for more rows or seeds, goes on. No
+job sees a test label. This module does not know what the scores are worth.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import multiprocessing
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from episode import __version__
+from episode.compare.folds import Fold, collapse, make_folds
+from episode.compare.methods.base import FamilyResult, FewLabels, FoldTask
+from episode.compare.methods.registry import FAMILIES, FEW_LABELS, FamilySpec
+from episode.compare.protocol import Protocol
+from episode.config import Config, to_dict
+from episode.data.dataset import Dataset, load_dataset
+from episode.encode.motifs import MotifBank, load_bank
+from episode.encode.store import ElementStore, build_store
+from episode.errors import EpisodeError
+from episode.files import atomic_file, finite, read_json, write_json
+from episode.seeds import generator
+
+__all__ = ["Job", "Work", "alone", "blind", "few_labels", "open_work", "read_scores", "run_jobs"]
+
+COLUMNS = ("row", "name", "score", "logit", "call")
+LOCK = ".lock"
+
+
+@dataclass(frozen=True)
+class Work:
+    """A comparison under way: everything that its jobs have in common.
+
+    Parameters
+    ----------
+    folder : Path
+        OUT.
+    dataset_folder : Path
+    store_folder : Path
+    protocol : Protocol
+    config : Config
+        Settings of EPIsode.
+    collapsed : bool
+        Transcripts of one gene are one row.
+    label_seed : int
+        Decides which labels the few-label rows are shown.
+    """
+
+    folder: Path
+    dataset_folder: Path
+    store_folder: Path
+    protocol: Protocol
+    config: Config
+    collapsed: bool
+    label_seed: int
+
+    def dataset(self) -> Dataset:
+        """Open the dataset, with its labels."""
+        dataset = load_dataset(self.dataset_folder)
+        return collapse(self.protocol, dataset) if self.collapsed else dataset
+
+
+@dataclass(frozen=True)
+class Job:
+    """One family on one fold with one seed."""
+
+    family: str
+    seed: int
+    fold: str
+
+    def path(self, folder: Path, ending: str) -> Path:
+        """File of the job's outcome."""
+        return folder / "scores" / self.family / f"seed{self.seed}" / f"{self.fold}{ending}"
+
+
+def open_work(work: Work, dataset: Dataset) -> None:
+    """Make the folder of a comparison, or make sure that the scores in an existing one are of these data and settings.
+
+    What a protocol says of subsets, intervals and leaks may change: scores do not depend on it.
+
+    Raises
+    ------
+    EpisodeError
+        If the folder holds a comparison of something else.
+    """
+    protocol, manifest = work.protocol.to_dict(), dataset.manifest
+    hashed = pd.util.hash_pandas_object(dataset.pairs.drop(columns=["source", "row"], errors="ignore"), index=False)
+    identity = {
+        "episode": __version__,
+        **{part: protocol[part] for part in ("holdout", "selection", "collapse")},
+        "config": to_dict(work.config),
+        "collapsed": work.collapsed,
+        "label_seed": work.label_seed,
+        "pairs": hashlib.sha256(hashed.to_numpy().tobytes()).hexdigest(),
+        "windows": manifest["windows"],
+        "sources": sorted(source["sha256"] for source in manifest["sources"]),
+        "genome": dataset.genome_hash,
+    }
+    path = work.folder / "identity.json"
+    if path.exists():
+        found = read_json(path)
+        changed = [key for key, value in json.loads(json.dumps(identity)).items() if found.get(key) != value]
+        if changed:
+            raise EpisodeError(
+                f"{work.folder}: holds a comparison with another {', '.join(changed)}; give a new folder for this one"
+            )
+        return
+    write_json(path, identity)
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep every other comparison out of a folder while the block runs; a process that dies leaves no lock.
+
+    Raises
+    ------
+    EpisodeError
+        If another process is at work there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with (folder / LOCK).open("w") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise EpisodeError(
+                    f"{folder}: another process is at work here; wait for it, or give a new folder"
+                ) from None
+            yield
+    finally:
+        if [entry.name for entry in folder.iterdir()] == [LOCK]:  # nothing came of it
+            (folder / LOCK).unlink()
+            folder.rmdir()
+
+
+def run_jobs(work: Work, dataset: Dataset, jobs: Sequence[Job], *, workers: int, say: Callable[[str], None]) -> None:
+    """Do the jobs whose outcome is not there yet.
+
+    Parameters
+    ----------
+    work : Work
+    dataset : Dataset
+        As `work` has it; its store is built here, once, before the processes open it.
+    jobs : sequence of Job
+        Begun in this order.
+    workers : int
+        Processes, of one thread each.
+    say : callable
+        Called with a line after each job.
+
+    Raises
+    ------
+    EpisodeError
+        If a job failed; the others are finished first, and their outcome is kept.
+    """
+    todo = [job for job in jobs if not job.path(work.folder, ".json").exists()]
+    if not todo:
+        return
+    _stores(work, dataset)
+    context = multiprocessing.get_context("spawn")
+    failed: list[str] = []
+    done = 0
+    pool = ProcessPoolExecutor(min(workers, len(todo)), mp_context=context, initializer=_begin, initargs=(work,))
+    try:
+        running: dict[Future[float], Job] = {pool.submit(_run, job): job for job in todo}
+        while running:
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                job = running.pop(future)
+                done += 1
+                where = f"{job.family}, seed {job.seed}, {job.fold}"
+                error = future.exception()
+                if isinstance(error, BrokenProcessPool):
+                    raise EpisodeError(
+                        f"{where}: its process died, perhaps for want of memory; what was done is kept, so call again, "
+                        "with fewer --workers or --rows"
+                    )
+                if error is None:
+                    say(f"[{done}/{len(todo)}] {where}: {future.result():.0f} s")
+                else:
+                    failed.append(f"{where}: {error}")
+                    say(f"[{done}/{len(todo)}] {where}: FAILED ({error})")
+    finally:
+        pool.shutdown(wait=not running, cancel_futures=True)
+    if failed:
+        more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+        raise EpisodeError(f"{len(failed)} of {len(todo)} jobs failed: {failed[0]}{more}; the others are kept")
+
+
+def read_scores(work: Work, job: Job) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read the outcome of a job: its scores (columns `COLUMNS`), and its seconds and extras."""
+    path = job.path(work.folder, ".parquet")
+    try:
+        return pd.read_parquet(path, columns=list(COLUMNS)), read_json(job.path(work.folder, ".json"))
+    except (OSError, ValueError) as error:
+        raise EpisodeError(f"{path}: cannot be read ({error}); remove {path.with_suffix('.json')} to redo it") from None
+
+
+def blind(dataset: Dataset, fold: Fold) -> Dataset:
+    """Return the dataset as families see it: no label but the learnable ones, and the split of the fold."""
+    pairs = dataset.pairs
+    split = np.full(len(pairs), "test", dtype=object)
+    split[fold.train] = "train"
+    split[fold.gap] = "skip"
+    split[fold.held_out | fold.selection] = "val"
+    label = np.where(fold.learnable, pairs["label"].to_numpy(), -1).astype(np.int8)
+    return replace(dataset, pairs=pairs.assign(label=label, split=split))
+
+
+def few_labels(dataset: Dataset, fold: Fold, *, seed: int) -> FewLabels:
+    """Choose the test pairs whose labels the few-label rows are shown: of each environment at most half.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        With its labels.
+    fold : Fold
+    seed : int
+    """
+    pairs = dataset.pairs
+    known = fold.test & (pairs["label"].to_numpy() >= 0)
+    environment = pairs["environment"].to_numpy()
+    rows: dict[int, list[np.ndarray]] = {count: [] for count in FEW_LABELS}
+    for name in np.unique(environment[known]):
+        here = np.flatnonzero(known & (environment == name))
+        order = generator(seed, "few labels", fold.name, str(name)).permutation(here)
+        for count in FEW_LABELS:
+            rows[count].append(order[: min(count, len(here) // 2)])
+    chosen = {count: np.sort(np.concatenate(parts)).astype(np.int64) for count, parts in rows.items()}
+    shown = chosen[max(FEW_LABELS)]
+    label = np.full(len(pairs), -1, dtype=np.int8)
+    label[shown] = pairs["label"].to_numpy()[shown]
+    pair = pd.MultiIndex.from_frame(pairs[["enhancer_id", "promoter_id"]])
+    return FewLabels(chosen, label, fold.test & pair.isin(pair[shown]))
+
+
+_state: dict[str, Any] = {}
+"""What a worker process opened once."""
+
+
+def _stores(work: Work, dataset: Dataset) -> tuple[MotifBank, ElementStore, ElementStore]:
+    """Build or open the motif scores that rivals read, with their bank, and what EPIsode's own stem reads."""
+    own = work.config.stem
+    motif = replace(own, kind="motif")
+    bank = load_bank(motif)
+    store = build_store(dataset, bank, motif, work.store_folder)
+    if own.kind == "motif":
+        return bank, store, store
+    return bank, store, build_store(dataset, load_bank(own), own, work.store_folder)
+
+
+def _begin(work: Work) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    dataset = work.dataset()
+    _state["work"], _state["dataset"] = work, dataset
+    _state["bank"], _state["store"], _state["own_store"] = _stores(work, dataset)
+    _state["folds"] = {fold.name: fold for fold in make_folds(work.protocol, dataset)}
+
+
+def _run(job: Job) -> float:
+    work, dataset = _state["work"], _state["dataset"]
+    fold: Fold = _state["folds"][job.fold]
+    family: FamilySpec = next(family for family in FAMILIES if family.name == job.family)
+    task = FoldTask(
+        dataset=blind(dataset, fold),
+        store=_state["store"],
+        bank=_state["bank"],
+        fold=fold,
+        few_labels=few_labels(dataset, fold, seed=work.label_seed),
+        config=work.config,
+        seed=job.seed,
+        folder=work.folder / "runs" / job.family / f"seed{job.seed}" / job.fold,
+        own_store=_state["own_store"],
+    )
+    start = time.perf_counter()
+    try:
+        result = family.load()(task)
+    except EpisodeError:
+        raise
+    except Exception as error:
+        path = task.folder / "error.txt"
+        with atomic_file(path) as temporary:
+            temporary.write_text(traceback.format_exc())
+        raise EpisodeError(f"{type(error).__name__}: {error} (the whole of it: {path})") from None
+    seconds = time.perf_counter() - start
+    _write(work, job, family, fold, result, seconds)
+    return seconds
+
+
+def _write(work: Work, job: Job, family: FamilySpec, fold: Fold, result: FamilyResult, seconds: float) -> None:
+    """Write the scores, then the JSON file that says that they are complete."""
+    test = np.flatnonzero(fold.test)
+    missing = set(family.rows) ^ set(result.rows)
+    if missing:
+        raise EpisodeError(f"family {family.name} filled other rows than it says: {', '.join(sorted(missing))}")
+    parts = []
+    for name, scores in result.rows.items():
+        columns = {"score": scores.score, "logit": scores.logit, "call": scores.call}
+        for column, values in columns.items():
+            if values.shape != test.shape or np.isinf(values).any():
+                raise EpisodeError(f"row {name}: {column} has shape {values.shape} or is infinite; needed {test.shape}")
+        parts.append(pd.DataFrame({"row": test, "name": name, **columns}))
+    path = job.path(work.folder, ".parquet")
+    with atomic_file(path) as temporary:
+        pd.concat(parts, ignore_index=True).to_parquet(temporary, index=False)
+    content = {"seconds": round(seconds, 1), "episode": __version__, "extras": dict(result.extras)}
+    write_json(job.path(work.folder, ".json"), finite(content))

@@ -1,0 +1,62 @@
+"""EPIsode with one part taken away at a time: the same training and prediction, another configuration or pool.
+
+Each family fills one row, ``ablation.<its name>``, with what prediction does. How a run is trained and read is in
+`trained_run`; settings that are not named here stay those of the comparison.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from episode.compare.methods.base import FamilyResult, FoldTask
+from episode.compare.methods.trained_run import learning_part, score_variant
+from episode.config import Config
+from episode.data.dataset import Dataset
+
+__all__ = ["POOL", "no_competition", "no_distillation", "no_prior_shift", "no_pseudo_ood", "single_pool"]
+
+POOL = "all training rows"
+"""Cell line and environment of every training row of `single_pool`."""
+
+
+def no_competition(task: FoldTask) -> FamilyResult:
+    """Neither pull-in nor push-away."""
+    losses = replace(task.config.losses, pull_in=0.0, push_away=0.0)
+    return _score("no_competition", task, replace(task.config, losses=losses))
+
+
+def no_distillation(task: FoldTask) -> FamilyResult:
+    """No distillation, nor the mixed environments, which teach by nothing else."""
+    losses = replace(task.config.losses, distillation=0.0)
+    episodes = replace(task.config.episodes, mixed=0.0)
+    return _score("no_distillation", task, replace(task.config, losses=losses, episodes=episodes))
+
+
+def no_pseudo_ood(task: FoldTask) -> FamilyResult:
+    """No pseudo-OOD environments: the Teacher knows every training cell line.
+
+    Push-away goes with them: it acts only on a lead of the Opportunist that is absent there.
+    """
+    episodes = replace(task.config.episodes, pseudo_ood=0.0)
+    return _score("no_pseudo_ood", task, replace(task.config, episodes=episodes))
+
+
+def no_prior_shift(task: FoldTask) -> FamilyResult:
+    """No training environments resampled to another share of positives."""
+    episodes = replace(task.config.episodes, prior_shift=0.0)
+    return _score("no_prior_shift", task, replace(task.config, episodes=episodes))
+
+
+def single_pool(task: FoldTask) -> FamilyResult:
+    """Plain batches in place of episodes: all training rows are one environment, and every task is drawn from it alike.
+
+    No environment is known to the Teacher afterwards. Prediction goes by environment as ever.
+    """
+    episodes = replace(task.config.episodes, pseudo_ood=0.0, prior_shift=0.0, mixed=0.0)
+    part = learning_part(task)
+    pool = replace(part, pairs=part.pairs.assign(cell_line=POOL, environment=POOL))
+    return _score("single_pool", task, replace(task.config, episodes=episodes), pool)
+
+
+def _score(name: str, task: FoldTask, config: Config, learning: Dataset | None = None) -> FamilyResult:
+    return score_variant(f"ablation.{name}", task, config, learning)

@@ -1,0 +1,115 @@
+"""What every row of a comparison is given and what it gives back.
+
+A family learns from the training rows of one fold and scores its test rows; one family may fill several rows of the
+table. It never sees a test label: `FoldTask.dataset` holds -1 in place of every label outside the training rows.
+This module knows no particular rival.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from episode.compare.folds import Fold
+from episode.config import Config
+from episode.data.dataset import Dataset
+from episode.encode.motifs import MotifBank
+from episode.encode.store import ElementStore
+
+__all__ = ["Family", "FamilyResult", "FewLabels", "FoldTask", "Scores"]
+
+
+@dataclass(frozen=True)
+class FewLabels:
+    """Labels of test pairs of one fold that a few-label row may read.
+
+    Parameters
+    ----------
+    rows : dict of int to ndarray of int64
+        For each number of labels an environment of this fold: the dataset rows whose labels are shown. The rows of a
+        smaller number are among those of a larger one. An environment that is tested in several folds is shown so many
+        in each, of its test rows there.
+    label : ndarray, shape (n_pairs,), int8
+        Over all rows of the dataset: 1 or 0 where shown for the largest number, else -1.
+    left_out : ndarray, shape (n_pairs,), bool
+        Rows that no few-label row is judged on: those shown, and every other row with the same two elements.
+    """
+
+    rows: Mapping[int, NDArray[np.int64]]
+    label: NDArray[np.int8]
+    left_out: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class FoldTask:
+    """One fold for one family.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        All pairs of the protocol. ``label`` is -1 outside `fold.learnable`. ``split`` is "train" and "val" in the
+        learnable rows ("val": the held-out part of the training chromosomes), "skip" in those within the gap, and
+        "test" elsewhere.
+    store : ElementStore
+        Motif scores of every element, bins of `config.stem.bin` bp.
+    bank : MotifBank
+        The motifs of the store.
+    fold : Fold
+    few_labels : FewLabels
+    config : Config
+        Settings of EPIsode.
+    seed : int
+    folder : Path
+        The family's own, for what it wants to keep; may not exist yet.
+    own_store : ElementStore
+        Every element as EPIsode's own stem reads it: `store` where `config.stem.kind` is "motif".
+    """
+
+    dataset: Dataset
+    store: ElementStore
+    bank: MotifBank
+    fold: Fold
+    few_labels: FewLabels
+    config: Config
+    seed: int
+    folder: Path
+    own_store: ElementStore
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What one row of the table says of the test rows of one fold, in the order of ``np.flatnonzero(fold.test)``.
+
+    Parameters
+    ----------
+    score : ndarray, shape (n_test,), float
+        Ranks; NaN where the row says nothing of a pair.
+    logit : ndarray, shape (n_test,), float
+        Log-odds of interaction; NaN where the row claims no probability.
+    call : ndarray, shape (n_test,), float
+        1 or 0: `score` against a threshold chosen on the fold's held-out training rows; NaN where none was chosen.
+    """
+
+    score: NDArray[np.float64]
+    logit: NDArray[np.float64]
+    call: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FamilyResult:
+    """The rows that a family fills, and anything worth drawing (JSON-ready)."""
+
+    rows: Mapping[str, Scores]
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Family(Protocol):
+    """Learns and scores one fold."""
+
+    def __call__(self, task: FoldTask) -> FamilyResult:
+        """Return the scores of `task.fold.test`."""

@@ -1,0 +1,252 @@
+"""What the tables of features are made of: pairs as they are laid out, motif maxima, k-mer frequencies.
+
+Here belongs everything that is read off sequences and layouts without labels. This module does NOT know folds, labels,
+or what is learned from a feature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from episode.data.dataset import Dataset
+from episode.encode.motifs import MotifBank
+from episode.encode.scanner import FLOOR
+from episode.encode.store import ElementStore
+from episode.errors import EpisodeError
+
+__all__ = [
+    "CTCF",
+    "FORWARD",
+    "REVERSE",
+    "ElementTable",
+    "Features",
+    "Layouts",
+    "canonical_kmers",
+    "ctcf_index",
+    "elements_in_use",
+    "kmer_table",
+    "laid_out",
+    "layouts",
+    "motif_table",
+]
+
+CTCF = "MA0139"
+"""JASPAR's matrix of CTCF, any version. Loops stand between convergent sites: forward upstream, reverse downstream."""
+FORWARD, REVERSE = 0, 1
+
+
+@dataclass(frozen=True)
+class Layouts:
+    """Pairs in the order in which their elements are read.
+
+    A pair with coordinates has one layout, upstream element first; a pair without has both, each with half the weight.
+
+    Parameters
+    ----------
+    pair : ndarray, shape (m,), int64
+        Place in the list of pairs asked for, ascending; twice where both layouts are read.
+    enhancer, promoter : ndarray, shape (m,), int64
+        Element ids.
+    mirrored : ndarray, shape (m,), bool
+        Both elements are read reverse-complemented.
+    """
+
+    pair: NDArray[np.int64]
+    enhancer: NDArray[np.int64]
+    promoter: NDArray[np.int64]
+    mirrored: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.pair)
+
+    @property
+    def weight(self) -> NDArray[np.float64]:
+        """1 over the number of layouts of the pair, shape (m,)."""
+        return 1.0 / np.bincount(self.pair)[self.pair]
+
+    def average(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Average the values of layouts, shape (..., m), to those of pairs, shape (..., n_pairs)."""
+        first = np.flatnonzero(np.diff(self.pair, prepend=-1))
+        mean: NDArray[np.float64] = np.add.reduceat(values * self.weight, first, axis=-1) if len(first) else values
+        return mean
+
+
+Features = Callable[[Layouts], NDArray[np.float32]]
+"""From m layouts to a table of shape (m, n_features)."""
+
+
+@dataclass(frozen=True)
+class ElementTable:
+    """Numbers of the elements in use.
+
+    Parameters
+    ----------
+    ids : ndarray, shape (n,), int64
+        Element ids, ascending, distinct.
+    numbers : ndarray, shape (n, ...), float32
+    """
+
+    ids: NDArray[np.int64]
+    numbers: NDArray[np.float32]
+
+    def rows(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Look elements up, repeats allowed; shape (len(ids), ...).
+
+        Raises
+        ------
+        IndexError
+            If an element is not in the table.
+        """
+        place = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
+        if len(ids) and not (len(self.ids) and np.array_equal(self.ids[place], ids)):
+            raise IndexError("an element was asked for that the table does not hold")
+        return self.numbers[place]
+
+
+def layouts(dataset: Dataset, rows: NDArray[np.int64]) -> Layouts:
+    """Lay some pairs of a dataset out by the mirror rule.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    rows : ndarray, shape (n_pairs,), int64
+        Rows of ``dataset.pairs``, in any order.
+    """
+    pairs = dataset.pairs
+    oriented = pairs["has_coordinates"].to_numpy(bool)[rows]
+    pair = np.repeat(np.arange(len(rows)), np.where(oriented, 1, 2))
+    second = np.diff(pair, prepend=-1) == 0
+    taken = rows[pair]
+    mirrored = pairs["mirrored"].to_numpy(bool)[taken] ^ second
+    enhancer, promoter = (pairs[name].to_numpy(np.int64)[taken] for name in ("enhancer_id", "promoter_id"))
+    return Layouts(pair, enhancer, promoter, mirrored)
+
+
+def elements_in_use(dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Ids of the elements of some pairs, ascending, distinct."""
+    return np.unique(dataset.pairs[["enhancer_id", "promoter_id"]].to_numpy(np.int64)[rows])
+
+
+def motif_table(store: ElementStore, ids: NDArray[np.int64], motifs: NDArray[np.int64] | None = None) -> ElementTable:
+    """Best score of each motif on each strand of whole elements, read one element at a time.
+
+    Parameters
+    ----------
+    store : ElementStore
+    ids : ndarray, shape (n,), int64
+        Element ids, ascending, distinct.
+    motifs : ndarray, shape (k,), int64, optional
+        Positions in the bank; all if not given.
+
+    Returns
+    -------
+    ElementTable
+        Numbers of shape (n, 2, k) in bits; strand 0 is the forward strand of the element as stored.
+    """
+    chosen = np.arange(store.n_motifs) if motifs is None else motifs
+    numbers = np.full((len(ids), 2, len(chosen)), FLOOR, dtype=np.float32)
+    for best, element in zip(numbers, ids.tolist(), strict=True):
+        tokens = store.rows(element)
+        part = tokens if motifs is None else tokens[:, :, chosen]
+        best[:] = part.astype(np.float32).max(axis=0, initial=FLOOR)
+    return ElementTable(ids, numbers)
+
+
+def laid_out(table: ElementTable, which: Layouts) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Motif maxima of both elements of each layout, strands as they are read.
+
+    Parameters
+    ----------
+    table : ElementTable
+        As from `motif_table`.
+    which : Layouts
+
+    Returns
+    -------
+    enhancer, promoter : ndarray, each of shape (m, 2, k), float32
+        The enhancer is the upstream element of the layout.
+    """
+    turned = which.mirrored[:, None, None]
+    enhancer, promoter = (table.rows(ids) for ids in (which.enhancer, which.promoter))
+    return np.where(turned, enhancer[:, ::-1], enhancer), np.where(turned, promoter[:, ::-1], promoter)
+
+
+def ctcf_index(bank: MotifBank) -> int:
+    """Position of CTCF in a bank.
+
+    Raises
+    ------
+    EpisodeError
+        If the bank has no `CTCF`.
+    """
+    try:
+        return bank.index(CTCF)
+    except KeyError:
+        raise EpisodeError(
+            f"the rows on CTCF need the matrix {CTCF}, and the {len(bank)} motifs of this bank do not hold it; "
+            "lower stem.min_information or raise stem.max_similarity"
+        ) from None
+
+
+def canonical_kmers(k: int) -> NDArray[np.int64]:
+    """Number the k-mers so that a k-mer and its reverse complement share a number.
+
+    Parameters
+    ----------
+    k : int
+        At least 1.
+
+    Returns
+    -------
+    ndarray, shape (4**k,), int64
+        For each k-mer, read as a number to the base 4 with A=0, C=1, G=2, T=3, its class 0, 1, ... in the order of the
+        lesser of the two.
+    """
+    forward = np.arange(4**k)
+    reverse = np.zeros_like(forward)
+    rest = forward.copy()
+    for _ in range(k):
+        reverse = reverse * 4 + (3 - rest % 4)
+        rest //= 4
+    return np.unique(np.minimum(forward, reverse), return_inverse=True)[1].astype(np.int64)
+
+
+def kmer_table(dataset: Dataset, ids: NDArray[np.int64], k: int = 5) -> ElementTable:
+    """Frequencies of k-mers in whole elements, both strands taken together.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    ids : ndarray, shape (n,), int64
+        Element ids, ascending, distinct.
+    k : int
+
+    Returns
+    -------
+    ElementTable
+        Numbers of shape (n, n_classes), rows sum to 1 (0 where an element holds no k-mer of known bases); 512 classes
+        for k = 5.
+    """
+    kind = canonical_kmers(k)
+    numbers = np.zeros((len(ids), int(kind.max()) + 1), dtype=np.float32)
+    for share, element in zip(numbers, ids.tolist(), strict=True):
+        number, known = _kmers(np.asarray(dataset.sequence(element)), k)
+        count = np.bincount(kind[number[known]], minlength=len(share))
+        share[:] = count / max(1, int(count.sum()))
+    return ElementTable(ids, numbers)
+
+
+def _kmers(codes: NDArray[np.uint8], k: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Number of the k-mer at each position, and whether all its bases are known."""
+    places = max(0, len(codes) - k + 1)
+    number = np.zeros(places, dtype=np.int64)
+    known = np.ones(places, dtype=bool)
+    for shift in range(k):
+        base = codes[shift : shift + places]
+        number = number * 4 + np.minimum(base, 3)
+        known &= base < 4
+    return number, known

@@ -1,0 +1,77 @@
+"""`kmer_lr`: logistic regression on the 5-mer frequencies of both elements.
+
+Frequencies take both strands together, so the layout of a pair does not matter. This module does NOT know motifs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from episode.compare.methods.base import FamilyResult, FoldTask
+from episode.compare.methods.features import Layouts, elements_in_use, kmer_table
+from episode.compare.methods.select import LogOdds, choose_and_learn
+
+__all__ = ["PenalisedRegression", "score_fold"]
+
+K = 5
+PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
+"""Values of C, the inverse of the penalty, for standardised features."""
+ITERATIONS = 1000
+
+
+def score_fold(task: FoldTask) -> FamilyResult:
+    """Fill `kmer_lr`."""
+    rows = np.flatnonzero(task.fold.learnable | task.fold.test)
+    table = kmer_table(task.dataset, elements_in_use(task.dataset, rows), K)
+
+    def features(which: Layouts) -> NDArray[np.float32]:
+        return np.concatenate([table.rows(which.enhancer), table.rows(which.promoter)], axis=1)
+
+    chosen = choose_and_learn(task, features, PenalisedRegression())
+    extras = {"c": chosen.setting, "chosen_on_selection": chosen.from_selection}
+    return FamilyResult({"kmer_lr": chosen.scores}, extras)
+
+
+@dataclass(frozen=True)
+class PenalisedRegression:
+    """Logistic regression with a squared penalty on standardised features; the setting is C of scikit-learn.
+
+    A feature that is constant where it is learned from is held at 0.
+    """
+
+    settings: Sequence[float] = PENALTIES
+    fallback: float = 1e-4
+
+    def learn(
+        self,
+        features: NDArray[np.float32],
+        label: NDArray[np.int8],
+        weight: NDArray[np.float64],
+        settings: Sequence[float],
+    ) -> list[LogOdds]:
+        """Learn one regression for each setting."""
+        with threadpool_limits(1):
+            standard = features.astype(np.float64)
+            centre = weight @ standard / weight.sum()
+            standard -= centre
+            spread = np.sqrt(np.einsum("i,ij,ij->j", weight, standard, standard) / weight.sum())
+            scale = np.where(spread > 1e-12, spread, np.inf)
+            standard /= scale
+            models = [
+                LogisticRegression(C=c, max_iter=ITERATIONS).fit(standard, label, sample_weight=weight)
+                for c in settings
+            ]
+
+        def log_odds(model: LogisticRegression, table: NDArray[np.float32]) -> NDArray[np.float64]:
+            with threadpool_limits(1):
+                scores: NDArray[np.float64] = model.decision_function((table - centre) / scale)
+            return scores
+
+        return [partial(log_odds, model) for model in models]

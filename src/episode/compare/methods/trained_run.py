@@ -1,0 +1,179 @@
+"""EPIsode trained on one fold, and what it says of a part of the fold: shared by its own rows and its variants.
+
+Predictions come from `episode.predict.pairs.predict_dataset` and from nowhere else. Test rows never go into training:
+they are not in the dataset that `learning_part` gives. Which rows of the table are filled is not known here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from episode.checkpoint import Run, load_run
+from episode.compare.methods.base import FamilyResult, FoldTask, Scores
+from episode.config import Config
+from episode.data.dataset import Dataset
+from episode.errors import EpisodeError
+from episode.evaluate.curves import impedance_records, training_series
+from episode.files import read_json
+from episode.inference.scoring import pair_keys
+from episode.metrics.metrics import best_f1_threshold
+from episode.predict.impedance import EnvironmentEstimate
+from episode.predict.pairs import Predictions, predict_dataset
+from episode.train.loop import train
+
+__all__ = ["Reading", "called", "describe", "learning_part", "read_part", "score_variant", "trained_run"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a run says of one part of a dataset, from unlabelled support.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The part.
+    keys : list of str
+        Content of each pair, see `episode.inference.scoring.pair_keys`.
+    predictions : Predictions
+    """
+
+    dataset: Dataset
+    keys: list[str]
+    predictions: Predictions
+
+    @property
+    def potential(self) -> NDArray[np.float64]:
+        """U_I with the offset, shape (n_pairs,)."""
+        return self.predictions.pairs["potential"].to_numpy(np.float64)
+
+    @property
+    def logit(self) -> NDArray[np.float64]:
+        """What prediction says, shape (n_pairs,): R_E fused where the Teacher knows the environment, else R_S."""
+        return self.predictions.pairs["logit"].to_numpy(np.float64)
+
+    @property
+    def label(self) -> NDArray[np.int8]:
+        """Labels as the dataset of the task has them: -1 in test rows."""
+        return self.dataset.pairs["label"].to_numpy(np.int8)
+
+    def environments(self) -> Iterator[tuple[EnvironmentEstimate, NDArray[np.int64]]]:
+        """Yield every estimate with the rows of its environment."""
+        environment = self.dataset.pairs["environment"].to_numpy()
+        for estimate in self.predictions.estimates:
+            yield estimate, np.flatnonzero(environment == estimate.environment)
+
+
+def learning_part(task: FoldTask) -> Dataset:
+    """Return the rows that EPIsode learns from (split "train") and calibrates on ("val"), without the gap between."""
+    split = task.dataset.pairs["split"].to_numpy()
+    return task.dataset.select(task.fold.learnable & np.isin(split, ("train", "val")))
+
+
+def trained_run(task: FoldTask, dataset: Dataset) -> Run:
+    """Return the run in ``task.folder / "run"``: as it is if finished, resumed if broken off, else trained.
+
+    Parameters
+    ----------
+    task : FoldTask
+        Gives configuration, seed and store.
+    dataset : Dataset
+        What to learn from; has the elements of `task.dataset`.
+
+    Raises
+    ------
+    EpisodeError
+        If the folder holds a run of another configuration or seed.
+    """
+    folder = task.folder / "run"
+    if not (folder / "run.json").exists():
+        train(dataset, task.config, seed=task.seed, folder=folder, store=task.own_store, resume=True)
+    run = load_run(folder)
+    if (run.facts.config, run.facts.seed) != (task.config, task.seed):
+        raise EpisodeError(f"{folder}: holds a run of another configuration or seed; give a new folder or remove it")
+    return run
+
+
+def score_variant(row: str, task: FoldTask, config: Config, learning: Dataset | None = None) -> FamilyResult:
+    """Train EPIsode under another configuration, and fill one row with what prediction does.
+
+    The threshold of the call is chosen on the held-out training rows, as EPIsode's own is.
+
+    Parameters
+    ----------
+    row : str
+    task : FoldTask
+    config : Config
+    learning : Dataset, optional
+        What to learn from; by default what EPIsode itself learns from.
+    """
+    task = replace(task, config=config)
+    run = trained_run(task, learning_part(task) if learning is None else learning)
+    test, calibration = read_part(run, task, task.fold.test), read_part(run, task, task.fold.held_out)
+    scores = called(test.logit, test.logit, calibration.logit, calibration.label)
+    return FamilyResult({row: scores}, describe(task, run, test))
+
+
+def read_part(run: Run, task: FoldTask, part: NDArray[np.bool_]) -> Reading:
+    """Predict some rows of the task's dataset as `episode predict` does: each environment from its own rows of them.
+
+    Parameters
+    ----------
+    run : Run
+    task : FoldTask
+    part : ndarray, shape (n_pairs,), bool
+    """
+    dataset = task.dataset.select(part)
+    return Reading(dataset, pair_keys(dataset), predict_dataset(run, dataset, task.own_store))
+
+
+def called(
+    score: NDArray[np.float64],
+    logit: NDArray[np.float64],
+    chosen_on: NDArray[np.float64],
+    label: NDArray[np.int8],
+) -> Scores:
+    """Add to scores their call by the threshold of best F1 on held-out training rows.
+
+    Parameters
+    ----------
+    score, logit : ndarray, shape (n_test,)
+    chosen_on : ndarray, shape (n_held_out,)
+        The same score of the held-out rows; NaN where it says nothing of one.
+    label : ndarray, shape (n_held_out,)
+        Labels of the held-out rows.
+    """
+    known = np.isfinite(chosen_on)
+    threshold = best_f1_threshold(label[known], chosen_on[known])
+    call = np.full(len(score), np.nan)
+    if threshold is not None:
+        call = np.where(np.isfinite(score), (score >= threshold).astype(np.float64), np.nan)
+    return Scores(score, logit, call)
+
+
+def describe(task: FoldTask, run: Run, test: Reading) -> dict[str, Any]:
+    """Return what is worth drawing of a run on one fold, ready for JSON.
+
+    Returns
+    -------
+    dict
+        ``impedance`` (records of the test environments) and ``training`` as `episode.evaluate.curves` makes them;
+        ``temperature``, ``offset``, ``alarms``, and ``roles`` (environments by role).
+    """
+    folder, fold = task.folder / "run", task.fold.name
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return {
+        "impedance": impedance_records(
+            {estimate.environment: asdict(estimate) for estimate in test.predictions.estimates}, fold=fold
+        ),
+        "temperature": float(run.system.temperature()),
+        "offset": float(run.system.temperature.offset),
+        "alarms": read_json(folder / "alarms.json"),
+        "roles": run.facts.roles,
+        "training": training_series(lines, fold=fold, seed=task.seed),
+    }

@@ -1,0 +1,27 @@
+"""`episode_distance`: EPIsode whose potential also has a contact decay, for pairs of known distance.
+
+Not a sequence-only row: it is read beside `distance`, never in place of `episode.potential`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from episode.compare.methods.base import FamilyResult, FoldTask
+from episode.compare.methods.trained_run import score_variant
+
+__all__ = ["score_fold"]
+
+
+def score_fold(task: FoldTask) -> FamilyResult:
+    """Fill `episode_distance`: a training of its own with ``potential.distance``, and what prediction does with it.
+
+    A pair of unknown distance is scored without the term.
+
+    Raises
+    ------
+    ConfigError
+        If no training pair has a distance.
+    """
+    potential = replace(task.config.potential, distance=True)
+    return score_variant("episode_distance", task, replace(task.config, potential=potential))

@@ -1,0 +1,169 @@
+"""Which pairs of a dataset are explained, and where their elements lie.
+
+U_I knows no cell line, so a pair that stands in several is one. Reads no label and knows nothing about sites.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from episode.checkpoint import Run
+from episode.data.dataset import Dataset
+from episode.encode.store import ElementStore
+from episode.errors import EpisodeError, InputError, Problem
+from episode.explain.pair_scorer import KINDS, Pair
+from episode.inference.scoring import pair_rows, score_rows
+from episode.seeds import generator
+
+__all__ = ["Chosen", "Placed", "choose_pairs", "distinct_pairs", "read_pair_list"]
+
+IDENTITY = ["enhancer_id", "promoter_id", "mirrored", "has_coordinates"]
+"""Columns that two rows share if they are one pair of U_I."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Name of an element, and where its first stored base lies.
+
+    Parameters
+    ----------
+    name : str
+    chrom : str
+        Empty where unknown.
+    origin : int
+        0-based; negative where the window begins before the chromosome.
+    length : int
+        Bases stored.
+    """
+
+    name: str
+    chrom: str
+    origin: int
+    length: int
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A pair to explain, with what a reader wants to know of it.
+
+    Parameters
+    ----------
+    number : int
+        From 1, in the order of choice.
+    pair : Pair
+    elements : dict of str to Placed
+        By kind.
+    mirrored : bool
+        The promoter lies upstream.
+    """
+
+    number: int
+    pair: Pair
+    elements: dict[str, Placed]
+    mirrored: bool
+
+    @property
+    def name(self) -> str:
+        """File name of the pair."""
+        return f"pair{self.number:03d}"
+
+    @property
+    def oriented(self) -> bool:
+        """Whether coordinates, and so the layout, are known."""
+        return len(self.pair.layouts) == 1
+
+
+def distinct_pairs(dataset: Dataset) -> Dataset:
+    """Keep the first row of every pair of elements in one layout."""
+    again = dataset.pairs.duplicated(IDENTITY)
+    return dataset.select(~again.to_numpy())
+
+
+def choose_pairs(
+    run: Run,
+    dataset: Dataset,
+    store: ElementStore,
+    count: int,
+    *,
+    by: Literal["potential", "random"] = "potential",
+    seed: int = 0,
+) -> list[Chosen]:
+    """Choose distinct pairs: those of the highest U_I, or some drawn by the seed.
+
+    Raises
+    ------
+    EpisodeError
+        If fewer than one pair is asked for.
+    """
+    if count < 1:
+        raise EpisodeError(f"{count} pairs to explain: needed at least 1")
+    distinct = distinct_pairs(dataset)
+    if by == "random":
+        order = generator(seed, "explain", "pairs").permutation(len(distinct.pairs))
+    else:
+        rows = pair_rows(distinct, run.facts.shortcuts)
+        order = np.argsort(-score_rows(run.system.backbone, store, rows).potential.numpy(), kind="stable")
+    return [_chosen(distinct, int(row), number) for number, row in enumerate(order[:count], start=1)]
+
+
+def read_pair_list(path: Path, dataset: Dataset) -> list[Chosen]:
+    """Read the pairs to explain from a table with the columns ``enhancer`` and ``promoter``, names as in the dataset.
+
+    Raises
+    ------
+    InputError
+        If the table cannot be read, lacks a column, or names an element or a pair that the dataset does not have.
+    """
+    try:
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise InputError([Problem(str(path), f"cannot be read as a tab-separated table ({error})")]) from None
+    missing = [kind for kind in KINDS if kind not in table]
+    if missing or not len(table):
+        need = f"has no column {missing[0]!r}" if missing else "names no pair"
+        raise InputError([Problem(str(path), f"{need}; needed one row a pair, with the columns enhancer and promoter")])
+    pairs = dataset.pairs
+    named: dict[tuple[str, str], int] = {}
+    for row, (enhancer, promoter) in enumerate(pairs[["enhancer_name", "promoter_name"]].itertuples(index=False)):
+        named.setdefault((enhancer, promoter), row)
+    known = {kind: set(pairs[f"{kind}_name"]) for kind in KINDS}
+    problems, rows = [], []
+    for line, (enhancer, promoter) in enumerate(table[list(KINDS)].itertuples(index=False), start=2):
+        unknown = [
+            (kind, name) for kind, name in zip(KINDS, (enhancer, promoter), strict=True) if name not in known[kind]
+        ]
+        for kind, name in unknown:
+            problems.append(Problem(str(path), f"names no {kind} of the pairs to choose from", line, kind, name))
+        if not unknown and (enhancer, promoter) not in named:
+            need = f"is no pair with the enhancer {enhancer!r} in the dataset"
+            problems.append(Problem(str(path), need, line, "promoter", promoter))
+        rows.append(named.get((enhancer, promoter), -1))
+    if problems:
+        raise InputError(problems)
+    again = pairs.iloc[rows].duplicated(IDENTITY)  # one interval may have several names
+    return [_chosen(dataset, row, number) for number, row in enumerate(np.array(rows)[~again.to_numpy()], start=1)]
+
+
+def _chosen(dataset: Dataset, row: int, number: int) -> Chosen:
+    pair = dataset.pairs.iloc[row]
+    mirrored, oriented = bool(pair["mirrored"]), bool(pair["has_coordinates"])
+    layouts = (mirrored,) if oriented else (False, True)
+    return Chosen(
+        number,
+        Pair(int(pair["enhancer_id"]), int(pair["promoter_id"]), layouts, float(pair["distance"])),
+        {kind: _placed(dataset, pair, kind) for kind in KINDS},
+        mirrored,
+    )
+
+
+def _placed(dataset: Dataset, pair: pd.Series, kind: str) -> Placed:
+    """Windows are laid around the midpoint of an element, see `episode.dna.window_bounds`."""
+    chrom = str(pair[f"{kind}_chrom"])
+    middle = (int(pair[f"{kind}_start"]) + int(pair[f"{kind}_end"])) // 2
+    length = int(dataset.elements["length"].iloc[int(pair[f"{kind}_id"])])
+    return Placed(str(pair[f"{kind}_name"]), chrom, middle - length // 2 if chrom else -1, length)

@@ -1,0 +1,315 @@
+"""Pairs as arrays, and the one road from stored elements to (U_I, z_I): used alike by training and prediction.
+
+Knows nothing about losses or about what an environment's impedance is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from episode.data.dataset import Dataset
+from episode.dna import digest
+from episode.encode.store import ElementStore
+from episode.inference.element_cache import CodeTable, element_codes, laid_out
+from episode.model.backbone import Backbone, PairOutput
+from episode.threads import in_threads
+
+__all__ = [
+    "FrozenScorer",
+    "LiveScorer",
+    "PairRows",
+    "Scorer",
+    "Shortcuts",
+    "TableScorer",
+    "gate_presence",
+    "pair_keys",
+    "pair_rows",
+    "score_rows",
+    "shortcut_statistics",
+]
+
+PIECE = 512
+"""Pairs that the head scores at a time; bounds the working memory."""
+
+
+BLOCK = 4096
+"""Pairs scored at a time."""
+
+
+@dataclass(frozen=True)
+class PairRows:
+    """Pairs of one or more environments as arrays of one length n.
+
+    Parameters
+    ----------
+    enhancer, promoter : ndarray, shape (n,), int64
+        Rows of the element store.
+    mirrored : ndarray, shape (n,), bool
+        The promoter lies upstream: both elements are read reverse-complemented.
+    oriented : ndarray, shape (n,), bool
+        Coordinates are known; where not, both layouts are scored and averaged.
+    label : ndarray, shape (n,), int8
+        1, 0, or -1 unknown.
+    locus : ndarray, shape (n,), int64
+        Pairs of one locus never stand on both sides of an episode.
+    shortcuts : ndarray, shape (n, 9), float32
+        Standardised shortcut statistics, for the Opportunist alone.
+    distance : ndarray, shape (n,), float64
+        bp, NaN where unknown; for the contact decay alone, where the Backbone has one.
+    """
+
+    enhancer: np.ndarray
+    promoter: np.ndarray
+    mirrored: np.ndarray
+    oriented: np.ndarray
+    label: np.ndarray
+    locus: np.ndarray
+    shortcuts: np.ndarray
+    distance: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.enhancer)
+
+    def take(self, index: np.ndarray) -> PairRows:
+        """Return the rows `index`."""
+        return PairRows(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
+
+    @staticmethod
+    def concatenate(parts: list[PairRows]) -> PairRows:
+        """Join tables in order."""
+        names = PairRows.__dataclass_fields__
+        return PairRows(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+@dataclass(frozen=True)
+class Shortcuts:
+    """Mean and spread of the shortcut statistics over the training pairs, each of shape (9,)."""
+
+    mean: np.ndarray
+    deviation: np.ndarray
+
+    @classmethod
+    def fit(cls, statistics: np.ndarray) -> Shortcuts:
+        """Measure them on statistics of shape (n, 9)."""
+        return cls(statistics.mean(0), statistics.std(0))
+
+    def standardise(self, statistics: np.ndarray) -> np.ndarray:
+        """Centre and scale; a statistic that is constant in training is held at 0."""
+        safe = np.where(self.deviation > 1e-6, self.deviation, np.inf)
+        return np.clip((statistics - self.mean) / safe, -5, 5).astype(np.float32)
+
+
+def shortcut_statistics(dataset: Dataset) -> np.ndarray:
+    """GC, length, N fraction, distance and degree of every pair, shape (n, 9); no label is read.
+
+    The degree of an element is the number of pairs it stands in within its environment. Lengths, distances (bp) and
+    degrees enter as natural logarithms of 1 + value; an unknown distance enters as that of 0 bp.
+    """
+    pairs, elements = dataset.pairs, dataset.elements
+    columns = []
+    for name in ("gc", "length", "n_fraction"):
+        values = elements[name].to_numpy(np.float64)
+        values = np.log1p(values) if name == "length" else np.nan_to_num(values)
+        columns += [values[pairs["enhancer_id"]], values[pairs["promoter_id"]]]
+    columns.append(np.log1p(np.nan_to_num(pairs["distance"].to_numpy(np.float64).clip(0))))
+    for name in ("enhancer_id", "promoter_id"):
+        columns.append(np.log1p(pairs.groupby(["environment", name])[name].transform("size").to_numpy(np.float64)))
+    return np.stack(columns, axis=1)
+
+
+def pair_rows(dataset: Dataset, shortcuts: Shortcuts) -> PairRows:
+    """Turn the pairs of a dataset into arrays, in the order of `dataset.pairs`."""
+    pairs: pd.DataFrame = dataset.pairs
+    return PairRows(
+        enhancer=pairs["enhancer_id"].to_numpy(np.int64),
+        promoter=pairs["promoter_id"].to_numpy(np.int64),
+        mirrored=pairs["mirrored"].to_numpy(bool),
+        oriented=pairs["has_coordinates"].to_numpy(bool),
+        label=pairs["label"].to_numpy(np.int8),
+        locus=pairs["locus"].to_numpy(np.int64),
+        shortcuts=shortcuts.standardise(shortcut_statistics(dataset)),
+        distance=pairs["distance"].to_numpy(np.float64),
+    )
+
+
+@torch.no_grad()
+def gate_presence(backbone: Backbone, store: ElementStore, rows: PairRows) -> Tensor:
+    """What the boundary gate reads of each distinct element of some pairs as it is laid out, shape (m, 2).
+
+    Raises
+    ------
+    ValueError
+        If there is no gate.
+    """
+    if backbone.gate is None or store.gate is None:
+        raise ValueError("there is no boundary gate to read")
+    parts = []
+    for element, upstream in ((rows.enhancer, True), (rows.promoter, False)):
+        distinct = np.unique(element * 2 + rows.mirrored)
+        sites = laid_out(backbone, store.gate, distinct // 2, distinct % 2 == 1)
+        parts.append(backbone.gate(*sites, upstream=upstream))
+    return torch.cat(parts)
+
+
+def score_rows(
+    backbone: Backbone, source: ElementStore | CodeTable, rows: PairRows, *, block: int = BLOCK, gradient: bool = False
+) -> PairOutput:
+    """U_I and z_I of pairs, each distinct (element, layout) of a block encoded once, or taken from a table.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    source : ElementStore or CodeTable
+        What the elements are encoded from, or what holds them encoded by this Backbone as it is.
+    rows : PairRows
+    block : int
+        Pairs scored at a time; the result does not depend on it beyond rounding.
+    gradient : bool
+        Keep the graph (training); otherwise no gradient is recorded. A table has none to keep.
+    """
+    if isinstance(source, CodeTable) and (gradient or source.backbone is not backbone):
+        raise ValueError("a table of codes serves the Backbone that filled it, and has no gradient")
+    if not len(rows):
+        empty = next(backbone.parameters()).new_zeros(0, backbone.representation_size)
+        return PairOutput(empty[:, 0], empty)
+    outputs = []
+    with contextlib.nullcontext() if gradient else torch.no_grad():
+        for start in range(0, len(rows), block):
+            part = rows.take(np.arange(start, min(start + block, len(rows))))
+            output = _score_layout(backbone, source, part, part.mirrored)
+            if not part.oriented.all():
+                other = _score_layout(backbone, source, part, ~part.mirrored)
+                output = _average_unoriented(output, other, part.oriented)
+            outputs.append(output)
+    return PairOutput.concatenate(outputs)
+
+
+def pair_keys(dataset: Dataset) -> list[str]:
+    """Content of every pair as text: kind and bases of both elements, and their layout; free of ids and row order."""
+    names = [digest(dataset.sequence(element)) for element in range(len(dataset.elements))]
+    pairs = dataset.pairs
+    return [
+        f"{names[enhancer]} {names[promoter]} {int(mirrored)}"
+        for enhancer, promoter, mirrored in zip(
+            pairs["enhancer_id"], pairs["promoter_id"], pairs["mirrored"], strict=True
+        )
+    ]
+
+
+class Scorer(Protocol):
+    """Rows of a pair table to (U_I, z_I)."""
+
+    def __call__(self, index: np.ndarray, *, gradient: bool = False) -> PairOutput:
+        """Score the rows `index`, shape (m,), in that order."""
+
+
+class TableScorer(Scorer, Protocol):
+    """A scorer that tells its table."""
+
+    @property
+    def rows(self) -> PairRows:
+        """The table that the indices refer to."""
+
+
+class LiveScorer:
+    """Scores with the Backbone as it is now.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    store : ElementStore
+    rows : PairRows
+        The table that the indices refer to.
+    """
+
+    def __init__(self, backbone: Backbone, store: ElementStore, rows: PairRows) -> None:
+        self.backbone, self.store, self.rows = backbone, store, rows
+
+    def __call__(self, index: np.ndarray, *, gradient: bool = False) -> PairOutput:
+        """Score the rows `index`; in one block if a gradient is wanted.
+
+        More than a block are scored in the order of their elements, so that each block encodes few of them.
+        """
+        if gradient or len(index) <= BLOCK:
+            block = max(1, len(index))
+            return score_rows(self.backbone, self.store, self.rows.take(index), block=block, gradient=gradient)
+        order = np.lexsort((self.rows.promoter[index], self.rows.enhancer[index]))
+        output = score_rows(self.backbone, self.store, self.rows.take(index[order]), block=BLOCK)
+        return output.take(np.argsort(order))
+
+
+class FrozenScorer:
+    """Hands out what a Backbone that no longer moves said of each row, computed once.
+
+    Parameters
+    ----------
+    live : TableScorer
+    index : ndarray, shape (m,)
+        The rows that will be asked for.
+    """
+
+    def __init__(self, live: TableScorer, index: np.ndarray) -> None:
+        distinct = np.unique(index)
+        self.place = np.full(len(live.rows), -1, dtype=np.int64)
+        order = np.lexsort((live.rows.promoter[distinct], live.rows.enhancer[distinct]))
+        self.place[distinct[order]] = np.arange(len(distinct))
+        self.output = _filled(live, distinct[order])
+
+    def __call__(self, index: np.ndarray, *, gradient: bool = False) -> PairOutput:
+        """Look the rows `index` up; there is no graph to keep.
+
+        Raises
+        ------
+        IndexError
+            If one of them was not scored.
+        """
+        if (self.place[index] < 0).any():
+            raise IndexError("a row was asked for that was not scored when the Backbone was frozen")
+        return self.output.take(self.place[index])
+
+
+def _filled(live: Scorer, index: np.ndarray) -> PairOutput:
+    """Score many rows block by block into tables made once: joining blocks would need the memory twice."""
+    first = live(index[:BLOCK])
+    potential = first.potential.new_empty(len(index))
+    representation = first.representation.new_empty(len(index), first.representation.shape[1])
+    for start in range(0, len(index), BLOCK):
+        output = live(index[start : start + BLOCK]) if start else first
+        potential[start : start + BLOCK] = output.potential
+        representation[start : start + BLOCK] = output.representation
+    return PairOutput(potential, representation)
+
+
+def _score_layout(
+    backbone: Backbone, source: ElementStore | CodeTable, rows: PairRows, mirrored: np.ndarray
+) -> PairOutput:
+    distance = None if backbone.decay is None else torch.from_numpy(rows.distance)
+    codes, places = [], []
+    for kind, element in (("enhancer", rows.enhancer), ("promoter", rows.promoter)):
+        distinct, inverse = np.unique(element * 2 + mirrored, return_inverse=True)
+        codes.append(element_codes(backbone, source, kind, distinct // 2, distinct % 2 == 1))
+        places.append(torch.from_numpy(inverse.reshape(-1)))
+    device = codes[0].mask.device
+
+    def score(part: Tensor) -> PairOutput:
+        enhancers, promoters = (c.take(place[part].to(device)) for c, place in zip(codes, places, strict=True))
+        output: PairOutput = backbone(enhancers, promoters, None if distance is None else distance[part].to(device))
+        return output
+
+    parts = torch.arange(len(rows)).split(PIECE)
+    shared = isinstance(source, CodeTable)  # training shares out its pairs in its own way, and has autocast
+    return PairOutput.concatenate(in_threads(score, parts) if shared else [score(part) for part in parts])
+
+
+def _average_unoriented(output: PairOutput, other: PairOutput, oriented: np.ndarray) -> PairOutput:
+    weight = torch.from_numpy(np.where(oriented, 1.0, 0.5).astype(np.float32)).to(output.potential.device)
+    potential: Tensor = weight * output.potential + (1 - weight) * other.potential
+    weight = weight[:, None]
+    return PairOutput(potential, weight * output.representation + (1 - weight) * other.representation)

@@ -1,0 +1,307 @@
+"""The impedance of each environment, made once: Student from the support set, Teacher where known, MAP where labelled.
+
+Nothing here looks at a metric, and labels are used in one place only (`map_impedance`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.special import expit, ndtri, stdtrit
+
+from episode.checkpoint import Run
+from episode.encode.store import ElementStore
+from episode.inference.element_cache import CodeTable
+from episode.inference.scoring import PairRows, score_rows
+from episode.inference.support import bootstrap_sd, mean_impedance, student_impedance
+from episode.model.backbone import PairOutput
+from episode.model.energy import fuse
+from episode.seeds import derive_seeds, generator
+
+__all__ = [
+    "EnvironmentEstimate",
+    "choose_support",
+    "departure",
+    "estimate_environment",
+    "exposure_of",
+    "least_impedance",
+    "map_impedance",
+    "refine_with_labels",
+    "update_impedance",
+]
+
+OUTSIDE = 1.5
+LEVEL = 0.90
+NORMAL_REACH = float(ndtri(0.5 + LEVEL / 2))
+"""Standard deviations of a normal distribution in half of its interval at `LEVEL`."""
+
+
+@dataclass(frozen=True)
+class EnvironmentEstimate:
+    """The impedance of one environment, made once and used for every pair of it.
+
+    Parameters
+    ----------
+    environment : str
+    known : bool
+        The Teacher knows it.
+    student, teacher, used : tuple of float
+        R_S, R_T and R_E of each channel; a pair meets their mean, weighted by its exposure. NaN where unknown.
+    r_student, r_student_sd : float
+        R_S, and its standard deviation over bootstrap supports (loci resampled). Like all that follow it is the mean
+        over the support set: with one channel, the impedance of every pair.
+    r_student_low, r_student_high : float
+        90 % interval of R_S: the Student's error on validation environments, widened where the support is thin.
+    r_teacher : float
+        R_T; NaN where unknown.
+    r_used, r_used_low, r_used_high : float
+        R_E, with its 90 % interval: that of a shift common to all pairs of the environment, so neither end of it
+        shifts a channel below 0.
+    support_size : int
+        Pairs in the support set.
+    labels : int
+        Support labels used by the MAP update; 0 for a label-free estimate.
+    warnings : tuple of str
+        Where the estimate should not be trusted, in words.
+    """
+
+    environment: str
+    known: bool
+    student: tuple[float, ...]
+    teacher: tuple[float, ...]
+    used: tuple[float, ...]
+    r_student: float
+    r_student_sd: float
+    r_student_low: float
+    r_student_high: float
+    r_teacher: float
+    r_used: float
+    r_used_low: float
+    r_used_high: float
+    support_size: int
+    labels: int
+    warnings: tuple[str, ...]
+
+
+def choose_support(run: Run, keys: list[str], pairs: pd.DataFrame, *, seed: int) -> np.ndarray:
+    """Choose the support set of an environment, up to the largest size of the run's configuration.
+
+    Parameters
+    ----------
+    run : Run
+    keys : list of str
+        Content of each of its pairs: they order the support, so that the order of the table does not matter. A content
+        that is repeated is taken once.
+    pairs : DataFrame
+        Those pairs, with `enhancer_id`, `promoter_id` and `distance`: of equal contents the first by these is taken.
+    seed : int
+
+    Returns
+    -------
+    ndarray of int64
+        Positions in `keys`.
+    """
+    rank = derive_seeds(seed, map(str.encode, keys))
+    ties = [pairs[name].to_numpy() for name in ("distance", "promoter_id", "enhancer_id")]
+    order = np.lexsort((*ties, rank))
+    first = np.unique(rank[order], return_index=True)[1]
+    return order[first][: run.facts.config.episodes.support_max]
+
+
+def estimate_environment(
+    run: Run, source: ElementStore | CodeTable, support: PairRows, name: str, *, seed: int
+) -> EnvironmentEstimate:
+    """Estimate the impedance of one environment from its unlabelled pairs.
+
+    Parameters
+    ----------
+    run : Run
+    source : ElementStore or CodeTable
+    support : PairRows
+        The support set, see `choose_support`; labels are not read.
+    name : str
+        Environment name; the Teacher is asked if it knows it.
+    seed : int
+        Of the bootstrap.
+    """
+    facts, system = run.facts, run.system
+    output = score_rows(system.backbone, source, support)
+    student = student_impedance(system, output)
+    r_student = mean_impedance(system, student, output)
+    sd = bootstrap_sd(system, output, support.locus, generator(seed, "bootstrap"))
+    half = half_width(run, sd)
+    known = name in facts.environments
+    teacher, used, used_half = torch.full_like(student, math.nan), student, half
+    if known:
+        weight = facts.config.environment.fusion_weight
+        teacher = system.teacher()[facts.environments.index(name)]
+        used = fuse(teacher, student, weight)
+        used_half = (1 - weight) * half
+    r_used = mean_impedance(system, used, output)
+    distance = facts.domain.distance(output.representation.double().mean(0).cpu().numpy())
+    return EnvironmentEstimate(
+        environment=name,
+        known=known,
+        student=tuple(student.tolist()),
+        teacher=tuple(teacher.tolist()),
+        used=tuple(used.tolist()),
+        r_student=r_student,
+        r_student_sd=sd,
+        r_student_low=max(least_impedance(student.tolist(), r_student), r_student - half),
+        r_student_high=r_student + half,
+        r_teacher=mean_impedance(system, teacher, output),
+        r_used=r_used,
+        r_used_low=max(least_impedance(used.tolist(), r_used), r_used - used_half),
+        r_used_high=r_used + used_half,
+        support_size=len(support),
+        labels=0,
+        warnings=_warnings(run, len(support), distance),
+    )
+
+
+def least_impedance(channels: Sequence[float], mean: float) -> float:
+    """Mean R_E below which a common shift would take the least channel below 0; 0 with one channel."""
+    return max(0.0, mean - min(channels))
+
+
+def half_width(run: Run, spread: float) -> float:
+    """Half of the 90 % interval of R_S, in units of U_I.
+
+    The error measured on n validation environments holds the spread of supports of their size; only what the bootstrap
+    shows beyond that is added.
+    """
+    facts = run.facts.calibration
+    extra = max(0.0, spread**2 - facts["bootstrap_sd"] ** 2)
+    freedom = max(1, facts["impedance_environments"] - 1)
+    quantile = float(stdtrit(freedom, 0.5 + LEVEL / 2))
+    return quantile * math.sqrt(facts["impedance_error"] ** 2 + extra)
+
+
+def refine_with_labels(
+    run: Run, estimate: EnvironmentEstimate, store: ElementStore, labelled: PairRows
+) -> EnvironmentEstimate:
+    """Update the impedance with a few labelled pairs of the same environment (one-dimensional MAP).
+
+    Parameters
+    ----------
+    run : Run
+    estimate : EnvironmentEstimate
+        Label-free: it is the prior, so labels are used once.
+    store : ElementStore
+        Holds the elements of `labelled`.
+    labelled : PairRows
+        Pairs with labels 0 or 1; unknown ones are left out.
+    """
+    labelled = labelled.take(np.flatnonzero(labelled.label >= 0))
+    if not len(labelled):
+        return estimate
+    output = score_rows(run.system.backbone, store, labelled)
+    potential = (output.potential + run.system.temperature.offset).double().cpu().numpy()
+    ranked = potential - departure(estimate, exposure_of(run, output))
+    return update_impedance(estimate, ranked, labelled.label, float(run.system.temperature()))
+
+
+@torch.no_grad()
+def exposure_of(run: Run, output: PairOutput) -> np.ndarray:
+    """Exposure of scored pairs to the channels, shape (n, K), float64: rows sum to 1."""
+    return run.system.exposure(output.representation).double().cpu().numpy()
+
+
+def departure(estimate: EnvironmentEstimate, exposure: np.ndarray) -> np.ndarray:
+    """What R_E of each pair departs from `r_used`, shape (n,); 0 with one channel.
+
+    Parameters
+    ----------
+    estimate : EnvironmentEstimate
+    exposure : ndarray, shape (n, K)
+        See `exposure_of`.
+    """
+    return exposure @ np.array(estimate.used) - estimate.r_used
+
+
+def update_impedance(
+    estimate: EnvironmentEstimate, ranked: np.ndarray, label: np.ndarray, temperature: float
+) -> EnvironmentEstimate:
+    """Update an estimate with labelled pairs that are scored already: all channels shift alike.
+
+    Parameters
+    ----------
+    estimate : EnvironmentEstimate
+        Label-free: it is the prior, so labels are used once.
+    ranked : ndarray, shape (n,)
+        U_I with the offset, less the `departure` of each pair.
+    label : ndarray, shape (n,)
+        1 or 0; without any the estimate stays as it is.
+    temperature : float
+        T.
+    """
+    if not len(label):
+        return estimate
+    spread = (estimate.r_used_high - estimate.r_used) / NORMAL_REACH
+    least = least_impedance(estimate.used, estimate.r_used)
+    used, sd = map_impedance(ranked, label, temperature, prior=estimate.r_used, prior_sd=spread, least=least)
+    return replace(
+        estimate,
+        used=tuple(value + (used - estimate.r_used) for value in estimate.used),
+        r_used=used,
+        r_used_low=max(least, used - NORMAL_REACH * sd),
+        r_used_high=used + NORMAL_REACH * sd,
+        labels=len(label),
+    )
+
+
+def map_impedance(
+    potential: np.ndarray,
+    label: np.ndarray,
+    temperature: float,
+    *,
+    prior: float,
+    prior_sd: float,
+    least: float = 0.0,
+) -> tuple[float, float]:
+    """Maximum a posteriori R_E >= `least` under a normal prior, and its Laplace standard deviation.
+
+    Parameters
+    ----------
+    potential : ndarray, shape (n,)
+        U_I.
+    label : ndarray, shape (n,)
+        1 or 0.
+    temperature : float
+        T.
+    prior, prior_sd : float
+        Mean and standard deviation of the prior, units of U_I.
+    least : float
+        With a spectrum, what keeps every channel at 0 or above.
+    """
+    from scipy.optimize import minimize_scalar  # costs every start of a prediction a quarter of a second
+
+    sign = 2.0 * label.astype(np.float64) - 1.0
+
+    def loss(impedance: float) -> float:
+        logit = (potential - impedance) / temperature
+        return float(np.logaddexp(0, -sign * logit).sum() + 0.5 * ((impedance - prior) / prior_sd) ** 2)
+
+    reach = prior + 8 * prior_sd + 8 * temperature
+    best = float(minimize_scalar(loss, bounds=(least, reach), method="bounded", options={"xatol": 1e-6}).x)
+    chance = expit((potential - best) / temperature)
+    curvature = float((chance * (1 - chance)).sum()) / temperature**2 + 1 / prior_sd**2
+    return best, 1 / math.sqrt(curvature)
+
+
+def _warnings(run: Run, size: int, distance: float) -> tuple[str, ...]:
+    domain = run.facts.domain
+    found = []
+    if size < domain.smallest:
+        found.append(f"support of {size} pairs is smaller than any in training ({domain.smallest})")
+    if distance > OUTSIDE * domain.limit:
+        found.append(
+            f"candidate elements differ from those of every training environment "
+            f"(distance {distance:.1f}, training up to {domain.limit:.1f})"
+        )
+    return tuple(found)

@@ -1,0 +1,181 @@
+"""What a prediction was asked for, and whether it is asked for again: options, and the content of every file named.
+
+Knows nothing about how it is carried out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from episode import __version__
+from episode.checkpoint import require_finished
+from episode.errors import CheckpointError, EpisodeError
+from episode.files import file_sha256
+from episode.predict.streaming.blocks import parquet_files
+
+__all__ = ["Order", "check_same"]
+
+JOB_FORMAT = 1
+"""Of the work folder; one of another number cannot be gone on with."""
+HEAD = 1 << 16
+"""Bytes hashed of the beginning of a Parquet file."""
+TAIL = 8
+"""Last bytes of a Parquet file: the length of its footer, and four letters."""
+NAMES = {
+    "tables": "the names of the pair tables",
+    "format": "--format",
+    "cell_line": "--cell-line",
+    "assay": "--assay",
+    "on_invalid": "--on-invalid",
+    "outside_genome": "--outside-genome",
+    "formats": "--write",
+    "seed": "--seed",
+    "batch": "--batch-size",
+    "run": "the run",
+    "genome": "--genome",
+    "support_labels": "--support-labels",
+    "content": "the content of the pair tables",
+    "written": "the time at which the pair tables were written",
+}
+HASHED = {"run", "genome", "support_labels", "content", "written"}
+
+
+@dataclass(frozen=True)
+class Order:
+    """A prediction as it was asked for.
+
+    Parameters
+    ----------
+    run_folder : str
+        Folder of the trained run.
+    tables : tuple of str
+        Pair tables, as the user gave them.
+    genome : str or None
+        Genome file.
+    format, cell_line, assay : str or None
+    on_invalid, outside_genome : str
+        See `episode.data.build.build_dataset`.
+    support_labels : str or None
+        Pair table with labels.
+    formats : tuple of str
+        What to write, see `episode.predict.writers.FORMATS`.
+    seed : int
+        Decides the support sets.
+    batch : int
+        Pairs scored at a time.
+    cache : str or None
+        Folder of encoded elements; by default one that goes with the job.
+    """
+
+    run_folder: str
+    tables: tuple[str, ...]
+    genome: str | None = None
+    format: str | None = None
+    cell_line: str | None = None
+    assay: str | None = None
+    on_invalid: Literal["error", "drop"] = "error"
+    outside_genome: Literal["error", "report"] = "error"
+    support_labels: str | None = None
+    formats: tuple[str, ...] = ("parquet",)
+    seed: int = 0
+    batch: int = 4096
+    cache: str | None = None
+
+    @property
+    def only(self) -> str | None:
+        """Cell line, environment or, after a colon, assay whose rows alone are predicted."""
+        return self.cell_line if self.assay is None else f"{self.cell_line or ''}:{self.assay}"
+
+    def identity(self, genome_sha256: str | None) -> dict[str, Any]:
+        """All that the result depends on, as plain data; no path, but the names of the tables.
+
+        Raises
+        ------
+        EpisodeError
+            If a file is not there.
+        """
+        labels = self.support_labels
+        options = {name: value for name, value in asdict(self).items() if name in NAMES}
+        blocks = parquet_files(self.tables, self.format)
+        files = [Path(table) for table in blocks or self.tables]
+        return options | {
+            "episode_version": __version__,
+            "job_format": JOB_FORMAT,
+            "tables": [_name(Path(table)) for table in self.tables],
+            "formats": list(self.formats),
+            "run": _run_hash(Path(self.run_folder)),
+            "genome": genome_sha256,
+            "support_labels": None if labels is None else _content(Path(labels)),
+            "content": [[_name(file), _content(file)] for file in files],
+            "written": None if blocks is None else [file.stat().st_mtime_ns for file in files],
+        }
+
+
+def check_same(begun: dict[str, Any], asked: dict[str, Any], where: Path, *, planned: bool = True) -> None:
+    """Refuse to go on with a prediction that was begun otherwise.
+
+    While the first pass is not done (`planned` is false), Parquet files must not have been written since, as part of
+    them is still to be read; the labels that refine its estimates may change until then.
+
+    Raises
+    ------
+    EpisodeError
+        If two identities differ; the message names the first difference.
+    """
+    made = {name: (begun.get(name), asked[name]) for name in ("episode_version", "job_format")}
+    if any(one != other for one, other in made.values()):
+        version, format = ({"was": one, "is": other} for one, other in made.values())
+        raise EpisodeError(
+            f"{where}: was begun by EPIsode {version['was'] or 'of an unknown version'} (work format "
+            f"{format['was'] or 'unknown'}), this is {version['is']} (work format {format['is']}); go on with that "
+            "one, or remove the folder"
+        )
+    for name, text in NAMES.items():
+        if name == ("written" if planned else "support_labels") or begun.get(name) == asked[name]:
+            continue
+        what = "another one" if name in HASHED else f"{begun.get(name)!r}, not {asked[name]!r}"
+        differ = "differ" if name == "tables" else "differs"
+        raise EpisodeError(
+            f"{where}: {text} {differ}: this prediction was begun with {what}; give the same, or remove the folder"
+        )
+
+
+def _run_hash(folder: Path) -> str:
+    require_finished(folder)
+    digest = hashlib.sha256()
+    for name in ("run.json", "model.safetensors"):
+        path = folder / name
+        if not path.is_file():
+            raise CheckpointError(f"{folder}: not a finished run (no {name} there)")
+        digest.update(file_sha256(path).encode())
+    return digest.hexdigest()
+
+
+def _content(path: Path) -> str:
+    """Hash a table; of Parquet the size, the beginning and the footer, which has the extremes of all columns."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        text = "\n".join(f"{file.relative_to(path)} {_content(file)}" for file in files)
+        return hashlib.sha256(text.encode()).hexdigest()
+    if not path.exists():
+        raise EpisodeError(f"{path}: no such file")
+    if not path.name.endswith((".parquet", ".pq")):
+        return file_sha256(path)
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as stream:
+        digest.update(stream.read(HEAD))
+        stream.seek(max(0, size - TAIL))
+        length = int.from_bytes(stream.read(TAIL)[:4], "little")
+        stream.seek(max(0, size - TAIL - length))
+        digest.update(stream.read(length + TAIL))
+    return digest.hexdigest()
+
+
+def _name(path: Path) -> str:
+    """Name of a file or folder, however it was spelled."""
+    return Path(os.path.abspath(path)).name

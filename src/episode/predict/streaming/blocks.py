@@ -1,0 +1,436 @@
+"""From the tables to staged rows: blocks of validated pairs, each a small file, with the elements that it names.
+
+    rows/0000/012.parquet     pairs that meet the rules, as they will be written, and the elements of each by number
+    elements/0000/012.parquet those elements: interval, or name and sequence
+    dropped/0000/012.tsv      rows that were left out, without a header
+    facts/0000/012.json       problems and names found
+    facts/0000/012.parquet    fingerprints of the sequences that the block is first to bring, of rows left out too
+
+A block is staged once it has its rows; what was staged before an interruption stays. Memory is that of one block, and
+of one digest for each sequence that the tables bring. Does not know genomes or models.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from episode.data.dataset import pair_layout
+from episode.data.pairs import SIDES, environment_names, group_names
+from episode.data.readers import dropped_rows
+from episode.data.readers.text import TextTable, fail, text_of_arrow
+from episode.data.readers.tidy import name_columns, rename
+from episode.data.validation import fingerprint, validate
+from episode.errors import SHOWN, EpisodeError, Problem
+from episode.files import atomic_file, read_json, write_json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+__all__ = [
+    "Facts",
+    "Part",
+    "Staging",
+    "load_numbers",
+    "parquet_files",
+    "plan_parts",
+    "refuse_inside",
+    "save_numbers",
+    "stage_dataset",
+    "write_lines",
+]
+
+PARQUET = (".parquet", ".pq")
+ROWS = 1 << 16
+"""Most rows of a block."""
+BYTES = 1 << 26
+"""Most bytes of a block, as the file counts them uncompressed."""
+SEQUENCE_ROWS = 1 << 13
+"""Most rows of a block with sequences in it, which a file may hold once and a table in memory many times."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A block of rows of one file, scored as a whole.
+
+    Parameters
+    ----------
+    number : int
+        From 0, over all files.
+    file : int
+        Which of the prediction's tables.
+    group : int
+        Row group of a Parquet file; 0 of other formats.
+    start : int
+        First row, counted from the beginning of the file.
+    rows : int
+        Number of rows, those that break a rule included.
+    """
+
+    number: int
+    file: int
+    group: int
+    start: int
+    rows: int
+
+    @property
+    def name(self) -> str:
+        """Name of its files, without an ending: no folder holds more than a thousand."""
+        return f"{self.number // 1000:04d}/{self.number % 1000:03d}"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was found in a block.
+
+    Parameters
+    ----------
+    problems : tuple of Problem
+        The first rows that break a rule.
+    broken : int
+        Number of such problems.
+    dropped : int
+        Number of rows left out.
+    kept : int
+        Rows staged.
+    cell_lines : tuple of str
+        See `episode.data.pairs.group_names`: of all rows that meet the rules, whether asked for or not.
+    """
+
+    problems: tuple[Problem, ...] = ()
+    broken: int = 0
+    dropped: int = 0
+    kept: int = 0
+    cell_lines: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, path: Path) -> Facts:
+        """Read what `Staging` wrote."""
+        content: dict[str, Any] = read_json(path)
+        problems = tuple(Problem(**problem) for problem in content.pop("problems"))
+        return cls(problems=problems, cell_lines=tuple(content.pop("cell_lines")), **content)
+
+
+def parquet_files(paths: Sequence[str | Path], format: str | None) -> list[str] | None:
+    """Return the Parquet files among what the user gave, folders opened; None if anything else is there too.
+
+    Raises
+    ------
+    InputError
+        If a folder holds no table, or a file lies in a partition folder.
+    """
+    if format not in (None, "tidy"):
+        return None
+    found: list[str] = []
+    for path in map(Path, paths):
+        inside = _files_inside(path) if path.is_dir() else [path]
+        if not inside or not all(file.name.endswith(PARQUET) for file in inside):
+            return None
+        found += map(str, inside)
+    return found
+
+
+def _files_inside(folder: Path) -> list[Path]:
+    """Return the Parquet files of a folder, hidden ones left out; none of a domain-kl folder."""
+    if any(folder.rglob("pairs_hg*.csv*")):
+        return []
+    files = []
+    for file in sorted(path for ending in PARQUET for path in folder.rglob(f"*{ending}") if path.is_file()):
+        parts = file.relative_to(folder).parts
+        if any(part.startswith((".", "_")) for part in parts):
+            continue
+        partition = next((part for part in parts[:-1] if "=" in part), None)
+        if partition is not None:
+            column = partition.split("=")[0]
+            raise fail(file, f"lies in the partition folder {partition!r}; needs {column!r} as a column of the file")
+        files.append(file)
+    if not files:
+        need = "holds no table; needs *.parquet or *.pq, or pairs_hg19.csv or pairs_hg38.csv of domain-kl, at any depth"
+        raise fail(folder, need)
+    return files
+
+
+def refuse_inside(tables: Sequence[str | Path], out: Path) -> None:
+    """Refuse an output folder inside a folder of tables: what is written would be read.
+
+    Raises
+    ------
+    EpisodeError
+        If it is.
+    """
+    for table in map(Path, tables):
+        if table.is_dir() and out.resolve().is_relative_to(table.resolve()):
+            raise EpisodeError(f"{out}: lies in {table}, a folder of tables; give another --out")
+
+
+def open_table(path: str) -> pq.ParquetFile:
+    """Open a Parquet file.
+
+    Raises
+    ------
+    InputError
+        If it is not there, is not Parquet, or has no rows.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not Path(path).exists():
+        raise fail(path, "no such file")
+    try:
+        opened = pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from None
+    if opened.metadata.num_rows == 0:
+        raise fail(path, "has columns but no rows; needs at least one pair")
+    return opened
+
+
+def plan_parts(files: Sequence[str]) -> tuple[Part, ...]:
+    """Cut Parquet files into parts; no part spans two row groups.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, or some bring sequences that others do not.
+    """
+    parts: list[Part] = []
+    sequences: dict[str, set[str]] = {}
+    for number, file in enumerate(files):
+        with open_table(file) as opened:
+            names = _sequence_columns(file, opened)
+            sequences[file] = names
+            start = 0
+            for group in range(opened.metadata.num_row_groups):
+                facts = opened.metadata.row_group(group)
+                size = min(ROWS, max(1, BYTES * facts.num_rows // max(1, facts.total_byte_size)))
+                size = min(size, SEQUENCE_ROWS) if names else size
+                for first in range(0, facts.num_rows, size):
+                    rows = min(size, facts.num_rows - first)
+                    parts.append(Part(len(parts), number, group, start + first, rows))
+                start += facts.num_rows
+    other, expected = files[0], sequences[files[0]]
+    for file, names in sequences.items():
+        if names != expected:
+            need = f"has {_listed(names)} where {other} has {_listed(expected)}; needs the same in all tables"
+            raise fail(file, need)
+    return tuple(parts)
+
+
+def _sequence_columns(file: str, opened: pq.ParquetFile) -> set[str]:
+    """Return the columns that hold the DNA of elements, by the library's names."""
+    header = TextTable(file, pd.DataFrame(columns=opened.schema_arrow.names), np.zeros(0, dtype=np.int64), "")
+    return {f"{side}_sequence" for side in SIDES} & set(rename(header, {}).text.frame)
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(names)) or "no column of sequences"
+
+
+@dataclass
+class Staging:
+    """Stages the rows of Parquet files, block by block.
+
+    Parameters
+    ----------
+    folder : Path
+        Work folder.
+    files : sequence of str
+        As the user gave them.
+    cell_line, assay : str, optional
+        For tables without such a column.
+    only : str, optional
+        Keep the rows of this cell line, environment or, after a colon, assay.
+    drop : bool
+        Rows that break a rule are left out; otherwise only counted, as they will be an error.
+    genome : bool
+        There is a genome to read intervals from.
+    """
+
+    folder: Path
+    files: Sequence[str]
+    cell_line: str | None
+    assay: str | None
+    only: str | None
+    drop: bool
+    genome: bool
+    known: dict[str, dict[str, bytes]] = field(default_factory=lambda: {side: {} for side in SIDES})
+    """Of each side, the fingerprint of each name's sequence in the file at hand."""
+    earlier: dict[str, dict[str, bytes]] = field(default_factory=lambda: {side: {} for side in SIDES})
+    """The same of the files before it."""
+
+    def run(self, parts: Sequence[Part]) -> Iterator[tuple[Part, Facts]]:
+        """Stage the parts that are not staged yet; yield each part, staged now or before."""
+        for file, mine in groupby(parts, lambda part: part.file):
+            with open_table(self.files[file]) as opened:
+                for group, blocks in groupby(mine, lambda part: part.group):
+                    yield from self._group(opened, group, list(blocks))
+            for side, fingerprints in self.known.items():
+                self.earlier[side] |= fingerprints
+                fingerprints.clear()
+
+    def _group(self, opened: pq.ParquetFile, group: int, parts: Sequence[Part]) -> Iterator[tuple[Part, Facts]]:
+        done = [(self.folder / "rows" / f"{part.name}.parquet").exists() for part in parts]
+        file = self.files[parts[0].file]
+        blocks = None if all(done) else _blocks(file, opened, group, [part.rows for part in parts])
+        for part, staged in zip(parts, done, strict=True):
+            table = None if blocks is None else next(blocks)
+            if staged:
+                self._recall(part)
+            elif table is not None:
+                self._stage(part, table)
+            yield part, Facts.read(self.folder / "facts" / f"{part.name}.json")
+
+    def _recall(self, part: Part) -> None:
+        """Take notice of the sequences of a part that is staged already."""
+        path = self.folder / "facts" / f"{part.name}.parquet"
+        if path.exists():
+            for side, name, value in pd.read_parquet(path).itertuples(index=False):
+                self.known[side][name] = value
+
+    def _stage(self, part: Part, table: pa.Table) -> None:
+        file = self.files[part.file]
+        raw = name_columns(text_of_arrow(table, file, "", part.start + 1), cell_line=self.cell_line, assay=self.assay)
+        valid = validate(raw, self.known)
+        frame, problems = valid.frame, valid.problems
+        given = {"enhancer": valid.enhancer_sequences, "promoter": valid.promoter_sequences}
+        inline = {side: f"{side}_sequence" in raw.text.frame for side in SIDES}
+        if any(inline.values()):
+            self._note_sequences(part, given)
+        dropped = dropped_rows(problems)
+        frame["source"] = np.int32(part.file)
+        frame["environment"] = environment_names(frame)
+        groups = group_names(frame)
+        names = sorted({name for column in groups for name in groups[column].unique()})
+        if self.only is not None:
+            frame = frame[(groups == self.only).any(axis="columns")].reset_index(drop=True)
+        if not self.genome and len(frame) and (self.drop or not problems):
+            _need_genome(file, frame, inline)
+        elements = []
+        for side in SIDES:
+            codes, distinct = _distinct(frame, side, given[side] if inline[side] else None)
+            frame[f"{side}_id"] = codes
+            elements.append(distinct)
+        facts = Facts(tuple(problems[:SHOWN]), len(problems), len(dropped), len(frame), tuple(map(str, names)))
+        if len(dropped) and self.drop:
+            write_lines(dropped, self.folder / "dropped" / f"{part.name}.tsv")
+        write_json(self.folder / "facts" / f"{part.name}.json", asdict(facts))
+        write_block(pd.concat(elements, ignore_index=True), self.folder / "elements" / f"{part.name}.parquet")
+        frame["mirrored"], frame["has_coordinates"] = pair_layout(frame)
+        write_block(frame, self.folder / "rows" / f"{part.name}.parquet")
+
+    def _note_sequences(self, part: Part, given: dict[str, dict[str, str]]) -> None:
+        """Take notice of a block's sequences, for the blocks and files after it, and keep that for a restart."""
+        new = []
+        for side, sequences in given.items():
+            for name, sequence in sequences.items():
+                if name in self.known[side]:
+                    continue
+                value = fingerprint(sequence)
+                if self.earlier[side].get(name, value) != value:
+                    need = f"gives {side} {name!r} another sequence than an earlier table does"
+                    raise fail(self.files[part.file], need)
+                self.known[side][name] = value
+                new.append((side, name, value))
+        path = self.folder / "facts" / f"{part.name}.parquet"
+        write_block(pd.DataFrame(new, columns=["side", "name", "fingerprint"]), path)
+
+
+def _blocks(path: str, opened: pq.ParquetFile, group: int, sizes: Sequence[int]) -> Iterator[pa.Table]:
+    """Read a row group in blocks of so many rows each."""
+    import pyarrow as pa
+
+    try:
+        batches = opened.iter_batches(max(sizes), row_groups=[group])
+        held = pa.Table.from_batches([], schema=opened.schema_arrow)
+        for size in sizes:
+            while held.num_rows < size:
+                held = pa.concat_tables([held, pa.Table.from_batches([next(batches)])])
+            yield held.slice(0, size)
+            held = held.slice(size)
+    except (pa.ArrowException, OSError, StopIteration) as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: str, error: Exception) -> Exception:
+    """Say what is wrong with a Parquet file, unless it is the disk or the network that failed."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return OSError(error.errno, os.strerror(error.errno), path)
+    reason = str(error).split("\n", maxsplit=1)[0] or "it ends early"
+    return fail(path, f"is not a readable Parquet file ({reason})")
+
+
+def _need_genome(file: str, frame: pd.DataFrame, inline: dict[str, bool]) -> None:
+    """Refuse intervals where there is no genome."""
+    for side in SIDES:
+        if not inline[side]:
+            name, row = frame[f"{side}_name"].iloc[0], frame["row"].iloc[0]
+            raise EpisodeError(f"{file}:{row}: the sequence of {side} {name!r} needs a genome; give --genome FASTA")
+
+
+def _distinct(frame: pd.DataFrame, side: str, given: dict[str, str] | None) -> tuple[np.ndarray, pd.DataFrame]:
+    """Number the distinct elements of a block; with given sequences they are told apart by name, else by interval."""
+    parts = ["chrom", "start", "end"]
+    key = [f"{side}_name"] if given is not None else [f"{side}_{part}" for part in parts]
+    codes = frame.groupby(key, sort=True).ngroup().to_numpy().astype(np.int32)
+    first = frame[[f"{side}_{part}" for part in ("name", *parts)]].assign(code=codes).drop_duplicates("code")
+    first = first.sort_values("code").drop(columns="code").set_axis(["name", *parts], axis="columns")
+    if given is None:
+        elements = first.assign(name="", sequence="")
+    else:
+        elements = first.assign(sequence=[given[name] for name in first["name"]])
+    elements.insert(0, "side", side)
+    return codes, elements.astype({"side": "str", "name": "str", "chrom": "str", "sequence": "str"})
+
+
+def write_block(frame: pd.DataFrame, path: Path) -> None:
+    """Write a staged table by atomic rename."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with atomic_file(path) as temporary:
+        pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), temporary)
+
+
+def write_lines(frame: pd.DataFrame, path: Path) -> None:
+    """Write rows as tab-separated text without a header."""
+    with atomic_file(path) as temporary:
+        frame.to_csv(temporary, sep="\t", index=False, header=False)
+
+
+def stage_dataset(folder: Path, pairs: pd.DataFrame) -> tuple[Part, ...]:
+    """Stage the pairs of a dataset in memory, whose elements are numbered and read already."""
+    frame = pairs.drop(columns="locus")
+    parts = [
+        Part(number, 0, 0, start, min(ROWS, len(frame) - start))
+        for number, start in enumerate(range(0, len(frame), ROWS))
+    ]
+    for part in parts:
+        block = frame.iloc[part.start : part.start + part.rows].reset_index(drop=True)
+        number = {}
+        for side in SIDES:
+            number[side], local = np.unique(block[f"{side}_id"], return_inverse=True)
+            block[f"{side}_id"] = local.astype(np.int32)
+        save_numbers(folder, part, number["enhancer"], number["promoter"])
+        write_block(block, folder / "rows" / f"{part.name}.parquet")
+    return tuple(parts)
+
+
+def save_numbers(folder: Path, part: Part, enhancer: np.ndarray, promoter: np.ndarray) -> None:
+    """Write what the numbers of a block's elements are among all elements."""
+    path = folder / "numbers" / f"{part.name}.npz"
+    with atomic_file(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, enhancer=enhancer.astype(np.int32), promoter=promoter.astype(np.int32))
+
+
+def load_numbers(folder: Path, part: Part) -> tuple[np.ndarray, np.ndarray]:
+    """Read what `save_numbers` wrote."""
+    with np.load(folder / "numbers" / f"{part.name}.npz") as content:
+        return content["enhancer"], content["promoter"]

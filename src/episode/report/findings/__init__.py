@@ -1,0 +1,94 @@
+"""What the numbers of a report say, in plain words.
+
+Sentences are made from JSON alone. A sentence claims no more than its interval: where that holds chance or zero,
+nothing is claimed. Nothing in here knows how words are shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from episode.report.load import Number
+
+__all__ = ["Claim", "Findings", "decimal", "environments", "listing", "percent", "signed", "spell", "within"]
+
+NAMES_SHOWN = 5
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence, and the numbers that it stands on, a line each."""
+
+    text: str
+    details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The words at the top of a report.
+
+    Parameters
+    ----------
+    ranking, impedance : Claim
+        Does U_I rank? Does the impedance help?
+    cautions : tuple of str
+        What should not be trusted; never empty.
+    alarms : tuple of str
+        What must be looked at first.
+    leak : str
+        Said in red; empty where test loci are new to training.
+    """
+
+    ranking: Claim
+    impedance: Claim
+    cautions: tuple[str, ...]
+    alarms: tuple[str, ...]
+    leak: str = ""
+
+
+def decimal(value: float | None, places: int = 3) -> str:
+    """Write a number with a true minus; a dash where there is none."""
+    return NONE if value is None else f"{value:.{places}f}".replace("-", "−")
+
+
+def signed(value: float | None, places: int = 3) -> str:
+    """Write a difference with its sign, and nothing as ``0.000``."""
+    if value is None:
+        return NONE
+    written = f"{value:+.{places}f}"
+    return written.replace("-", "−") if float(written) else f"{0:.{places}f}"
+
+
+def within(number: Number, *, places: int = 3, sign: bool = False) -> str:
+    """Write the interval of a number, ``0.310 to 0.420``; a dash where there is none."""
+    if not number.bounded:
+        return NONE
+    write = signed if sign else decimal
+    return f"{write(number.low, places)} to {write(number.high, places)}"
+
+
+def spell(number: Number, *, places: int = 3, sign: bool = False) -> str:
+    """Write a number with its interval: ``0.360 (0.310 to 0.420)``."""
+    write = signed if sign else decimal
+    interval = within(number, places=places, sign=sign) if number.bounded else "no interval"
+    return f"{write(number.value, places)} ({interval})"
+
+
+def percent(share: float) -> str:
+    """Write a share in per cent: whole above one, one digit below."""
+    return f"{100 * share:.0f} %" if share == 0 or share >= 0.01 else f"{100 * share:.1f} %"
+
+
+def environments(count: int) -> str:
+    """Write "1 environment", "2 environments"."""
+    return f"{count} environment{'' if count == 1 else 's'}"
+
+
+def listing(names: Sequence[str], *, most: int = NAMES_SHOWN) -> str:
+    """Write "a, b and c"; of many, the first few and how many more."""
+    shown, more = list(names[:most]), len(names) - most
+    if more > 0:
+        return ", ".join(shown) + f" and {more} more"
+    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)

@@ -1,0 +1,182 @@
+"""The elements that exist, where they lie, which motif sites they carry, and the pairs they can form.
+
+Knows nothing about cell lines, weights or DNA: sites are known by slot and strand only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from episode.simulate.config import SETS, SetConfig, WorldConfig
+
+__all__ = ["Slots", "Universe", "channel_names", "draw_universe"]
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Which columns of `Universe.sites` belong to what."""
+
+    enhancer: slice
+    """Motifs of the grammar read in enhancers."""
+    promoter: slice
+    """Motifs of the grammar read in promoters."""
+    trace: slice
+    """Motifs whose composition follows the trace factor."""
+    nuisance: slice
+    """Motifs whose composition follows the nuisance factor."""
+    count: int
+    """All slots together."""
+    channels: int = 1
+    """Impedances of a cell line; each has an equal part of the trace."""
+    exposure: slice = field(default_factory=lambda: slice(0, 0))
+    """Motifs that tell the exposure of a pair: the first is read in enhancers, the second in promoters."""
+
+    @property
+    def traces(self) -> tuple[slice, ...]:
+        """The part of the trace that belongs to each channel."""
+        width = (self.trace.stop - self.trace.start) // self.channels
+        starts = [self.trace.start + k * width for k in range(self.channels)]
+        return tuple(slice(start, start + width) for start in starts)
+
+    @classmethod
+    def of(cls, config: WorldConfig, *, channels: int = 1, exposure: int = 0) -> Slots:
+        """Lay the slots out one after another."""
+        grammar, burden = config.grammar_motifs, config.burden_motifs
+        return cls(
+            enhancer=slice(0, grammar),
+            promoter=slice(grammar, 2 * grammar),
+            trace=slice(2 * grammar, 2 * grammar + burden),
+            nuisance=slice(2 * grammar + burden, 2 * (grammar + burden)),
+            count=2 * (grammar + burden) + exposure,
+            channels=channels,
+            exposure=slice(2 * (grammar + burden), 2 * (grammar + burden) + exposure),
+        )
+
+
+@dataclass(frozen=True)
+class Universe:
+    """All elements and all pairs that any cell line may use.
+
+    Parameters
+    ----------
+    elements : DataFrame
+        Index = element id; kind, name, chrom, start, end (0-based half-open), locus, set, trace and nuisance
+        (standardised burdens; trace_1, trace_2, ... with several channels), gc (share of G and C in the background).
+    sites : ndarray, shape (n_elements, n_slots), int8
+        1: one site on the forward strand, -1: one on the reverse strand, 0: none.
+    pairs : DataFrame
+        All enhancer-promoter pairs inside a locus: enhancer, promoter (element ids), set, mirrored.
+    chromosomes : dict
+        Chromosome name to length in bp.
+    """
+
+    elements: pd.DataFrame
+    sites: np.ndarray
+    pairs: pd.DataFrame
+    chromosomes: dict[str, int]
+
+
+def draw_universe(
+    config: WorldConfig, slots: Slots, rng: np.random.Generator, *, exposure_presence: float = 0.0
+) -> Universe:
+    """Draw loci, coordinates and motif sites; presence of any two motifs is independent."""
+    parts: list[pd.DataFrame] = []
+    chromosomes: dict[str, int] = {}
+    first_locus = 0
+    for name in SETS:
+        part, lengths = _lay_out(config, name, getattr(config, name), first_locus, len(chromosomes), rng)
+        parts.append(part)
+        chromosomes.update(lengths)
+        first_locus = int(part["locus"].iloc[-1]) + 1
+    elements = pd.concat(parts, ignore_index=True)
+    is_enhancer = elements["kind"].to_numpy() == "enhancer"
+    sites = _draw_sites(config, slots, is_enhancer, exposure_presence, rng)
+    elements["gc"] = np.clip(rng.normal(np.where(is_enhancer, 0.45, 0.52), 0.06), 0.25, 0.75)
+    kinds = (*channel_names("trace", slots.channels), "nuisance")
+    for kind, slot in zip(kinds, (*slots.traces, slots.nuisance), strict=True):
+        carried = sites[:, slot] != 0
+        count = carried.shape[1]
+        scale = np.sqrt(count * config.burden_presence * (1 - config.burden_presence))
+        elements[kind] = carried @ _signs(count) / scale
+    return Universe(elements, sites, _all_pairs(elements, is_enhancer), chromosomes)
+
+
+def channel_names(stem: str, channels: int) -> tuple[str, ...]:
+    """Names of a column for each channel: the stem itself where there is one channel, else stem_1, stem_2, ..."""
+    return (stem,) if channels == 1 else tuple(f"{stem}_{k + 1}" for k in range(channels))
+
+
+def _signs(n: int) -> np.ndarray:
+    """Return +1 for the first half of `n` burden motifs and -1 for the rest, so that the mean burden is 0."""
+    return np.where(np.arange(n) < n / 2, 1.0, -1.0)
+
+
+def _lay_out(
+    config: WorldConfig,
+    name: str,
+    part: SetConfig,
+    first_locus: int,
+    first_chromosome: int,
+    rng: np.random.Generator,
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Lay the loci of one set along its chromosomes, enhancers and promoters in random order."""
+    rows: list[tuple[str, str, int, int, int]] = []
+    ends = [config.locus_gap] * part.chromosomes
+    for i in range(part.loci):
+        k = i * part.chromosomes // part.loci
+        chrom = f"sim{first_chromosome + k + 1}"
+        counts = (
+            rng.integers(*config.enhancers_per_locus, endpoint=True),
+            rng.integers(*config.promoters_per_locus, endpoint=True),
+        )
+        kinds = rng.permutation(np.repeat(["enhancer", "promoter"], counts))
+        spacers = rng.integers(*config.spacer, endpoint=True, size=len(kinds))
+        for kind, spacer in zip(kinds.tolist(), spacers.tolist(), strict=True):
+            length = config.enhancer_length if kind == "enhancer" else config.promoter_length
+            rows.append((kind, chrom, ends[k], ends[k] + length, first_locus + i))
+            ends[k] += length + spacer
+        ends[k] += config.locus_gap
+    frame = pd.DataFrame(rows, columns=["kind", "chrom", "start", "end", "locus"])
+    frame["set"] = name
+    spans = frame["chrom"] + ":" + frame["start"].astype(str) + "-" + frame["end"].astype(str)
+    frame.insert(1, "name", spans)
+    return frame, {f"sim{first_chromosome + k + 1}": end for k, end in enumerate(ends)}
+
+
+def _draw_sites(
+    config: WorldConfig, slots: Slots, is_enhancer: np.ndarray, exposure_presence: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw which element carries which motif, and on which strand."""
+    shape = (len(is_enhancer), slots.count)
+    chance = np.full(slots.count, config.burden_presence)
+    chance[slots.enhancer] = chance[slots.promoter] = config.grammar_presence
+    chance[slots.exposure] = exposure_presence
+    present = rng.random(shape) < chance
+    present[~is_enhancer, slots.enhancer] = False
+    present[is_enhancer, slots.promoter] = False
+    for slot, elsewhere in zip(
+        range(slots.exposure.start, slots.exposure.stop), (~is_enhancer, is_enhancer), strict=False
+    ):
+        present[elsewhere, slot] = False
+    strand = np.where(rng.random(shape) < 0.5, 1, -1)
+    return (present * strand).astype(np.int8)
+
+
+def _all_pairs(elements: pd.DataFrame, is_enhancer: np.ndarray) -> pd.DataFrame:
+    """Pair every enhancer with every promoter of its locus."""
+    table = elements[["locus", "set", "start", "end"]].assign(element=np.arange(len(elements)))
+    left = table[is_enhancer]
+    right = table.loc[~is_enhancer, ["locus", "start", "end", "element"]]
+    pairs = left.merge(right, on="locus", suffixes=("_e", "_p"))
+    mirrored = pairs["start_p"] + pairs["end_p"] < pairs["start_e"] + pairs["end_e"]
+    return pd.DataFrame(
+        {
+            "enhancer": pairs["element_e"].to_numpy(),
+            "promoter": pairs["element_p"].to_numpy(),
+            "set": pairs["set"].to_numpy(),
+            "mirrored": mirrored.to_numpy(),
+        }
+    )

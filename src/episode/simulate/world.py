@@ -1,0 +1,168 @@
+"""A planted world: the truth that a model trained on it should find.
+
+Draws everything but DNA (`sequences` does that). Knows nothing about files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+
+from episode.config import StemConfig
+from episode.errors import ConfigError
+from episode.seeds import generator
+from episode.simulate.cell_lines import draw_environments, draw_pairs, draw_spectrum
+from episode.simulate.config import WORLDS, WorldConfig
+from episode.simulate.elements import Slots, Universe, channel_names, draw_universe
+from episode.simulate.grammar import Grammar, draw_grammar, draw_motifs
+from episode.simulate.reranking import RERANK, SpectrumConfig, spectrum_slots, true_exposure
+
+if TYPE_CHECKING:
+    from episode.encode.motifs import MotifBank
+
+__all__ = ["World", "simulate"]
+
+
+@dataclass(frozen=True)
+class World:
+    """A planted world.
+
+    Parameters
+    ----------
+    config : WorldConfig
+        Size and difficulty.
+    world : str
+        "label", "concept", "both" or "rerank".
+    seed : int
+        Determines everything.
+    universe : Universe
+        Elements, sites and possible pairs.
+    slots : Slots
+        Meaning of the columns of ``universe.sites``.
+    grammar : Grammar
+        How sites make U_I.
+    bank : MotifBank
+        Where the planted motifs come from.
+    motifs : tuple of int
+        Row of the bank for every slot.
+    prior : float
+        Share of positives over the universe in the reference environment, that of the mean impedance.
+    environments : DataFrame
+        One row a cell line: cell_line, role, deviation, impedance, temperature, trace_factor,
+        nuisance_factor, label_shift, concept_shift, pairs, share_positive; in the world "rerank" those of
+        `draw_spectrum` in place of the first.
+    pairs : DataFrame
+        One row a pair of a cell line: cell_line, split, label, enhancer, promoter (element ids), mirrored,
+        potential (U_I), logit ((U_I - R_E)/T), probability; with a spectrum also impedance and exposure_1, ....
+    spectrum : SpectrumConfig or None
+        Of the world "rerank".
+    """
+
+    config: WorldConfig
+    world: str
+    seed: int
+    universe: Universe
+    slots: Slots
+    grammar: Grammar
+    bank: MotifBank
+    motifs: tuple[int, ...]
+    prior: float
+    environments: pd.DataFrame
+    pairs: pd.DataFrame
+    spectrum: SpectrumConfig | None = None
+
+
+def simulate(config: WorldConfig, world: str, seed: int, *, bank: MotifBank | None = None) -> World:
+    """Draw a planted world.
+
+    Parameters
+    ----------
+    config : WorldConfig
+        One of `PRESETS` or your own.
+    world : str
+        "label": class-conditional distributions are the same everywhere, the share of positives moves.
+        "concept": candidates are the same whatever the impedance, the same pair becomes less likely.
+        "both": half and half.
+        "rerank": "concept" with two impedances a cell line, to which pairs are exposed by their sequences.
+    seed : int
+        The same seed gives the same world, to the byte.
+    bank : MotifBank, optional
+        Where to take the planted motifs from; by default the bank of the motif stem.
+
+    Raises
+    ------
+    ConfigError
+        If `world` is unknown, or the chromosomes or the bank are too small for `config`.
+    """
+    if world not in (*WORLDS, RERANK):
+        raise ConfigError(f"world {world!r} is not one of {', '.join((*WORLDS, RERANK))}")
+    spectrum = SpectrumConfig() if world == RERANK else None
+    if bank is None:
+        from episode.encode.motifs import load_bank
+
+        bank = load_bank(StemConfig())
+    slots = Slots.of(config) if spectrum is None else spectrum_slots(config, spectrum)
+    motifs = draw_motifs(config, bank, slots.count, generator(seed, "simulate", "motifs"))
+    presence = 0.0 if spectrum is None else spectrum.presence
+    rng = generator(seed, "simulate", "universe")
+    universe = draw_universe(config, slots, rng, exposure_presence=presence)
+    grammar = draw_grammar(config, universe, slots, generator(seed, "simulate", "grammar"))
+    potential = grammar.potential(universe, slots)
+    prior = float(expit(potential / config.temperature - config.impedance_mean).mean())
+    exposure = np.ones((len(potential), 1)) if spectrum is None else true_exposure(spectrum, universe, slots)
+    drawn = []
+    for role, n in (("train", config.training_lines), ("unseen", config.unseen_lines)):
+        rng = generator(seed, "simulate", "lines", role)
+        if spectrum is None:
+            drawn.append(draw_environments(config, WORLDS[world], role, n, rng))
+        else:
+            drawn.append(draw_spectrum(config, spectrum.channels, spectrum.deviation_sd, role, n, rng))
+    lines = pd.concat(drawn, ignore_index=True)
+    parts = []
+    for _, line in lines.iterrows():
+        impedance = exposure @ line[list(channel_names("impedance", slots.channels))].to_numpy(np.float64)
+        for part in ("train", "val") if line["role"] == "train" else ("test",):
+            rng = generator(seed, "simulate", "pairs", line["cell_line"], part)
+            rows, label = draw_pairs(config, universe, potential, impedance, line, prior, part, rng)
+            parts.append(_pair_frame(universe, potential, impedance, exposure, line, part, rows, label))
+    pairs = pd.concat(parts, ignore_index=True)
+    labels = pairs.groupby("cell_line")["label"]
+    lines["pairs"] = lines["cell_line"].map(labels.size())
+    lines["share_positive"] = lines["cell_line"].map(labels.mean())
+    return World(config, world, seed, universe, slots, grammar, bank, motifs, prior, lines, pairs, spectrum)
+
+
+def _pair_frame(
+    universe: Universe,
+    potential: np.ndarray,
+    impedance: np.ndarray,
+    exposure: np.ndarray,
+    line: pd.Series,
+    part: str,
+    rows: np.ndarray,
+    label: np.ndarray,
+) -> pd.DataFrame:
+    chosen = universe.pairs.iloc[rows]
+    true_logit = (potential[rows] - impedance[rows]) / line["temperature"]
+    channels = {}
+    if exposure.shape[1] > 1:
+        names = channel_names("exposure", exposure.shape[1])
+        channels = {"impedance": impedance[rows]} | {name: exposure[rows, k] for k, name in enumerate(names)}
+    return pd.DataFrame(
+        {
+            "cell_line": line["cell_line"],
+            "split": part,
+            "label": label,
+            "enhancer": chosen["enhancer"].to_numpy(),
+            "promoter": chosen["promoter"].to_numpy(),
+            "mirrored": chosen["mirrored"].to_numpy(),
+            "potential": potential[rows],
+            "logit": true_logit,
+            "probability": expit(true_logit),
+            **channels,
+        }
+    )

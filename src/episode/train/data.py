@@ -1,0 +1,145 @@
+"""What a training reads: roles, encoded elements, pairs as arrays, and what tells one training from another.
+
+Knows nothing about models, steps or run folders.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from episode.config import Config, to_dict
+from episode.data.dataset import Dataset
+from episode.encode.motifs import MotifBank, load_bank
+from episode.encode.store import ElementStore, build_store, row_shape
+from episode.episodes.roles import Roles, assign_roles
+from episode.episodes.sampler import support_order
+from episode.inference.scoring import PairRows, Shortcuts, pair_keys, pair_rows, shortcut_statistics
+
+__all__ = ["Material", "gather_material"]
+
+
+@dataclass(frozen=True)
+class Material:
+    """A dataset as one training reads it.
+
+    Parameters
+    ----------
+    config : Config
+    seed : int
+    roles : Roles
+    bank : MotifBank
+    store : ElementStore
+        Elements of the dataset, made with `bank`.
+    shortcuts : Shortcuts
+        Fitted on the rows `learning`.
+    rows : PairRows
+        All pairs of the dataset.
+    learning : ndarray of int64
+        Rows of training and pseudo-OOD environments.
+    manifest : mapping
+        Of the dataset.
+    genome_sha256 : str or None
+    pairs_sha256 : str
+        Of the columns that training reads.
+    """
+
+    config: Config
+    seed: int
+    roles: Roles
+    bank: MotifBank
+    store: ElementStore
+    shortcuts: Shortcuts
+    rows: PairRows
+    learning: np.ndarray
+    manifest: Mapping[str, Any]
+    genome_sha256: str | None
+    pairs_sha256: str
+
+    @property
+    def labelled(self) -> int:
+        """Labelled rows of `learning`."""
+        return int((self.rows.label[self.learning] >= 0).sum())
+
+    @property
+    def train_share(self) -> float:
+        """Share of positives over the labelled rows `learning`."""
+        label = self.rows.label[self.learning]
+        return float((label == 1).sum() / (label >= 0).sum())
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What must be equal for a training to be resumed."""
+        return {
+            "config": to_dict(self.config),
+            "seed": self.seed,
+            "store": self.store.hash,
+            "sources": [source["sha256"] for source in self.manifest.get("sources", [])],
+            "pairs": self.pairs_sha256,
+            "windows": self.manifest["windows"],
+            "genome": self.genome_sha256,
+        }
+
+
+def gather_material(
+    dataset: Dataset, config: Config, seed: int, *, cache: Path | None = None, store: ElementStore | None = None
+) -> Material:
+    """Assign roles, encode elements and turn pairs into arrays.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    config : Config
+    seed : int
+    cache : Path, optional
+        Where encoded elements are kept between runs.
+    store : ElementStore, optional
+        The encoded elements themselves; `cache` is not read.
+
+    Raises
+    ------
+    EpisodeError
+        If the data cannot train.
+    ValueError
+        If `store` has other elements or rows than the dataset and the configuration ask for.
+    """
+    roles = assign_roles(dataset.pairs, config.episodes, seed, order=_support_order(dataset, seed))
+    bank = load_bank(config.stem)
+    if store is None:
+        store = build_store(dataset, bank, config.stem, cache)
+    needed = (len(dataset.elements), row_shape(config.stem, bank))
+    if (len(store), store.row_shape) != needed:
+        raise ValueError(
+            f"the store holds {len(store)} elements in rows of {store.row_shape}; "
+            f"needed are {needed[0]} in rows of {needed[1]}"
+        )
+    learning = np.concatenate([pool.rows for pool in roles.training + roles.pseudo_ood])
+    shortcuts = Shortcuts.fit(shortcut_statistics(dataset)[learning])
+    used = dataset.pairs[["environment", "enhancer_id", "promoter_id", "mirrored", "label", "split", "distance"]]
+    used = used.assign(label=used["label"].where(used["split"] != "test", -1))  # which training never reads
+    return Material(
+        config=config,
+        seed=seed,
+        roles=roles,
+        bank=bank,
+        store=store,
+        shortcuts=shortcuts,
+        rows=pair_rows(dataset, shortcuts),
+        learning=learning,
+        manifest=dataset.manifest,
+        genome_sha256=dataset.genome_hash,
+        pairs_sha256=hashlib.sha256(pd.util.hash_pandas_object(used, index=False).to_numpy().tobytes()).hexdigest(),
+    )
+
+
+def _support_order(dataset: Dataset, seed: int) -> np.ndarray:
+    """Rank of every row in the order in which prediction would take it into a support set."""
+    rank = np.empty(len(dataset.pairs), dtype=np.int64)
+    rank[support_order(pair_keys(dataset), seed)] = np.arange(len(rank))
+    return rank

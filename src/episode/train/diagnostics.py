@@ -1,0 +1,165 @@
+"""What must be looked at after a training: alarms in plain words.
+
+Pure: numbers in, sentences out.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from episode.metrics.metrics import Metrics, binary_metrics
+from episode.train.validation import EnvironmentCheck, student_slope
+
+__all__ = ["Alarm", "CompetitionTotals", "idle_spectrum", "training_alarms", "weak_potential"]
+
+LEAST_SLOPE = 0.3
+LEAST_SPREAD = 0.1
+SHORTCUT_MARGIN = 0.01
+LEAST_DEPARTURE = 0.05
+"""Spread of R_E over the pairs of an environment, in units of T, below which a spectrum does nothing."""
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """One thing to look at.
+
+    Parameters
+    ----------
+    name : str
+        collapse, mean_impedance_student, weak_potential, idle_competition, idle_spectrum or shortcut_dependence.
+    text : str
+        A sentence for a reader who has not read the code.
+    """
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class CompetitionTotals:
+    """What the competition did over the whole training.
+
+    Parameters
+    ----------
+    pull_in, push_away : int
+        Tasks in which each was above zero.
+    tasks : int
+        Tasks of training environments.
+    lead : float
+        Mean of L_S - L_O at the end over training environments, in nats; NaN if never measured.
+    """
+
+    pull_in: int
+    push_away: int
+    tasks: int
+    lead: float
+
+
+def training_alarms(
+    checks: list[EnvironmentCheck],
+    judged: list[EnvironmentCheck],
+    temperature: float,
+    teacher: np.ndarray,
+    competition: CompetitionTotals,
+    *,
+    directions: int | None = None,
+) -> list[Alarm]:
+    """Return the alarms of a finished training.
+
+    Parameters
+    ----------
+    checks : list of EnvironmentCheck
+        Validation environments.
+    judged : list of EnvironmentCheck
+        Validation and pseudo-OOD environments, for the slope of the Student.
+    temperature : float
+    teacher : ndarray, shape (environments,)
+        R_T of the training environments.
+    competition : CompetitionTotals
+    directions : int, optional
+        Directions that the exposure of a spectrum started along; None with one channel.
+    """
+    alarms = []
+    for check in checks:
+        if _metrics(check, temperature).collapsed:
+            alarms.append(Alarm("collapse", f"{check.name}: nearly every pair gets the same call at probability 0.5"))
+    slope = student_slope(judged)
+    if math.isfinite(slope) and slope < LEAST_SLOPE and np.std(teacher) / temperature >= LEAST_SPREAD:
+        alarms.append(
+            Alarm(
+                "mean_impedance_student",
+                f"the Student moves {slope:.2f} for each unit that the labels call for (below {LEAST_SLOPE}): "
+                "it repeats the average impedance rather than reading the support set",
+            )
+        )
+    weak = weak_potential(checks)
+    if weak:
+        alarms.append(weak)
+    if competition.tasks and competition.pull_in == 0 and competition.push_away == 0:
+        alarms.append(
+            Alarm("idle_competition", f"pull-in and push-away stayed at zero in all {competition.tasks} tasks")
+        )
+    idle = None if directions is None else idle_spectrum(checks, temperature, directions)
+    if idle:
+        alarms.append(idle)
+    if math.isfinite(competition.lead) and competition.lead > SHORTCUT_MARGIN:
+        alarms.append(
+            Alarm(
+                "shortcut_dependence",
+                f"shortcut statistics (GC, length, distance, degree) lower the loss of the Student by "
+                f"{competition.lead:.3f} nats on training environments: part of the labels follows them",
+            )
+        )
+    return alarms
+
+
+def weak_potential(checks: list[EnvironmentCheck]) -> Alarm | None:
+    """Alarm if a 95 % interval of the macro AUROC of U_I over environments holds 0.5."""
+    judged = [check for check in checks if len(np.unique(check.label)) == 2]
+    if not judged:
+        return Alarm("weak_potential", "no validation environment has both classes: the ranking was not judged")
+    by_potential = [binary_metrics(check.label, check.potential, check.potential) for check in judged]
+    auroc = sum(metrics.auroc or 0.0 for metrics in by_potential) / len(judged)
+    half = 1.96 * math.sqrt(sum(_auroc_error(check) ** 2 for check in judged)) / len(judged)
+    if auroc - half <= 0.5:
+        return Alarm(
+            "weak_potential",
+            f"macro AUROC {auroc:.3f} +- {half:.3f} on validation environments: the ranking cannot be told from chance",
+        )
+    return None
+
+
+def idle_spectrum(checks: list[EnvironmentCheck], temperature: float, directions: int) -> Alarm | None:
+    """Alarm if a spectrum had nothing to start along, or all pairs of an environment meet nearly the same R_E.
+
+    The latter is a mean over validation environments: exposures are even, or channels alike.
+    """
+    advice = "train with impedance.channels = 1"
+    if directions == 0:
+        return Alarm(
+            "idle_spectrum",
+            "no way in which training environments rank pairs differently showed on both halves of their loci, so the "
+            f"impedance channels had nothing to start from and what they hold may be chance; {advice}",
+        )
+    spread = [float(np.std(check.potential - check.ranked)) / temperature for check in checks if len(check.potential)]
+    if spread and np.mean(spread) < LEAST_DEPARTURE:
+        return Alarm(
+            "idle_spectrum",
+            f"R_E differs by {np.mean(spread):.3f} T (SD) between the pairs of a validation environment (below "
+            f"{LEAST_DEPARTURE}): the impedance channels do no more than one would; {advice}",
+        )
+    return None
+
+
+def _auroc_error(check: EnvironmentCheck) -> float:
+    """Standard error of AUROC where nothing is ranked (Mann-Whitney)."""
+    positives = int((check.label == 1).sum())
+    negatives = len(check.label) - positives
+    return math.sqrt((positives + negatives + 1) / (12 * positives * negatives))
+
+
+def _metrics(check: EnvironmentCheck, temperature: float) -> Metrics:
+    return binary_metrics(check.label, (check.ranked - check.student) / temperature, check.potential)

@@ -1,0 +1,221 @@
+"""What a training carries from step to step, saved and taken back so that a kill costs nothing.
+
+    FOLDER/
+      resume.safetensors  weights, best weights, moments; progress and pacing as words
+      metrics.jsonl       the log up to that state
+      .lock               locked by the process at work
+
+Knows nothing about how a step is made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from episode.checkpoint import load_state, save_state
+from episode.errors import CheckpointError, EpisodeError
+from episode.files import atomic_file, locked, remove_leftovers
+from episode.model.energy import EnergySystem
+from episode.train.distributed import Processes
+from episode.train.optimizers import PartOptimisers
+from episode.train.pacing import PacingLock
+
+__all__ = [
+    "STATE",
+    "Progress",
+    "Start",
+    "check_identity",
+    "claim_folder",
+    "restore_training",
+    "save_training",
+    "write_log",
+]
+
+STATE = "resume.safetensors"
+LOG = "metrics.jsonl"
+LOCK = ".lock"
+FINISHED = ("model.safetensors", "alarms.json", "run.json")
+
+
+class Start(enum.Enum):
+    """What a run folder holds when a training opens it."""
+
+    NEW = "new"
+    UNFINISHED = "unfinished"
+    FINISHED = "finished"
+
+
+@contextlib.contextmanager
+def claim_folder(folder: Path, processes: Processes, *, resume: bool) -> Iterator[Start]:
+    """Hold a run folder for one training, and take away what a dead one left half-written there.
+
+    The first process holds the lock of a file in the folder until the block ends, which removes it, or it dies. A file
+    system without locks is trusted.
+
+    Raises
+    ------
+    EpisodeError
+        If another training holds the folder, it is no folder, or it is in use and `resume` was not asked for.
+    """
+    with contextlib.ExitStack() as held:
+        yield processes.ask_lead(lambda: _claim(folder, held, resume=resume))
+
+
+def _claim(folder: Path, held: contextlib.ExitStack, *, resume: bool) -> Start:
+    if folder.exists() and not folder.is_dir():
+        raise EpisodeError(f"{folder}: is a file; give a new folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held.enter_context(locked(folder / LOCK, lambda: _refuse_company(folder)))
+    except OSError as error:
+        raise EpisodeError(f"{folder}: {error.strerror}") from None
+    held.callback((folder / LOCK).unlink, missing_ok=True)  # before the lock is given back
+    for name in (STATE, LOG, *FINISHED):
+        remove_leftovers(folder, name)
+    state = (folder / STATE).exists()
+    content = sorted(path.name for path in folder.iterdir() if path.name != LOCK)
+    if content and not resume:
+        hint = "resume it with --resume, or" if state else "give a new folder or"
+        raise EpisodeError(f"{folder}: exists already and is not empty; {hint} remove it first")
+    if state:
+        return Start.UNFINISHED
+    if (folder / "run.json").exists():
+        return Start.FINISHED
+    own = tuple(f".{name}." for name in (STATE, LOG, *FINISHED))  # being written when a machine died that is not this
+    foreign = [name for name in content if not (name.startswith(own) and name.endswith(".part"))]
+    if (folder / LOG).exists() and not (folder / LOG).stat().st_size:
+        foreign.remove(LOG)
+    if foreign:
+        raise CheckpointError(f"{folder}: nothing to resume (no {STATE} there), and {foreign[0]} is in the way")
+    return Start.NEW
+
+
+def _refuse_company(folder: Path) -> None:
+    raise EpisodeError(f"{folder}: another process is training into it")
+
+
+@dataclass
+class Progress:
+    """Where a training stands, besides weights and moments.
+
+    Parameters
+    ----------
+    step : int
+        Steps taken.
+    stage : str
+        "learn", "settle" or "done".
+    stage_start : int
+        Step at which the stage began.
+    best_step : int
+    best_aupr, best_loss : float
+        Of the validation at `best_step`.
+    stale : int
+        Validations since then.
+    alpha : float
+        IMMAX alpha of the next step.
+    hardness : list of float
+        Moving averages of the log-loss of positives and of negatives.
+    pull_in, push_away, tasks : int
+        Tasks in which each was above zero, and all tasks that compete.
+    queried : int
+        Labelled query pairs of all tasks so far.
+    directions : int
+        Directions that the exposure started along.
+    best : dict of str to Tensor
+        Weights of `best_step`.
+    lines : list of str
+        The log.
+    """
+
+    step: int = 0
+    stage: str = "learn"
+    stage_start: int = 0
+    best_step: int = 0
+    best_aupr: float = -math.inf
+    best_loss: float = math.inf
+    stale: int = 0
+    alpha: float = 0.5
+    hardness: list[float] = field(default_factory=lambda: [math.log(2), math.log(2)])
+    pull_in: int = 0
+    push_away: int = 0
+    tasks: int = 0
+    queried: int = 0
+    directions: int = 0
+    best: dict[str, Tensor] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+
+
+def save_training(
+    folder: Path,
+    identity: dict[str, Any],
+    progress: Progress,
+    system: EnergySystem,
+    optimisers: PartOptimisers,
+    pacing: PacingLock,
+) -> None:
+    """Write the log, then the state; each by atomic rename."""
+    tensors = {f"model.{name}": value for name, value in system.state_dict().items()}
+    tensors |= {f"best.{name}": value for name, value in progress.best.items()}
+    tensors |= {f"optimiser.{name}": value for name, value in optimisers.state().items()}
+    counts = vars(progress) | {"best": None, "lines": len(progress.lines)}
+    write_log(folder, progress)
+    save_state(folder / STATE, tensors, {"identity": identity, "progress": counts, "pacing": pacing.state()})
+
+
+def check_identity(held: dict[str, Any], asked: dict[str, Any], where: str) -> None:
+    """Refuse to resume, or to take for one's own, a training of other data, settings or seed.
+
+    Raises
+    ------
+    CheckpointError
+        It names the keys of `asked` that `held` has not, or has otherwise.
+    """
+    changed = [key for key, value in json.loads(json.dumps(asked)).items() if key not in held or held[key] != value]
+    if changed:
+        raise CheckpointError(
+            f"{where} another {', '.join(changed)}; resume needs the same dataset, configuration and seed"
+        )
+
+
+def restore_training(
+    folder: Path, identity: dict[str, Any], system: EnergySystem, optimisers: PartOptimisers, pacing: PacingLock
+) -> Progress:
+    """Take back what `save_training` wrote.
+
+    Raises
+    ------
+    CheckpointError
+        If there is nothing, it is damaged, or it belongs to a training of another `identity`.
+    """
+    if not (folder / STATE).exists():
+        raise CheckpointError(f"{folder}: no {STATE} there; every process needs to see the run folder")
+    tensors, words = load_state(folder / STATE)
+    check_identity(words.get("identity", {}), identity, f"{folder}: was started with")
+
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+
+    system.load_state_dict(part("model."))
+    optimisers.restore(part("optimiser."))
+    pacing.restore(words["pacing"])
+    log = folder / LOG
+    try:
+        lines = log.read_text().splitlines(keepends=True)[: words["progress"]["lines"]]
+    except OSError as error:
+        raise CheckpointError(f"{log}: cannot be read ({error.strerror})") from None
+    return Progress(**words["progress"] | {"best": part("best."), "lines": lines})
+
+
+def write_log(folder: Path, progress: Progress) -> None:
+    """Write the log as it stands."""
+    with atomic_file(folder / LOG) as temporary:
+        temporary.write_text("".join(progress.lines))

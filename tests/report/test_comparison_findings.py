@@ -1,0 +1,217 @@
+"""The three sentences: a row beats another only where the paired interval says so, and what is doubtful is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from episode.report.findings import Findings, signed
+from episode.report.findings.cautions import collapsed_rows, leak, student_slope
+from episode.report.findings.comparison import best_rivals, difference, find_comparison, standing
+from episode.report.load import Comparison, Number
+
+ABOVE, BELOW, ACROSS = (0.01, 0.03), (-0.03, -0.01), (-0.01, 0.02)
+
+
+def put(content: Comparison, pair: str, where: str, ends: tuple[float | None, float | None]) -> None:
+    """Set one difference: `where` is a macro metric or ``pooled.<metric>``."""
+    target: dict[str, Any] = content.results["differences"].setdefault(pair, {})
+    level, _, metric = where.rpartition(".")
+    if level:
+        target = target.setdefault(level, {})
+    low, high = ends
+    target[metric] = {"value": 0.0 if low is None or high is None else (low + high) / 2, "low": low, "high": high}
+
+
+def ranked(content: Comparison, pair: str, auroc: tuple[Any, Any], aupr: tuple[Any, Any]) -> Findings:
+    put(content, pair, "auroc", auroc)
+    put(content, pair, "aupr", aupr)
+    return find_comparison(content)
+
+
+def corrected(content: Comparison, rival: str, *ends: tuple[Any, Any]) -> str:
+    for where, pair in zip(("pooled.log_loss", "log_loss", "pooled.ece"), ends, strict=True):
+        put(content, f"episode.student-{rival}", where, pair)
+    return find_comparison(content).impedance.text
+
+
+@given(st.floats(-1, 1), st.floats(0, 1))
+def test_standing_never_claims_across_zero(low: float, width: float):
+    number = Number(low + width / 2, low, low + width)
+    for metric in ("auroc", "log_loss"):
+        assert (standing(number, metric) == "open") == (low <= 0 <= low + width)
+    opposite = {"better": "worse", "worse": "better", "open": "open"}
+    assert standing(number, "log_loss") == opposite[standing(number, "auroc")]
+    assert standing(-number, "auroc") == opposite[standing(number, "auroc")]
+    assert standing(Number(low, None, None), "auroc") == "unknown"
+
+
+def test_differences_are_found_from_either_side(comparison: Comparison):
+    comparison.results["differences"] = {"b-a": {"auroc": {"value": 0.2, "low": 0.1, "high": 0.4}}}
+    assert difference(comparison.results, "a", "b", "macro", "auroc") == Number(-0.2, -0.4, -0.1)
+    assert difference(comparison.results, "b", "a", "macro", "auroc") == Number(0.2, 0.1, 0.4)
+    assert difference(comparison.results, "a", "c", "pooled", "auroc") == Number()
+
+
+class TestRanking:
+    @pytest.mark.parametrize(
+        ("known", "place"),
+        [
+            (0, "On unseen environments U_I "),
+            (1, "environments, 1 of which training knew, U_I "),
+            (99, "On environments that training knew U_I "),
+        ],
+    )
+    def test_place(self, comparison: Comparison, known: int, place: str):
+        for index, entry in enumerate(comparison.results["environments"].values()):
+            entry["known"] = index < known
+        assert place in find_comparison(comparison).ranking.text
+
+    def test_verbs(self, comparison: Comparison):
+        ranked(comparison, "episode.potential-distance", ABOVE, ABOVE)
+        ranked(comparison, "episode.potential-promoter_degree", ACROSS, ACROSS)
+        text = ranked(comparison, "episode.potential-ctcf_gbm", BELOW, BELOW).ranking.text
+        assert text == (
+            "On unseen environments U_I ranks pairs better than chance. It beats distance; it cannot be told from "
+            "promoter_degree; it was not compared with opportunist; it loses to ctcf_gbm (best sequence rival)."
+        )
+
+    def test_a_mixed_standing_says_in_what(self, comparison: Comparison):
+        text = ranked(comparison, "episode.potential-distance", ABOVE, ACROSS).ranking.text
+        assert "beats distance in AUROC (undecided in AUPR)" in text
+        text = ranked(comparison, "episode.potential-distance", BELOW, ABOVE).ranking.text
+        assert "beats distance in AUPR (loses in AUROC)" in text
+
+    @pytest.mark.parametrize(
+        ("low", "high", "said"),
+        [
+            (0.51, 0.6, "ranks pairs better than chance"),
+            (0.49, 0.6, "cannot be told from chance"),
+            (0.5, 0.6, "cannot be told from chance"),
+            (0.3, 0.4, "ranks pairs worse than chance"),
+            (None, None, "has no interval, so nothing is claimed against chance"),
+        ],
+    )
+    def test_chance(self, comparison: Comparison, low: float | None, high: float | None, said: str):
+        comparison.results["rows"]["episode.potential"]["macro"]["auroc"] = {"value": 0.55, "low": low, "high": high}
+        findings = find_comparison(comparison)
+        assert f"U_I {said}." in findings.ranking.text
+        assert any(text.startswith("Weak potential:") for text in findings.alarms) == (low is not None and low <= 0.5)
+
+    def test_numbers_stand_below(self, comparison: Comparison):
+        details = find_comparison(comparison).ranking.details
+        own = comparison.results["rows"]["episode.potential"]["macro"]["auroc"]
+        assert f"{own['value']:.3f} ({own['low']:.3f} to {own['high']:.3f}), chance 0.5" in details[0]
+        found = comparison.results["differences"]["episode.potential-distance"]["auroc"]
+        assert any(
+            line.startswith("Against distance") and signed(found["value"]) in line and signed(found["low"]) in line
+            for line in details
+        )
+
+    def test_the_best_rivals_by_either_metric(self, comparison: Comparison):
+        rows = comparison.results["rows"]
+        rows["ctcf_gbm"]["macro"]["auroc"]["value"], rows["ctcf_gbm"]["macro"]["aupr"]["value"] = 0.9, 0.1
+        rows["motif_gbm"]["macro"]["aupr"]["value"] = 0.8
+        assert best_rivals(comparison.results) == ["ctcf_gbm", "motif_gbm"]
+        for row in ("ctcf_gbm", "motif_gbm"):
+            rows[row]["macro"]["auroc"]["value"] = rows[row]["macro"]["aupr"]["value"] = None
+        assert best_rivals(comparison.results) == ["ctcf_convergence"]
+
+    def test_no_row(self, comparison: Comparison):
+        del comparison.results["rows"]["episode.potential"]
+        assert "could not be judged" in find_comparison(comparison).ranking.text
+
+
+class TestImpedance:
+    def test_lower_log_loss_beats(self, comparison: Comparison):
+        assert "beats em" in corrected(comparison, "em", BELOW, BELOW, BELOW)
+        assert "loses to em" in corrected(comparison, "em", ABOVE, ABOVE, ABOVE)
+        assert "cannot be told from em" in corrected(comparison, "em", ACROSS, ACROSS, ACROSS)
+        assert "was not compared with em" in corrected(comparison, "em", *[(None, None)] * 3)
+
+    def test_pooled_alone(self, comparison: Comparison):
+        text = corrected(comparison, "mean_impedance", BELOW, ACROSS, ABOVE)
+        assert "beats mean_impedance in pooled log-loss (loses in pooled ECE, undecided in macro log-loss)" in text
+
+    def test_without_a_student_the_fused_row_speaks(self, comparison: Comparison):
+        comparison.results["rows"]["episode.student"]["pooled"]["log_loss"]["value"] = None
+        assert find_comparison(comparison).impedance.text.startswith("The impedance correction (episode.fused)")
+
+    def test_nothing_to_judge_by(self, comparison: Comparison):
+        for row in ("em", "bbse", "mean_impedance"):
+            del comparison.results["rows"][row]
+        assert "none of its rivals" in find_comparison(comparison).impedance.text
+        for row in ("episode.student", "episode.fused"):
+            del comparison.results["rows"][row]
+        assert "no row has its log-loss" in find_comparison(comparison).impedance.text
+
+
+class TestDoubt:
+    def test_what_the_fixture_holds(self, comparison: Comparison):
+        cautions = " ".join(find_comparison(comparison).cautions)
+        assert "17 blocks" in cautions and "Only 17 blocks" in cautions
+        assert "One class only" in cautions and "IMR90" in cautions
+        assert "NHEK:CTCF (5)" in cautions
+        assert "One seed only" in cautions
+        assert "Rows without ranking numbers: episode.teacher" in cautions
+        assert "The split leaks" in cautions
+
+    def test_wide_intervals_and_few_environments(self, comparison: Comparison):
+        comparison.results["rows"]["distance"]["macro"]["auroc"] = {"value": 0.5, "low": 0.3, "high": 0.7}
+        kept = dict(list(comparison.results["environments"].items())[:2])
+        comparison.results["environments"] = kept
+        cautions = " ".join(find_comparison(comparison).cautions)
+        assert "uncertain by more than 0.1 for" in cautions and "distance" in cautions
+        assert "Only 2 environments" in cautions
+
+    def test_leak(self, comparison: Comparison):
+        audit = comparison.results["audit"]
+        assert "allowed on request" in leak(comparison.results)
+        assert "31 % of the test rows have an enhancer, 62 % of the test rows have a promoter" in leak(
+            comparison.results
+        )
+        audit.update(allowed=False, policy="audit")
+        assert "as its makers split it" in leak(comparison.results)
+        audit["locus_leak"] = False
+        for fold in audit["folds"]:
+            fold.update(enhancer=0.0, promoter=0.0, locus=0.0)
+        assert leak(comparison.results) == ""
+        assert not any("leaks" in text for text in find_comparison(comparison).cautions)
+        audit["folds"][0]["pair"] = 0.004
+        assert "0.4 % of the test rows have a pair" in leak(comparison.results)
+
+    def test_collapse(self, comparison: Comparison):
+        rows, entries = comparison.results["rows"], comparison.results["environments"].values()
+        share = sum(entry["positives"] for entry in entries) / sum(entry["n"] for entry in entries)
+        for row in rows:
+            rows[row]["pooled"]["precision"]["value"] = rows[row]["pooled"]["recall"]["value"] = 0.5
+        assert collapsed_rows(comparison.results) == []
+        rows["em"]["pooled"]["recall"]["value"], rows["em"]["pooled"]["precision"]["value"] = 0.99, share + 0.01
+        rows["sept"]["pooled"]["recall"]["value"], rows["sept"]["pooled"]["precision"]["value"] = 0.01, 0.9
+        rows["bbse"]["pooled"]["recall"]["value"], rows["bbse"]["pooled"]["precision"]["value"] = 0.99, share + 0.05
+        assert sorted(collapsed_rows(comparison.results)) == ["em", "sept"]
+        assert any(text.startswith("Collapse") for text in find_comparison(comparison).alarms)
+
+    def test_degenerate_student_by_hand(self, comparison: Comparison):
+        # two folds, each with a level of its own; slopes 0.1 and 0.3 over equal spreads: 0.2
+        points = [("f", 1.0, 5.0), ("f", 3.0, 5.2), ("g", 1.0, 0.0), ("g", 3.0, 0.6)]
+        comparison.figures["impedance"] = [
+            {"fold": fold, "r_oracle": oracle, "r_student": student, "temperature": 1.0}
+            for fold, oracle, student in points
+        ]
+        assert student_slope(comparison.figures) == pytest.approx(0.2)
+        assert any(text.startswith("Mean-impedance Student") for text in find_comparison(comparison).alarms)
+        for entry in comparison.figures["impedance"]:
+            entry["r_oracle"] = 2.0
+        assert student_slope(comparison.figures) is None
+
+    def test_training_alarms_and_idle_competition(self, comparison: Comparison):
+        alarms = find_comparison(comparison).alarms
+        assert "Weak potential, in training, k562, seed 0: macro AUROC 0.52 ± 0.05." in alarms
+        assert not any(text.startswith("Idle") for text in alarms)
+        for entry in comparison.figures["training"][1]["pacing"].values():
+            entry.update(pull=[0.0], push=[0.0])
+        assert any("stayed at zero in 1 of 3 trainings" in text for text in find_comparison(comparison).alarms)
