@@ -28,8 +28,8 @@ from scipy.stats import pearsonr, spearmanr
 
 from episode.checkpoint import load_run
 from episode.cli.options import set_threads
-from episode.data.dataset import load_dataset
 from episode.data.splits import select_rows
+from episode.data.storage import load_dataset
 from episode.encode.store import build_store
 from episode.explain.explanation import Explainer, Options
 from episode.explain.pair_selection import choose_pairs

@@ -16,7 +16,8 @@ from episode.encode.bases import BaseLayout
 from episode.encode.motifs import load_bank
 from episode.encode.store import ElementStore
 from episode.episodes.sampler import EnvironmentPool, Task
-from episode.inference.scoring import LiveScorer, PairRows
+from episode.inference.pairs import PairRows
+from episode.inference.scoring import LiveScorer
 from episode.model.energy import EnergySystem
 from episode.model.environment.opportunist import SHORTCUTS
 from episode.train.pacing import PacingLock

@@ -13,9 +13,10 @@ import torch
 from builders import MOTIFS, make_rows, make_store, make_system, small_config
 from episode.checkpoint import Domain, Run, RunFacts, load_run, load_state, save_run, save_state
 from episode.config import WindowConfig
+from episode.data.shortcuts import Shortcuts
 from episode.encode.motifs import MotifBank
 from episode.errors import CheckpointError
-from episode.inference.scoring import Shortcuts, score_rows
+from episode.inference.scoring import score_rows
 from episode.model.energy import EnergySystem, fuse
 
 CONFIG = small_config("losses.alpha=0.4")

@@ -15,7 +15,7 @@ import pytest
 
 from episode.config import BackboneConfig, StemConfig, WindowConfig
 from episode.data.build import build_dataset
-from episode.data.dataset import load_dataset, write_dataset
+from episode.data.storage import load_dataset, write_dataset
 from episode.encode.motifs import load_bank
 from episode.encode.store import build_store
 

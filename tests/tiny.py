@@ -21,10 +21,11 @@ import torch
 from episode.checkpoint import Run, load_run
 from episode.cli.main import main
 from episode.config import Config, override
-from episode.data.dataset import Dataset, assemble, load_dataset
+from episode.data.dataset import Dataset, assemble
 from episode.data.genome import open_genome
 from episode.data.pairs import PairTable
 from episode.data.readers import read_pairs
+from episode.data.storage import load_dataset
 from episode.encode.store import ElementStore, build_store
 
 __all__ = [

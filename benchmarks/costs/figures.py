@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from episode.report.style import COLOURS, WIDTH, style
+from episode.figure_style import COLOURS, WIDTH, style
 
 GIB = 2**30
 

@@ -21,7 +21,8 @@ from episode.encode.motifs import MotifBank
 from episode.encode.scanner import Scanner
 from episode.encode.store import build_store
 from episode.inference.element_cache import CodeTable
-from episode.inference.scoring import PairRows, score_rows
+from episode.inference.pairs import PairRows
+from episode.inference.scoring import score_rows
 from episode.seeds import generator
 
 ROUNDS = 5

@@ -27,7 +27,7 @@ import numpy as np
 
 from costs.context import Context, entry
 from costs.worlds import SEED, Elements, small_dataset, small_run, write_genome, write_pairs
-from episode.data.dataset import load_dataset
+from episode.data.storage import load_dataset
 from episode.dna import digest
 from episode.encode.scanner import bin_count
 from episode.encode.segments import DIGEST, SegmentFolder

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from costs.figures import scaling_figures
+from episode.figure_style import to_png
 from episode.files import atomic_file
-from episode.report.style import to_png
 
 Row = dict[str, Any]
 VERDICTS = {True: "met", False: "MISSED", None: "no bar"}

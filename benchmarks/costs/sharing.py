@@ -34,7 +34,7 @@ from episode.data.dataset import Dataset
 from episode.encode.motifs import MotifBank
 from episode.encode.scanner import Scanner
 from episode.encode.store import build_store, mirror
-from episode.inference.scoring import PairRows, pair_keys, pair_rows
+from episode.inference.pairs import PairRows, pair_keys, pair_rows
 from episode.inference.support import student_impedance
 from episode.model.backbone import PairOutput
 from episode.predict.impedance import choose_support

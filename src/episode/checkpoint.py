@@ -26,10 +26,10 @@ from torch import Tensor
 
 from episode import __version__
 from episode.config import Config, WindowConfig, from_dict, to_dict
+from episode.data.shortcuts import Shortcuts
 from episode.encode.motifs import MotifBank
 from episode.errors import CheckpointError, ConfigError, EpisodeError
 from episode.files import atomic_file, read_json, write_json
-from episode.inference.scoring import Shortcuts
 from episode.model.energy import EnergySystem
 from episode.model.stem import new_stem, start_thresholds
 

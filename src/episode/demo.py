@@ -15,9 +15,9 @@ import numpy as np
 from episode.checkpoint import load_run
 from episode.config import Config, EpisodesConfig, StemConfig, TrainConfig, WindowConfig
 from episode.data.build import build_dataset
-from episode.data.dataset import load_dataset, write_dataset
 from episode.data.genome import open_genome
 from episode.data.splits import select_rows
+from episode.data.storage import load_dataset, write_dataset
 from episode.encode.store import build_store
 from episode.evaluate.evaluation import evaluate, write_evaluation
 from episode.evaluate.summary import load_truth

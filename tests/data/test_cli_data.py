@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from episode.cli.main import main
-from episode.data.dataset import load_dataset
+from episode.data.storage import load_dataset
 
 SIDES = "enhancer_chrom,enhancer_start,enhancer_end,promoter_chrom,promoter_start,promoter_end"
 TABLE = f"""\

@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 
 from episode.config import WindowConfig
-from episode.data.dataset import Dataset, assemble, load_dataset, write_dataset
+from episode.data.dataset import Dataset, assemble
 from episode.data.genome import open_genome
 from episode.data.readers import read_pairs
+from episode.data.storage import load_dataset, write_dataset
 from episode.dna import decode
 from episode.errors import DatasetError, EpisodeError
 

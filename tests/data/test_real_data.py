@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 
 from episode.cli.main import main
-from episode.data.dataset import load_dataset
 from episode.data.genome import open_genome
+from episode.data.storage import load_dataset
 from episode.dna import encode
 
 pytestmark = pytest.mark.real_data

@@ -12,16 +12,9 @@ from hypothesis import strategies as st
 
 from episode.config import WindowConfig
 from episode.data.dataset import Dataset, assemble
+from episode.data.leakage import Leakage, LeakageAuditor, Shared, split_audit
 from episode.data.readers import read_pairs
-from episode.data.splits import (
-    Leakage,
-    LeakageAuditor,
-    Shared,
-    held_out_part,
-    hold_out,
-    select_rows,
-    split_audit,
-)
+from episode.data.splits import held_out_part, hold_out, select_rows
 from episode.errors import EpisodeError
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from episode.data.dataset import write_dataset
+from episode.data.storage import write_dataset
 from tiny import Outcome, dataset_folder, read, rows_of, run_folder, world
 from tiny import episode as command
 

@@ -14,8 +14,8 @@ import pytest
 from specimens import noisy_run, with_run
 
 from episode.checkpoint import save_run
-from episode.data.dataset import write_dataset
 from episode.data.genome import open_genome
+from episode.data.storage import write_dataset
 from episode.encode.motifs import MotifBank
 from episode.explain.explanation import Explainer, Options
 from episode.explain.figures import draw_tracks

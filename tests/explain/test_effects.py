@@ -21,7 +21,8 @@ from episode.explain.pair_scorer import KINDS, Pair, PairProbe
 from episode.explain.pair_selection import choose_pairs, distinct_pairs
 from episode.explain.sites import find_sites
 from episode.explain.tables import pair_table
-from episode.inference.scoring import pair_rows, score_rows
+from episode.inference.pairs import pair_rows
+from episode.inference.scoring import score_rows
 from tiny import lively_run
 
 A, B, C = [0.5, -0.25, 0.0, 0.1], [0.3, 0.2, -0.4, 0.0], 0.05

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from episode.inference.scoring import PairRows
+from episode.inference.pairs import PairRows
 from episode.inference.support_sampling import SupportDraw, bare_rows, content_ranks
 from episode.predict.impedance import choose_support
 from episode.seeds import derive_seed, derive_seeds

@@ -11,11 +11,13 @@ import torch
 
 from builders import ELEMENTS, MOTIFS, all_rows, make_rows, make_store, make_system, reverse_complement, small_config
 from episode.config import BackboneConfig, StemConfig
+from episode.data.shortcuts import Shortcuts
 from episode.encode.motifs import MotifBank, load_bank
 from episode.encode.scanner import scan
 from episode.encode.store import ElementStore
 from episode.inference import scoring as batch
-from episode.inference.scoring import FrozenScorer, LiveScorer, PairRows, Shortcuts, score_rows
+from episode.inference.pairs import PairRows
+from episode.inference.scoring import FrozenScorer, LiveScorer, score_rows
 from episode.model.backbone import Backbone, PairOutput
 from episode.model.stem import new_stem, start_thresholds
 

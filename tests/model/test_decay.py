@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from lightning_fabric import Fabric
 
 from builders import make_context, make_rows, make_store, make_system, reverse_complement, small_config
-from episode.inference.scoring import PairRows, score_rows
+from episode.inference.pairs import PairRows
+from episode.inference.scoring import score_rows
 from episode.model.backbone import Backbone
 from episode.model.decay import ContactDecay
 from episode.model.energy import PARTS

@@ -14,12 +14,12 @@ import pytest
 
 from episode.cli import report as command
 from episode.errors import EpisodeError
+from episode.figure_style import to_svg
 from episode.report.comparison import comparison_contents
 from episode.report.contents import Contents
 from episode.report.evaluation import evaluation_contents
 from episode.report.load import Comparison, Evaluation, Number, load_material
 from episode.report.page import page, write_report
-from episode.report.style import to_svg
 from episode.report.tables import Cell, figure, interval, rich, table, text
 
 MakeFolder = Callable[..., Path]

@@ -21,7 +21,7 @@ from torch import Tensor
 from builders import make_context, small_config
 from episode.checkpoint import load_run
 from episode.config import Config, TrainConfig
-from episode.data.dataset import load_dataset
+from episode.data.storage import load_dataset
 from episode.errors import ConfigError, EpisodeError, InputError, Problem
 from episode.train import loop
 from episode.train.distributed import Layout, Processes, launch

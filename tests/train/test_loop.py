@@ -201,7 +201,7 @@ torch.set_num_threads(1)
 from pathlib import Path
 import episode.train.loop as loop
 from episode.config import Config, from_dict
-from episode.data.dataset import load_dataset
+from episode.data.storage import load_dataset
 
 def report(step, steps, text):
     if step == 7:

@@ -121,8 +121,8 @@ def _dataset(args: argparse.Namespace, protocol: Protocol) -> tuple[Path, Path]:
 
     from episode.config import WindowConfig
     from episode.data.build import build_dataset
-    from episode.data.dataset import load_dataset, write_dataset
     from episode.data.genome import open_genome
+    from episode.data.storage import load_dataset, write_dataset
     from episode.errors import EpisodeError
     from episode.files import file_sha256
 

@@ -104,8 +104,8 @@ def run(args: argparse.Namespace) -> int:
     """Build and write a dataset; return the exit code."""
     from episode.config import WindowConfig
     from episode.data.build import build_dataset
-    from episode.data.dataset import write_dataset
     from episode.data.genome import open_genome
+    from episode.data.storage import write_dataset
     from episode.files import read_json, refuse_existing
 
     refuse_existing(args.out)

@@ -58,7 +58,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     """Encode; return the exit code."""
     from episode.config import Config, load_config, override
-    from episode.data.dataset import load_dataset
+    from episode.data.storage import load_dataset
     from episode.encode.motifs import load_bank
     from episode.encode.store import build_store, verify_stores
     from episode.errors import EpisodeError

@@ -73,7 +73,7 @@ def select(dataset: Dataset, args: argparse.Namespace) -> Dataset:
 def open_run(args: argparse.Namespace) -> tuple[Run, Dataset]:
     """Open RUN and the selected pairs of DATASET for commands that hold one to the other; warn of what does not fit."""
     from episode.checkpoint import load_run
-    from episode.data.dataset import load_dataset
+    from episode.data.storage import load_dataset
     from episode.evaluate.evaluation import check_windows
     from episode.predict.pairs import distance_warning, genome_warning
 

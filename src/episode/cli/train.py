@@ -79,7 +79,7 @@ def _train(processes: Processes, args: argparse.Namespace, config: Config) -> Tr
     """Train as one of the processes; only the first one has something to tell."""
     from tqdm import tqdm
 
-    from episode.data.dataset import load_dataset
+    from episode.data.storage import load_dataset
     from episode.train.loop import train
 
     set_threads(args.threads)

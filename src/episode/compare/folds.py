@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from episode.compare.protocol import MATCHED, Protocol, Subset
 from episode.data.dataset import Dataset
-from episode.data.splits import LeakageAuditor, held_out_part, select_rows
+from episode.data.leakage import LeakageAuditor
+from episode.data.splits import held_out_part, select_rows
 from episode.errors import EpisodeError
 from episode.seeds import generator
 

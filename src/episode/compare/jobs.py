@@ -34,7 +34,8 @@ from episode.compare.methods.base import FamilyResult, FewLabels, FoldTask
 from episode.compare.methods.registry import FAMILIES, FEW_LABELS, FamilySpec
 from episode.compare.protocol import Protocol
 from episode.config import Config, to_dict
-from episode.data.dataset import Dataset, load_dataset
+from episode.data.dataset import Dataset
+from episode.data.storage import load_dataset
 from episode.encode.motifs import MotifBank, load_bank
 from episode.encode.store import ElementStore, build_store
 from episode.errors import EpisodeError

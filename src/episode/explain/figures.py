@@ -24,7 +24,7 @@ from episode.explain.logos import draw_logo, information
 from episode.explain.mutagenesis import BaseEffects
 from episode.explain.pair_scorer import KINDS
 from episode.explain.tables import STRANDS, motif_names
-from episode.report.style import COLOURS, WIDTH, legend, new_figure, short, style, to_png, to_svg
+from episode.figure_style import COLOURS, WIDTH, legend, new_figure, short, style, to_png, to_svg
 
 __all__ = ["draw_logos", "draw_motifs", "draw_tracks", "write_figures"]
 

@@ -17,7 +17,8 @@ from episode.data.dataset import Dataset
 from episode.encode.store import ElementStore
 from episode.errors import EpisodeError, InputError, Problem
 from episode.explain.pair_scorer import KINDS, Pair
-from episode.inference.scoring import pair_rows, score_rows
+from episode.inference.pairs import pair_rows
+from episode.inference.scoring import score_rows
 from episode.seeds import generator
 
 __all__ = ["Chosen", "Placed", "choose_pairs", "distinct_pairs", "read_pair_list"]

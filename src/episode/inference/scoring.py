@@ -6,33 +6,25 @@ Knows nothing about losses or about what an environment's impedance is.
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
-from episode.data.dataset import Dataset
-from episode.dna import digest
 from episode.encode.store import ElementStore
 from episode.inference.element_cache import CodeTable, element_codes, laid_out
+from episode.inference.pairs import PairRows
 from episode.model.backbone import Backbone, PairOutput
 from episode.threads import in_threads
 
 __all__ = [
     "FrozenScorer",
     "LiveScorer",
-    "PairRows",
     "Scorer",
-    "Shortcuts",
     "TableScorer",
     "gate_presence",
-    "pair_keys",
-    "pair_rows",
     "score_rows",
-    "shortcut_statistics",
 ]
 
 PIECE = 512
@@ -41,102 +33,6 @@ PIECE = 512
 
 BLOCK = 4096
 """Pairs scored at a time."""
-
-
-@dataclass(frozen=True)
-class PairRows:
-    """Pairs of one or more environments as arrays of one length n.
-
-    Parameters
-    ----------
-    enhancer, promoter : ndarray, shape (n,), int64
-        Rows of the element store.
-    mirrored : ndarray, shape (n,), bool
-        The promoter lies upstream: both elements are read reverse-complemented.
-    oriented : ndarray, shape (n,), bool
-        Coordinates are known; where not, both layouts are scored and averaged.
-    label : ndarray, shape (n,), int8
-        1, 0, or -1 unknown.
-    locus : ndarray, shape (n,), int64
-        Pairs of one locus never stand on both sides of an episode.
-    shortcuts : ndarray, shape (n, 9), float32
-        Standardised shortcut statistics, for the Opportunist alone.
-    distance : ndarray, shape (n,), float64
-        bp, NaN where unknown; for the contact decay alone, where the Backbone has one.
-    """
-
-    enhancer: np.ndarray
-    promoter: np.ndarray
-    mirrored: np.ndarray
-    oriented: np.ndarray
-    label: np.ndarray
-    locus: np.ndarray
-    shortcuts: np.ndarray
-    distance: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.enhancer)
-
-    def take(self, index: np.ndarray) -> PairRows:
-        """Return the rows `index`."""
-        return PairRows(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
-
-    @staticmethod
-    def concatenate(parts: list[PairRows]) -> PairRows:
-        """Join tables in order."""
-        names = PairRows.__dataclass_fields__
-        return PairRows(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
-
-
-@dataclass(frozen=True)
-class Shortcuts:
-    """Mean and spread of the shortcut statistics over the training pairs, each of shape (9,)."""
-
-    mean: np.ndarray
-    deviation: np.ndarray
-
-    @classmethod
-    def fit(cls, statistics: np.ndarray) -> Shortcuts:
-        """Measure them on statistics of shape (n, 9)."""
-        return cls(statistics.mean(0), statistics.std(0))
-
-    def standardise(self, statistics: np.ndarray) -> np.ndarray:
-        """Centre and scale; a statistic that is constant in training is held at 0."""
-        safe = np.where(self.deviation > 1e-6, self.deviation, np.inf)
-        return np.clip((statistics - self.mean) / safe, -5, 5).astype(np.float32)
-
-
-def shortcut_statistics(dataset: Dataset) -> np.ndarray:
-    """GC, length, N fraction, distance and degree of every pair, shape (n, 9); no label is read.
-
-    The degree of an element is the number of pairs it stands in within its environment. Lengths, distances (bp) and
-    degrees enter as natural logarithms of 1 + value; an unknown distance enters as that of 0 bp.
-    """
-    pairs, elements = dataset.pairs, dataset.elements
-    columns = []
-    for name in ("gc", "length", "n_fraction"):
-        values = elements[name].to_numpy(np.float64)
-        values = np.log1p(values) if name == "length" else np.nan_to_num(values)
-        columns += [values[pairs["enhancer_id"]], values[pairs["promoter_id"]]]
-    columns.append(np.log1p(np.nan_to_num(pairs["distance"].to_numpy(np.float64).clip(0))))
-    for name in ("enhancer_id", "promoter_id"):
-        columns.append(np.log1p(pairs.groupby(["environment", name])[name].transform("size").to_numpy(np.float64)))
-    return np.stack(columns, axis=1)
-
-
-def pair_rows(dataset: Dataset, shortcuts: Shortcuts) -> PairRows:
-    """Turn the pairs of a dataset into arrays, in the order of `dataset.pairs`."""
-    pairs: pd.DataFrame = dataset.pairs
-    return PairRows(
-        enhancer=pairs["enhancer_id"].to_numpy(np.int64),
-        promoter=pairs["promoter_id"].to_numpy(np.int64),
-        mirrored=pairs["mirrored"].to_numpy(bool),
-        oriented=pairs["has_coordinates"].to_numpy(bool),
-        label=pairs["label"].to_numpy(np.int8),
-        locus=pairs["locus"].to_numpy(np.int64),
-        shortcuts=shortcuts.standardise(shortcut_statistics(dataset)),
-        distance=pairs["distance"].to_numpy(np.float64),
-    )
 
 
 @torch.no_grad()
@@ -189,18 +85,6 @@ def score_rows(
                 output = _average_unoriented(output, other, part.oriented)
             outputs.append(output)
     return PairOutput.concatenate(outputs)
-
-
-def pair_keys(dataset: Dataset) -> list[str]:
-    """Content of every pair as text: kind and bases of both elements, and their layout; free of ids and row order."""
-    names = [digest(dataset.sequence(element)) for element in range(len(dataset.elements))]
-    pairs = dataset.pairs
-    return [
-        f"{names[enhancer]} {names[promoter]} {int(mirrored)}"
-        for enhancer, promoter, mirrored in zip(
-            pairs["enhancer_id"], pairs["promoter_id"], pairs["mirrored"], strict=True
-        )
-    ]
 
 
 class Scorer(Protocol):

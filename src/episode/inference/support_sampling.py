@@ -10,14 +10,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from episode.inference.scoring import PairRows
+from episode.inference.pairs import PairRows
 from episode.seeds import derive_seeds
 
 __all__ = ["SupportDraw", "bare_rows", "content_ranks"]
 
 
 def content_ranks(seed: int, digests: Sequence[bytes], rows: PairRows) -> np.ndarray:
-    """Rank of each pair by its content, shape (n,), int64: of `episode.inference.scoring.pair_keys`, hashed.
+    """Rank of each pair by its content, shape (n,), int64: of `episode.inference.pairs.pair_keys`, hashed.
 
     Parameters
     ----------

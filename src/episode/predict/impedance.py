@@ -17,7 +17,8 @@ from scipy.special import expit, ndtri, stdtrit
 from episode.checkpoint import Run
 from episode.encode.store import ElementStore
 from episode.inference.element_cache import CodeTable
-from episode.inference.scoring import PairRows, score_rows
+from episode.inference.pairs import PairRows
+from episode.inference.scoring import score_rows
 from episode.inference.support import bootstrap_sd, mean_impedance, student_impedance
 from episode.model.backbone import PairOutput
 from episode.model.energy import fuse

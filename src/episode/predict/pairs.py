@@ -16,7 +16,8 @@ from episode.checkpoint import Run
 from episode.data.dataset import Dataset
 from episode.encode.store import ElementStore
 from episode.inference.element_cache import CodeTable
-from episode.inference.scoring import PairRows, pair_keys, pair_rows, score_rows
+from episode.inference.pairs import PairRows, pair_keys, pair_rows
+from episode.inference.scoring import score_rows
 from episode.predict.impedance import (
     EnvironmentEstimate,
     choose_support,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import html
 from typing import Any
 
+from episode.figure_style import Drawing
 from episode.report.contents import Contents, Section
 from episode.report.figures import curves, impedance, ranking, training
 from episode.report.findings.cautions import leak
 from episode.report.findings.comparison import best_rivals, chance_aupr, correction_row, find_comparison
 from episode.report.load import Comparison
 from episode.report.methods import best, rows_of
-from episode.report.style import Drawing
 from episode.report.tables import comparison as tables
 
 __all__ = ["comparison_contents"]

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from episode.figure_style import Drawing
 from episode.report.findings import Findings
-from episode.report.style import Drawing
 
 __all__ = ["Contents", "Section"]
 

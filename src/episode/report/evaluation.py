@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from episode.figure_style import Drawing
 from episode.report.contents import Contents, Section
 from episode.report.figures import curves, impedance, ranking, training
 from episode.report.findings.evaluation import find_evaluation
 from episode.report.load import Evaluation, potential_reads
-from episode.report.style import Drawing
 from episode.report.tables.evaluation import environment_table, headline_table, impedance_table
 
 __all__ = ["evaluation_contents"]

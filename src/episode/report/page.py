@@ -13,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from episode.figure_style import COLOURS, Drawing, to_png, to_svg
 from episode.files import atomic_file
 from episode.report.comparison import comparison_contents
 from episode.report.contents import Contents, Section
@@ -20,7 +21,6 @@ from episode.report.evaluation import evaluation_contents
 from episode.report.findings import Claim, Findings
 from episode.report.load import Comparison, load_material
 from episode.report.sorting import sorting_script
-from episode.report.style import COLOURS, Drawing, to_png, to_svg
 from episode.report.tables import rich
 
 __all__ = ["page", "write_report"]

@@ -16,11 +16,12 @@ import pandas as pd
 
 from episode.config import Config, to_dict
 from episode.data.dataset import Dataset
+from episode.data.shortcuts import Shortcuts, shortcut_statistics
 from episode.encode.motifs import MotifBank, load_bank
 from episode.encode.store import ElementStore, build_store, row_shape
 from episode.episodes.roles import Roles, assign_roles
 from episode.episodes.sampler import support_order
-from episode.inference.scoring import PairRows, Shortcuts, pair_keys, pair_rows, shortcut_statistics
+from episode.inference.pairs import PairRows, pair_keys, pair_rows
 
 __all__ = ["Material", "gather_material"]
 

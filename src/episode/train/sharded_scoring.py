@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from episode.inference.scoring import LiveScorer, PairRows
+from episode.inference.pairs import PairRows
+from episode.inference.scoring import LiveScorer
 from episode.model.backbone import PairOutput
 from episode.train.distributed import Processes
 

@@ -19,7 +19,8 @@ from episode.config import Config
 from episode.episodes.prior_shift import shifted_impedance
 from episode.episodes.sampler import Task
 from episode.errors import EpisodeError
-from episode.inference.scoring import FrozenScorer, PairRows, Scorer
+from episode.inference.pairs import PairRows
+from episode.inference.scoring import FrozenScorer, Scorer
 from episode.losses.environment import (
     distillation_loss,
     motif_sparsity_loss,

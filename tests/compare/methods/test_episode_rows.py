@@ -25,8 +25,9 @@ from episode.compare.methods.episode_rows import score_fold, training_level
 from episode.compare.methods.opportunist import shortcut_score
 from episode.config import Config, to_dict
 from episode.data.dataset import Dataset
+from episode.data.shortcuts import shortcut_statistics
 from episode.errors import EpisodeError
-from episode.inference.scoring import pair_keys, shortcut_statistics
+from episode.inference.pairs import pair_keys
 from episode.metrics.label_shift import source_scores
 from episode.metrics.metrics import best_f1_threshold, calibration_line, log_loss
 from episode.predict.impedance import choose_support

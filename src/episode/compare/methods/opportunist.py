@@ -13,7 +13,8 @@ from episode.checkpoint import Run
 from episode.compare.methods.base import Scores
 from episode.compare.methods.trained_run import Reading, called
 from episode.encode.store import ElementStore
-from episode.inference.scoring import pair_rows, score_rows
+from episode.inference.pairs import pair_rows
+from episode.inference.scoring import score_rows
 from episode.inference.support import embed_support
 from episode.metrics.metrics import calibration_line
 from episode.predict.impedance import choose_support

@@ -21,7 +21,7 @@ from episode.data.dataset import Dataset
 from episode.errors import EpisodeError
 from episode.evaluate.curves import impedance_records, training_series
 from episode.files import read_json
-from episode.inference.scoring import pair_keys
+from episode.inference.pairs import pair_keys
 from episode.metrics.metrics import best_f1_threshold
 from episode.predict.impedance import EnvironmentEstimate
 from episode.predict.pairs import Predictions, predict_dataset
@@ -39,7 +39,7 @@ class Reading:
     dataset : Dataset
         The part.
     keys : list of str
-        Content of each pair, see `episode.inference.scoring.pair_keys`.
+        Content of each pair, see `episode.inference.pairs.pair_keys`.
     predictions : Predictions
     """
 

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from episode.evaluate.curves import POOLED
-from episode.report.style import COLOURS, LINES, Drawing, legend, new_figure, new_panels, short
+from episode.figure_style import COLOURS, LINES, Drawing, legend, new_figure, new_panels, short
 
 __all__ = [
     "potential_by_environment",

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from episode.report.style import COLOURS, Drawing, legend, new_figure, new_panels
+from episode.figure_style import COLOURS, Drawing, legend, new_figure, new_panels
 
 __all__ = ["few_labels", "student_against"]
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from episode.figure_style import COLOURS, Drawing, legend, new_figure, short
 from episode.report.load import Number, number, potential_reads
 from episode.report.methods import EPISODE, IMPEDANCE, METRICS, SEQUENCE, SHORTCUT, TITLES, group_of, ordered
-from episode.report.style import COLOURS, Drawing, legend, new_figure, short
 
 __all__ = ["aupr_by_environment", "rows_by_metric"]
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from episode.report.style import COLOURS, LINES, Drawing, legend, new_panels, short
+from episode.figure_style import COLOURS, LINES, Drawing, legend, new_panels, short
 
 __all__ = ["competition", "pacing", "training"]
 

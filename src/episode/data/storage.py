@@ -1,0 +1,130 @@
+"""The folder of a dataset: written whole or not at all, checked when it is read.
+
+Knows the files and their columns; does not know how a dataset is assembled.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from episode.data.dataset import FORMAT_VERSION, Dataset
+from episode.data.leakage import split_audit
+from episode.data.pairs import empty_dropped
+from episode.errors import DatasetError, EpisodeError
+from episode.files import atomic_folder, read_json, write_json
+
+__all__ = ["load_dataset", "write_dataset"]
+
+_PAIR_COLUMNS = ("environment", "enhancer_id", "promoter_id", "locus", "mirrored", "has_coordinates")
+
+
+_ELEMENT_COLUMNS = ("kind", "name", "chrom", "start", "end", "length", "gc", "n_fraction", "offset")
+
+
+def write_dataset(dataset: Dataset, path: Path | str) -> None:
+    """Write a dataset folder; it appears whole or not at all.
+
+    Raises
+    ------
+    EpisodeError
+        If `path` exists and is not an empty folder.
+    """
+    with atomic_folder(Path(path)) as folder:
+        dataset.pairs.to_parquet(folder / "pairs.parquet", index=False)
+        dataset.elements.to_parquet(folder / "elements.parquet", index=False)
+        np.save(folder / "codes.npy", dataset.codes)
+        dataset.summary().to_csv(folder / "summary.tsv", sep="\t", index=False, na_rep="", float_format="%.6g")
+        write_json(folder / "audit.json", split_audit(dataset))
+        if len(dataset.dropped):
+            dataset.dropped.to_csv(folder / "dropped.tsv", sep="\t", index=False)
+        write_json(folder / "manifest.json", dict(dataset.manifest))
+
+
+def load_dataset(path: Path | str) -> Dataset:
+    """Open a dataset folder; `codes` stays on disk (memory-mapped, read-only).
+
+    Raises
+    ------
+    DatasetError
+        If the folder or a file is missing or damaged, the files disagree, or the format version is another.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        came = "is a file" if folder.exists() else "no such folder"
+        raise DatasetError(f"{folder}: {came}; needs a dataset folder made by `episode data build`")
+    manifest = _read_manifest(folder / "manifest.json")
+    pairs = _read_frame(folder / "pairs.parquet", _PAIR_COLUMNS)
+    elements = _read_frame(folder / "elements.parquet", _ELEMENT_COLUMNS)
+    codes_path = folder / "codes.npy"
+    try:
+        codes = np.load(codes_path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise DatasetError(f"{codes_path}: no such file; the dataset is incomplete") from None
+    except (ValueError, OSError, EOFError) as error:
+        raise DatasetError(f"{codes_path}: cannot be read ({error})") from None
+    if codes.dtype != np.uint8 or codes.ndim != 1:
+        raise DatasetError(f"{codes_path}: holds {codes.dtype} of {codes.ndim} dimensions; needs uint8 of one")
+    counts = manifest["counts"]
+    for name, have, need in (
+        ("pairs.parquet", len(pairs), counts["pairs"]),
+        ("elements.parquet", len(elements), counts["enhancers"] + counts["promoters"]),
+        ("codes.npy", len(codes), counts["bases"]),
+    ):
+        if have != need:
+            raise DatasetError(f"{folder / name}: holds {have} entries; manifest.json says {need}")
+    _check_links(folder, pairs, elements, len(codes))
+    dropped_path = folder / "dropped.tsv"
+    dropped = empty_dropped()
+    if dropped_path.exists():
+        dropped = pd.read_csv(dropped_path, sep="\t", keep_default_na=False, dtype={"row": "int64"})
+    return Dataset(pairs, elements, codes, manifest, dropped)
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = read_json(path)
+    except EpisodeError as error:
+        raise DatasetError(f"{error}; needs the manifest of a dataset made by `episode data build`") from None
+    version = manifest.get("format_version") if isinstance(manifest, dict) else None
+    if version != FORMAT_VERSION:
+        raise DatasetError(f"{path}: format_version is {version!r}; this version of EPIsode reads {FORMAT_VERSION}")
+    missing = [name for name in ("windows", "sources", "genome", "counts") if name not in manifest]
+    missing += [
+        f"counts.{name}"
+        for name in ("pairs", "enhancers", "promoters", "bases", "outside_genome_by_environment")
+        if name not in manifest.get("counts", {})
+    ]
+    if missing:
+        raise DatasetError(f"{path}: lacks {', '.join(missing)}")
+    return manifest
+
+
+def _read_frame(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
+    import pyarrow as pa
+
+    try:
+        frame = pd.read_parquet(path)
+    except FileNotFoundError:
+        raise DatasetError(f"{path}: no such file; the dataset is incomplete") from None
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DatasetError(f"{path}: cannot be read as Parquet ({str(error).splitlines()[0]})") from None
+    missing = [name for name in needed if name not in frame]
+    if missing:
+        raise DatasetError(f"{path}: lacks the columns {', '.join(missing)}")
+    return frame
+
+
+def _check_links(folder: Path, pairs: pd.DataFrame, elements: pd.DataFrame, bases: int) -> None:
+    for side in ("enhancer", "promoter"):
+        ids = pairs[f"{side}_id"].to_numpy()
+        if len(ids) and not (ids.min() >= 0 and ids.max() < len(elements)):
+            raise DatasetError(f"{folder / 'pairs.parquet'}: {side}_id points outside elements.parquet")
+        if not (elements["kind"].to_numpy()[ids] == side).all():
+            raise DatasetError(f"{folder / 'pairs.parquet'}: {side}_id points at an element that is no {side}")
+    length = elements["length"].to_numpy()
+    if not np.array_equal(elements["offset"].to_numpy(), np.cumsum(length) - length) or length.sum() != bases:
+        raise DatasetError(f"{folder / 'elements.parquet'}: offset and length do not cover codes.npy")

@@ -1,0 +1,89 @@
+"""Pairs as arrays, in the form that scoring, episodes and prediction share.
+
+Knows nothing about models.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from episode.data.dataset import Dataset
+from episode.data.shortcuts import Shortcuts, shortcut_statistics
+from episode.dna import digest
+
+__all__ = ["PairRows", "pair_keys", "pair_rows"]
+
+
+@dataclass(frozen=True)
+class PairRows:
+    """Pairs of one or more environments as arrays of one length n.
+
+    Parameters
+    ----------
+    enhancer, promoter : ndarray, shape (n,), int64
+        Rows of the element store.
+    mirrored : ndarray, shape (n,), bool
+        The promoter lies upstream: both elements are read reverse-complemented.
+    oriented : ndarray, shape (n,), bool
+        Coordinates are known; where not, both layouts are scored and averaged.
+    label : ndarray, shape (n,), int8
+        1, 0, or -1 unknown.
+    locus : ndarray, shape (n,), int64
+        Pairs of one locus never stand on both sides of an episode.
+    shortcuts : ndarray, shape (n, 9), float32
+        Standardised shortcut statistics, for the Opportunist alone.
+    distance : ndarray, shape (n,), float64
+        bp, NaN where unknown; for the contact decay alone, where the Backbone has one.
+    """
+
+    enhancer: np.ndarray
+    promoter: np.ndarray
+    mirrored: np.ndarray
+    oriented: np.ndarray
+    label: np.ndarray
+    locus: np.ndarray
+    shortcuts: np.ndarray
+    distance: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.enhancer)
+
+    def take(self, index: np.ndarray) -> PairRows:
+        """Return the rows `index`."""
+        return PairRows(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
+
+    @staticmethod
+    def concatenate(parts: list[PairRows]) -> PairRows:
+        """Join tables in order."""
+        names = PairRows.__dataclass_fields__
+        return PairRows(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def pair_rows(dataset: Dataset, shortcuts: Shortcuts) -> PairRows:
+    """Turn the pairs of a dataset into arrays, in the order of `dataset.pairs`."""
+    pairs: pd.DataFrame = dataset.pairs
+    return PairRows(
+        enhancer=pairs["enhancer_id"].to_numpy(np.int64),
+        promoter=pairs["promoter_id"].to_numpy(np.int64),
+        mirrored=pairs["mirrored"].to_numpy(bool),
+        oriented=pairs["has_coordinates"].to_numpy(bool),
+        label=pairs["label"].to_numpy(np.int8),
+        locus=pairs["locus"].to_numpy(np.int64),
+        shortcuts=shortcuts.standardise(shortcut_statistics(dataset)),
+        distance=pairs["distance"].to_numpy(np.float64),
+    )
+
+
+def pair_keys(dataset: Dataset) -> list[str]:
+    """Content of every pair as text: kind and bases of both elements, and their layout; free of ids and row order."""
+    names = [digest(dataset.sequence(element)) for element in range(len(dataset.elements))]
+    pairs = dataset.pairs
+    return [
+        f"{names[enhancer]} {names[promoter]} {int(mirrored)}"
+        for enhancer, promoter, mirrored in zip(
+            pairs["enhancer_id"], pairs["promoter_id"], pairs["mirrored"], strict=True
+        )
+    ]
