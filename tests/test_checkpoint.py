@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from builders import MOTIFS, make_rows, make_store, make_system, small_config
 from episode.checkpoint import Domain, Run, RunFacts, load_run, load_state, save_run, save_state
 from episode.config import WindowConfig
 from episode.data.shortcuts import Shortcuts
@@ -18,6 +17,7 @@ from episode.encode.motifs import MotifBank
 from episode.errors import CheckpointError
 from episode.inference.scoring import score_rows
 from episode.model.energy import EnergySystem, fuse
+from small_systems import MOTIFS, make_rows, make_store, make_system, small_config
 
 CONFIG = small_config("losses.alpha=0.4")
 FACTS = RunFacts(

@@ -15,8 +15,8 @@ import episode.demo
 from episode.cli.main import COMMANDS, build_parser
 from episode.demo import DemoResult
 from episode.simulate import PRESETS
-from tiny import Outcome, as_options, config, dataset_folder, rows_of, run_folder, world
-from tiny import episode as command
+from tiny_world import Outcome, as_options, config, dataset_folder, rows_of, run_folder, world
+from tiny_world import episode as command
 
 LINES = [["data", "build"] if name == "data" else [name] for name in COMMANDS]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tiny import rows_of, run_folder, world
+from tiny_world import rows_of, run_folder, world
 
 AFTER = "import sys; from episode.cli.main import main\ntry:\n    main({arguments!r})\nexcept SystemExit:\n    pass\n"
 SHOW = "print('MODULES', *sys.modules)"

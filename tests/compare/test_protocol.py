@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import tiny
+import tiny_world
 from episode.compare.folds import audit_folds, collapse, make_folds, subset_masks
 from episode.compare.protocol import (
     CollapseConfig,
@@ -161,7 +161,7 @@ def test_a_shared_promoter_across_a_fold_is_always_found(one: int, other: int) -
 
 
 def test_holding_out_the_cell_line_alone_leaks_and_is_refused() -> None:
-    dataset = tiny.dataset()
+    dataset = tiny_world.dataset()
     lines = sorted(dataset.pairs["cell_line"].unique())
     alone = Protocol("alone", holdout=HoldoutConfig("groups", [lines[::2], lines[1::2]], []))
     folds = make_folds(alone, dataset)

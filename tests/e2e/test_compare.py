@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import tiny
+import tiny_world
 from episode.compare.folds import Fold, make_folds
 from episode.compare.jobs import alone, blind, few_labels
 from episode.compare.protocol import HoldoutConfig, Protocol, load_protocol
@@ -32,16 +32,16 @@ def protocol_file(folder: Path, text: str = DRAWS) -> Path:
     return path
 
 
-def compare(folder: Path, *arguments: object, out: str = "out") -> tiny.Outcome:
-    options = [*tiny.as_options(), *arguments, "--workers", 1, "--out", folder / out]
-    return tiny.episode("compare", protocol_file(folder), tiny.dataset_folder(), *options)
+def compare(folder: Path, *arguments: object, out: str = "out") -> tiny_world.Outcome:
+    options = [*tiny_world.as_options(), *arguments, "--workers", 1, "--out", folder / out]
+    return tiny_world.episode("compare", protocol_file(folder), tiny_world.dataset_folder(), *options)
 
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A comparison of EPIsode and two shortcuts on the tiny world; do not alter it."""
     folder = tmp_path_factory.mktemp("compared")
-    outcome = compare(folder, "--rows", "episode,shortcut", "--truth", tiny.world() / "truth")
+    outcome = compare(folder, "--rows", "episode,shortcut", "--truth", tiny_world.world() / "truth")
     assert outcome.code == 0, outcome.err
     return folder
 
@@ -57,7 +57,7 @@ def test_the_results_are_complete_and_say_what_they_are_of(compared: Path) -> No
     assert {"episode.potential", "episode.few_label_32", "mean_impedance", "em", "oracle", "bayes", "distance"} <= set(
         content["rows"]
     )
-    assert content["provenance"]["pairs"] == len(tiny.dataset().pairs)
+    assert content["provenance"]["pairs"] == len(tiny_world.dataset().pairs)
     assert content["audit"]["locus_leak"] is False
     assert content["rows"]["episode.potential"]["pooled"]["log_loss"]["value"] is None
 
@@ -77,7 +77,7 @@ def test_no_impedance_changes_the_ranking_inside_an_environment(compared: Path) 
 
 def test_a_second_call_does_nothing_again_and_gives_the_same(compared: Path) -> None:
     before = results(compared)
-    outcome = compare(compared, "--rows", "episode,shortcut", "--truth", tiny.world() / "truth")
+    outcome = compare(compared, "--rows", "episode,shortcut", "--truth", tiny_world.world() / "truth")
     assert outcome.code == 0
     assert "[1/" not in outcome.err
     after = results(compared)
@@ -87,7 +87,7 @@ def test_a_second_call_does_nothing_again_and_gives_the_same(compared: Path) -> 
 
 def test_more_rows_join_the_table(compared: Path, tmp_path: Path) -> None:
     shutil.copytree(compared / "out", tmp_path / "out")
-    outcome = compare(tmp_path, "--rows", "ctcf_convergence", "--truth", tiny.world() / "truth")
+    outcome = compare(tmp_path, "--rows", "ctcf_convergence", "--truth", tiny_world.world() / "truth")
     assert outcome.code == 0, outcome.err
     content = results(tmp_path)
     assert "episode.potential-ctcf_convergence" in content["differences"]
@@ -128,8 +128,8 @@ def test_two_processes_do_not_work_in_one_folder(tmp_path: Path) -> None:
 
 
 def test_other_tables_than_those_built_from_are_refused(tmp_path: Path) -> None:
-    tables, genome = tmp_path / "pairs.tsv", tiny.world() / "genome.fa"
-    shutil.copy(tiny.world() / "pairs.tsv", tables)
+    tables, genome = tmp_path / "pairs.tsv", tiny_world.world() / "genome.fa"
+    shutil.copy(tiny_world.world() / "pairs.tsv", tables)
     text = DRAWS + "[data]\nenhancer_window = 0\npromoter_window = 0\n"
     call = (
         "compare",
@@ -141,18 +141,18 @@ def test_other_tables_than_those_built_from_are_refused(tmp_path: Path) -> None:
         "--out",
         tmp_path / "out",
     )
-    assert tiny.episode(*call[:2], tables, *call[2:], *tiny.as_options()).code == 0
-    assert tiny.episode(*call[:2], tables, *call[2:], *tiny.as_options()).code == 0
-    missing = tiny.episode(*call[:2], tmp_path / "typo.tsv", *call[2:], *tiny.as_options())
+    assert tiny_world.episode(*call[:2], tables, *call[2:], *tiny_world.as_options()).code == 0
+    assert tiny_world.episode(*call[:2], tables, *call[2:], *tiny_world.as_options()).code == 0
+    missing = tiny_world.episode(*call[:2], tmp_path / "typo.tsv", *call[2:], *tiny_world.as_options())
     assert missing.code == 2 and "typo.tsv: no such file" in missing.err
     tables.write_text(tables.read_text().replace("train01", "trainXX"))
-    other = tiny.episode(*call[:2], tables, *call[2:], *tiny.as_options())
+    other = tiny_world.episode(*call[:2], tables, *call[2:], *tiny_world.as_options())
     assert other.code == 2 and "is not what" in other.err
 
 
 def test_the_truth_of_another_world_is_noticed_before_the_work(tmp_path: Path) -> None:
     other = tmp_path / "truth"
-    shutil.copytree(tiny.world() / "truth", other)
+    shutil.copytree(tiny_world.world() / "truth", other)
     table = pd.read_csv(other / "environments.tsv", sep="\t")
     table.iloc[:-1].to_csv(other / "environments.tsv", sep="\t", index=False)
     outcome = compare(tmp_path, "--rows", "distance", "--truth", other)
@@ -170,8 +170,8 @@ def tamper(compared: Path, folder: Path, rows: str, **columns: float) -> str:
     for column, value in columns.items():
         scores.loc[mine & scores[column].notna(), column] = value
     scores.to_parquet(path, index=False)
-    assert compare(folder, "--rows", "distance", "--truth", tiny.world() / "truth").code == 0
-    assert tiny.episode("report", folder / "out").code == 0
+    assert compare(folder, "--rows", "distance", "--truth", tiny_world.world() / "truth").code == 0
+    assert tiny_world.episode("report", folder / "out").code == 0
     return (folder / "out" / "index.html").read_text()
 
 
@@ -195,8 +195,8 @@ def test_planted_student_that_repeats_the_mean_raises_the_alarm(compared: Path, 
         for record in content["extras"]["impedance"]:
             record["r_student"] = 3.0 + spread * oracle[record["environment"]]
         (folder / "out" / "scores" / "episode" / "seed0" / "test.json").write_text(json.dumps(content))
-        assert compare(folder, "--rows", "distance", "--truth", tiny.world() / "truth").code == 0
-        assert tiny.episode("report", folder / "out").code == 0
+        assert compare(folder, "--rows", "distance", "--truth", tiny_world.world() / "truth").code == 0
+        assert tiny_world.episode("report", folder / "out").code == 0
     assert "Mean-impedance Student" in (tmp_path / "flat" / "out" / "index.html").read_text()
     assert "Mean-impedance Student" not in (tmp_path / "alive" / "out" / "index.html").read_text()
 
@@ -209,7 +209,7 @@ def test_an_unknown_row_is_answered_with_a_near_one(tmp_path: Path) -> None:
 
 def lines_only(folder: Path) -> Path:
     """A protocol that holds out cell lines and nothing else."""
-    lines = sorted(tiny.dataset().pairs["cell_line"].unique())
+    lines = sorted(tiny_world.dataset().pairs["cell_line"].unique())
     text = f'name = "lines"\n[holdout]\ncell_lines = {json.dumps([lines[::2], lines[1::2]])}\n[bootstrap]\ndraws = 20\n'
     path = folder / "lines.toml"
     path.write_text(text)
@@ -217,19 +217,19 @@ def lines_only(folder: Path) -> Path:
 
 
 def test_planted_leak_is_refused_and_marked_where_it_is_allowed(tmp_path: Path) -> None:
-    arguments = ("compare", lines_only(tmp_path), tiny.dataset_folder(), "--rows", "distance", "--workers", 1)
-    refused = tiny.episode(*arguments, "--out", tmp_path / "out", *tiny.as_options())
+    arguments = ("compare", lines_only(tmp_path), tiny_world.dataset_folder(), "--rows", "distance", "--workers", 1)
+    refused = tiny_world.episode(*arguments, "--out", tmp_path / "out", *tiny_world.as_options())
     assert refused.code == 2
     assert "leaks in 2 of 2 folds" in refused.err and "--allow-leakage" in refused.err
     assert not (tmp_path / "out").exists()
-    allowed = tiny.episode(*arguments, "--allow-leakage", "--out", tmp_path / "out", *tiny.as_options())
+    allowed = tiny_world.episode(*arguments, "--allow-leakage", "--out", tmp_path / "out", *tiny_world.as_options())
     assert allowed.code == 0, allowed.err
     assert "THIS SPLIT LEAKS" in allowed.out
     assert results(tmp_path)["audit"]["allowed"] is True
 
 
 def test_planted_choice_on_test_has_no_label_to_choose_by() -> None:
-    dataset = tiny.dataset()
+    dataset = tiny_world.dataset()
     (fold,) = make_folds(load_protocol("simulated"), dataset)
     seen = blind(dataset, fold).pairs
     assert (seen["label"][fold.test] == -1).all()
@@ -238,7 +238,7 @@ def test_planted_choice_on_test_has_no_label_to_choose_by() -> None:
 
 
 def test_blinding_hides_what_is_neither_learned_nor_tested() -> None:
-    dataset = tiny.dataset()
+    dataset = tiny_world.dataset()
     chromosomes = sorted(dataset.pairs["enhancer_chrom"].unique())
     lines = sorted(dataset.pairs["cell_line"].unique())
     protocol = Protocol(
@@ -255,7 +255,7 @@ def test_blinding_hides_what_is_neither_learned_nor_tested() -> None:
 
 
 def test_shown_labels_are_nested_at_most_half_and_left_out() -> None:
-    dataset = tiny.dataset()
+    dataset = tiny_world.dataset()
     (fold,) = make_folds(load_protocol("simulated"), dataset)
     few = few_labels(dataset, fold, seed=3)
     environment = dataset.pairs["environment"]
@@ -280,20 +280,20 @@ def test_few_label_rows_are_judged_on_the_same_pairs(compared: Path) -> None:
 
 
 def test_planted_environment_of_one_class_has_no_ranking_and_is_left_out_of_the_mean(tmp_path: Path) -> None:
-    table = pd.read_csv(tiny.world() / "pairs.tsv", sep="\t", dtype=str)
+    table = pd.read_csv(tiny_world.world() / "pairs.tsv", sep="\t", dtype=str)
     line = table.loc[table["split"] == "test", "cell_line"].iloc[0]
     table.loc[(table["cell_line"] == line) & (table["split"] == "test"), "label"] = "0"
     path = tmp_path / "pairs.tsv"
     table.to_csv(path, sep="\t", index=False)
     text = DRAWS + "[data]\nenhancer_window = 0\npromoter_window = 0\n"
-    outcome = tiny.episode(
+    outcome = tiny_world.episode(
         "compare",
         protocol_file(tmp_path, text),
         path,
         "--genome",
-        tiny.world() / "genome.fa",
+        tiny_world.world() / "genome.fa",
         *("--rows", "distance", "--workers", 1, "--out", tmp_path / "out"),
-        *tiny.as_options(),
+        *tiny_world.as_options(),
     )
     assert outcome.code == 0, outcome.err
     content = results(tmp_path)

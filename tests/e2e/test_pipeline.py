@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tiny import SETTINGS, as_options, dataset_folder, pairs, rows_of, run_folder, shuffled, world
-from tiny import episode as command
+from tiny_world import SETTINGS, as_options, dataset_folder, pairs, rows_of, run_folder, shuffled, world
+from tiny_world import episode as command
 
 ENVIRONMENT_KEYS = {
     "n",

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tiny import episode as command
+from tiny_world import episode as command
 
 pytestmark = pytest.mark.real_data
 

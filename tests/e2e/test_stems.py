@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from episode.checkpoint import load_run
-from tiny import as_options, dataset_folder, rows_of, world
-from tiny import episode as command
+from tiny_world import as_options, dataset_folder, rows_of, world
+from tiny_world import episode as command
 
 KINDS = {
     "conv": ("stem.kind=conv", "stem.filters=8", "stem.length=9"),

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from episode.data.storage import write_dataset
-from tiny import Outcome, dataset_folder, read, rows_of, run_folder, world
-from tiny import episode as command
+from tiny_world import Outcome, dataset_folder, read, rows_of, run_folder, world
+from tiny_world import episode as command
 
 
 @pytest.fixture

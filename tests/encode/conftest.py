@@ -1,13 +1,10 @@
-"""One thread for every test here, and what was really scanned."""
+"""What was really scanned."""
 
 from __future__ import annotations
 
 import pytest
 
-from builders import one_thread
 from episode.encode import store as store_module
-
-__all__ = ["one_thread", "scanned"]
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 
 from episode.checkpoint import load_run
 from episode.encode.store import build_store
-from tiny import as_options, config, dataset, dataset_folder, run_folder
-from tiny import episode as command
+from tiny_world import as_options, config, dataset, dataset_folder, run_folder
+from tiny_world import episode as command
 
 
 def test_what_was_encoded_ahead_is_what_commands_read(tmp_path: Path, scanned: list[int]) -> None:

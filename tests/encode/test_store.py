@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from made_up import BASES, CONFIG, Elements, make_bank, make_dataset, sequence
+from random_elements import BASES, CONFIG, Elements, make_bank, make_dataset, sequence
 
-from builders import all_rows
 from episode.config import StemConfig
 from episode.dna import digest
 from episode.encode import store as store_module
 from episode.encode.bases import UNKNOWN, BaseLayout
 from episode.encode.scanner import FLOOR, scan, scan_many
 from episode.encode.store import ElementStore, build_store, mirror, row_shape
+from small_systems import all_rows
 
 
 @pytest.mark.parametrize("on_disk", [False, True])

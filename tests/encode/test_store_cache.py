@@ -18,9 +18,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_up import BASES, CONFIG, Elements, build, make_bank, make_dataset
+from random_elements import BASES, CONFIG, Elements, build, make_bank, make_dataset
 
-from builders import all_rows
 from episode.config import StemConfig
 from episode.encode import segments as segments_module
 from episode.encode import store as store_module
@@ -28,6 +27,7 @@ from episode.encode.segments import RowFile, Rows
 from episode.encode.store import ElementStore, build_store, verify_stores
 from episode.errors import EpisodeError
 from episode.files import file_sha256
+from small_systems import all_rows
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up import CONFIG, Elements, build, make_bank, make_dataset
+from random_elements import CONFIG, Elements, build, make_bank, make_dataset
 
 import episode.files as files_module
-from builders import all_rows
 from episode.encode import store as store_module
 from episode.encode.store import build_store
+from small_systems import all_rows
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["episode.encode.store"])

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from builders import pair_table, small_config
 from episode.episodes.roles import BUFFER, Roles, assign_roles
 from episode.episodes.sampler import EnvironmentPool
 from episode.errors import DatasetError
+from small_systems import pair_table, small_config
 
 CONFIG = small_config().episodes
 

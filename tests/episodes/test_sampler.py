@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import make_pool, make_rows, small_config
 from episode.episodes.sampler import (
     KINDS,
     EnvironmentPool,
@@ -19,6 +18,7 @@ from episode.episodes.sampler import (
     support_order,
 )
 from episode.episodes.tasks import TaskSource
+from small_systems import make_pool, make_rows, small_config
 
 CONFIG = small_config("episodes.support_min=8", "episodes.support_max=60", "episodes.query=40").episodes
 TABLE = make_rows(900, seed=5)

@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from builders import one_thread
 from episode.data.dataset import Dataset
 from episode.errors import EpisodeError
 from episode.evaluate.evaluation import check_windows, evaluate, write_evaluation
 from episode.evaluate.summary import load_truth
 from episode.metrics.metrics import average_precision
 from episode.predict.pairs import predict_dataset
-from tiny import dataset, lively_run, read, rows_of, run_folder, store_of, world
+from small_systems import one_thread
+from tiny_world import dataset, lively_run, read, rows_of, run_folder, store_of, world
 
 __all__ = ["one_thread"]
 

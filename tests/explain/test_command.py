@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from specimens import noisy_run, with_run
+from handmade_runs import noisy_run, with_run
 
 from episode.checkpoint import save_run
 from episode.data.genome import open_genome
@@ -20,8 +20,8 @@ from episode.encode.motifs import MotifBank
 from episode.explain.explanation import Explainer, Options
 from episode.explain.figures import draw_tracks
 from episode.explain.pair_selection import choose_pairs
-from tiny import Outcome, dataset, dataset_folder, lively_run, run_folder, world
-from tiny import episode as command
+from tiny_world import Outcome, dataset, dataset_folder, lively_run, run_folder, world
+from tiny_world import episode as command
 
 FILES = ["bases.tsv", "explain.json", "figures", "gradient.tsv", "interactions.tsv", "motif_pairs.tsv", "motifs.tsv"]
 FILES += ["pairs.tsv", "sites.bed", "sites.tsv"]

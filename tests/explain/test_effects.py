@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from specimens import Handmade, Made, gated_run, made, noisy_run, reversed_dataset, with_run
+from handmade_runs import Handmade, Made, gated_run, made, noisy_run, reversed_dataset, with_run
 
-from builders import all_rows
 from episode.data.dataset import Dataset
 from episode.dna import reverse_complement
 from episode.encode.scanner import scan
@@ -23,7 +22,8 @@ from episode.explain.sites import find_sites
 from episode.explain.tables import pair_table
 from episode.inference.pairs import pair_rows
 from episode.inference.scoring import score_rows
-from tiny import lively_run
+from small_systems import all_rows
+from tiny_world import lively_run
 
 A, B, C = [0.5, -0.25, 0.0, 0.1], [0.3, 0.2, -0.4, 0.0], 0.05
 PAIR = Pair(0, 1, (False,))

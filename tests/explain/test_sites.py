@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from handmade_runs import random_bank
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from specimens import random_bank
 
 from episode.dna import reverse_complement
 from episode.encode.scanner import scan

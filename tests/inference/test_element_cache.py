@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from builders import MOTIFS, make_rows, make_store, make_system, small_config
 from episode.encode.store import ElementStore
 from episode.errors import EpisodeError
 from episode.inference import element_cache as codes
@@ -20,6 +19,7 @@ from episode.inference.scoring import score_rows
 from episode.model.backbone import Backbone, ElementCodes
 from episode.model.energy import EnergySystem
 from episode.threads import torch_threads
+from small_systems import MOTIFS, make_rows, make_store, make_system, small_config
 
 STORE = make_store()
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from builders import make_rows, make_store, make_system, small_config
 from episode.inference.scoring import score_rows
 from episode.inference.support import bootstrap_sd, embed_support, student_impedance
 from episode.model.backbone import PairOutput
 from episode.model.energy import EnergySystem
+from small_systems import make_rows, make_store, make_system, small_config
 
 
 @pytest.fixture

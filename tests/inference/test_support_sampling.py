@@ -14,7 +14,7 @@ from episode.inference.pairs import PairRows
 from episode.inference.support_sampling import SupportDraw, bare_rows, content_ranks
 from episode.predict.impedance import choose_support
 from episode.seeds import derive_seed, derive_seeds
-from tiny import lively_run
+from tiny_world import lively_run
 
 SIZE = 64
 """Largest support of the tiny run."""

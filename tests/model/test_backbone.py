@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from builders import ELEMENTS, MOTIFS, all_rows, make_rows, make_store, make_system, reverse_complement, small_config
 from episode.config import BackboneConfig, StemConfig
 from episode.data.shortcuts import Shortcuts
 from episode.encode.motifs import MotifBank, load_bank
@@ -20,6 +19,16 @@ from episode.inference.pairs import PairRows
 from episode.inference.scoring import FrozenScorer, LiveScorer, score_rows
 from episode.model.backbone import Backbone, PairOutput
 from episode.model.stem import new_stem, start_thresholds
+from small_systems import (
+    ELEMENTS,
+    MOTIFS,
+    all_rows,
+    make_rows,
+    make_store,
+    make_system,
+    reverse_complement,
+    small_config,
+)
 
 STORE = make_store()
 

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lightning_fabric import Fabric
 
-from builders import make_context, make_rows, make_store, make_system, reverse_complement, small_config
 from episode.inference.pairs import PairRows
 from episode.inference.scoring import score_rows
 from episode.model.backbone import Backbone
@@ -20,6 +19,7 @@ from episode.model.decay import ContactDecay
 from episode.model.energy import PARTS
 from episode.train.gradient_table import backward
 from episode.train.step import step_losses
+from small_systems import make_context, make_rows, make_store, make_system, reverse_complement, small_config
 
 STORE = make_store()
 UNKNOWN = float("nan")

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from builders import make_system, small_config
 from episode.model.energy import EnergySystem, Temperature, fuse
 from episode.model.environment.opportunist import SHORTCUTS
 from episode.model.environment.set_encoder import SetEncoder
 from episode.model.environment.student import softplus_inverse
+from small_systems import make_system, small_config
 
 CONFIG = small_config()
 SYSTEM = make_system(CONFIG, environments=4)

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import small_config
 from episode.model.energy import EnergySystem
 from episode.model.environment.exposure import REACH, Exposure, regular_simplex
+from small_systems import small_config
 
 SIZE = 40
 

@@ -11,7 +11,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders import ELEMENTS, MOTIFS, filled, make_context, make_rows, make_store, reverse_complement, small_config
 from episode.config import StemConfig
 from episode.encode.motifs import MotifBank, load_bank
 from episode.encode.store import ElementStore
@@ -20,6 +19,16 @@ from episode.model.backbone import Backbone
 from episode.model.energy import EnergySystem
 from episode.model.gate import GateEncoder, GateHead
 from episode.train.step import step_losses
+from small_systems import (
+    ELEMENTS,
+    MOTIFS,
+    filled,
+    make_context,
+    make_rows,
+    make_store,
+    reverse_complement,
+    small_config,
+)
 
 MATRICES = 3
 LEVELS = torch.tensor([[8.0, 7.0, 7.0], [5.0, 4.0, 6.0]])

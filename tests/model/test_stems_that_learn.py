@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from builders import ELEMENTS, make_rows, make_system, small_config
 from episode.config import StemConfig
 from episode.encode.bases import UNKNOWN, BaseLayout, mirror_bases
 from episode.encode.motifs import MotifBank, load_bank
@@ -21,6 +20,7 @@ from episode.encode.store import ElementStore
 from episode.inference.scoring import score_rows
 from episode.model import stem as stem_module
 from episode.model.stem import ConvStem, Filters, KmerStem, StoredScores, new_stem, start_thresholds
+from small_systems import ELEMENTS, make_rows, make_system, small_config
 
 NONE = MotifBank((), (), ())
 

@@ -14,7 +14,7 @@ from episode.data.dataset import Dataset
 from episode.metrics.metrics import oracle_impedance
 from episode.predict.impedance import map_impedance
 from episode.predict.pairs import Predictions, predict_dataset
-from tiny import lively_run, read, rows_of, shuffled, store_of
+from tiny_world import lively_run, read, rows_of, shuffled, store_of
 
 GRID = np.linspace(0, 12, 120_001)
 

@@ -16,7 +16,7 @@ from episode.data.genome import open_genome
 from episode.data.readers import read_pairs
 from episode.metrics.metrics import average_precision
 from episode.predict.pairs import COLUMNS, Predictions, genome_warning, predict_dataset
-from tiny import dataset, lively_run, pairs, read, rows_of, shuffled, store_of, world
+from tiny_world import dataset, lively_run, pairs, read, rows_of, shuffled, store_of, world
 
 KEY = ["environment", "enhancer_name", "promoter_name"]
 NUMBERS = list(COLUMNS)

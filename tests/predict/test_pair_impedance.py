@@ -16,7 +16,7 @@ from episode.checkpoint import load_run, save_run
 from episode.data.dataset import Dataset
 from episode.predict.impedance import departure, least_impedance, map_impedance, update_impedance
 from episode.predict.pairs import Predictions, predict_dataset
-from tiny import lively_run, read, rows_of, shuffled, store_of
+from tiny_world import lively_run, read, rows_of, shuffled, store_of
 
 LINES = ("train01", "train02", "unseen01")
 

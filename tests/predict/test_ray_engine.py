@@ -20,7 +20,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-import tiny
+import tiny_world
 from episode.errors import EpisodeError
 from episode.predict.streaming import ray as ray_engine
 from episode.predict.streaming.job import Job, Order, open_job, work_folder
@@ -64,7 +64,7 @@ def cluster() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pairs of two unseen cell lines, in many row groups."""
-    text = tiny.rows_of("unseen01", "unseen02").to_csv(index=False)
+    text = tiny_world.rows_of("unseen01", "unseen02").to_csv(index=False)
     path = tmp_path_factory.mktemp("table") / "pairs.parquet"
     pd.read_csv(io.StringIO(text)).to_parquet(path, row_group_size=ROWS, index=False)
     return path
@@ -74,9 +74,9 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def begun(table: Path) -> Path:
     """Folder of a job whose first pass is done."""
     order = Order(
-        run_folder=str(tiny.run_folder()),
+        run_folder=str(tiny_world.run_folder()),
         tables=(str(table),),
-        genome=str(tiny.world() / "genome.fa"),
+        genome=str(tiny_world.world() / "genome.fa"),
         formats=("parquet",),
     )
     return open_job(order, table.parent / "begun").folder
@@ -351,7 +351,9 @@ def test_without_ray_the_command_says_how_to_get_it(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    outcome = tiny.episode("predict", tiny.run_folder(), table, "--out", tmp_path / "out", "--engine", "ray")
+    outcome = tiny_world.episode(
+        "predict", tiny_world.run_folder(), table, "--out", tmp_path / "out", "--engine", "ray"
+    )
     need = "error: --engine ray needs Ray, which is not installed: pip install 'episode-epi[ray]'\n"
     assert (outcome.code, outcome.err) == (2, need)
     assert not list(tmp_path.iterdir())
@@ -368,14 +370,14 @@ def test_without_ray_the_command_says_how_to_get_it(
 def test_options_that_make_no_sense_are_refused(
     options: tuple[object, ...], need: str, table: Path, tmp_path: Path
 ) -> None:
-    outcome = tiny.episode("predict", tiny.run_folder(), table, "--out", tmp_path / "out", *options)
+    outcome = tiny_world.episode("predict", tiny_world.run_folder(), table, "--out", tmp_path / "out", *options)
     assert (outcome.code, outcome.err) == (2, need)
 
 
 def begin(job: Job, table: Path) -> subprocess.Popen[str]:
     """Go on with a job by the command, in a session of its own."""
-    command = [sys.executable, "-m", "episode.cli.main", "predict", tiny.run_folder(), table, "--out", job.out]
-    options = ["--genome", tiny.world() / "genome.fa", "--resume", "--engine", "ray", "--workers", "1"]
+    command = [sys.executable, "-m", "episode.cli.main", "predict", tiny_world.run_folder(), table, "--out", job.out]
+    options = ["--genome", tiny_world.world() / "genome.fa", "--resume", "--engine", "ray", "--workers", "1"]
     pipe = subprocess.PIPE
     return subprocess.Popen([*command, *options], stdout=pipe, stderr=pipe, text=True, start_new_session=True)
 

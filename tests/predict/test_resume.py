@@ -20,8 +20,8 @@ from episode.errors import EpisodeError
 from episode.predict.pairs import score_pairs
 from episode.predict.streaming import blocks as staging
 from episode.predict.streaming.job import Job, Order, open_job, work_folder
-from tiny import Outcome, rows_of, run_folder, world
-from tiny import episode as command
+from tiny_world import Outcome, rows_of, run_folder, world
+from tiny_world import episode as command
 
 
 def make_table(path: Path) -> Path:
@@ -57,7 +57,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_killed_anywhere(table: Path, tmp_path: Path) -> None:
     lives = tmp_path / "lives"
     lives.mkdir()
-    script = Path(__file__).with_name("killer.py")
+    script = Path(__file__).with_name("killed_prediction.py")
     done = subprocess.run(
         [sys.executable, str(script), str(lives), *words(table)], capture_output=True, text=True, timeout=600
     )

@@ -20,8 +20,8 @@ from episode.predict.pairs import COLUMNS, Predictions, predict_dataset
 from episode.predict.streaming import blocks as staging
 from episode.predict.streaming.blocks import Part, parquet_files, plan_parts
 from episode.predict.streaming.job import Job, Order, open_job, work_folder
-from tiny import Outcome, lively_run, read, rows_of, run_folder, store_of, world
-from tiny import episode as command
+from tiny_world import Outcome, lively_run, read, rows_of, run_folder, store_of, world
+from tiny_world import episode as command
 
 NUMBERS = list(COLUMNS)
 LINES = ("train01", "unseen01", "unseen02")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import fabricate
+import fabricated_folders
 import pytest
 
 from episode.report.load import Comparison, Evaluation, load_material
@@ -17,14 +17,14 @@ from episode.report.page import write_report
 @pytest.fixture(scope="session")
 def full_report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
     """Return an evaluation with everything in it, reported once, and what was written."""
-    folder = fabricate.evaluation(tmp_path_factory.mktemp("full"), environments=9, pairs=300)
+    folder = fabricated_folders.evaluation(tmp_path_factory.mktemp("full"), environments=9, pairs=300)
     return folder, write_report(folder, title="A & <B>")
 
 
 @pytest.fixture(scope="session")
 def comparison_report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
     """Return a comparison of weak results with an allowed leak, reported once, and what was written."""
-    folder = fabricate.comparison(tmp_path_factory.mktemp("comparison"))
+    folder = fabricated_folders.comparison(tmp_path_factory.mktemp("comparison"))
     return folder, write_report(folder)
 
 
@@ -33,7 +33,7 @@ def make_folder(tmp_path: Path) -> Callable[..., Path]:
     """Return a maker of evaluation folders below a fresh path."""
 
     def make(**options: Any) -> Path:
-        return fabricate.evaluation(tmp_path / "evaluation", **options)
+        return fabricated_folders.evaluation(tmp_path / "evaluation", **options)
 
     return make
 
@@ -41,7 +41,7 @@ def make_folder(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def evaluation_text(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return a small evaluation as JSON, to be changed at will."""
-    loaded = load_material(fabricate.evaluation(tmp_path_factory.mktemp("small"), environments=8, pairs=500))
+    loaded = load_material(fabricated_folders.evaluation(tmp_path_factory.mktemp("small"), environments=8, pairs=500))
     assert isinstance(loaded, Evaluation)
     return json.dumps([loaded.summary, loaded.figures])
 

@@ -18,7 +18,6 @@ import torch.distributed as dist
 from test_routing import ALLOWED, MOVED
 from torch import Tensor
 
-from builders import make_context, small_config
 from episode.checkpoint import load_run
 from episode.config import Config, TrainConfig
 from episode.data.storage import load_dataset
@@ -29,8 +28,9 @@ from episode.train.gradient_table import backward
 from episode.train.optimizers import PartOptimisers
 from episode.train.sharded_scoring import SharedScorer
 from episode.train.step import StepContext, StepOutput, step_losses
-from tiny import config as tiny_config
-from tiny import dataset, dataset_folder
+from small_systems import make_context, small_config
+from tiny_world import config as tiny_config
+from tiny_world import dataset, dataset_folder
 
 CPU = TrainConfig(accelerator="cpu")
 STEPS = 4

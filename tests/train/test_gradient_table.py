@@ -8,12 +8,12 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from builders import make_context, make_system, small_config
 from episode.inference.scoring import FrozenScorer
 from episode.model.energy import PARTS, EnergySystem
 from episode.train.gradient_table import ROUTES, backward, owners
 from episode.train.optimizers import PartOptimisers
 from episode.train.step import step_losses
+from small_systems import make_context, make_system, small_config
 
 ENVIRONMENT = {"set_encoder", "student"}
 ALLOWED = {

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from episode import files
-from tiny import SETTINGS, as_options, dataset_folder, episode
+from tiny_world import SETTINGS, as_options, dataset_folder, episode
 
 LONGER = (*SETTINGS, "training.steps=10", "training.settle_steps=6", "stem.min_information=19")
 KILLS = 2

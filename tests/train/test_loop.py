@@ -21,7 +21,6 @@ from safetensors.torch import load_file
 import episode.train.data as material
 import episode.train.finalize as closing
 import episode.train.loop as loop
-from builders import all_rows, filled
 from episode import files
 from episode.checkpoint import load_run, new_system
 from episode.config import Config
@@ -33,7 +32,8 @@ from episode.predict.pairs import predict_dataset
 from episode.train.distributed import Processes
 from episode.train.exposure_init import CONFIRMED
 from episode.train.state import Start, claim_folder
-from tiny import config, dataset, dataset_folder
+from small_systems import all_rows, filled
+from tiny_world import config, dataset, dataset_folder
 
 LINES = ("train01", "train02", "train03", "train04", "train05")
 SETTINGS = ("training.validate_every=2", "losses.alpha=adaptive", "episodes.train=1.0", "episodes.two_way=0.2")

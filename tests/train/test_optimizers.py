@@ -7,9 +7,9 @@ from itertools import pairwise
 import pytest
 import torch
 
-from builders import make_system, small_config
 from episode.model.energy import PARTS, EnergySystem
 from episode.train.optimizers import PartOptimisers, rate_factor
+from small_systems import make_system, small_config
 
 CONFIG = small_config("training.clip=0.5").training
 

@@ -11,7 +11,6 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from builders import make_context, small_config
 from episode.episodes.prior_shift import shifted_impedance
 from episode.episodes.sampler import Task
 from episode.inference.scoring import score_rows
@@ -22,6 +21,7 @@ from episode.train.gradient_table import backward
 from episode.train.optimizers import PartOptimisers
 from episode.train.step import StepContext, step_losses
 from episode.train.validation import check_environments
+from small_systems import make_context, small_config
 
 KINDS = ("pseudo_ood", "prior_shift", "mixed")
 """Kinds of task whose losses know no competition."""

@@ -10,7 +10,6 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from builders import make_context, make_store, small_config
 from episode.episodes.prior_shift import shifted_impedance
 from episode.episodes.sampler import Task
 from episode.inference.scoring import FrozenScorer, LiveScorer
@@ -21,6 +20,7 @@ from episode.train.gradient_table import backward
 from episode.train.optimizers import PartOptimisers
 from episode.train.pacing import PacingLock
 from episode.train.step import StepContext, StepOutput, step_losses
+from small_systems import make_context, make_store, small_config
 
 
 def run(kinds: tuple[str, ...], *settings: str) -> tuple[StepContext, list[Task], StepOutput]:

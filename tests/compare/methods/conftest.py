@@ -10,15 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import tiny
-from builders import one_thread
+import tiny_world
 from episode.compare.folds import Fold
 from episode.compare.methods.base import FewLabels, FoldTask
 from episode.encode.motifs import load_bank
 from episode.encode.store import build_store
 from episode.seeds import generator
-
-__all__ = ["one_thread"]
 
 CHOOSES = ("train06", "train07", "train08")
 SHOWN = (0, 8, 32)
@@ -27,13 +24,13 @@ SHOWN = (0, 8, 32)
 @pytest.fixture(scope="session")
 def true_label() -> NDArray[np.int8]:
     """Labels of all rows of the fold's dataset, test rows as well; shape (n_pairs,). For judging only."""
-    return tiny.dataset().pairs["label"].to_numpy(np.int8).copy()
+    return tiny_world.dataset().pairs["label"].to_numpy(np.int8).copy()
 
 
 @pytest.fixture(scope="session")
 def fold_task(tmp_path_factory: pytest.TempPathFactory, true_label: NDArray[np.int8]) -> FoldTask:
     """A task with real store and bank; do not alter it, use `dataclasses.replace`. Its folder does not exist yet."""
-    pairs = tiny.dataset().pairs.copy()
+    pairs = tiny_world.dataset().pairs.copy()
     test = (pairs["split"] == "test").to_numpy(bool)
     validation = (pairs["split"] == "val").to_numpy(bool)
     chooses = pairs["cell_line"].isin(CHOOSES).to_numpy(bool)
@@ -48,9 +45,9 @@ def fold_task(tmp_path_factory: pytest.TempPathFactory, true_label: NDArray[np.i
     )
     few = _few_labels(fold, true_label)
     pairs["label"] = np.where(fold.learnable, true_label, -1).astype(np.int8)
-    config = tiny.config()
+    config = tiny_world.config()
     bank = load_bank(config.stem)
-    dataset = replace(tiny.dataset(), pairs=pairs)
+    dataset = replace(tiny_world.dataset(), pairs=pairs)
     store = build_store(dataset, bank, config.stem)
     folder = tmp_path_factory.mktemp("family") / "fold"
     return FoldTask(dataset, store, bank, fold, few, config, seed=0, folder=folder, own_store=store)
@@ -58,7 +55,7 @@ def fold_task(tmp_path_factory: pytest.TempPathFactory, true_label: NDArray[np.i
 
 def _few_labels(fold: Fold, true_label: NDArray[np.int8]) -> FewLabels:
     """Show the first labels of each test environment in a random order, as a protocol does."""
-    pairs = tiny.dataset().pairs
+    pairs = tiny_world.dataset().pairs
     rng = generator(0, "few labels")
     drawn = []
     for name in sorted(pairs.loc[fold.test, "environment"].unique()):

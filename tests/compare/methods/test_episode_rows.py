@@ -17,7 +17,7 @@ from scipy.special import expit, logit
 import episode.compare.methods.trained_run as trained_run
 import episode.train.data as material
 import episode.train.loop as loop
-import tiny
+import tiny_world
 from episode.checkpoint import Run, load_run, save_run
 from episode.compare.methods import ablations, with_distance
 from episode.compare.methods.base import FamilyResult, FoldTask
@@ -60,7 +60,7 @@ def no_scan(fold_task: FoldTask) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def task(fold_task: FoldTask, tmp_path_factory: pytest.TempPathFactory) -> FoldTask:
-    config = tiny.config("training.steps=4", "training.settle_steps=3", "training.validate_every=2")
+    config = tiny_world.config("training.steps=4", "training.settle_steps=3", "training.validate_every=2")
     return replace(fold_task, config=config, folder=tmp_path_factory.mktemp("fold") / "family")
 
 
@@ -82,7 +82,7 @@ def lively(task: FoldTask, trained: FamilyResult, tmp_path_factory: pytest.TempP
     potential = predict_dataset(run, part(task, task.fold.test), task.store).pairs["potential"].to_numpy()
     run.system.temperature.log_temperature.fill_(float(np.log(potential.std() / 1.5)))
     level = float(potential.mean() + 0.5 * potential.std())
-    calibration = run.facts.calibration | tiny.LIVELY | {"training_impedance": level}
+    calibration = run.facts.calibration | tiny_world.LIVELY | {"training_impedance": level}
     save_run(folder / "run", run.system, run.bank, replace(run.facts, calibration=calibration))
     return replace(task, folder=folder)
 
@@ -389,7 +389,7 @@ def test_resumed_and_finished_runs(
     with monkeypatch.context() as patch:
         patch.setattr(trained_run, "train", None)
         assert same(score_fold(other), trained)
-        for changed in (replace(other, seed=1), replace(other, config=tiny.config())):
+        for changed in (replace(other, seed=1), replace(other, config=tiny_world.config())):
             with pytest.raises(EpisodeError, match="another configuration or seed"):
                 score_fold(changed)
 

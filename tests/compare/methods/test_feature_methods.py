@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from builders import all_rows, reverse_complement
 from episode.compare.folds import Fold
 from episode.compare.methods import ctcf, kmer_lr, motif_gbm, shortcuts
 from episode.compare.methods.base import Family, FoldTask, Scores
@@ -23,6 +22,7 @@ from episode.compare.methods.select import (
 from episode.encode.motifs import MotifBank
 from episode.encode.store import ElementStore
 from episode.metrics.metrics import auroc, best_f1_threshold, calibration_line, log_loss
+from small_systems import all_rows, reverse_complement
 
 LEARNED: dict[str, Family] = {
     "motif_gbm": motif_gbm.score_fold,

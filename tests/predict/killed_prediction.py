@@ -1,6 +1,6 @@
 """`episode predict` in children that die: a process of its own, as a process with threads had better not fork.
 
-    python killer.py FOLDER WORDS...
+    python killed_prediction.py FOLDER WORDS...
 
 WORDS are those of the command without --out. Each life of a prediction is cut short once or twice, then gone on with
 until it ends; its folder is left in FOLDER. Prints the points of the kills, and what each last child said.

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-import pytest
 import torch
 
 from episode.checkpoint import new_system
@@ -35,15 +33,6 @@ SMALL = (
     "environment.inducing=3",
     "training.accelerator=cpu",
 )
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Torch on one thread, as it was before afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def small_config(*settings: str) -> Config:

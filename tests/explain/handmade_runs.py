@@ -17,7 +17,7 @@ from episode.encode.motifs import MotifBank, load_bank
 from episode.encode.store import ElementStore, build_store
 from episode.explain.mutations import ElementScores
 from episode.model.backbone import ElementCodes, PairOutput
-from tiny import config, dataset, lively_run
+from tiny_world import config, dataset, lively_run
 
 __all__ = ["Handmade", "Made", "gated_run", "made", "noisy_run", "random_bank", "reversed_dataset", "with_run"]
 
