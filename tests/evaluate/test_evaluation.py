@@ -16,7 +16,6 @@ from episode.evaluate.evaluation import check_windows, evaluate, write_evaluatio
 from episode.evaluate.summary import load_truth
 from episode.metrics.metrics import average_precision
 from episode.predict.pairs import predict_dataset
-from small_systems import one_thread
 from tiny_world import dataset, lively_run, read, rows_of, run_folder, store_of, world
 
 __all__ = ["one_thread"]

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from test_routing import ALLOWED, MOVED
+from test_gradient_table import ALLOWED, MOVED
 from torch import Tensor
 
 from episode.checkpoint import load_run
