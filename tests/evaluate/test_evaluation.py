@@ -18,8 +18,6 @@ from episode.metrics.metrics import average_precision
 from episode.predict.pairs import predict_dataset
 from tiny_world import dataset, lively_run, read, rows_of, run_folder, store_of, world
 
-__all__ = ["one_thread"]
-
 
 @pytest.fixture(scope="module")
 def content(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
