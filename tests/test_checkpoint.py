@@ -22,7 +22,7 @@ from small_systems import MOTIFS, make_rows, make_store, make_system, small_conf
 CONFIG = small_config("losses.alpha=0.4")
 FACTS = RunFacts(
     config=CONFIG,
-    windows=WindowConfig(500, 0),
+    windows=WindowConfig(enhancer=500, promoter=0),
     seed=7,
     environments=("a", "b:ChIA-PET", "ü"),
     train_share=0.3,

@@ -34,6 +34,7 @@ _NEEDS = {
     "none_required": "null",
     "list_type": "a list",
     "tuple_type": "a list",
+    "too_short": "a list of at least {min_length}",
     "dict_type": "a table of settings",
     "model_type": "a table of settings",
     "literal_error": "one of {expected}",
@@ -94,14 +95,14 @@ def parse_model(content: Any, kind: type[M], *, where: str, error: type[EpisodeE
 
 
 def read_model(path: Path, kind: type[M], *, error: type[EpisodeError] = ConfigError) -> M:
-    """Read a TOML or JSON file (by its suffix; JSON unless ``.toml``) and check it against a model.
+    """Read a JSON file, by its suffix ``.json``, or else a TOML file, and check it against a model.
 
     Raises
     ------
     EpisodeError
         Of type `error`, if the file cannot be read, is not TOML or JSON, or does not fit the model.
     """
-    if path.suffix == ".toml":
+    if path.suffix != ".json":
         return parse_model(read_toml(path, error=error), kind, where=str(path), error=error)
     try:
         content = read_json(path)

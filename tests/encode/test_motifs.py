@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 
 import numpy as np
@@ -187,6 +186,6 @@ def test_an_absent_motif_is_named(jaspar: MotifBank) -> None:
 
 def test_unknown_release_and_impossible_information() -> None:
     with pytest.raises(ConfigError, match=r"JASPAR1066.*JASPAR2024"):
-        load_bank(dataclasses.replace(StemConfig(), release="JASPAR1066"))
+        load_bank(StemConfig(release="JASPAR1066"))
     with pytest.raises(ConfigError, match="min_information"):
-        load_bank(dataclasses.replace(StemConfig(), min_information=1000.0))
+        load_bank(StemConfig(min_information=1000.0))

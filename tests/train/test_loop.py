@@ -200,7 +200,7 @@ import torch
 torch.set_num_threads(1)
 from pathlib import Path
 import episode.train.loop as loop
-from episode.config import Config, from_dict
+from episode.config import Config
 from episode.data.storage import load_dataset
 
 def report(step, steps, text):
@@ -209,7 +209,7 @@ def report(step, steps, text):
 
 data = load_dataset({str(dataset_folder())!r})
 data = data.select(data.pairs["cell_line"].isin({LINES!r}).to_numpy())
-config = from_dict({_settings()!r})
+config = Config.model_validate({_settings()!r})
 cache = Path({str(dataset_folder() / "store")!r})
 loop.train(data, config, seed=0, folder=Path({str(tmp_path / "run")!r}), cache=cache, report=report)
 """
@@ -220,9 +220,7 @@ loop.train(data, config, seed=0, folder=Path({str(tmp_path / "run")!r}), cache=c
 
 
 def _settings() -> dict[str, object]:
-    from episode.config import to_dict
-
-    return to_dict(config(*SETTINGS))
+    return config(*SETTINGS).model_dump()
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -145,6 +144,6 @@ def test_a_saved_state_does_not_follow_the_lock() -> None:
 
 
 def test_zero_weights_keep_pull_and_push_at_zero() -> None:
-    lock = PacingLock(replace(CONFIG, pull_in=0.0, push_away=0.0))
+    lock = PacingLock(CONFIG.changed(pull_in=0.0, push_away=0.0))
     decision = lock.decide("a", TaskLosses(0.9, 0.5, 0.1))
     assert (decision.pull_in, decision.push_away) == (0, 0)

@@ -284,7 +284,7 @@ def test_the_lock_asks_for_a_rate_and_leaves_the_opportunists_loss_as_it_is(
     low: float, high: float, state: str, rate: float
 ) -> None:
     context, tasks = make_context(small_config())
-    context.pacing = PacingLock(replace(context.pacing.config, pacing_low=low, pacing_high=high))
+    context.pacing = PacingLock(context.pacing.config.changed(pacing_low=low, pacing_high=high))
     output = step_losses(context, tasks[1:2])
     (entry,) = output.tasks
     assert (entry["state"], output.opportunist_rate) == (state, rate)
@@ -295,7 +295,7 @@ def test_the_rate_is_the_mean_over_training_tasks_and_one_without_any() -> None:
     context, tasks = make_context(small_config())
     context.pacing.student["a"], context.pacing.opportunist["a"] = 100.0, 1.0
     context.pacing.student["b"], context.pacing.opportunist["b"] = 1.0, 1.0
-    context.pacing = replace(context.pacing, config=replace(context.pacing.config, pacing_high=10.0))
+    context.pacing = replace(context.pacing, config=context.pacing.config.changed(pacing_high=10.0))
     output = step_losses(context, [replace(tasks[0], two_way=False), tasks[1], tasks[4]])
     assert [entry.get("state") for entry in output.tasks] == ["opportunist_ahead", "inside", None]
     assert output.opportunist_rate == pytest.approx((0.3 + 1.0) / 2)

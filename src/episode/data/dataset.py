@@ -177,7 +177,7 @@ def assemble(
     manifest = {
         "format_version": FORMAT_VERSION,
         "created_by": f"episode {episode.__version__}",
-        "windows": dataclasses.asdict(windows),
+        "windows": windows.model_dump(),
         "sources": [dataclasses.asdict(source) for source in table.sources],
         "genome": {
             "file": None if used is None else used.path.name,

@@ -23,7 +23,6 @@ import numpy as np
 
 from episode import __version__
 from episode.checkpoint import Run
-from episode.config import to_dict
 from episode.data.dataset import Dataset
 from episode.encode.store import ElementStore
 from episode.errors import EpisodeError
@@ -176,5 +175,5 @@ def _provenance(run: Run, dataset: Dataset, seed: int) -> dict[str, Any]:
         "calibration slope left": facts.calibration["residual_slope"],
         "genome SHA-256": dataset.genome_hash,
         "sources": dataset.manifest.get("sources", []),
-        "config": to_dict(facts.config),
+        "config": facts.config.model_dump(),
     }

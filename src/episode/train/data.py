@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from episode.config import Config, to_dict
+from episode.config import Config
 from episode.data.dataset import Dataset
 from episode.data.shortcuts import Shortcuts, shortcut_statistics
 from episode.encode.motifs import MotifBank, load_bank
@@ -78,7 +78,7 @@ class Material:
     def identity(self) -> dict[str, Any]:
         """What must be equal for a training to be resumed."""
         return {
-            "config": to_dict(self.config),
+            "config": self.config.model_dump(),
             "seed": self.seed,
             "store": self.store.hash,
             "sources": [source["sha256"] for source in self.manifest.get("sources", [])],

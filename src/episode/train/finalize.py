@@ -16,11 +16,12 @@ import torch
 
 from episode import __version__
 from episode.checkpoint import Domain, RunFacts, load_run, save_run
-from episode.config import WindowConfig, from_dict, to_dict
+from episode.config import WindowConfig
 from episode.episodes.sampler import EnvironmentPool
 from episode.files import read_json, write_json
 from episode.inference.scoring import Scorer
 from episode.model.energy import EnergySystem
+from episode.schema import parse_model
 from episode.seeds import generator
 from episode.train.calibration import calibrate
 from episode.train.data import Material
@@ -120,7 +121,7 @@ def close_training(
     names = _names(material)
     facts = RunFacts(
         config=config,
-        windows=from_dict(material.manifest["windows"], WindowConfig, where="manifest windows"),
+        windows=parse_model(material.manifest["windows"], WindowConfig, where="manifest windows"),
         seed=material.seed,
         environments=roles.names,
         train_share=material.train_share,
@@ -170,7 +171,7 @@ def finished_training(folder: Path, material: Material) -> TrainingResult:
     """
     facts = load_run(folder).facts
     told = facts.provenance
-    held = {"config": to_dict(facts.config), "seed": facts.seed, "roles": facts.roles} | told.get("identity", {})
+    held = {"config": facts.config.model_dump(), "seed": facts.seed, "roles": facts.roles} | told.get("identity", {})
     check_identity(held, material.identity | {"roles": _names(material)}, f"{folder}: holds a finished run of")
     entries = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
     chosen = [e for e in entries if e["kind"] == "validation" and e["step"] == told["best_step"]][-1]

@@ -23,7 +23,7 @@ from episode.compare.methods import ablations, with_distance
 from episode.compare.methods.base import FamilyResult, FoldTask
 from episode.compare.methods.episode_rows import score_fold, training_level
 from episode.compare.methods.opportunist import shortcut_score
-from episode.config import Config, to_dict
+from episode.config import Config
 from episode.data.dataset import Dataset
 from episode.data.shortcuts import shortcut_statistics
 from episode.errors import EpisodeError
@@ -420,7 +420,7 @@ CHANGES = {
 
 
 def flat(config: Config) -> dict[str, object]:
-    return {f"{section}.{key}": value for section, part in to_dict(config).items() for key, value in part.items()}
+    return {f"{section}.{key}": value for section, part in config.model_dump().items() for key, value in part.items()}
 
 
 @pytest.mark.parametrize("family", CHANGES, ids=lambda family: family.__name__)
