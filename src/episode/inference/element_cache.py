@@ -18,12 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from episode.encode.store import ElementStore, mirror
+from episode.encode.store import ElementStore
 from episode.errors import EpisodeError
+from episode.inference.orientation import gather_oriented
 from episode.model.backbone import Backbone, ElementCodes
 from episode.threads import in_threads, torch_threads
 
-__all__ = ["ElementCache", "element_codes", "encode_elements", "laid_out"]
+__all__ = ["ElementCache", "element_codes", "encode_elements"]
 
 BLOCK = 64
 """Elements encoded together; codes depend on it in the last bit, so it is fixed."""
@@ -41,31 +42,19 @@ Place = np.ndarray | tuple[IO[bytes], int]
 
 
 def encode_elements(
-    backbone: Backbone, store: ElementStore, kind: str, element: np.ndarray, mirrored: np.ndarray
+    backbone: Backbone, store: ElementStore, kind: str, element: np.ndarray, mirrored: np.ndarray, *, both: bool = False
 ) -> ElementCodes:
-    """Encode elements of one kind ("enhancer" or "promoter") as they are laid out, row by row."""
-    scores, mask = laid_out(backbone, store, element, mirrored)
-    gate = None if store.gate is None else laid_out(backbone, store.gate, element, mirrored)
-    encode = backbone.encode_enhancers if kind == "enhancer" else backbone.encode_promoters
-    return encode(scores, mask, gate)
+    """Encode elements of one kind ("enhancer" or "promoter") in pair orientation, row by row.
 
-
-def _encode_layouts(backbone: Backbone, store: ElementStore, kind: str, element: np.ndarray) -> ElementCodes:
-    """Encode elements of one kind as they are, then as their reverse complements: half of the work is done once."""
-    mirrored = np.repeat([False, True], len(element))
-    gate = None if store.gate is None else laid_out(backbone, store.gate, np.tile(element, 2), mirrored)
-    encode = backbone.encode_enhancers if kind == "enhancer" else backbone.encode_promoters
-    return encode(*laid_out(backbone, store, element, mirrored[: len(element)]), gate, both=True)
-
-
-def laid_out(
-    backbone: Backbone, store: ElementStore, element: np.ndarray, mirrored: np.ndarray
-) -> tuple[Tensor, Tensor]:
-    """Gather rows of elements as they are laid out, and their mask, where the Backbone is."""
-    scores, mask = store.gather(element)
-    scores = mirror(scores, mask, torch.from_numpy(np.ascontiguousarray(mirrored)))
+    With `both` the rows of their reverse complements follow: half of the work is done once.
+    """
     device = next(backbone.parameters()).device
-    return scores.to(device), mask.to(device)
+    gate = None
+    if store.gate is not None:
+        rows = (np.tile(element, 2), np.concatenate([mirrored, ~mirrored])) if both else (element, mirrored)
+        gate = gather_oriented(store.gate, *rows, device)
+    encode = backbone.encode_enhancers if kind == "enhancer" else backbone.encode_promoters
+    return encode(*gather_oriented(store, element, mirrored, device), gate, both=both)
 
 
 class ElementCache:
@@ -135,7 +124,8 @@ class ElementCache:
     def _packed(self, kind: str, number: int) -> tuple[Shapes, np.ndarray]:
         """Encode a block: one row per element as stored, then one per element as its reverse complement."""
         element = np.arange(number * BLOCK, min((number + 1) * BLOCK, len(self.store)))
-        codes = _encode_layouts(self.backbone, self.store, kind, element)
+        mirrored = np.zeros(len(element), dtype=bool)
+        codes = encode_elements(self.backbone, self.store, kind, element, mirrored, both=True)
         fields = [getattr(codes, name) for name in FIELDS]
         packed = torch.cat([field.flatten(1) for field in fields], dim=1).float().cpu().numpy()
         return tuple(tuple(field.shape[1:]) for field in fields), packed

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from episode.encode.store import ElementStore
-from episode.inference.element_cache import ElementCache, element_codes, laid_out
+from episode.inference.element_cache import ElementCache, element_codes
+from episode.inference.orientation import gather_oriented, mean_unoriented
 from episode.inference.pairs import PairRows
 from episode.model.backbone import Backbone, PairOutput
 from episode.threads import in_threads
@@ -44,10 +45,10 @@ def gate_presence(backbone: Backbone, store: ElementStore, rows: PairRows) -> Te
     """
     if backbone.gate is None or store.gate is None:
         raise ValueError("there is no boundary gate to read")
-    parts = []
+    parts, device = [], next(backbone.parameters()).device
     for element, upstream in ((rows.enhancer, True), (rows.promoter, False)):
         distinct = np.unique(element * 2 + rows.mirrored)
-        sites = laid_out(backbone, store.gate, distinct // 2, distinct % 2 == 1)
+        sites = gather_oriented(store.gate, distinct // 2, distinct % 2 == 1, device)
         parts.append(backbone.gate(*sites, upstream=upstream))
     return torch.cat(parts)
 
@@ -82,10 +83,13 @@ def score_rows(
     with contextlib.nullcontext() if gradient else torch.no_grad():
         for start in range(0, len(rows), block):
             part = rows.take(np.arange(start, min(start + block, len(rows))))
-            output = _score_layout(backbone, source, part, part.mirrored)
+            output = _score_orientation(backbone, source, part, part.mirrored)
             if not part.oriented.all():
-                other = _score_layout(backbone, source, part, ~part.mirrored)
-                output = _average_unoriented(output, other, part.oriented)
+                other = _score_orientation(backbone, source, part, ~part.mirrored)
+                output = PairOutput(
+                    mean_unoriented(output.potential, other.potential, part.oriented),
+                    mean_unoriented(output.representation, other.representation, part.oriented),
+                )
             outputs.append(output)
     return PairOutput.concatenate(outputs)
 
@@ -174,7 +178,7 @@ def _filled(live: Scorer, index: np.ndarray) -> PairOutput:
     return PairOutput(potential, representation)
 
 
-def _score_layout(
+def _score_orientation(
     backbone: Backbone, source: ElementStore | ElementCache, rows: PairRows, mirrored: np.ndarray
 ) -> PairOutput:
     distance = None if backbone.decay is None else torch.from_numpy(rows.distance)
@@ -193,10 +197,3 @@ def _score_layout(
     parts = torch.arange(len(rows)).split(PIECE)
     shared = isinstance(source, ElementCache)  # training distributes its pairs in its own way, and has autocast
     return PairOutput.concatenate(in_threads(score, parts) if shared else [score(part) for part in parts])
-
-
-def _average_unoriented(output: PairOutput, other: PairOutput, oriented: np.ndarray) -> PairOutput:
-    weight = torch.from_numpy(np.where(oriented, 1.0, 0.5).astype(np.float32)).to(output.potential.device)
-    potential: Tensor = weight * output.potential + (1 - weight) * other.potential
-    weight = weight[:, None]
-    return PairOutput(potential, weight * output.representation + (1 - weight) * other.representation)
