@@ -16,7 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["bin_bounds", "bin_count", "bin_origin", "bins_around", "bins_at", "lacking_bases", "reversed_bins"]
+__all__ = [
+    "bin_bounds",
+    "bin_count",
+    "bin_origin",
+    "bins_around",
+    "bins_at",
+    "lacking_bases",
+    "reversed_bins",
+    "whole_bins",
+]
 
 Count = TypeVar("Count", int, np.ndarray)
 
@@ -41,8 +50,8 @@ def bin_origin(length: Count, bin: int) -> Count:
 
 def bin_bounds(place: int, length: int, bin: int) -> tuple[int, int]:
     """Bases of an element that bin `place` covers, a base on an edge included, 0-based half-open."""
-    start = 2 * place * bin - lacking_bases(length, bin)
-    return max(start // 2, 0), min(bin_count(start + 2 * bin, 2), length)
+    start = 2 * place * bin - lacking_bases(length, bin)  # in half bases
+    return max(start // 2, 0), min(-(-(start + 2 * bin) // 2), length)
 
 
 def bins_at(centre: int, length: int, bin: int) -> tuple[int, ...]:
@@ -79,6 +88,32 @@ def bins_around(start: int, end: int, reach: int, length: int, bin: int) -> tupl
     first = (2 * start - reach - 2 + lacking) // (2 * bin)
     last = (2 * end + reach + 2 + lacking) // (2 * bin) + 1
     return max(first, 0), min(last, bin_count(length, bin))
+
+
+def whole_bins(first: int, last: int, reach: int, length: int, bin: int) -> tuple[int, int]:
+    """Stretch of an element that cuts at whole bins from its ends and holds all sites centred in some of its bins.
+
+    Bins of the stretch are bins of the element.
+
+    Parameters
+    ----------
+    first, last : int
+        The bins, 0-based half-open.
+    reach : int
+        Base pairs of the longest site.
+    length : int
+        Base pairs of the element.
+    bin : int
+        Base pairs of a bin.
+
+    Returns
+    -------
+    start, end : int
+        Bases, 0-based half-open.
+    """
+    around = bin_count(reach + lacking_bases(length, bin), 2 * bin)
+    before, after = max(first - around, 0), max(bin_count(length, bin) - last - around, 0)
+    return before * bin, length - after * bin
 
 
 def reversed_bins(mask: Tensor) -> Tensor:

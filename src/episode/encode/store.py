@@ -23,10 +23,11 @@ import torch
 from torch import Tensor
 
 from episode.config import StemConfig
-from episode.dna import digest
-from episode.encode.bases import BASES_VERSION, UNKNOWN, BaseLayout
+from episode.dna import UNKNOWN, digest
+from episode.encode.bases import BASES_VERSION, BaseLayout
+from episode.encode.bins import bin_count
 from episode.encode.motifs import MotifBank
-from episode.encode.scanner import CODE_VERSION, FLOOR, Scanner, bin_count
+from episode.encode.scanner import CODE_VERSION, FLOOR, Scanner
 from episode.encode.segments import DIGEST, FORMAT_VERSION, Rows, SegmentFolder
 from episode.errors import EpisodeError
 from episode.files import release_pages

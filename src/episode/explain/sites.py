@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from episode.dna import UNKNOWN
+from episode.encode.bins import bins_at
 from episode.encode.motifs import MotifBank
 
 __all__ = ["Site", "find_sites", "gate_sites", "lead_sites", "strongest"]
@@ -87,7 +88,7 @@ def find_sites(
             scores = _scores(codes, table)
             best: dict[int, int] = {}
             for start in np.flatnonzero(scores >= threshold).tolist():
-                for place in _bins(start, len(bits), len(codes), bin):
+                for place in bins_at(2 * start + len(bits), len(codes), bin):
                     if place not in best or scores[start] > scores[best[place]]:
                         best[place] = start
             for start in sorted(set(best.values())):
@@ -122,13 +123,6 @@ def _scores(codes: np.ndarray, table: np.ndarray) -> np.ndarray:
     for place, column in enumerate(letters):
         total += column[codes[place : place + starts]]
     return total
-
-
-def _bins(start: int, width: int, length: int, bin: int) -> tuple[int, ...]:
-    """Return the bins that hold the centre of a site; positions are doubled, as centres lie on half bases."""
-    count = -(-length // bin)
-    place, past = divmod(2 * start + width + count * bin - length, 2 * bin)
-    return tuple(at for at in ((place - 1, place) if past == 0 else (place,)) if 0 <= at < count)
 
 
 def strongest(sites: Sequence[Site], most: int) -> list[Site]:

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from episode.data.dataset import Dataset
+from episode.dna import UNKNOWN
 from episode.encode.motifs import MotifBank
 from episode.encode.scanner import FLOOR
 from episode.encode.store import ElementStore
@@ -213,5 +214,5 @@ def _kmers(codes: NDArray[np.uint8], k: int) -> tuple[NDArray[np.int64], NDArray
     for shift in range(k):
         base = codes[shift : shift + places]
         number = number * 4 + np.minimum(base, 3)
-        known &= base < 4
+        known &= base < UNKNOWN
     return number, known

@@ -14,14 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from episode.data.dataset import Dataset
-from episode.dna import crop_offset, reverse_complement
+from episode.dna import UNKNOWN, crop_offset, reverse_complement
 from episode.encode.store import ElementStore
 from episode.inference.orientation import mirror
 
-__all__ = ["UNKNOWN", "DnaWindows", "ElementBatch", "ElementInputs", "MotifTokens"]
+__all__ = ["DnaWindows", "ElementBatch", "ElementInputs", "MotifTokens"]
 
-UNKNOWN = 4
-"""Code of a base that is not known, and of the padding."""
 MOST_TOKENS = 64
 """Tokens of the longest element; bins of longer ones are pooled."""
 WINDOW = 2048
