@@ -72,7 +72,7 @@ class Handmade(nn.Module):
         self.c = c
         self.requires_grad_(False)
 
-    def _encode(self, scores: Tensor, mask: Tensor, gate: None = None) -> ElementCodes:
+    def _encode(self, scores: Tensor, mask: Tensor, gate: None = None, *, both: bool = False) -> ElementCodes:
         best = scores.masked_fill(~mask[:, :, None, None], -torch.inf).amax((1, 2)).clamp(min=0)
         nothing = [torch.zeros(len(best), 0) for _ in range(6)]
         return ElementCodes(nothing[0], mask, *nothing[1:4], best, *nothing[4:])

@@ -1,7 +1,7 @@
 """The bank of known motifs: which position weight matrices are used, and what a site scores.
 
-Here belong the choice of JASPAR matrices, their redundancy, log-odds and score thresholds.
-This module does NOT know how sequences are scanned or binned.
+Here belong the choice of JASPAR matrices, their redundancy, log-odds, scores of single sites and score thresholds.
+This module does NOT know bins nor how many sequences are scanned (see `episode.encode.scanner`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from episode.config import StemConfig
+from episode.dna import UNKNOWN
 from episode.errors import ConfigError
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "MotifBank",
     "load_bank",
     "similarity",
+    "site_scores",
     "thin",
 ]
 
@@ -213,6 +215,32 @@ class MotifBank:
             tuple(np.array(motif["probabilities"], dtype=np.float32) for motif in motifs),
             cls._from_content(content["gate"]) if "gate" in content else None,
         )
+
+
+def site_scores(codes: np.ndarray, log_odds: np.ndarray, starts: np.ndarray | None = None) -> np.ndarray:
+    """Score single sites of one matrix on the strand that is given.
+
+    Parameters
+    ----------
+    codes : np.ndarray, shape (length,), uint8
+        A=0, C=1, G=2, T=3, anything else 4.
+    log_odds : np.ndarray, shape (width, 4)
+        Score of each base at each position of a site.
+    starts : np.ndarray, shape (n,), int64, optional
+        First bases of the sites; by default of all that fit.
+
+    Returns
+    -------
+    np.ndarray, shape (n,), of the type of `log_odds`
+        -inf where a base is unknown.
+    """
+    table = np.full((len(log_odds), UNKNOWN + 1), -np.inf, dtype=log_odds.dtype)
+    table[:, :UNKNOWN] = log_odds
+    count = max(len(codes) - len(log_odds) + 1, 0) if starts is None else len(starts)
+    total = np.zeros(count, dtype=log_odds.dtype)
+    for place, column in enumerate(table):
+        total += column[codes[place : place + count] if starts is None else codes[starts + place]]
+    return total
 
 
 def load_bank(config: StemConfig) -> MotifBank:

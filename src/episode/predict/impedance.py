@@ -16,7 +16,7 @@ from scipy.special import expit, ndtri, stdtrit
 
 from episode.checkpoint import Run
 from episode.encode.store import ElementStore
-from episode.inference.element_cache import CodeTable
+from episode.inference.element_cache import ElementCache
 from episode.inference.pairs import PairRows
 from episode.inference.scoring import score_rows
 from episode.inference.support import bootstrap_sd, mean_impedance, student_impedance
@@ -115,14 +115,14 @@ def choose_support(run: Run, keys: list[str], pairs: pd.DataFrame, *, seed: int)
 
 
 def estimate_environment(
-    run: Run, source: ElementStore | CodeTable, support: PairRows, name: str, *, seed: int
+    run: Run, source: ElementStore | ElementCache, support: PairRows, name: str, *, seed: int
 ) -> EnvironmentEstimate:
     """Estimate the impedance of one environment from its unlabelled pairs.
 
     Parameters
     ----------
     run : Run
-    source : ElementStore or CodeTable
+    source : ElementStore or ElementCache
     support : PairRows
         The support set, see `choose_support`; labels are not read.
     name : str

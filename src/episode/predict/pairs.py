@@ -15,7 +15,7 @@ from scipy.special import expit
 from episode.checkpoint import Run
 from episode.data.dataset import Dataset
 from episode.encode.store import ElementStore
-from episode.inference.element_cache import CodeTable
+from episode.inference.element_cache import ElementCache
 from episode.inference.pairs import PairRows, pair_keys, pair_rows
 from episode.inference.scoring import score_rows
 from episode.predict.impedance import (
@@ -106,7 +106,7 @@ def predict_dataset(
     rows = pair_rows(dataset, run.facts.shortcuts)
     keys = pair_keys(dataset)
     environment, names = pd.factorize(pairs["environment"], sort=True)
-    codes = CodeTable(run.system.backbone, store)
+    codes = ElementCache(run.system.backbone, store)
     estimates: list[EnvironmentEstimate] = []
     for number, name in enumerate(names):
         index = np.flatnonzero(environment == number)
@@ -149,7 +149,7 @@ class Scores:
 
 def score_pairs(
     run: Run,
-    source: ElementStore | CodeTable,
+    source: ElementStore | ElementCache,
     rows: PairRows,
     environment: np.ndarray,
     estimates: Sequence[EnvironmentEstimate],
@@ -161,7 +161,7 @@ def score_pairs(
     Parameters
     ----------
     run : Run
-    source : ElementStore or CodeTable
+    source : ElementStore or ElementCache
     rows : PairRows
         n pairs; neither labels nor shortcut statistics are read.
     environment : ndarray, shape (n,), int
