@@ -12,9 +12,7 @@ job sees a test label. This module does not know what the scores are worth.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
-import json
 import multiprocessing
 import time
 import traceback
@@ -39,7 +37,8 @@ from episode.data.storage import load_dataset
 from episode.encode.motifs import MotifBank, load_bank
 from episode.encode.store import ElementStore, build_store
 from episode.errors import EpisodeError
-from episode.files import atomic_file, finite, read_json, write_json
+from episode.files import atomic_file, finite, locked, read_json, write_json
+from episode.jobs import check_identity
 from episode.seeds import generator
 
 __all__ = ["Job", "Work", "alone", "blind", "few_labels", "open_work", "read_scores", "run_jobs"]
@@ -119,14 +118,10 @@ def open_work(work: Work, dataset: Dataset) -> None:
     }
     path = work.folder / "identity.json"
     if path.exists():
-        found = read_json(path)
-        changed = [key for key, value in json.loads(json.dumps(identity)).items() if found.get(key) != value]
-        if changed:
-            raise EpisodeError(
-                f"{work.folder}: holds a comparison with another {', '.join(changed)}; give a new folder for this one"
-            )
-        return
-    write_json(path, identity)
+        where, need = f"{work.folder}: holds a comparison with", "give a new folder for this one"
+        check_identity(read_json(path), identity, where=where, need=need)
+    else:
+        write_json(path, identity)
 
 
 @contextlib.contextmanager
@@ -139,19 +134,17 @@ def alone(folder: Path) -> Iterator[None]:
         If another process is at work there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with (folder / LOCK).open("w") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise EpisodeError(
-                    f"{folder}: another process is at work here; wait for it, or give a new folder"
-                ) from None
+
+    def refuse() -> None:
+        raise EpisodeError(f"{folder}: another process is at work here; wait for it, or give a new folder")
+
+    with locked(folder / LOCK, refuse):
+        try:
             yield
-    finally:
-        if [entry.name for entry in folder.iterdir()] == [LOCK]:  # nothing came of it
-            (folder / LOCK).unlink()
-            folder.rmdir()
+        finally:
+            if [entry.name for entry in folder.iterdir()] == [LOCK]:  # nothing came of it
+                (folder / LOCK).unlink()
+                folder.rmdir()
 
 
 def run_jobs(work: Work, dataset: Dataset, jobs: Sequence[Job], *, workers: int, say: Callable[[str], None]) -> None:
