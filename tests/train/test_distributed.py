@@ -91,7 +91,7 @@ def stepped(
         optimisers.step(1.0, opportunist=output.opportunist_rate)
         for index, embedding in output.observed:
             context.system.teacher.observe(index, embedding)
-        log += output.tasks
+        log += [entry.model_dump(exclude_unset=True) for entry in output.tasks]
     return context, log, first
 
 

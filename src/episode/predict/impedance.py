@@ -149,11 +149,11 @@ def half_width(run: Run, spread: float) -> float:
     The error measured on n validation environments holds the spread of supports of their size; only what the bootstrap
     shows beyond that is added.
     """
-    facts = run.facts.calibration
-    extra = max(0.0, spread**2 - facts["bootstrap_sd"] ** 2)
-    freedom = max(1, facts["impedance_environments"] - 1)
+    calibration = run.facts.calibration
+    extra = max(0.0, spread**2 - calibration.bootstrap_sd**2)
+    freedom = max(1, calibration.impedance_environments - 1)
     quantile = float(stdtrit(freedom, 0.5 + LEVEL / 2))
-    return quantile * math.sqrt(facts["impedance_error"] ** 2 + extra)
+    return quantile * math.sqrt(calibration.impedance_error**2 + extra)
 
 
 def refine_with_labels(
@@ -273,7 +273,7 @@ def _warnings(run: Run, size: int, distance: float) -> tuple[str, ...]:
     found = []
     if size < domain.smallest:
         found.append(f"support of {size} pairs is smaller than any in training ({domain.smallest})")
-    if distance > OUTSIDE * domain.limit:
+    if domain.limit is not None and distance > OUTSIDE * domain.limit:
         found.append(
             f"candidate elements differ from those of every training environment "
             f"(distance {distance:.1f}, training up to {domain.limit:.1f})"
