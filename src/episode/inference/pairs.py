@@ -1,6 +1,6 @@
 """Pairs as arrays, in the form that scoring, episodes and prediction share.
 
-Knows nothing about models.
+This module does NOT know models.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class PairRows:
     mirrored : ndarray, shape (n,), bool
         The promoter lies upstream: both elements are read reverse-complemented.
     oriented : ndarray, shape (n,), bool
-        Coordinates are known; where not, both layouts are scored and averaged.
+        Coordinates are known; where not, both orientations are scored and averaged.
     label : ndarray, shape (n,), int8
         1, 0, or -1 unknown.
     locus : ndarray, shape (n,), int64
-        Pairs of one locus never stand on both sides of an episode.
+        Pairs of one locus are never on both sides of an episode.
     shortcuts : ndarray, shape (n, 9), float32
         Standardised shortcut statistics, for the Opportunist alone.
     distance : ndarray, shape (n,), float64
@@ -78,7 +78,7 @@ def pair_rows(dataset: Dataset, shortcuts: Shortcuts) -> PairRows:
 
 
 def pair_keys(dataset: Dataset) -> list[str]:
-    """Content of every pair as text: kind and bases of both elements, and their layout; free of ids and row order."""
+    """Content of every pair as text, free of ids and row order: kind and bases of both elements, and orientation."""
     names = [digest(dataset.sequence(element)) for element in range(len(dataset.elements))]
     pairs = dataset.pairs
     return [

@@ -31,9 +31,9 @@ def content_ranks(seed: int, digests: Sequence[bytes], rows: PairRows) -> np.nda
     distinct, inverse = np.unique(place, return_inverse=True)
     pair, mirrored = np.divmod(distinct, 2)
     enhancer, promoter = np.divmod(pair, len(digests))
-    layout = (b" 0", b" 1")
+    orientation = (b" 0", b" 1")
     names = [
-        digests[e] + b" " + digests[p] + layout[m]
+        digests[e] + b" " + digests[p] + orientation[m]
         for e, p, m in zip(enhancer.tolist(), promoter.tolist(), mirrored.tolist(), strict=True)
     ]
     return derive_seeds(seed, names)[inverse.reshape(-1)]
