@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from safetensors import safe_open
 from steps import names
 
-__all__ = ["TOLERANCE", "Comparison", "Difference", "compare_folders", "compare_recordings", "main"]
+__all__ = ["TOLERANCE", "Comparison", "Difference", "compare_folders", "compare_recordings", "compare_said", "main"]
 
 TOLERANCE = 1e-6
 """Greatest difference of two numbers, relative or absolute."""
@@ -145,7 +145,7 @@ class Comparison:
     promised: bool = True
     differences: list[Difference] = field(default_factory=list)
     files: Counter[str] = field(default_factory=Counter)
-    values: Counter[str] = field(default_factory=Counter)
+    counted: Counter[str] = field(default_factory=Counter)
     steps: int = 0
 
     def differ(self, file: str, key: str, before: object, after: object) -> None:
@@ -166,8 +166,8 @@ class Comparison:
 
     def summary(self) -> str:
         """What was covered, one line a kind."""
-        lines = [f"{self.steps} steps, {self.files.total()} files, {self.values.total():,} values"]
-        lines += [f"  {kind:12s}{count:6d} files {self.values[kind]:12,} values" for kind, count in self.files.items()]
+        lines = [f"{self.steps} steps, {self.files.total()} files, {self.counted.total():,} values"]
+        lines += [f"  {kind:12s}{count:6d} files {self.counted[kind]:12,} values" for kind, count in self.files.items()]
         return "\n".join(lines)
 
 
@@ -469,17 +469,19 @@ def compare_folders(result: Comparison, before: Path, after: Path, name: str = "
         kind, comparer = _kind(result, name + file)
         result.files[kind] += 1
         try:
-            result.values[kind] += comparer(result, name + file, sides[0][file], sides[1][file])
+            result.counted[kind] += comparer(result, name + file, sides[0][file], sides[1][file])
         except Exception as error:  # a file that cannot be read is a difference, not the end
             result.differ(name + file, "cannot be compared", type(error).__name__, str(error))
 
 
-def _compare_said(result: Comparison, name: str, facts: Sequence[str], folders: tuple[Path, Path], quiet: bool) -> None:
+def compare_said(
+    result: Comparison, name: str, folders: tuple[Path, Path], facts: Sequence[str] = (), *, quiet: bool = False
+) -> None:
     """Compare what a step said: its facts where it has some, else numbers and file names."""
     said = [{stream: (folder / f"{stream}.txt").read_text() for stream in ("stdout", "stderr")} for folder in folders]
     for fact in facts:
         for side, texts in enumerate(said):
-            result.values["fact"] += 1
+            result.counted["fact"] += 1
             if not names("".join(texts.values()), fact):
                 result.differ(name, f"fact {fact!r}", *(("named", "not named")[:: 1 if side else -1]))
     if facts or quiet:
@@ -491,9 +493,9 @@ def _compare_said(result: Comparison, name: str, facts: Sequence[str], folders: 
         if contents[0] is not None and contents[1] is not None:
             file = f"{name}/{_as_file(contents[0]) or stream + '.json'}"
             sides = (_renamed(content, file) for content in contents)
-            result.values[stream] += _compare_content(result, file, "", *sides)
+            result.counted[stream] += _compare_content(result, file, "", *sides)
         else:
-            result.values[stream] += _compare_text(result, f"{name}/{stream}", "text", said_now)
+            result.counted[stream] += _compare_text(result, f"{name}/{stream}", "text", said_now)
 
 
 def _as_file(content: dict[str, Any]) -> str | None:
@@ -540,7 +542,7 @@ def compare_recordings(before: Path, after: Path) -> Comparison:
             if one[key] != two[key]:
                 result.differ(name, key, one[key], two[key])
         folders = before / name, after / name
-        _compare_said(result, name, two["facts"], folders, two["quiet"])
+        compare_said(result, name, folders, two["facts"], quiet=two["quiet"])
         compare_folders(result, folders[0] / "out", folders[1] / "out", f"{name}/")
     if not result.steps:
         result.differ(str(before), "steps", 0, 0)

@@ -224,7 +224,8 @@ EVALUATE = (
 COMPARE = (
     Step(
         "compare",
-        f"compare inputs/split.toml build/out {SHORT},motif_gbm,cross_attention,episode --workers 1 --truth world/out/truth {SMALL}",
+        f"compare inputs/split.toml build/out {SHORT},motif_gbm,cross_attention,episode --workers 1 "
+        f"--truth world/out/truth {SMALL}",
     ),
     Step(
         "compare-more",
