@@ -33,6 +33,9 @@ __all__ = ["TOLERANCE", "Comparison", "Difference", "compare_folders", "compare_
 TOLERANCE = 1e-6
 """Greatest difference of two numbers, relative or absolute."""
 
+PRINTED = 1.1e-5
+"""The same of numbers written with six digits, where the last one may be rounded otherwise."""
+
 RENAMED_KEYS = {"results.json": {"rows": "methods"}}
 """Keys of BEFORE that may have another name now, at any depth, by file name."""
 
@@ -137,7 +140,8 @@ class Comparison:
     replaced : tuple of dict
         Folders to write as a name in the text of the one and of the other side.
     promised : bool
-        Compare bytes where they are promised; else the cells of text, as under another machine's rounding.
+        Compare bytes where they are promised, and the order of lines. Else, as under another machine's rounding, the
+        cells of text, to the digits that are written, and lines in the order of their first cells.
     """
 
     tolerance: float = TOLERANCE
@@ -152,11 +156,12 @@ class Comparison:
         """Note a difference."""
         self.differences.append(Difference(file, key, _short(before), _short(after)))
 
-    def close(self, before: float, after: float) -> bool:
+    def close(self, before: float, after: float, tolerance: float | None = None) -> bool:
         """Tell whether two numbers are the same."""
+        tolerance = self.tolerance if tolerance is None else tolerance
         if before == after or (math.isnan(before) and math.isnan(after)):
             return True
-        return abs(before - after) <= self.tolerance * max(1.0, abs(before), abs(after))
+        return abs(before - after) <= tolerance * max(1.0, abs(before), abs(after))
 
     def plain(self, text: str, side: int) -> str:
         """Text without the places of its recording."""
@@ -291,6 +296,8 @@ def compare_table(result: Comparison, file: str, before: Path, after: Path) -> i
     """Cells of tab or comma separated text, by row and column."""
     mark = "," if before.suffix == ".csv" else "\t"
     rows, others = ([line.split(mark) for line in path.read_text().split("\n")] for path in (before, after))
+    if not result.promised:
+        rows, others = rows[:1] + sorted(rows[1:]), others[:1] + sorted(others[1:])
     if len(rows) != len(others):
         result.differ(file, "number of lines", len(rows), len(others))
     head, count = rows[0], 0
@@ -312,7 +319,7 @@ def compare_table(result: Comparison, file: str, before: Path, after: Path) -> i
 
 def _same_number(result: Comparison, one: str, two: str) -> bool:
     try:
-        return result.close(float(one), float(two))
+        return result.close(float(one), float(two), result.tolerance if result.promised else PRINTED)
     except ValueError:
         return False
 
