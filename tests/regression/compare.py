@@ -63,6 +63,7 @@ IGNORED_KEYS = (
     ("scores/*.json", "seconds", "seconds"),
     ("scores/*.json", "episode", "version"),
     ("segment.json", "stamp[[]1]", "time"),
+    ("prediction.json", "identity.written*", "time"),
     ("prediction.json", "identity.run", "hash of a file that holds a version"),
 )
 """File, key and why its value is not compared (that it is there is)."""

@@ -76,7 +76,7 @@ class Recorder:
         if step.prepare is not None:
             step.prepare(self.root)
         words = [str(self.python), "-m", "episode.cli.main", *step.arguments(self.data)]
-        interrupted = bool(step.interrupt) and self._kill(words, folder / "out", step.interrupt)
+        interrupted = bool(step.interrupt) and self._kill(words, folder, step.interrupt)
         code = self._call([*words, "--resume"] if step.interrupt else words, folder)
         content = {
             "name": step.name,
@@ -96,7 +96,7 @@ class Recorder:
                 words, env=self.environment(), cwd=self.root, stdin=subprocess.DEVNULL, stdout=out, stderr=err
             ).returncode
 
-    def _kill(self, words: list[str], out: Path, pattern: str) -> bool:
+    def _kill(self, words: list[str], folder: Path, pattern: str) -> bool:
         """Start a command and kill it once a file is there; tells whether it was in time."""
         with subprocess.Popen(
             words,
@@ -106,7 +106,7 @@ class Recorder:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         ) as process:
-            while process.poll() is None and not any(out.glob(pattern)):
+            while process.poll() is None and not any(folder.glob(pattern)):
                 time.sleep(0.01)
             process.send_signal(signal.SIGKILL)
             return process.wait() == -signal.SIGKILL

@@ -36,7 +36,7 @@ class Step:
     prepare : callable, optional
         Called with the folder of the recording before the command.
     interrupt : str
-        Glob pattern inside NAME/out: the command is killed once such a file is there, then given again with --resume.
+        Glob pattern inside NAME: the command is killed once such a file is there, then given again with --resume.
     bare : bool
         No --out is added.
     quiet : bool
@@ -156,7 +156,7 @@ TRAIN = (
         "train build-windows/out --config inputs/settings.toml --set training.steps=3 --cell-lines "
         "train01,train02,train03,train04 --accumulate 2 --cache train-config/store",
     ),
-    Step("train-resumed", f"train build/out {SMALL}", interrupt="resume.safetensors", quiet=True),
+    Step("train-resumed", f"train build/out {SMALL}", interrupt="out/resume.safetensors", quiet=True),
     Step("train-again", f"train build/out {SMALL} --resume", prepare=clone("train/out", "train-again/out")),
     Step(
         "train-devices",
@@ -177,7 +177,7 @@ PREDICT = (
         f"predict train/out inputs/blocks.parquet {GENOME} --cell-line unseen01 "
         "--support-labels inputs/few.tsv --write parquet,tsv,bedpe,interact --batch-size 64 --seed 5",
     ),
-    Step("predict-resumed", f"predict train/out inputs/blocks.parquet {GENOME}", interrupt="**/plan.json", quiet=True),
+    Step("predict-resumed", f"predict train/out inputs/blocks.parquet {GENOME}", interrupt="*/plan.json", quiet=True),
     Step(
         "predict-again",
         f"predict train/out inputs/blocks.parquet {GENOME} --resume",

@@ -71,6 +71,7 @@ def _nudge(weights: dict, amount: float) -> None:
 METRICS = "golden/evaluate/out/metrics.json"
 TABLE = "golden/explain/out/sites.tsv"
 PREDICTED = "golden/predict/out/predictions"
+WRITTEN = "golden/predict-stream/out/prediction.json"
 LOG = "run/metrics.jsonl"
 
 FOUND: dict[str, tuple[Change, str]] = {
@@ -107,6 +108,7 @@ FOUND: dict[str, tuple[Change, str]] = {
 PASSED: dict[str, Change] = {
     "rounding": _json(METRICS, lambda content: _add(content, 1e-9)),
     "time": _json(METRICS, lambda content: content["provenance"].update(time="2030-01-01T00:00:00+00:00")),
+    "file time": _json(WRITTEN, lambda content: content["identity"].update(written=[1])),
     "version": _json("run/run.json", lambda content: content.update(episode_version="9.9.9")),
     "words": _json(METRICS, lambda content: [alarm.update(text=_other(alarm["text"])) for alarm in _alarms(content)]),
     "weight": _weights(lambda weights: _nudge(weights, 1e-8)),
