@@ -1,6 +1,6 @@
 """Compare two recordings, or two folders of results: bytes where bytes are promised, else the values inside.
 
-    python tests/regression/compare.py BEFORE AFTER
+    python tests/regression/compare.py BEFORE AFTER [--common]
 
 Words may change: of messages and of the page the numbers and the file names count. What may differ besides stands in
 the lists below. Prints what was covered and each difference; exit code 1 if there is one.
@@ -537,11 +537,13 @@ def _roots(step: dict[str, Any]) -> dict[str, str]:
     return {path: role.upper() for role, path in step["roots"].items()}
 
 
-def compare_recordings(before: Path, after: Path) -> Comparison:
-    """Compare two folders that `record.py` wrote."""
+def compare_recordings(before: Path, after: Path, *, common: bool = False) -> Comparison:
+    """Compare two folders that `record.py` wrote; with `common` only the steps that both have."""
     result = Comparison()
     for name, one, two in _steps(before, after):
         if one is None or two is None:
+            if common:
+                continue
             result.differ(name, "step", *("missing" if side is None else "there" for side in (one, two)))
             continue
         result.steps += 1
@@ -552,6 +554,10 @@ def compare_recordings(before: Path, after: Path) -> Comparison:
         folders = before / name, after / name
         compare_said(result, name, folders, two["facts"], quiet=two["quiet"])
         compare_folders(result, folders[0] / "out", folders[1] / "out", f"{name}/")
+    if common:  # the store of a dataset has what all steps put there
+        result.differences = [
+            found for found in result.differences if "/store/" not in found.file or found.key != "file"
+        ]
     if not result.steps:
         result.differ(str(before), "steps", 0, 0)
     return result
@@ -562,8 +568,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("before", type=Path)
     parser.add_argument("after", type=Path)
+    parser.add_argument("--common", action="store_true", help="only the steps that both recordings have")
     args = parser.parse_args(arguments)
-    result = compare_recordings(args.before, args.after)
+    result = compare_recordings(args.before, args.after, common=args.common)
     for difference in result.differences:
         print(difference)
     print(result.summary())

@@ -145,7 +145,13 @@ def main() -> int:
     parser.add_argument("--python", type=Path, default=Path(sys.executable), help="interpreter (default: this one)")
     parser.add_argument("--source", type=Path, required=True, help="folder that holds the package")
     parser.add_argument("--out", type=Path, required=True, help="new folder to write")
-    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these steps and what they need")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="these steps (or patterns, such as 'build*') and what they need",
+    )
     args = parser.parse_args()
     data = Path(os.environ.get("EPISODE_DATA", HERE.parents[3] / "shared" / "data"))
     os.nice(10)

@@ -6,6 +6,7 @@ Paths are relative to the folder of the recording: step NAME writes to NAME/out,
 
 from __future__ import annotations
 
+import fnmatch
 import re
 import shlex
 from collections.abc import Callable
@@ -484,12 +485,12 @@ def names(said: str, fact: str) -> bool:
 
 
 def choose(asked: list[str]) -> list[Step]:
-    """The steps of these names and all that they need, in order; all steps where no name is given."""
+    """The steps of these names (or patterns) and all that they need, in order; all steps where none is given."""
     if not asked:
         return list(STEPS)
     known = {step.name: step for step in STEPS}
     wanted: set[str] = set()
-    waiting = list(asked)
+    waiting = [name for pattern in asked for name in fnmatch.filter(known, pattern) or [pattern]]
     while waiting:
         name = waiting.pop()
         if name not in known:

@@ -19,6 +19,7 @@ def test_steps_bring_what_they_need() -> None:
     assert len({step.name for step in STEPS}) == len(STEPS)
     found = [step.name for step in choose(["predict-few"])]
     assert found == ["world", "build", "train", "predict-few"]
+    assert {step.name for step in choose(["wrong-col*"])} == {"world", "wrong-colon", "wrong-column"}
     for place, step in enumerate(STEPS):
         assert step.before() <= {earlier.name for earlier in STEPS[:place]}, step.name
 
