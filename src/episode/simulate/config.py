@@ -87,9 +87,9 @@ class WorldConfig:
     active_promoters: float = 0.5
     """The same for promoters."""
     min_information: float = 14.0
-    """Minimum information content of a inserted motif, in bits."""
+    """Minimum information content of an inserted motif, in bits."""
     motif_length: tuple[int, int] = (8, 18)
-    """Minimum and maximum number of columns of a inserted motif."""
+    """Minimum and maximum number of columns of an inserted motif."""
     weakest_site: float = 0.3
     """Inserted sites that score below this quantile of the motif's own sites are drawn again."""
     chance_sites: bool = True

@@ -28,7 +28,7 @@ class Genome:
     ----------
     codes : dict
         Chromosome name to ndarray of uint8, A=0 C=1 G=2 T=3.
-    sites : DataFrame, one row a inserted site
+    sites : DataFrame, one row an inserted site
         element (row of ``universe.elements``), slot, chrom, start, end (0-based half-open), strand ("+" or "-").
     """
 
