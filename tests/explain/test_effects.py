@@ -228,7 +228,7 @@ def test_a_pair_without_coordinates_is_the_mean_of_both_orientations(parts: tupl
     expected = score_rows(backbone, store, pair_rows(unplaced, run.facts.shortcuts).take(np.array([0]))).potential
     assert value[False, True] == pytest.approx(float(expected[0]), abs=1e-5)
     background = Background.measure(scores, {"enhancer": np.array([one]), "promoter": np.array([other])}, None)  # type: ignore[arg-type]
-    parts_ = [integrate(scores.backbone, scores, Pair(one, other, (layout,)), background) for layout in (False, True)]
+    parts_ = [integrate(scores.backbone, scores, Pair(one, other, (read,)), background) for read in (False, True)]
     both = integrate(scores.backbone, scores, Pair(one, other, (False, True)), background)
     mean = (parts_[0].scores["enhancer"] + parts_[1].scores["enhancer"]) / 2
     np.testing.assert_allclose(both.scores["enhancer"], mean, atol=1e-5)

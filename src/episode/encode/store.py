@@ -1,8 +1,8 @@
 """Tokens of all elements of a dataset, made once and read many times.
 
 Here belong what of a dataset has to be encoded and what a cache holds already, and the gathering of padded batches.
-This module does NOT know how an element is scored or laid out, how a cache lies on disk, nor which elements make a
-pair.
+This module does NOT know how an element is scored or divided in bins, how a cache lies on disk, nor which elements
+make a pair.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = ["ElementStore", "Sequences", "build_store", "row_shape", "verify_stor
 BATCH = 1 << 20
 """Base pairs scanned at a time."""
 SEGMENT, SEGMENTS = 64 << 20, 64
-"""A segment has at least so many bytes, unless less is missing; and what is missing makes no more than so many."""
+"""Minimum bytes of a segment, unless less is missing; and maximum number of segments of what is missing."""
 CHROMOSOME = 1 << 40
 """Longer than any chromosome."""
 RELEASE = 64 << 20
@@ -60,7 +60,7 @@ class Sequences(Protocol):
         """One row an element: ``length`` and ``offset`` into `codes`, both in bases.
 
         If they are known also ``digest``, and ``chrom`` and ``start``, which save work: what is scanned of an element
-        is its sequence, whatever they say.
+        is its sequence, whatever these columns hold.
         """
 
     @property
@@ -225,12 +225,12 @@ def verify_stores(bank: MotifBank, config: StemConfig, cache: Path) -> tuple[int
         folder = recipe.folder(cache)
         if folder.folder.exists():
             if os.access(folder.folder, os.W_OK):
-                with folder.writing(_say_waiting):
+                with folder.writing(_report_waiting):
                     found = folder.verify()
             else:
                 found = folder.verify(remove=False)
                 if found[1]:
-                    raise EpisodeError(f"{found[1][0]}; needs the right to write in {folder.folder} to mend it")
+                    raise EpisodeError(f"{found[1][0]}; needs the right to write in {folder.folder} to correct it")
             sound, damaged = sound + found[0], damaged + found[1]
     return sound, damaged
 
@@ -277,9 +277,9 @@ def _scores(bank: MotifBank, bin: int, precision: str) -> _Recipe:
 
 
 def _bases(bin: int) -> _Recipe:
-    layout = BaseLayout(bin)
+    encode = BaseLayout(bin)
     facts = {"code_version": BASES_VERSION, "bank": "bases", "bin": bin}
-    return _Recipe(facts, bin, (bin,), np.dtype(np.uint8), lambda: lambda elements, _: layout(elements))
+    return _Recipe(facts, bin, (bin,), np.dtype(np.uint8), lambda: lambda elements, _: encode(elements))
 
 
 class _Work:
@@ -337,8 +337,8 @@ class _Work:
     def _add(self, recipe: _Recipe, bins: np.ndarray, folder: SegmentFolder) -> None:
         """Encode what a folder lacks, segment after segment."""
         digests = self._digests[self._distinct]
-        with folder.writing(_say_waiting):
-            missing = np.flatnonzero(folder.find(digests, mend=True).start < 0)
+        with folder.writing(_report_waiting):
+            missing = np.flatnonzero(folder.find(digests, remove_damaged=True).start < 0)
             size = np.cumsum(bins[missing]) * recipe.row_bytes
             number = size // max(SEGMENT, int(size.max(initial=0)) // SEGMENTS)
             encoder = recipe.encoder()
@@ -353,7 +353,7 @@ class _Work:
         return tqdm(total=total, desc="scan", unit="bp", unit_scale=True, disable=not self._progress)
 
     def _encode(self, encoder: Encoder, elements: np.ndarray, bar: tqdm[NoReturn]) -> Iterator[np.ndarray]:
-        """Encode elements some at a time, about `BATCH` base pairs, one element at least."""
+        """Encode elements in batches of about `BATCH` base pairs, at least one element each."""
         number = (np.cumsum(self._length[elements]) - self._length[elements]) // BATCH
         for batch in np.split(elements, np.flatnonzero(np.diff(number)) + 1):
             if len(batch):
@@ -379,5 +379,5 @@ def _places(elements: pd.DataFrame) -> np.ndarray | None:
     return number * CHROMOSOME + elements["start"].to_numpy(np.int64)
 
 
-def _say_waiting() -> None:
+def _report_waiting() -> None:
     print("another process is encoding into the same cache; waiting for it", file=sys.stderr)

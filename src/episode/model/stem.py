@@ -1,7 +1,8 @@
-"""The stems that learn: bases in bins to strand-aware scores in bins, as the store of the motif stem has them.
+"""Trainable stems: bases in bins to strand-aware scores in bins, as the store of the motif stem has them.
 
-Layout, strands, centres and edges are those of ``docs/stem.md``: the reverse complement of an element has the scores of
-the element, bins turned round and strands swapped. This module knows one element at a time, and no environment.
+Bins, strands, centres and edges are those of ``docs/stem.md``: the reverse complement of an element has the scores of
+the element, bin order reversed and strands swapped. `episode.encode.scanner` scans known motifs once; here filters need
+gradients, so they are convolved. This module knows one element at a time; it does NOT know environments.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ class ConvStem(Stem):
         Parameters
         ----------
         rows : Tensor, shape (n, bins, bin), uint8
-            Bases as laid out by `episode.encode.bases.BaseLayout`.
+            Bases as from `episode.encode.bases.BaseLayout`.
         mask : Tensor, shape (n, bins), bool
 
         Returns
@@ -197,7 +198,7 @@ class _BestSite(torch.autograd.Function):
 class KmerStem(Stem):
     """A learned embedding of k-mers, summed over the sites of a bin and divided by the root of their number.
 
-    A site on the reverse strand has the embedding of the reverse-complement k-mer. The root keeps chance sums of bins
+    A site on the reverse strand has the embedding of the reverse-complement k-mer. The root keeps random sums of bins
     with few and with many known sites alike.
 
     Parameters
@@ -217,8 +218,8 @@ class KmerStem(Stem):
         self.embedding = nn.Parameter(torch.randn(4**k + 1, channels))
         forward = torch.arange(4**k)
         digits = [(forward // 4**i) % 4 for i in range(k)]
-        turned = sum((3 - digit) * 4 ** (k - 1 - i) for i, digit in enumerate(digits))
-        self.register_buffer("reverse", torch.cat([torch.as_tensor(turned), torch.tensor([4**k])]), persistent=False)
+        reverse = sum((3 - digit) * 4 ** (k - 1 - i) for i, digit in enumerate(digits))
+        self.register_buffer("reverse", torch.cat([torch.as_tensor(reverse), torch.tensor([4**k])]), persistent=False)
 
     def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
         """Score elements.
@@ -226,7 +227,7 @@ class KmerStem(Stem):
         Parameters
         ----------
         rows : Tensor, shape (n, bins, bin), uint8
-            Bases as laid out by `episode.encode.bases.BaseLayout`.
+            Bases as from `episode.encode.bases.BaseLayout`.
         mask : Tensor, shape (n, bins), bool
 
         Returns
@@ -279,8 +280,8 @@ def new_stem(config: StemConfig, bank: MotifBank) -> Stem:
 def start_thresholds(config: StemConfig, bank: MotifBank) -> Tensor:
     """Score at which each channel starts as half occupied, shape (channels,).
 
-    Of a known matrix the score that a random site reaches with chance ``config.site_p``; of a filter that starts at
-    random `START`; of an embedding 0.
+    Of a known matrix the score that a random site reaches with probability ``config.site_p``; of a filter that starts
+    at random `START`; of an embedding 0.
     """
     known = torch.from_numpy(bank.thresholds(config.site_p))
     if config.kind == "motif":
@@ -289,19 +290,19 @@ def start_thresholds(config: StemConfig, bank: MotifBank) -> Tensor:
 
 
 def _growth(number: float, kurtosis: float = 0.0) -> float:
-    """By how much the greatest of `number` random scores rises for each doubling of their number.
+    """By how much the maximum of `number` random scores rises for each doubling of their number.
 
-    The mean over the next `DOUBLINGS`, for scores of standard deviation 1 without skew. The median of the greatest is
+    The mean over the next `DOUBLINGS`, for scores of standard deviation 1 without skew. The median of the maximum is
     the quantile 2^(-1/number) of one, taken from the normal one z by the expansion of Cornish and Fisher,
     z + kurtosis (z^3 - 3 z) / 24. The excess kurtosis of a sum over L positions, each with four normal values, centred,
     is -2 / L; for the shortest filters, which soon have seen every site, the expansion falls, and nothing is charged.
     """
 
-    def greatest(count: float) -> float:
+    def maximum(count: float) -> float:
         z = NormalDist().inv_cdf(2 ** (-1 / count))
         return z + kurtosis * (z**3 - 3 * z) / 24
 
-    return max(0.0, (greatest(number * 2**DOUBLINGS) - greatest(number)) / DOUBLINGS)
+    return max(0.0, (maximum(number * 2**DOUBLINGS) - maximum(number)) / DOUBLINGS)
 
 
 def _padded(rows: Tensor, length: int) -> tuple[Tensor, Tensor]:

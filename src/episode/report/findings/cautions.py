@@ -13,9 +13,11 @@ import numpy as np
 
 from episode.compare.folds import worst_leak
 from episode.compare.methods.registry import seedless_rows
+from episode.metrics.metrics import is_collapsed
 from episode.report.findings import decimal, listing, percent
 from episode.report.load import Comparison, number
 from episode.report.methods import rows_of
+from episode.train.diagnostics import MIN_SLOPE, impedance_slope
 
 __all__ = ["alarms", "cautions", "collapsed_rows", "leak", "student_slope"]
 
@@ -23,10 +25,6 @@ FEW_POSITIVES = 30
 FEW_BLOCKS = 20
 FEW_ENVIRONMENTS = 5
 WIDE = 0.1
-COLLAPSE_RECALL = 0.98
-COLLAPSE_MARGIN = 0.02
-LEAST_SLOPE = 0.3
-LEAST_SPREAD = 0.1
 
 
 def leak(results: dict[str, Any]) -> str:
@@ -99,10 +97,10 @@ def alarms(material: Comparison) -> Iterable[str]:
             "precision and recall at the chosen threshold instead."
         )
     slope = student_slope(figures)
-    if slope is not None and slope < LEAST_SLOPE:
+    if slope is not None and slope < MIN_SLOPE:
         yield (
             f"Mean-impedance Student: R_S moves by {decimal(slope, 2)} for each unit that the labels call for (below "
-            f"{LEAST_SLOPE}); it repeats the average rather than reading the environment."
+            f"{MIN_SLOPE}); it repeats the average rather than reading the environment."
         )
     runs = [run for run in figures["training"] if run.get("pacing")]
     idle = [
@@ -128,8 +126,7 @@ def collapsed_rows(results: dict[str, Any]) -> list[str]:
         if precision is None or recall is None:
             continue
         false_calls = recall * share * (1 / precision - 1) / (1 - share) if precision and share < 1 else 0.0
-        all_called = recall >= COLLAPSE_RECALL and abs(precision - share) <= COLLAPSE_MARGIN
-        if all_called or (recall <= 1 - COLLAPSE_RECALL and false_calls <= COLLAPSE_MARGIN):
+        if is_collapsed(precision, recall, false_calls, share):
             found.append(row)
     return found
 
@@ -143,13 +140,12 @@ def student_slope(figures: dict[str, Any]) -> float | None:
                 (entry["r_oracle"], entry["r_student"], entry.get("temperature") or 1.0)
             )
     parts = [np.array(points) for points in folds.values() if len(points) >= 2]
-    if sum(len(points) for points in parts) < 3:
+    if not parts:
         return None
     centred = np.concatenate([points[:, :2] - points[:, :2].mean(axis=0) for points in parts])
     temperature = float(np.mean(np.concatenate([points[:, 2] for points in parts])))
-    if centred[:, 0].std() / temperature < LEAST_SPREAD:
-        return None
-    return float((centred[:, 0] * centred[:, 1]).sum() / (centred[:, 0] ** 2).sum())
+    slope = impedance_slope(*centred.T, temperature=temperature)
+    return None if np.isnan(slope) else slope
 
 
 def _wide(results: dict[str, Any]) -> list[str]:
