@@ -5,8 +5,8 @@ Where L is no multiple of the width, the first and the last bin stand out of the
 of an odd number of lacking bases that is half a base, so the edges of all bins lie within bases. Positions count bases
 of the element, 0-based half-open; centres of sites lie on half bases, so some positions here are doubled.
 
-Throughout, `length` is that of an element and `bin` the width of its bins, in base pairs. This module does NOT know what
-is read in a bin.
+Throughout, `length` is that of an element and `bin` the width of its bins, in base pairs. This module does NOT know
+what is read in a bin.
 """
 
 from __future__ import annotations
