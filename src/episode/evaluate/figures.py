@@ -136,16 +136,16 @@ class FoldAlarm(Model):
 class Figures(Model):
     """The content of ``figures.json``; curves by method, then by environment (and "pooled")."""
 
-    precision_recall: dict[str, dict[str, PrecisionRecall]] = {}
-    reliability: dict[str, dict[str, Reliability]] = {}
-    potential: dict[str, PotentialHistogram] = {}
+    precision_recall: dict[str, dict[str, PrecisionRecall]] = Field(default_factory=dict)
+    reliability: dict[str, dict[str, Reliability]] = Field(default_factory=dict)
+    potential: dict[str, PotentialHistogram] = Field(default_factory=dict)
     """By environment."""
-    impedance: list[ImpedanceRecord] = []
-    few_labels: list[FewLabelPoint] = []
-    training: list[TrainingSeries] = []
+    impedance: list[ImpedanceRecord] = Field(default_factory=list)
+    few_labels: list[FewLabelPoint] = Field(default_factory=list)
+    training: list[TrainingSeries] = Field(default_factory=list)
 
 
 class ComparisonFigures(Figures):
     """The same of a comparison."""
 
-    alarms: list[FoldAlarm] = []
+    alarms: list[FoldAlarm] = Field(default_factory=list)
