@@ -9,12 +9,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from episode.compare.methods.registry import seedless_rows
+from episode.compare.methods.registry import SEQUENCE, SHORTCUT, find_method
 from episode.compare.results import Audit, ComparisonResults
 from episode.evaluate.figures import Figures
 from episode.report.findings import decimal, listing, percent
 from episode.report.load import Comparison
-from episode.report.methods import SEQUENCE, SHORTCUT, methods_of
+from episode.report.methods import methods_of
 
 __all__ = ["alarms", "cautions", "collapsed_methods", "leak", "student_slope"]
 
@@ -72,7 +72,7 @@ def cautions(results: ComparisonResults) -> Iterable[str]:
             f"Wide intervals: macro AUROC is uncertain by more than {WIDE:g} for {listing(wide)}; small "
             "differences there mean nothing."
         )
-    once = [name for name, entry in results.methods.items() if entry.seeds == 1 and name not in seedless_rows()]
+    once = [name for name, entry in results.methods.items() if entry.seeds == 1 and find_method(name).random]
     if once:
         yield f"One seed only, so the luck of a single training run is not counted: {listing(once)}."
     silent = [name for name, entry in results.methods.items() if entry.macro.auroc.value is None]

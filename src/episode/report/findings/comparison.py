@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from episode.compare.methods.registry import ORACLE, SEQUENCE, SHORTCUT, WITH_DISTANCE
 from episode.compare.results import ComparisonResults
 from episode.metrics.intervals import Estimate
 from episode.report.findings import Claim, Findings, decimal, listing, signed, spell, within
 from episode.report.findings.cautions import alarms, cautions, leak
 from episode.report.load import Comparison
-from episode.report.methods import METRICS, SEQUENCE, SHORTCUT, WITH_DISTANCE, best, methods_of
+from episode.report.methods import METRICS, best, methods_of
 
 __all__ = ["best_baselines", "chance_aupr", "correction_method", "find_comparison", "standing"]
 
@@ -125,7 +126,7 @@ def _impedance(results: ComparisonResults) -> Claim:
     lines = [f"With it: {own}."]
     lines += [_numbers(results, method, baseline, CORRECTION) for baseline in baselines]
     lines.append(_numbers(results, method, POTENTIAL, RANKING).replace("Against", "Inside environments, against", 1))
-    oracle = results.estimate("oracle", "pooled", "log_loss")
+    oracle = results.estimate(ORACLE.name, "pooled", "log_loss")
     if oracle.value is not None:
         lines.append(
             f"The best impedances, read from the test labels, would give a pooled log-loss of {spell(oracle)}."
