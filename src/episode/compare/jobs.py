@@ -12,7 +12,6 @@ No job sees a test label. This module does not know what the scores are worth.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import multiprocessing
 import time
@@ -39,7 +38,8 @@ from episode.encode.motifs import MotifBank, load_bank
 from episode.encode.store import ElementStore, build_store
 from episode.errors import EpisodeError
 from episode.evaluate.figures import RunFigures
-from episode.files import atomic_file, finite, read_json
+from episode.files import atomic_file, finite, locked, read_json
+from episode.jobs import check_identity
 from episode.schema import Model, read_model, write_model
 from episode.seeds import generator
 
@@ -160,14 +160,10 @@ def open_work(work: Work, dataset: Dataset) -> None:
     )
     path = work.folder / "identity.json"
     if path.exists():
-        found = read_json(path)
-        changed = [key for key, value in identity.model_dump(mode="json").items() if found.get(key) != value]
-        if changed:
-            raise EpisodeError(
-                f"{work.folder}: holds a comparison with another {', '.join(changed)}; give a new folder for this one"
-            )
-        return
-    write_model(path, identity)
+        where, need = f"{work.folder}: holds a comparison with", "give a new folder for this one"
+        check_identity(read_json(path), identity.model_dump(mode="json"), where=where, need=need)
+    else:
+        write_model(path, identity)
 
 
 @contextlib.contextmanager
@@ -180,19 +176,17 @@ def alone(folder: Path) -> Iterator[None]:
         If another process is at work there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with (folder / LOCK).open("w") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise EpisodeError(
-                    f"{folder}: another process is at work here; wait for it, or give a new folder"
-                ) from None
+
+    def refuse() -> None:
+        raise EpisodeError(f"{folder}: another process is at work here; wait for it, or give a new folder")
+
+    with locked(folder / LOCK, refuse):
+        try:
             yield
-    finally:
-        if [entry.name for entry in folder.iterdir()] == [LOCK]:  # nothing came of it
-            (folder / LOCK).unlink()
-            folder.rmdir()
+        finally:
+            if [entry.name for entry in folder.iterdir()] == [LOCK]:  # nothing came of it
+                (folder / LOCK).unlink()
+                folder.rmdir()
 
 
 def run_jobs(work: Work, dataset: Dataset, jobs: Sequence[Job], *, workers: int, report: Callable[[str], None]) -> None:

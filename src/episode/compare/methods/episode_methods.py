@@ -25,7 +25,7 @@ from episode.metrics.label_shift import (
     source_scores,
 )
 from episode.metrics.metrics import oracle_impedance
-from episode.predict.impedance import choose_support, departure, update_impedance
+from episode.predict.impedance import departure, update_impedance
 
 __all__ = ["Level", "few_label_logit", "score_fold", "shift_impedances", "training_level"]
 
@@ -133,9 +133,7 @@ def shift_impedances(run: Run, reading: Reading, level: Level, source: SourceSco
     temperature = _temperature(run)
     probability = expit(_level_logit(run, reading, level))
     found = []
-    for _, index in reading.environments():
-        pairs = reading.dataset.pairs.iloc[index]
-        support = probability[index[choose_support(run, [reading.keys[i] for i in index], pairs, seed=0)]]
+    for support in (probability[rows] for rows in reading.predictions.supports):
         priors = {"em": em_prior(support, level.prevalence)} | (
             {} if source is None else {"bbse": bbse_prior(support, source)}
         )

@@ -17,7 +17,6 @@ from episode.inference.pairs import pair_rows
 from episode.inference.scoring import score_rows
 from episode.inference.support import embed_support
 from episode.metrics.metrics import calibration_line
-from episode.predict.impedance import choose_support
 
 __all__ = ["opportunist_scores", "shortcut_score"]
 
@@ -56,9 +55,8 @@ def shortcut_score(run: Run, store: ElementStore, reading: Reading) -> NDArray[n
     system = run.system
     rows = pair_rows(reading.dataset, run.facts.shortcuts)
     score = np.zeros(len(rows))
-    for estimate, index in reading.environments():
-        chosen = index[choose_support(run, [reading.keys[i] for i in index], reading.dataset.pairs.iloc[index], seed=0)]
-        embedding = embed_support(system, score_rows(system.backbone, store, rows.take(chosen)))
+    for (estimate, index), support in zip(reading.environments(), reading.predictions.supports, strict=True):
+        embedding = embed_support(system, score_rows(system.backbone, store, rows.take(support)))
         delta = system.opportunist(torch.from_numpy(rows.shortcuts[index]), embedding).double().numpy()
         score[index] = -(estimate.r_student + delta) / float(system.temperature())
     return score

@@ -21,7 +21,6 @@ from episode.errors import EpisodeError
 from episode.evaluate.curves import impedance_records, training_series
 from episode.evaluate.figures import RunAlarm, RunFigures
 from episode.files import read_json
-from episode.inference.pairs import pair_keys
 from episode.metrics.metrics import best_f1_threshold
 from episode.predict.impedance import EnvironmentEstimate
 from episode.predict.pairs import Predictions, predict_dataset
@@ -39,13 +38,10 @@ class Reading:
     ----------
     dataset : Dataset
         The part.
-    keys : list of str
-        Content of each pair, see `episode.inference.pairs.pair_keys`.
     predictions : Predictions
     """
 
     dataset: Dataset
-    keys: list[str]
     predictions: Predictions
 
     @property
@@ -130,7 +126,7 @@ def read_part(run: Run, task: FoldTask, part: NDArray[np.bool_]) -> Reading:
     part : ndarray, shape (n_pairs,), bool
     """
     dataset = task.dataset.select(part)
-    return Reading(dataset, pair_keys(dataset), predict_dataset(run, dataset, task.own_store))
+    return Reading(dataset, predict_dataset(run, dataset, task.own_store))
 
 
 def called(
