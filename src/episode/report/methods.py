@@ -1,4 +1,4 @@
-"""What the rows and the metrics of a comparison are called, in words, and how they are grouped.
+"""What the methods and the metrics of a comparison are called, in words, and how they are grouped.
 
 Names only: this module holds no numbers but those asked of it, and knows neither tables nor figures.
 """
@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from episode.compare.methods.registry import GROUPS as REGISTERED
 from episode.compare.methods.registry import row_group, row_order
-from episode.report.load import number
+from episode.compare.results import ComparisonResults
 
 __all__ = [
     "EPISODE",
@@ -26,16 +25,16 @@ __all__ = [
     "best",
     "group_of",
     "meaning",
+    "methods_of",
     "ordered",
-    "rows_of",
 ]
 
 EPISODE, IMPEDANCE, SEQUENCE = "EPIsode", "impedance", "sequence"
 SHORTCUT, WITH_DISTANCE, ABLATION, OTHER = "shortcut", "with_distance", "ablation", "other"
 TITLES = {
     EPISODE: "EPIsode",
-    IMPEDANCE: "impedance rival",
-    SEQUENCE: "sequence rival",
+    IMPEDANCE: "impedance baseline",
+    SEQUENCE: "sequence baseline",
     SHORTCUT: "shortcut",
     WITH_DISTANCE: "with distance",
     ABLATION: "ablation",
@@ -108,29 +107,29 @@ METRICS = {
 }
 
 
-def group_of(row: str) -> str:
-    """Return the group of a row, "other" where nobody has said."""
-    return next((group for group, rows in GROUPS.items() if row in rows), OTHER)
+def group_of(method: str) -> str:
+    """Return the group of a method, "other" where it is not registered."""
+    return next((group for group, methods in GROUPS.items() if method in methods), OTHER)
 
 
-def meaning(row: str) -> str:
-    """Say in a few words what a row is; "" where nobody has said."""
-    return MEANINGS.get(row, "")
+def meaning(method: str) -> str:
+    """Return in a few words what a method is; "" where it is not registered."""
+    return MEANINGS.get(method, "")
 
 
-def ordered(rows: Iterable[str]) -> list[str]:
-    """Sort rows by group, then as listed in it; strangers last, by name."""
-    place = {row: index for index, row in enumerate(row for group in GROUPS.values() for row in group)}
-    return sorted(rows, key=lambda row: (place.get(row, len(place)), row))
+def ordered(methods: Iterable[str]) -> list[str]:
+    """Sort methods by group, then as listed in it; others last, by name."""
+    place = {method: index for index, method in enumerate(method for group in GROUPS.values() for method in group)}
+    return sorted(methods, key=lambda method: (place.get(method, len(place)), method))
 
 
-def rows_of(results: dict[str, Any], group: str) -> list[str]:
-    """Return the rows of ``results.json`` that belong to a group, in order."""
-    return [row for row in ordered(results["rows"]) if group_of(row) == group]
+def methods_of(results: ComparisonResults, group: str) -> list[str]:
+    """Return the methods of a comparison that belong to a group, in order."""
+    return [method for method in ordered(results.methods) if group_of(method) == group]
 
 
-def best(results: dict[str, Any], rows: Sequence[str], metric: str, level: str = "macro") -> str | None:
-    """Return the best of `rows` by a metric of ``results.json``, None where none of them has it."""
-    values = {row: number(results["rows"], row, level, metric).value for row in rows}
-    known = {row: METRICS[metric].better * value for row, value in values.items() if value is not None}
-    return max(known, key=lambda row: known[row]) if known else None
+def best(results: ComparisonResults, methods: Sequence[str], metric: str) -> str | None:
+    """Return the best of some methods by a macro metric, None where none of them has it."""
+    values = {method: results.estimate(method, "macro", metric).value for method in methods}
+    known = {method: METRICS[metric].better * value for method, value in values.items() if value is not None}
+    return max(known, key=lambda method: known[method]) if known else None

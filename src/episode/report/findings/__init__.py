@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from episode.report.load import Number
+from episode.metrics.intervals import Estimate
 
 __all__ = ["Claim", "Findings", "decimal", "environments", "listing", "percent", "signed", "spell", "within"]
 
@@ -61,7 +61,7 @@ def signed(value: float | None, places: int = 3) -> str:
     return written.replace("-", "−") if float(written) else f"{0:.{places}f}"
 
 
-def within(number: Number, *, places: int = 3, sign: bool = False) -> str:
+def within(number: Estimate, *, places: int = 3, sign: bool = False) -> str:
     """Write the interval of a number, ``0.310 to 0.420``; a dash where there is none."""
     if not number.bounded:
         return NONE
@@ -69,7 +69,7 @@ def within(number: Number, *, places: int = 3, sign: bool = False) -> str:
     return f"{write(number.low, places)} to {write(number.high, places)}"
 
 
-def spell(number: Number, *, places: int = 3, sign: bool = False) -> str:
+def spell(number: Estimate, *, places: int = 3, sign: bool = False) -> str:
     """Write a number with its interval: ``0.360 (0.310 to 0.420)``."""
     write = signed if sign else decimal
     interval = within(number, places=places, sign=sign) if number.bounded else "no interval"
