@@ -22,6 +22,8 @@ __all__ = [
     "PotentialHistogram",
     "PrecisionRecall",
     "Reliability",
+    "RunAlarm",
+    "RunFigures",
     "TrainingSeries",
     "ValidationCheck",
 ]
@@ -122,6 +124,29 @@ class TrainingSeries(Model):
     validation: list[ValidationCheck]
     losses: dict[str, LossSeries]
     pacing: dict[str, PacingSeries]
+
+
+class RunAlarm(Model):
+    """An alarm that a training run raised on its own validation environments."""
+
+    name: str
+    text: str
+
+
+class RunFigures(Model):
+    """What one training run of EPIsode on a fold leaves to be drawn."""
+
+    impedance: list[ImpedanceRecord]
+    """Of the test environments."""
+    temperature: float
+    offset: float
+    """Constant in U_I, units of U_I."""
+    alarms: list[RunAlarm]
+    roles: dict[str, list[str]]
+    """Environments by role."""
+    training: TrainingSeries
+    level: float | None = Field(default=None, exclude_if=_absent)
+    """Constant impedance that the score of "episode.potential" was made with, units of U_I."""
 
 
 class FoldAlarm(Model):

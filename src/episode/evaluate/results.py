@@ -17,6 +17,7 @@ from pydantic import (
     model_serializer,
 )
 
+from episode.evaluate.figures import RunAlarm
 from episode.metrics.intervals import ByMetric, Difference, Estimate, Resampling
 from episode.schema import Model
 
@@ -29,7 +30,6 @@ __all__ = [
     "MeanImpedance",
     "OracleSummary",
     "PooledSummary",
-    "RunAlarm",
     "ScopeEstimates",
     "Summary",
     "TruthSummary",
@@ -169,7 +169,8 @@ class TruthSummary(Model):
 class Summary(Model):
     """What predictions and labels alone say."""
 
-    temperature: float | None
+    temperature: float
+    """T of the model, > 0."""
     environments: dict[str, EnvironmentSummary]
     macro: MacroSummary
     pooled: PooledSummary
@@ -221,13 +222,6 @@ class EvaluationProvenance(Model):
     sources: list[dict[str, Any]]
     config: dict[str, Any]
     """Configuration of the run, as the version of EPIsode that trained it wrote it."""
-
-
-class RunAlarm(Model):
-    """An alarm that the training raised on its own validation environments."""
-
-    name: str
-    text: str
 
 
 class EvaluationResults(Summary):
