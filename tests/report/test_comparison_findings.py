@@ -75,8 +75,9 @@ class TestRanking:
         ranked(comparison, "episode.potential-promoter_degree", ACROSS, ACROSS)
         text = ranked(comparison, "episode.potential-ctcf_gbm", BELOW, BELOW).ranking.text
         assert text == (
-            "On unseen environments U_I ranks pairs better than chance. It beats distance; it cannot be told from "
-            "promoter_degree; it was not compared with opportunist; it loses to ctcf_gbm (best sequence baseline)."
+            "On unseen environments U_I ranks pairs better than chance. It beats distance; it does not differ "
+            "significantly from promoter_degree; it was not compared with opportunist; it loses to ctcf_gbm "
+            "(best sequence baseline)."
         )
 
     def test_a_mixed_standing_says_in_what(self, comparison: ComparisonDraft):
@@ -89,8 +90,8 @@ class TestRanking:
         ("low", "high", "said"),
         [
             (0.51, 0.6, "ranks pairs better than chance"),
-            (0.49, 0.6, "cannot be told from chance"),
-            (0.5, 0.6, "cannot be told from chance"),
+            (0.49, 0.6, "does not differ significantly from chance"),
+            (0.5, 0.6, "does not differ significantly from chance"),
             (0.3, 0.4, "ranks pairs worse than chance"),
             (None, None, "has no interval, so nothing is claimed against chance"),
         ],
@@ -129,7 +130,7 @@ class TestImpedance:
     def test_lower_log_loss_beats(self, comparison: ComparisonDraft):
         assert "beats em" in corrected(comparison, "em", BELOW, BELOW, BELOW)
         assert "loses to em" in corrected(comparison, "em", ABOVE, ABOVE, ABOVE)
-        assert "cannot be told from em" in corrected(comparison, "em", ACROSS, ACROSS, ACROSS)
+        assert "does not differ significantly from em" in corrected(comparison, "em", ACROSS, ACROSS, ACROSS)
         assert "was not compared with em" in corrected(comparison, "em", *[(None, None)] * 3)
 
     def test_pooled_alone(self, comparison: ComparisonDraft):

@@ -61,7 +61,7 @@ def test_macro_interval_over_environments_by_hand(evaluation: EvaluationDraft):
 @pytest.mark.parametrize(
     ("low", "high", "said", "alarm"),
     [
-        (0.45, 0.55, "cannot be told from chance", True),
+        (0.45, 0.55, "does not differ significantly from chance", True),
         (0.3, 0.4, "worse than chance", True),
         (0.51, 0.6, "better", False),
     ],
@@ -121,7 +121,7 @@ GAINS = {"better": (0.01, 0.03), "open": (-0.01, 0.03), "worse": (-0.03, -0.01),
         ("better", "worse", "helps the pooled ranking and harms the probabilities"),
     ],
 )
-def test_nothing_is_claimed_where_the_interval_holds_zero(
+def test_nothing_is_claimed_where_the_interval_includes_zero(
     evaluation: EvaluationDraft, ranking: str, loss: str, said: str
 ):
     low, high = GAINS[ranking]

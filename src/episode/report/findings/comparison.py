@@ -1,6 +1,6 @@
 """The words of a comparison: does the ranking beat its baselines, does the impedance help.
 
-A method beats another only where the paired interval of their difference leaves zero out; see
+A method beats another only where the paired interval of their difference excludes zero; see
 `episode.report.findings`. What should not be trusted is in `episode.report.findings.cautions`.
 """
 
@@ -55,7 +55,7 @@ def best_baselines(results: ComparisonResults) -> list[str]:
 
 
 def correction_method(results: ComparisonResults) -> str | None:
-    """Return the method that speaks for the impedance: R_S alone, as an unseen environment gets it."""
+    """Return the method that represents the impedance: R_S alone, as an unseen environment gets it."""
     return next(
         (method for method in CORRECTIONS if results.estimate(method, "pooled", "log_loss").value is not None), None
     )
@@ -81,7 +81,7 @@ def _ranking(results: ComparisonResults) -> Claim:
     elif auroc.high < 0.5:
         chance = "ranks pairs worse than chance"
     else:
-        chance = "cannot be told from chance"
+        chance = "does not differ significantly from chance"
     against = {method: method for method in methods_of(results, SHORTCUT)}
     against |= {method: f"{method} (best sequence baseline)" for method in best_baselines(results)}
     verdict = f" It {_verdict(results, POTENTIAL, against, RANKING)}." if against else ""
@@ -152,7 +152,7 @@ def _stands(results: ComparisonResults, method: str, baseline: str, measures: Se
     verbs = {
         "better": "beats",
         "worse": "loses to",
-        "open": "cannot be told from",
+        "open": "does not differ significantly from",
         "unknown": "was not compared with",
     }
     order = [key for key in verbs if key in where]

@@ -162,7 +162,7 @@ def difference_table(results: ComparisonResults) -> Table:
         )
     return Table(
         "Paired differences. The first method less the second, on the same pairs and the same draws. In bold where the "
-        "95 % interval (small) leaves out zero; elsewhere nothing is claimed. Above zero favours the first for AUROC "
+        "95 % interval (small) excludes zero; elsewhere nothing is claimed. Above zero favours the first for AUROC "
         "and AUPR, below zero for log-loss and ECE.",
         ("difference", *map(_head, DIFFERENCES)),
         tuple(rows),
