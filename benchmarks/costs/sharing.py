@@ -33,7 +33,8 @@ from episode.data.build import build_dataset
 from episode.data.dataset import Dataset
 from episode.encode.motifs import MotifBank
 from episode.encode.scanner import Scanner
-from episode.encode.store import build_store, mirror
+from episode.encode.store import build_store
+from episode.inference.orientation import mirror
 from episode.inference.pairs import PairRows, pair_keys, pair_rows
 from episode.inference.support import student_impedance
 from episode.model.backbone import PairOutput

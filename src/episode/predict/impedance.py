@@ -15,7 +15,7 @@ from scipy.special import expit, ndtri, stdtrit
 
 from episode.checkpoint import Run
 from episode.encode.store import ElementStore
-from episode.inference.element_cache import CodeTable
+from episode.inference.element_cache import ElementCache
 from episode.inference.pairs import PairRows
 from episode.inference.scoring import score_rows
 from episode.inference.support import bootstrap_sd, mean_impedance, student_impedance
@@ -88,14 +88,14 @@ class EnvironmentEstimate:
 
 
 def estimate_environment(
-    run: Run, source: ElementStore | CodeTable, support: PairRows, name: str, *, seed: int
+    run: Run, source: ElementStore | ElementCache, support: PairRows, name: str, *, seed: int
 ) -> EnvironmentEstimate:
     """Estimate the impedance of one environment from its unlabelled pairs.
 
     Parameters
     ----------
     run : Run
-    source : ElementStore or CodeTable
+    source : ElementStore or ElementCache
     support : PairRows
         The support set, see `episode.inference.support_sampling`; labels are not read.
     name : str
@@ -106,7 +106,9 @@ def estimate_environment(
     facts, system = run.facts, run.system
     output = score_rows(system.backbone, source, support)
     student = student_impedance(system, output)
-    r_student = mean_impedance(system, student, output)
+    with torch.no_grad():
+        exposure = system.exposure(output.representation)
+    r_student = mean_impedance(system, student, exposure)
     sd = bootstrap_sd(system, output, support.locus, generator(seed, "bootstrap"))
     half = half_width(run, sd)
     known = name in facts.environments
@@ -116,7 +118,7 @@ def estimate_environment(
         teacher = system.teacher()[facts.environments.index(name)]
         used = fuse(teacher, student, weight)
         used_half = (1 - weight) * half
-    r_used = mean_impedance(system, used, output)
+    r_used = mean_impedance(system, used, exposure)
     distance = facts.domain.distance(output.representation.double().mean(0).cpu().numpy())
     return EnvironmentEstimate(
         environment=name,
@@ -128,7 +130,7 @@ def estimate_environment(
         r_student_sd=sd,
         r_student_low=max(least_impedance(student.tolist(), r_student), r_student - half),
         r_student_high=r_student + half,
-        r_teacher=mean_impedance(system, teacher, output),
+        r_teacher=mean_impedance(system, teacher, exposure),
         r_used=r_used,
         r_used_low=max(least_impedance(used.tolist(), r_used), r_used - used_half),
         r_used_high=r_used + used_half,
