@@ -112,6 +112,7 @@ FILE = re.compile(
 PASSING = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[-+]\d\d:?\d\d| UTC)?"  # a time of day
     r"|\d+(?:\.\d+)? (?:s|seconds)(?!\w)"
+    r"|(?<!\w)job[_ ]seconds\s+\d+(?:\.\d+)?"  # of the page of a comparison
     r"|(?<![\w.])v?\d+\.\d+\.\d+(?:\+\w+)?(?!\w)"  # a version
 )
 """Parts of text that are not compared: times, seconds, versions."""
