@@ -15,7 +15,6 @@ from episode.episodes.sampler import (
     draw_shown,
     draw_sizes,
     split_by_locus,
-    support_order,
 )
 from episode.episodes.tasks import TaskSource
 from small_systems import make_pool, make_rows, small_config
@@ -226,18 +225,3 @@ def test_pool_share_and_classes() -> None:
     assert np.isnan(pool(-1, -1).prevalence)
     assert pool(1, 0, -1).two_classes
     assert not pool(1, 1, -1).two_classes
-
-
-@settings(deadline=None)
-@given(st.lists(st.text(max_size=5), min_size=1, max_size=30, unique=True), st.integers(0, 5))
-def test_support_order_does_not_follow_the_order_of_rows(keys: list[str], seed: int) -> None:
-    taken = [keys[row] for row in support_order(keys, seed)]
-    shuffled = keys[::-2] + keys[-2::-2]
-    assert [shuffled[row] for row in support_order(shuffled, seed)] == taken
-    assert sorted(taken) == sorted(keys)
-
-
-def test_support_order_depends_on_the_seed_and_is_not_the_order_given() -> None:
-    keys = [f"pair{number}" for number in range(50)]
-    assert support_order(keys, 0).tolist() != list(range(50))
-    assert support_order(keys, 0).tolist() != support_order(keys, 1).tolist()

@@ -21,7 +21,7 @@ from episode.config import WindowConfig
 from episode.data.genome import Genome
 from episode.data.pairs import SIDES, PairTable, empty_dropped, environment_names
 from episode.data.sequences import extract
-from episode.dna import is_mirrored, overlap_groups
+from episode.dna import digest, is_mirrored, overlap_groups
 from episode.errors import EpisodeError
 
 __all__ = [
@@ -67,6 +67,11 @@ class Dataset:
         """Return the codes of one element, a view of shape (length,)."""
         start, end = self._spans
         return self.codes[int(start[element_id]) : int(end[element_id])]
+
+    @cached_property
+    def digests(self) -> list[bytes]:
+        """Digest of each element's sequence, see `episode.dna.digest`: equal where the sequences are."""
+        return [digest(self.sequence(number)).encode() for number in range(len(self.elements))]
 
     @cached_property
     def _spans(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from episode.config import EpisodesConfig
-from episode.seeds import derive_seeds
 
 __all__ = [
     "KINDS",
@@ -21,7 +20,6 @@ __all__ = [
     "draw_shown",
     "draw_sizes",
     "split_by_locus",
-    "support_order",
 ]
 
 KINDS = ("train", "pseudo_ood", "prior_shift", "mixed")
@@ -158,20 +156,3 @@ def draw_shown(rng: np.random.Generator, config: EpisodesConfig, size: int) -> n
     if rng.random() >= config.label_shown:
         return np.zeros(size, dtype=bool)
     return rng.random(size) < rng.random()
-
-
-def support_order(keys: list[str], seed: int) -> np.ndarray:
-    """Order rows by a seeded hash of their own content, so that the order of the table does not matter.
-
-    Parameters
-    ----------
-    keys : list of str
-        Content of each row, such as both element names.
-    seed : int
-
-    Returns
-    -------
-    ndarray of int64
-        Positions in the order in which they are taken into a support set.
-    """
-    return np.argsort(derive_seeds(seed, map(str.encode, keys)), kind="stable")

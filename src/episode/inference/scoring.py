@@ -131,8 +131,9 @@ class LiveScorer:
         if gradient or len(index) <= BLOCK:
             block = max(1, len(index))
             return score_rows(self.backbone, self.store, self.rows.take(index), block=block, gradient=gradient)
-        order = np.lexsort((self.rows.promoter[index], self.rows.enhancer[index]))
-        output = score_rows(self.backbone, self.store, self.rows.take(index[order]), block=BLOCK)
+        rows = self.rows.take(index)
+        order = rows.element_order()
+        output = score_rows(self.backbone, self.store, rows.take(order), block=BLOCK)
         return output.take(np.argsort(order))
 
 
@@ -149,7 +150,7 @@ class FrozenScorer:
     def __init__(self, live: TableScorer, index: np.ndarray) -> None:
         distinct = np.unique(index)
         self.place = np.full(len(live.rows), -1, dtype=np.int64)
-        order = np.lexsort((live.rows.promoter[distinct], live.rows.enhancer[distinct]))
+        order = live.rows.take(distinct).element_order()
         self.place[distinct[order]] = np.arange(len(distinct))
         self.output = _filled(live, distinct[order])
 

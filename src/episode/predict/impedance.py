@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 import torch
 from scipy.special import expit, ndtri, stdtrit
 
@@ -22,11 +21,10 @@ from episode.inference.scoring import score_rows
 from episode.inference.support import bootstrap_sd, mean_impedance, student_impedance
 from episode.model.backbone import PairOutput
 from episode.model.energy import fuse
-from episode.seeds import derive_seeds, generator
+from episode.seeds import generator
 
 __all__ = [
     "EnvironmentEstimate",
-    "choose_support",
     "departure",
     "estimate_environment",
     "exposure_of",
@@ -89,31 +87,6 @@ class EnvironmentEstimate:
     warnings: tuple[str, ...]
 
 
-def choose_support(run: Run, keys: list[str], pairs: pd.DataFrame, *, seed: int) -> np.ndarray:
-    """Choose the support set of an environment, up to the largest size of the run's configuration.
-
-    Parameters
-    ----------
-    run : Run
-    keys : list of str
-        Content of each of its pairs: they order the support, so that the order of the table does not matter. A content
-        that is repeated is taken once.
-    pairs : DataFrame
-        Those pairs, with `enhancer_id`, `promoter_id` and `distance`: of equal contents the first by these is taken.
-    seed : int
-
-    Returns
-    -------
-    ndarray of int64
-        Positions in `keys`.
-    """
-    rank = derive_seeds(seed, map(str.encode, keys))
-    ties = [pairs[name].to_numpy() for name in ("distance", "promoter_id", "enhancer_id")]
-    order = np.lexsort((*ties, rank))
-    first = np.unique(rank[order], return_index=True)[1]
-    return order[first][: run.facts.config.episodes.support_max]
-
-
 def estimate_environment(
     run: Run, source: ElementStore | ElementCache, support: PairRows, name: str, *, seed: int
 ) -> EnvironmentEstimate:
@@ -124,7 +97,7 @@ def estimate_environment(
     run : Run
     source : ElementStore or ElementCache
     support : PairRows
-        The support set, see `choose_support`; labels are not read.
+        The support set, see `episode.inference.support_sampling`; labels are not read.
     name : str
         Environment name; the Teacher is asked if it knows it.
     seed : int
