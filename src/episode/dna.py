@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
-    "DNA_LETTERS",
+    "DNA_ALPHABET",
     "UNKNOWN",
     "crop_offset",
     "decode",
@@ -26,7 +26,7 @@ __all__ = [
     "window_bounds",
 ]
 
-DNA_LETTERS = "ACGTRYSWKMBDHVN"
+DNA_ALPHABET = "ACGTRYSWKMBDHVN"
 """Letters a sequence may hold, in either case: the bases and the IUPAC codes for more than one base."""
 
 UNKNOWN = 4

@@ -40,7 +40,7 @@ FILL = 16
 
 @dataclass(frozen=True)
 class _Group:
-    """Motifs scanned together, because their sites fit into as many words; columns of even length come first."""
+    """Motifs scanned together, because their sites take equally many 4-mers; columns of even length come first."""
 
     words: int
     even: int
@@ -52,7 +52,7 @@ class _Group:
         return self.words * WORD // 2
 
     def score(self, words: torch.Tensor) -> torch.Tensor:
-        """Score every site of a line of words, int32, to (sites, columns): sums of rows of the table."""
+        """Score every site of a sequence of 4-mers, int32, to (sites, columns): sums of rows of the table."""
         sites = words.unfold(0, (self.words - 1) * WORD + 1, 1)[:, ::WORD]
         rows = torch.empty(sites.shape, dtype=torch.int32)
         torch.add(sites, self.place, out=rows)
@@ -149,9 +149,9 @@ class _Line:
 class Scanner:
     """A bank made ready for scanning; build it once when many batches are scanned.
 
-    A site is cut into words of four bases, and what a word adds to the scores of all motifs is looked up in
-    a table: a quarter of the additions of a matrix product with one-hot DNA, and no multiplication. Bases in which
-    elements overlap are scanned once.
+    A site is cut into 4-mers, and what a 4-mer adds to the scores of all motifs is looked up in a table: a quarter of
+    the additions of a matrix product with one-hot DNA, and no multiplication. Bases in which elements overlap are
+    scanned once.
 
     Parameters
     ----------

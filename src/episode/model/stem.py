@@ -25,7 +25,7 @@ from episode.encode.scanner import FLOOR
 __all__ = ["REFERENCE", "ConvStem", "Filters", "KmerStem", "Stem", "StoredScores", "new_stem", "start_thresholds"]
 
 REFERENCE = 1000.0
-"""Base pairs; an element of this length is charged nothing for being long."""
+"""Base pairs; an element of this length is not corrected for its length."""
 DOUBLINGS = 4
 """Length beyond the reference, in doublings, over which the charge of a channel that starts at random is measured."""
 LETTERS = UNKNOWN + 1
@@ -143,7 +143,7 @@ class Filters(nn.Module):
 
 
 class _BestSite(torch.autograd.Function):
-    """Best score in each bin; only the best site moves the filter, so no other is kept for the way back."""
+    """Best score in each bin; only the best site moves the filter, so no other is kept for the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, table: Tensor, rows: Tensor, odd: Tensor) -> Tensor:
@@ -271,7 +271,7 @@ def _growth(number: float, kurtosis: float = 0.0) -> float:
     The mean over the next `DOUBLINGS`, for scores of standard deviation 1 without skew. The median of the maximum is
     the quantile 2^(-1/number) of one, taken from the normal one z by the expansion of Cornish and Fisher,
     z + kurtosis (z^3 - 3 z) / 24. The excess kurtosis of a sum over L positions, each with four normal values, centred,
-    is -2 / L; for the shortest filters, which soon have seen every site, the expansion falls, and nothing is charged.
+    is -2 / L; for the shortest filters, which soon have seen every site, the expansion falls, and the charge is 0.
     """
 
     def maximum(count: float) -> float:
