@@ -11,13 +11,15 @@ import sys
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from episode.compare.folds import worst_leak
-from episode.files import atomic_file, read_json
+from episode.compare.results import Audit, ComparisonResults
+from episode.evaluate.figures import ComparisonFigures
+from episode.files import atomic_file
+from episode.metrics.intervals import Estimate
 from episode.report.findings import spell
 from episode.report.findings.comparison import find_comparison
-from episode.report.load import Comparison, number
+from episode.report.load import Comparison
+from episode.schema import read_model
 
 ORDER = (
     "protocol_l",
@@ -38,7 +40,7 @@ WIDTH = 120
 def main(folder: Path) -> None:
     """Write README.md into a folder of results."""
     paths = {name: folder / f"{name}.json" for name in ORDER}
-    sections = [_section(name, read_json(path)) for name, path in paths.items() if path.exists()]
+    sections = [_section(name, read_model(path, ComparisonResults)) for name, path in paths.items() if path.exists()]
     head = [
         "# Results",
         _text(
@@ -64,16 +66,15 @@ def _grid(head: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in (names, ["---"] * len(names), *lines))
 
 
-def _section(name: str, results: dict[str, Any]) -> str:
-    protocol, provenance = results["protocol"], results["provenance"]
-    figures = {"impedance": [], "training": [], "few_labels": [], "alarms": results["alarms"]}
-    findings = find_comparison(Comparison(results, figures))
+def _section(name: str, results: ComparisonResults) -> str:
+    protocol, provenance = results.protocol, results.provenance
+    findings = find_comparison(Comparison(results, ComparisonFigures()))
     parts = [
         f"## {name}",
         _text(
-            f"{protocol['title']}. {protocol['sentence']} {provenance['pairs']:,} pairs, seeds "
-            f"{', '.join(map(str, provenance['seeds']))}, {results['intervals']['blocks']} blocks, "
-            f"{provenance['job_seconds'] / 60:.0f} core-minutes."
+            f"{protocol.title}. {protocol.sentence} {provenance.pairs:,} pairs, seeds "
+            f"{', '.join(map(str, provenance.seeds))}, {results.intervals.blocks} blocks, "
+            f"{provenance.job_seconds / 60:.0f} core-minutes."
         ),
         *([_text(f"**{findings.leak}**")] if findings.leak else []),
         _text(f"**Ranking.** {findings.ranking.text}"),
@@ -81,7 +82,7 @@ def _section(name: str, results: dict[str, Any]) -> str:
         "**What should not be trusted.**",
         _list(findings.cautions),
         *(["**Alarms.**", _list(findings.alarms)] if findings.alarms else []),
-        _audit(results),
+        _audit(results.audit),
         *_methods(results),
         *_differences(results),
         *_environments(results),
@@ -89,53 +90,56 @@ def _section(name: str, results: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _audit(results: dict[str, Any]) -> str:
+def _audit(audit: Audit) -> str:
     """Say which fraction of the test pairs training has seen, in the worst fold."""
-    audit = results["audit"]
-    fractions = ", ".join(f"{key} {fraction:.1%}" for key, fraction in worst_leak(audit).items())
-    return _text(f"Test pairs that training has seen, in the worst of {len(audit['folds'])} folds: {fractions}.")
+    fractions = ", ".join(f"{key} {fraction:.1%}" for key, fraction in audit.worst().items())
+    return _text(f"Test pairs that training has seen, in the worst of {len(audit.folds)} folds: {fractions}.")
 
 
-def _methods(results: dict[str, Any]) -> list[str]:
+def _methods(results: ComparisonResults) -> list[str]:
     """Make a table for each scope: the ranking over environments and in each subset, then pooled calibration."""
-    rows = results["rows"]
-    subsets = [name for name in results["protocol"]["subsets"] if name in next(iter(rows.values()))]
+    scopes = (*((scope, RANKING) for scope in ("macro", *results.protocol.subsets)), ("pooled", CALIBRATION))
     return [
         _grid(
             ["method", *(f"{scope} {TITLES[metric]}" for metric in metrics)],
-            ([f"`{name}`", *(_cell(entry, scope, metric) for metric in metrics)] for name, entry in rows.items()),
+            (
+                [f"`{name}`", *(_cell(results.estimate(name, scope, metric)) for metric in metrics)]
+                for name in results.methods
+            ),
         )
-        for scope, metrics in (*((scope, RANKING) for scope in ("macro", *subsets)), ("pooled", CALIBRATION))
+        for scope, metrics in scopes
     ]
 
 
-def _differences(results: dict[str, Any]) -> list[str]:
-    tables = []
-    for scope, metrics in (("macro", RANKING), ("pooled", CALIBRATION)):
-        lines = []
-        for name, entry in results["differences"].items():
-            found = [number(entry, *([] if scope == "macro" else [scope]), metric) for metric in metrics]
-            lines.append([f"`{name}`", *("–" if x.value is None else spell(x, sign=True) for x in found)])
-        tables.append(_grid(["difference", *(f"{scope} {TITLES[metric]}" for metric in metrics)], lines))
+def _differences(results: ComparisonResults) -> list[str]:
+    tables = [
+        _grid(
+            ["difference", *(f"{scope} {TITLES[metric]}" for metric in metrics)],
+            (
+                [f"`{name}`", *(_cell(entry.estimate(scope, metric), sign=True) for metric in metrics)]
+                for name, entry in results.differences.items()
+            ),
+        )
+        for scope, metrics in (("macro", RANKING), ("pooled", CALIBRATION))
+    ]
     return ["Differences, on the same pairs and draws:", *tables]
 
 
-def _environments(results: dict[str, Any]) -> list[str]:
+def _environments(results: ComparisonResults) -> list[str]:
     lines = [
         [
             name,
-            f"{entry['n']:,}",
-            f"{entry['positives']:,}",
-            *(_cell(entry["rows"], "episode.potential", metric) for metric in RANKING),
+            f"{entry.n:,}",
+            f"{entry.positives:,}",
+            *(_cell(results.inside(name, "episode.potential", metric)) for metric in RANKING),
         ]
-        for name, entry in results["environments"].items()
+        for name, entry in results.environments.items()
     ]
     return ["Environments, AUROC of U_I alone:", _grid(["environment", "pairs", "positives", "AUROC", "AUPR"], lines)]
 
 
-def _cell(entry: dict[str, Any], scope: str, metric: str) -> str:
-    found = number(entry, scope, metric)
-    return "–" if found.value is None else spell(found)
+def _cell(found: Estimate, *, sign: bool = False) -> str:
+    return "–" if found.value is None else spell(found, sign=sign)
 
 
 if __name__ == "__main__":

@@ -157,7 +157,7 @@ class Found:
 
 @dataclass(frozen=True)
 class _Segment:
-    """One segment, whose index is sound and in memory.
+    """One segment, whose index is valid and in memory.
 
     Parameters
     ----------
@@ -228,7 +228,7 @@ class SegmentFolder:
         self._facts = {"format_version": FORMAT_VERSION, **recipe, "row": list(row), "dtype": dtype.name}
 
     def find(self, digests: np.ndarray, *, remove_damaged: bool = False) -> Found:
-        """Find rows in segments that are sound.
+        """Find rows in valid segments.
 
         Parameters
         ----------

@@ -165,7 +165,7 @@ def build_store(
     progress: bool = False,
     workers: int = 0,
 ) -> ElementStore:
-    """Encode every element of a dataset once as the stem wants it, or open the result of having done so.
+    """Encode every element of a dataset once as the stem needs it, or open the result of having done so.
 
     The motif stem reads scores of the bank, the others read bases. In a cache, sequences that were encoded before, for
     whatever dataset, are not encoded again; the rest is added to it in segments, each of which lasts once it is
