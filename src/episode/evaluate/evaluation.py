@@ -96,7 +96,7 @@ def evaluate(
 def check_windows(run: Run, dataset: Dataset) -> None:
     """Refuse a dataset whose windows are not those that the run was trained on."""
     trained = {"enhancer": run.facts.windows.enhancer, "promoter": run.facts.windows.promoter}
-    given = {name: dataset.manifest["windows"][name] for name in trained}
+    given = {name: getattr(dataset.manifest.windows, name) for name in trained}
     if trained != given:
         raise EpisodeError(
             f"the dataset was built with windows {given} bp, the run was trained on {trained} bp; build it again with "
@@ -175,6 +175,6 @@ def _provenance(run: Run, dataset: Dataset, seed: int) -> dict[str, Any]:
         "training sources": facts.provenance.get("sources", []),
         "calibration slope left": facts.calibration["residual_slope"],
         "genome SHA-256": dataset.genome_hash,
-        "sources": dataset.manifest.get("sources", []),
+        "sources": dataset.manifest.model_dump(mode="json")["sources"],
         "config": to_dict(facts.config),
     }
