@@ -281,7 +281,7 @@ def test_a_machine_that_is_silent_is_named(cluster: Any, tmp_path: Path, monkeyp
     import ray
 
     monkeypatch.setattr(ray, "wait", lambda sent, **_: ([], sent))
-    with pytest.raises(EpisodeError, match=r"no answer within 60 s from [^\s;]+; mend or remove"):
+    with pytest.raises(EpisodeError, match=r"no answer within 60 s from [^\s;]+; repair or remove"):
         ray_engine.check_machines(ray, tmp_path, 1)
 
 
