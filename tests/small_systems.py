@@ -137,7 +137,7 @@ def make_tasks(table: PairRows) -> list[Task]:
 def make_context(config: Config, *, seed: int = 0) -> tuple[StepContext, list[Task]]:
     """A step in which every loss is at work: the lock lets pull-in and push-away act in every training task."""
     table = make_rows(90)
-    willing = replace(config.losses, pull_in_margin=-10.0, push_away_margin=-10.0, pacing_low=0.0)
+    willing = config.losses.model_copy(update={"pull_in_margin": -10.0, "push_away_margin": -10.0, "pacing_low": 0.0})
     pacing = PacingLock(willing, pseudo_ood_lead=-100.0)
     system = make_system(config, seed=seed)
     store = make_store(bases=0 if config.stem.kind == "motif" else config.stem.bin)

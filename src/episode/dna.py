@@ -18,6 +18,7 @@ __all__ = [
     "digest",
     "encode",
     "gc_content",
+    "is_mirrored",
     "overlap_groups",
     "reverse_complement",
     "unknown_fraction",
@@ -95,6 +96,13 @@ def crop_offset(length: int, window: int) -> tuple[int, int]:
         return 0, length
     left = length // 2 - window // 2
     return left, left + window
+
+
+def is_mirrored(
+    enhancer_start: Integers, enhancer_end: Integers, promoter_start: Integers, promoter_end: Integers
+) -> npt.NDArray[np.bool_]:
+    """Mirror rule: whether the midpoint of the promoter lies upstream of that of the enhancer; all of shape (n,)."""
+    return promoter_start + promoter_end < enhancer_start + enhancer_end
 
 
 def gc_content(codes: Codes) -> float:

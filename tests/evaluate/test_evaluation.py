@@ -42,7 +42,7 @@ def test_the_numbers_are_those_of_the_predictions(content: Dataset) -> None:
     assert result.summary["pooled"]["n"] == len(content.pairs)
     assert result.summary["provenance"]["seed"] == 3
     assert result.summary["temperature"] == pytest.approx(float(run.system.temperature()))
-    assert result.summary["mean_impedance"]["impedance"] == run.facts.calibration["training_impedance"]
+    assert result.summary["mean_impedance"]["impedance"] == run.facts.calibration.training_impedance
 
 
 def test_labels_do_not_reach_the_predictions(content: Dataset) -> None:

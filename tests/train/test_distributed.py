@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -91,7 +91,7 @@ def stepped(
         optimisers.step(1.0, opportunist=output.opportunist_rate)
         for index, embedding in output.observed:
             context.system.teacher.observe(index, embedding)
-        log += output.tasks
+        log += [entry.model_dump(exclude_unset=True) for entry in output.tasks]
     return context, log, first
 
 
@@ -348,4 +348,4 @@ def test_a_layout_needs_at_least_one_of_each(name: str) -> None:
 
 def test_a_layout_that_the_machine_does_not_have() -> None:
     with pytest.raises(ConfigError, match=r"training.accelerator 'cuda'"):
-        launch(see, training=replace(CPU, accelerator="cuda"), layout=Layout(devices=2))
+        launch(see, training=CPU.changed(accelerator="cuda"), layout=Layout(devices=2))

@@ -100,13 +100,13 @@ def test_what_a_finished_run_holds(whole: Path) -> None:
     assert sorted(path.name for path in whole.iterdir()) == sorted(FILES)
     run = load_run(whole)
     assert run.facts.config == config(*SETTINGS)
-    assert run.facts.provenance["steps"] == LAST
+    assert run.facts.provenance.steps == LAST
     lines = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if line["kind"] == "train"] == list(range(LAST))
     checks = [(line["step"], line["stage"]) for line in lines if line["kind"] == "validation"]
     assert checks == [(2, "learn"), (4, "learn"), (6, "learn"), (8, "settle"), (10, "settle")]
-    trained = {name for role in ("training", "pseudo_ood") for name in run.facts.roles[role]}
-    assert trained == set(LINES) and set(run.facts.environments) == set(run.facts.roles["training"])
+    trained = {name for role in ("training", "pseudo_ood") for name in getattr(run.facts.roles, role)}
+    assert trained == set(LINES) and set(run.facts.environments) == set(run.facts.roles.training)
 
 
 def test_epochs_are_labelled_queries_over_labelled_pairs_to_learn_from(tmp_path: Path) -> None:
@@ -118,9 +118,9 @@ def test_epochs_are_labelled_queries_over_labelled_pairs_to_learn_from(tmp_path:
     for name, data in (("all", small()), ("half", replace(small(), pairs=table))):
         settings = ("episodes.two_way=0", "episodes.mixed=0", "episodes.prior_shift=0")
         facts = load_run(train(tmp_path / name, *settings, data=data)).facts
-        trained = [*facts.roles["training"], *facts.roles["pseudo_ood"]]
+        trained = [*facts.roles.training, *facts.roles.pseudo_ood]
         rows = data.pairs[data.pairs["environment"].isin(trained)]
-        told[name] = facts.provenance["epochs"] * ((rows["label"] >= 0) & (rows["split"] == "train")).sum()
+        told[name] = facts.provenance.epochs * ((rows["label"] >= 0) & (rows["split"] == "train")).sum()
     assert told["all"] == pytest.approx(LAST * 4 * 32)
     assert 0.4 * told["all"] < told["half"] < 0.6 * told["all"]
 
@@ -200,7 +200,7 @@ import torch
 torch.set_num_threads(1)
 from pathlib import Path
 import episode.train.loop as loop
-from episode.config import Config, from_dict
+from episode.config import Config
 from episode.data.storage import load_dataset
 
 def report(step, steps, text):
@@ -209,7 +209,7 @@ def report(step, steps, text):
 
 data = load_dataset({str(dataset_folder())!r})
 data = data.select(data.pairs["cell_line"].isin({LINES!r}).to_numpy())
-config = from_dict({_settings()!r})
+config = Config.model_validate({_settings()!r})
 cache = Path({str(dataset_folder() / "store")!r})
 loop.train(data, config, seed=0, folder=Path({str(tmp_path / "run")!r}), cache=cache, report=report)
 """
@@ -220,9 +220,7 @@ loop.train(data, config, seed=0, folder=Path({str(tmp_path / "run")!r}), cache=c
 
 
 def _settings() -> dict[str, object]:
-    from episode.config import to_dict
-
-    return to_dict(config(*SETTINGS))
+    return config(*SETTINGS).model_dump()
 
 
 @pytest.fixture(scope="module")
@@ -414,7 +412,7 @@ def test_an_environment_with_one_class_trains_as_unlabelled(tmp_path: Path) -> N
     table = small().pairs.copy()
     table.loc[table["cell_line"] == "train02", "label"] = np.int8(0)
     run = load_run(train(tmp_path / "run", data=replace(small(), pairs=table)))
-    assert "train02" in run.facts.roles["training"] + run.facts.roles["pseudo_ood"]
+    assert "train02" in run.facts.roles.training + run.facts.roles.pseudo_ood
 
 
 def test_configuration_rebuilds_the_model(whole: Path) -> None:

@@ -138,7 +138,7 @@ def test_a_prior_shift_adds_the_same_to_every_channel() -> None:
     known = context.system.teacher().detach()[0]
     shift = shifted_impedance(0.0, float(context.system.temperature().detach()), task.environment.share, task.share)
     assert float(known.min()) + shift > 0
-    assert entry["r_reference"] == pytest.approx(float(known.mean()) + shift, rel=1e-5)
+    assert entry.r_reference == pytest.approx(float(known.mean()) + shift, rel=1e-5)
 
 
 def test_what_validation_says_of_a_spectrum() -> None:

@@ -23,7 +23,6 @@ from episode.compare.folds import Fold, audit_folds, make_folds, subset_masks
 from episode.compare.jobs import Job, Work, open_work, read_scores, run_jobs
 from episode.compare.methods.registry import BAYES, ORACLE, FamilySpec, row_group, row_notes, row_order
 from episode.compare.protocol import MATCHED
-from episode.config import to_dict
 from episode.data.dataset import Dataset
 from episode.evaluate.curves import comparison_figures
 from episode.evaluate.summary import Truth, check_truth, true_logit
@@ -285,8 +284,8 @@ def _provenance(work: Work, dataset: Dataset, table: _Table, started: datetime) 
         "genome SHA-256": dataset.genome_hash,
         "pairs": len(dataset.pairs),
         "collapsed to genes": work.collapsed,
-        "protocol": work.protocol.to_dict(),
-        "config": to_dict(work.config),
+        "protocol": work.protocol.model_dump(),
+        "config": work.config.model_dump(),
     }
 
 

@@ -12,16 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from episode.encode.scanner import bin_count
+from episode.dna import UNKNOWN
+from episode.encode.bins import bin_count, bin_origin, lacking_bases
 
-__all__ = ["BASES_VERSION", "HALVED", "UNKNOWN", "BaseLayout", "mirror_bases"]
+__all__ = ["BASES_VERSION", "HALVED", "BaseLayout", "mirror_bases"]
 
 BASES_VERSION = 1
 """Raised whenever the same sequences are laid out otherwise than before."""
-UNKNOWN = 4
-"""An unknown base, and a place of the first or the last bin that lies outside of the element."""
-HALVED = 5
-"""The same, as the first place of an element whose bins have their edges in the middle of bases."""
+HALVED = UNKNOWN + 1
+"""An unknown base as the first place of an element whose bins have their edges in the middle of bases."""
 
 
 class BaseLayout:
@@ -56,11 +55,10 @@ class BaseLayout:
         places = bin_count(lengths, self.width) * self.width
         rows = np.full(int(places.sum()), UNKNOWN, dtype=np.uint8)
         starts = np.cumsum(places) - places
-        for start, lacking, codes in zip(starts.tolist(), (places - lengths).tolist(), elements, strict=True):
-            left = start + (lacking + 1) // 2
+        lefts = starts + bin_origin(lengths, self.width)
+        for left, codes in zip(lefts.tolist(), elements, strict=True):
             rows[left : left + len(codes)] = np.minimum(codes, UNKNOWN)
-            if lacking % 2:
-                rows[start] = HALVED
+        rows[starts[lacking_bases(lengths, self.width) % 2 == 1]] = HALVED
         return rows.reshape(-1, self.width)
 
 

@@ -14,18 +14,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from episode.dna import UNKNOWN
+from episode.encode.bins import bin_count, bin_origin, lacking_bases
 from episode.encode.motifs import MotifBank
 from episode.threads import in_threads
 
-__all__ = ["CODE_VERSION", "FLOOR", "Scanner", "bin_count", "scan", "scan_many"]
+__all__ = ["CODE_VERSION", "FLOOR", "Scanner", "scan", "scan_many"]
 
 CODE_VERSION = 1
 """Raised whenever the same sequences and bank give other tokens than before."""
 FLOOR = -32.0
 """Bits; the score of a bin without a complete site of known bases, and the least score of any bin."""
 
-UNKNOWN = 4
-LETTERS = 5
+LETTERS = UNKNOWN + 1
 WORD = 4
 WORDS = LETTERS**WORD
 UNKNOWN_BITS = -1024.0
@@ -35,11 +36,6 @@ TILE = 8192
 DTYPES = {np.dtype(np.float16): torch.float16, np.dtype(np.float32): torch.float32}
 FILL = 16
 """Motifs whose columns, two of each, fill whole vectors: what is left of one is slow to take the maximum of."""
-
-
-def bin_count(lengths: np.ndarray, bin: int) -> np.ndarray:
-    """Return the number of bins of elements: their lengths over the bin width, rounded up."""
-    return -(-lengths // bin)
 
 
 def scan(codes: np.ndarray, bank: MotifBank, bin: int) -> np.ndarray:
@@ -261,8 +257,8 @@ class Scanner:
         have. Where such sites reach from an element over its end into another, its bin gets a copy of its own letters.
         """
         count = bin_count(lengths, self.width)
-        lacking = count * self.width - lengths
-        before = (lacking + 1) // 2 + self._reach
+        origin = bin_origin(lengths, self.width)
+        before = origin + self._reach
         span = count * self.width + 2 * self._reach
         place = np.cumsum(span) - span + before if place is None else place
         letters = np.full(int(span.sum()), UNKNOWN, dtype=np.uint8)
@@ -287,7 +283,7 @@ class Scanner:
             ends[-1] = max(ends[-1], start + len(codes))
             high = max(high, start - int(before[i]) + int(span[i]))
         number = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
-        centre = np.repeat(starts - (lacking + 1) // 2, count) + number * self.width
+        centre = np.repeat(starts - origin, count) + number * self.width
         left, size = centre - self._reach, self.width + 2 * self._reach
         first, stop, known_first, known_stop = (
             np.repeat(x, count) for x in (starts, starts + lengths, np.array(begins)[stretch], np.array(ends)[stretch])
@@ -298,7 +294,8 @@ class Scanner:
         copies = np.where(inside, letters[own], np.uint8(UNKNOWN))
         centre[crossing] = high + self._reach + np.arange(len(copies)) * size
         letters = np.concatenate([letters[:high], copies.ravel(), np.full(WORD - 1, UNKNOWN, dtype=np.uint8)])
-        return _Layout(_word_numbers(letters), centre, np.repeat(lacking % 2 == 1, count))
+        halved = lacking_bases(lengths, self.width) % 2 == 1
+        return _Layout(_word_numbers(letters), centre, np.repeat(halved, count))
 
     def _parts(self, centre: np.ndarray) -> list[list[np.ndarray]]:
         """Divide bins into tiles, those whose positions are scored together, and tiles into blocks."""

@@ -23,10 +23,11 @@ import torch
 from torch import Tensor
 
 from episode.config import StemConfig
-from episode.dna import digest
-from episode.encode.bases import BASES_VERSION, UNKNOWN, BaseLayout, mirror_bases
+from episode.dna import UNKNOWN, digest
+from episode.encode.bases import BASES_VERSION, BaseLayout
+from episode.encode.bins import bin_count
 from episode.encode.motifs import MotifBank
-from episode.encode.scanner import CODE_VERSION, FLOOR, Scanner, bin_count
+from episode.encode.scanner import CODE_VERSION, FLOOR, Scanner
 from episode.encode.segments import DIGEST, Recipe, Rows, SegmentFolder
 from episode.errors import EpisodeError
 from episode.files import release_pages
@@ -35,7 +36,7 @@ from episode.threads import torch_threads
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-__all__ = ["ElementStore", "Sequences", "build_store", "mirror", "row_shape", "verify_stores"]
+__all__ = ["ElementStore", "Sequences", "build_store", "row_shape", "verify_stores"]
 
 BATCH = 1 << 20
 """Base pairs scanned at a time."""
@@ -153,35 +154,6 @@ class ElementStore:
         rows[np.flatnonzero(~inside)] = UNKNOWN if self.dtype == np.uint8 else FLOOR
         tokens = torch.from_numpy(rows.reshape(len(ids), longest, *self.row_shape))
         return tokens if self.dtype == np.uint8 else tokens.float(), torch.from_numpy(inside)
-
-
-def mirror(tokens: Tensor, mask: Tensor, reverse: Tensor) -> Tensor:
-    """Turn tokens of elements into those of their reverse complements.
-
-    Parameters
-    ----------
-    tokens : Tensor, shape (n, max_bins, 2, n_motifs), or (n, max_bins, bin), uint8
-        As from `ElementStore.gather`; any channels may stand in place of motifs.
-    mask : Tensor, shape (n, max_bins), bool
-        True at the bins of each element, which come before the padding.
-    reverse : Tensor, shape (n,), bool
-        Which elements to turn; the others are returned as they are.
-
-    Returns
-    -------
-    Tensor, of the same shape
-        Padding stays where it is. A copy, or the tokens themselves where no element is to be turned.
-    """
-    if tokens.dtype == torch.uint8:
-        return mirror_bases(tokens, mask, reverse)
-    if not bool(reverse.any()):
-        return tokens
-    place = torch.arange(mask.shape[1], device=tokens.device).expand(mask.shape)
-    turned = torch.where(mask & reverse[:, None], mask.sum(dim=1, keepdim=True) - 1 - place, place)
-    turned = turned + mask.shape[1] * torch.arange(len(tokens), device=tokens.device)[:, None]
-    strand = torch.arange(2, device=tokens.device) ^ reverse[:, None].long()
-    source = 2 * turned[:, :, None] + strand[:, None, :]
-    return tokens.flatten(0, 2).index_select(0, source.flatten()).view(tokens.shape)
 
 
 def build_store(

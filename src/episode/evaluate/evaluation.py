@@ -23,7 +23,6 @@ import numpy as np
 
 from episode import __version__
 from episode.checkpoint import Run
-from episode.config import to_dict
 from episode.data.dataset import Dataset
 from episode.encode.store import ElementStore
 from episode.errors import EpisodeError
@@ -86,7 +85,7 @@ def evaluate(
         predictions.environments,
         temperature=float(run.system.temperature()),
         truth=truth,
-        training_impedance=run.facts.calibration["training_impedance"],
+        training_impedance=run.facts.calibration.training_impedance,
     )
     summary["intervals"] = _intervals(dataset, predictions, summary, seed)
     summary["provenance"] = _provenance(run, dataset, seed)
@@ -163,18 +162,17 @@ def _intervals(dataset: Dataset, predictions: Predictions, summary: dict[str, An
 
 def _provenance(run: Run, dataset: Dataset, seed: int) -> dict[str, Any]:
     facts = run.facts
-    versions = {name: facts.provenance[name] for name in ("episode", "torch", "numpy") if name in facts.provenance}
     return {
         "episode": __version__,
         "python": platform.python_version(),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "seed": seed,
         "training seed": facts.seed,
-        "training versions": versions,
+        "training versions": facts.provenance.model_dump(include={"episode", "torch", "numpy"}),
         "training environments": len(facts.environments),
-        "training sources": facts.provenance.get("sources", []),
-        "calibration slope left": facts.calibration["residual_slope"],
+        "training sources": facts.provenance.sources,
+        "calibration slope left": facts.calibration.residual_slope,
         "genome SHA-256": dataset.genome_hash,
         "sources": dataset.manifest.model_dump(mode="json")["sources"],
-        "config": to_dict(facts.config),
+        "config": facts.config.model_dump(),
     }

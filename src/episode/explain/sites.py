@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from episode.dna import UNKNOWN
-from episode.encode.motifs import MotifBank
+from episode.encode.bins import bins_at
+from episode.encode.motifs import MotifBank, site_scores
 
 __all__ = ["Site", "find_sites", "gate_sites", "lead_sites", "strongest"]
 
@@ -84,10 +84,10 @@ def find_sites(
     for motif, threshold in enumerate(thresholds.tolist()):
         bits = bank.log_odds(motif)
         for strand, table in enumerate((bits, bits[::-1, ::-1])):
-            scores = _scores(codes, table)
+            scores = site_scores(codes, table)
             best: dict[int, int] = {}
             for start in np.flatnonzero(scores >= threshold).tolist():
-                for place in _bins(start, len(bits), len(codes), bin):
+                for place in bins_at(2 * start + len(bits), len(codes), bin):
                     if place not in best or scores[start] > scores[best[place]]:
                         best[place] = start
             for start in sorted(set(best.values())):
@@ -111,24 +111,6 @@ def gate_sites(sites: Sequence[Site]) -> list[Site]:
             reach = min(site.start for site in group), max(site.end for site in group)
             joined.append(replace(mine[lead], reach=reach))
     return joined
-
-
-def _scores(codes: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """Score every start of a site by log-odds (width, 4); -inf where a base is unknown or none fits."""
-    starts = max(len(codes) - len(table) + 1, 0)
-    letters = np.full((len(table), UNKNOWN + 1), -np.inf, dtype=np.float32)
-    letters[:, :UNKNOWN] = table
-    total = np.zeros(starts, dtype=np.float32)
-    for place, column in enumerate(letters):
-        total += column[codes[place : place + starts]]
-    return total
-
-
-def _bins(start: int, width: int, length: int, bin: int) -> tuple[int, ...]:
-    """Return the bins that hold the centre of a site; positions are doubled, as centres lie on half bases."""
-    count = -(-length // bin)
-    place, past = divmod(2 * start + width + count * bin - length, 2 * bin)
-    return tuple(at for at in ((place - 1, place) if past == 0 else (place,)) if 0 <= at < count)
 
 
 def strongest(sites: Sequence[Site], most: int) -> list[Site]:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from episode.dna import DNA_LETTERS, UNKNOWN
+from episode.encode.bins import bin_bounds
 from episode.encode.motifs import MotifBank
 from episode.explain.explanation import Explainer, Explanation, SiteEffect
 from episode.explain.pair_scorer import KINDS
@@ -131,8 +132,8 @@ def gradient_table(explanations: Sequence[Explanation], explainer: Explainer) ->
         for group, names, width, gated in groups:
             for kind, part in group.items():
                 length = explanation.chosen.elements[kind].length
-                lacking = len(part) * width - length
                 for place, strand, motif in np.argwhere(np.abs(part) >= max(WORTH * size, 1e-12)).tolist():
+                    start, end = bin_bounds(place, length, width)
                     rows.append(
                         {
                             "pair": explanation.chosen.name,
@@ -141,8 +142,8 @@ def gradient_table(explanations: Sequence[Explanation], explainer: Explainer) ->
                             "motif": names[motif][1],
                             "gate": gated,
                             "bin": place,
-                            "start": max((2 * place * width - lacking) // 2, 0),
-                            "end": min(-(-(2 * (place + 1) * width - lacking) // 2), length),
+                            "start": start,
+                            "end": end,
                             "strand": STRANDS[strand],
                             "gradient": part[place, strand, motif],
                         }

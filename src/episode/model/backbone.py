@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from episode.config import BackboneConfig
+from episode.encode.bins import reversed_bins
 from episode.model.attention import AnchorPooling, CrossBoundaryAttention
 from episode.model.decay import ContactDecay
 from episode.model.gate import GateEncoder, GateHead
@@ -291,7 +292,9 @@ class ElementEncoder(nn.Module):
         present = occupancy(best - doublings[:, None, None] * charge)
         if both:
             swapped = self.project.weight.unflatten(1, (2, -1)).flip(1).flatten(1)
-            tokens = torch.cat([tokens, _turned(linear(occupied, swapped, self.project.bias), mask)])
+            other = linear(occupied, swapped, self.project.bias)
+            source = reversed_bins(mask)[..., None].expand_as(other)
+            tokens = torch.cat([tokens, other.gather(1, source)])
             present, mask = torch.cat([present, present.flip(1)]), torch.cat([mask, mask])
         tokens = self.norm(tokens)
         tokens = tokens + self.mix(tokens)
@@ -307,10 +310,3 @@ class ElementEncoder(nn.Module):
             factors=self.factor(present.flatten(1)),
             gate=present.new_zeros(len(present), 0),
         )
-
-
-def _turned(tokens: Tensor, mask: Tensor) -> Tensor:
-    """Turn the bins (n, bins, width) of each element round, and leave its padding where it is."""
-    place = torch.arange(mask.shape[1], device=mask.device)
-    source = torch.where(mask, mask.sum(1, keepdim=True) - 1 - place, place)
-    return tokens.gather(1, source[..., None].expand_as(tokens))

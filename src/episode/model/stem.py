@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from episode.config import StemConfig
-from episode.encode.bases import HALVED, UNKNOWN
+from episode.dna import UNKNOWN
+from episode.encode.bases import HALVED
 from episode.encode.motifs import MotifBank
 from episode.encode.scanner import FLOOR
 
@@ -26,7 +27,7 @@ REFERENCE = 1000.0
 """Base pairs; an element of this length is charged nothing for being long."""
 DOUBLINGS = 4
 """Length beyond the reference, in doublings, over which the charge of a channel that starts at random is measured."""
-LETTERS = 5
+LETTERS = UNKNOWN + 1
 UNKNOWN_SCORE = -1024.0
 """What an unknown base adds to a site; more than all others together can make good."""
 SPREAD = 2.0

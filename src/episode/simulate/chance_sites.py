@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from episode.encode.motifs import site_scores
 from episode.errors import ConfigError
 
 __all__ = ["ChanceSites"]
@@ -96,9 +97,7 @@ class ChanceSites:
             start = hits[(masks >> np.uint64(k)) & np.uint64(1) == 1] - self._start[k]
             start = start[(start >= 0) & (start + len(matrix) <= len(dna))]
             if len(start):
-                letters = dna[start[:, None] + np.arange(len(matrix))]
-                score = matrix[np.arange(len(matrix)), letters].sum(axis=1)
-                found += [(k, int(at)) for at in start[score >= self._least[k]]]
+                found += [(k, int(at)) for at in start[site_scores(dna, matrix, start) >= self._least[k]]]
         return found
 
     def remove(self, dna: np.ndarray, planted: np.ndarray, rng: np.random.Generator) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from episode.dna import is_mirrored
 from episode.simulate.config import SETS, SetConfig, WorldConfig
 
 __all__ = ["Slots", "Universe", "channel_names", "draw_universe"]
@@ -171,12 +172,12 @@ def _all_pairs(elements: pd.DataFrame, is_enhancer: np.ndarray) -> pd.DataFrame:
     left = table[is_enhancer]
     right = table.loc[~is_enhancer, ["locus", "start", "end", "element"]]
     pairs = left.merge(right, on="locus", suffixes=("_e", "_p"))
-    mirrored = pairs["start_p"] + pairs["end_p"] < pairs["start_e"] + pairs["end_e"]
+    ends = (pairs[name].to_numpy(np.int64) for name in ("start_e", "end_e", "start_p", "end_p"))
     return pd.DataFrame(
         {
             "enhancer": pairs["element_e"].to_numpy(),
             "promoter": pairs["element_p"].to_numpy(),
             "set": pairs["set"].to_numpy(),
-            "mirrored": mirrored.to_numpy(),
+            "mirrored": is_mirrored(*ends),
         }
     )

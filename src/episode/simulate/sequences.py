@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from episode.encode.motifs import site_scores
 from episode.seeds import generator
 from episode.simulate.chance_sites import ChanceSites
 from episode.simulate.world import World
@@ -86,7 +87,7 @@ def _remove_chance_sites(world: World, genome: Genome) -> None:
         planted[chrom][start:end] = True
         site = genome.codes[chrom][start:end]
         site = site if strand == "+" else 3 - site[::-1]
-        least[slot] = min(least[slot], float(log_odds[slot][np.arange(len(site)), site].sum()))
+        least[slot] = min(least[slot], float(site_scores(site, log_odds[slot])[0]))
     names = [world.bank.names[motif] for motif in world.motifs]
     chance = ChanceSites(log_odds, least.tolist(), names)
     rng = generator(world.seed, "simulate", "chance")

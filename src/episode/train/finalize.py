@@ -1,40 +1,39 @@
-"""The end of a training: calibrate, raise alarms, and write the run folder.
+"""The end of a training run: calibrate, raise alarms, and write the run folder.
 
 Knows nothing about how the weights came about.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from episode import __version__
-from episode.checkpoint import Domain, RunFacts, load_run, save_run
-from episode.config import to_dict
+from episode.checkpoint import DataIdentity, Domain, Provenance, RoleNames, RunCalibration, RunFacts, load_run, save_run
 from episode.episodes.sampler import EnvironmentPool
-from episode.files import read_json, write_json
+from episode.errors import CheckpointError
 from episode.inference.scoring import Scorer
 from episode.model.energy import EnergySystem
+from episode.schema import read_model, write_model
 from episode.seeds import generator
 from episode.train.calibration import calibrate
 from episode.train.data import Material
-from episode.train.diagnostics import Alarm, CompetitionTotals, training_alarms
+from episode.train.diagnostics import Alarm, Alarms, CompetitionTotals, training_alarms
+from episode.train.log import LOG, ValidationLine, read_log
 from episode.train.pacing import PacingLock
-from episode.train.state import LOG, STATE, Progress, check_same_run, write_log
-from episode.train.validation import EnvironmentCheck, check_environments, mean_of_known
+from episode.train.state import STATE, Progress, check_same_run, write_log
+from episode.train.validation import EnvironmentCheck, check_environments, mean_of_known, or_nan
 
 __all__ = ["TrainingResult", "close_training", "finished_training"]
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a finished training tells its caller.
+    """What a finished training run tells its caller.
 
     Parameters
     ----------
@@ -50,9 +49,8 @@ class TrainingResult:
     epochs : float
         How often a labelled pair to learn from was queried, on average; both stages together.
     alarms : tuple of Alarm
-    roles : dict of str to list of str
-        Environments by role.
-    calibration : dict
+    roles : RoleNames
+    calibration : RunCalibration
     """
 
     folder: Path
@@ -62,8 +60,8 @@ class TrainingResult:
     steps: int
     epochs: float
     alarms: tuple[Alarm, ...]
-    roles: dict[str, list[str]]
-    calibration: dict[str, Any]
+    roles: RoleNames
+    calibration: RunCalibration
 
 
 def close_training(
@@ -88,7 +86,7 @@ def close_training(
     pacing : PacingLock
     progress : Progress
     write : bool
-        False in a process that only takes its share of the scoring.
+        False in a process that only takes its part of the scoring.
     """
     config, roles = material.config, material.roles
 
@@ -127,24 +125,24 @@ def close_training(
         alpha=progress.alpha,
         genome_sha256=material.genome_sha256,
         shortcuts=material.shortcuts,
-        calibration=fitted.to_dict() | {"training_impedance": float(teacher.mean())},
+        calibration=RunCalibration(**fitted.model_dump(), training_impedance=float(teacher.mean())),
         roles=names,
         domain=_domain(material, score),
-        provenance={
-            "episode": __version__,
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "best_step": progress.best_step,
-            "steps": progress.step,
-            "epochs": progress.queried / material.labelled,
-            "sources": material.manifest.model_dump(mode="json")["sources"],
-            "unseen_validation": roles.unseen_validation,
-            "identity": {key: value for key, value in material.identity.items() if key not in ("config", "seed")},
-        },
+        provenance=Provenance(
+            episode=__version__,
+            torch=torch.__version__,
+            numpy=np.__version__,
+            best_step=progress.best_step,
+            steps=progress.step,
+            epochs=progress.queried / material.labelled,
+            sources=material.manifest.model_dump(mode="json")["sources"],
+            unseen_validation=roles.unseen_validation,
+            identity=DataIdentity(**material.identity.model_dump(exclude={"config", "seed"})),
+        ),
     )
     if write:
         write_log(folder, progress)
-        write_json(folder / "alarms.json", [asdict(alarm) for alarm in alarms])
+        write_model(folder / "alarms.json", Alarms(alarms))
         save_run(folder, system, material.bank, facts)
         (folder / STATE).unlink(missing_ok=True)
     return TrainingResult(
@@ -153,15 +151,15 @@ def close_training(
         best_aupr=progress.best_aupr,
         best_loss=progress.best_loss,
         steps=progress.step,
-        epochs=facts.provenance["epochs"],
+        epochs=facts.provenance.epochs,
         alarms=tuple(alarms),
         roles=names,
-        calibration=fitted.to_dict(),
+        calibration=facts.calibration,
     )
 
 
 def finished_training(folder: Path, material: Material) -> TrainingResult:
-    """Return what a finished training told its caller, from its folder.
+    """Return what a finished training run told its caller, from its folder.
 
     Raises
     ------
@@ -170,34 +168,33 @@ def finished_training(folder: Path, material: Material) -> TrainingResult:
     """
     facts = load_run(folder).facts
     told = facts.provenance
-    held = {"config": to_dict(facts.config), "seed": facts.seed, "roles": facts.roles} | told.get("identity", {})
-    check_same_run(held, material.identity | {"roles": _names(material)}, f"{folder}: holds a finished run of")
-    entries = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
-    chosen = [e for e in entries if e["kind"] == "validation" and e["step"] == told["best_step"]][-1]
+    held = facts.model_dump(mode="json", include={"config", "seed", "roles"})
+    if told.identity is not None:
+        held |= told.identity.model_dump(mode="json")
+    asked = material.identity.model_dump(mode="json") | {"roles": _names(material).model_dump()}
+    check_same_run(held, asked, f"{folder}: holds a finished run of")
+    checks = [line for line in read_log(folder / LOG) if isinstance(line, ValidationLine)]
+    chosen = [line for line in checks if line.step == told.best_step][-1]
     return TrainingResult(
         folder=folder,
-        best_step=told["best_step"],
-        best_aupr=_known(chosen["aupr"]),
-        best_loss=_known(chosen["log_loss"]),
-        steps=told["steps"],
-        epochs=told["epochs"],
-        alarms=tuple(Alarm(**alarm) for alarm in read_json(folder / "alarms.json")),
+        best_step=told.best_step,
+        best_aupr=or_nan(chosen.aupr),
+        best_loss=or_nan(chosen.log_loss),
+        steps=told.steps,
+        epochs=told.epochs,
+        alarms=tuple(read_model(folder / "alarms.json", Alarms, error=CheckpointError).root),
         roles=facts.roles,
-        calibration={name: value for name, value in facts.calibration.items() if name != "training_impedance"},
+        calibration=facts.calibration,
     )
 
 
-def _known(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
-def _names(material: Material) -> dict[str, list[str]]:
+def _names(material: Material) -> RoleNames:
     roles = material.roles
-    return {
-        "training": [pool.name for pool in roles.training],
-        "pseudo_ood": [pool.name for pool in roles.pseudo_ood],
-        "validation": [pool.name for pool in roles.validation],
-    }
+    return RoleNames(
+        training=[pool.name for pool in roles.training],
+        pseudo_ood=[pool.name for pool in roles.pseudo_ood],
+        validation=[pool.name for pool in roles.validation],
+    )
 
 
 def _domain(material: Material, score: Scorer) -> Domain:
@@ -210,9 +207,8 @@ def _domain(material: Material, score: Scorer) -> Domain:
         means.append(output.representation.mean(0).cpu().numpy())
     table = np.stack(means).astype(np.float64)
     centre, spread = table.mean(0), np.maximum(table.std(0), 1e-3)
-    domain = Domain(centre, spread, math.inf, episodes.support_min)
+    domain = Domain(centre=centre, spread=spread, limit=None, smallest=episodes.support_min)
     for pool in material.roles.calibration:
         support = score(pool.rows[: episodes.support_max])
         table = np.vstack([table, support.representation.double().mean(0).cpu().numpy()])
-    limit = max(domain.distance(row) for row in table) if len(means) > 1 else math.inf
-    return Domain(centre, spread, limit, episodes.support_min)
+    return domain if len(means) == 1 else domain.changed(limit=max(domain.distance(row) for row in table))

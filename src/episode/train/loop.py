@@ -1,20 +1,18 @@
 """The training loop: draw tasks, step, validate, keep the best, calibrate, save.
 
 Two stages. While everything learns, the step with the best validation AUPR is kept: ranking is what U_I is for. Then
-the Backbone is frozen, its outputs are computed once, and the environment parts settle on them; the step with the least
-validation log-loss after calibration is kept, for that is what R_E is for.
+the Backbone is frozen, its outputs are computed once, and the environment parts settle on them; the step with the
+lowest validation log-loss after calibration is kept, for that is what R_E is for.
 
-All randomness of step s derives from (seed, s), so a training that was killed and resumed equals one that was not. All
-processes of a training draw the same tasks and make the same losses; they share out what the Backbone computes.
+All randomness of step s derives from (seed, s), so a run that was killed and resumed equals one that was not. All
+processes of a training run draw the same tasks and make the same losses; they share out what the Backbone computes.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +25,6 @@ from episode.encode.store import ElementStore
 from episode.episodes.sampler import Task
 from episode.episodes.tasks import TaskSource
 from episode.errors import ConfigError, EpisodeError
-from episode.files import finite
 from episode.inference.scoring import FrozenScorer, LiveScorer, Scorer, gate_presence
 from episode.losses.immax import alpha_from_counts
 from episode.model.energy import PARTS, EnergySystem
@@ -39,12 +36,13 @@ from episode.train.exposure_init import start_exposure
 from episode.train.finalize import TrainingResult, close_training, finished_training
 from episode.train.gradient_table import backward
 from episode.train.input_statistics import measure_inputs
+from episode.train.log import EnvironmentEntry, SpectrumLine, TrainLine, ValidationLine, log_text
 from episode.train.optimizers import PartOptimisers, rate_factor
 from episode.train.pacing import PacingLock
 from episode.train.sharded_scoring import SharedScorer
 from episode.train.state import Progress, Start, claim_folder, restore_training, save_training
 from episode.train.step import DIVERGED, StepContext, StepOutput, step_losses
-from episode.train.validation import check_environments, mean_of_known, student_slope
+from episode.train.validation import check_environments, mean_of_known, or_nan, student_slope
 
 __all__ = ["TrainingResult", "train"]
 
@@ -76,14 +74,14 @@ def train(
     seed : int
         Decides roles, weights and every task.
     folder : Path
-        New, or (with `resume`) one that holds a training of the same dataset, configuration and seed.
+        New, or (with `resume`) one that holds a training run of the same dataset, configuration and seed.
     cache : Path, optional
         Where encoded elements are kept between runs.
     store : ElementStore, optional
         The encoded elements themselves, made as `config.stem` says; `cache` is not read.
     resume : bool
-        Continue from the last saved state; begin where none was saved, and leave a finished run as it is. So a training
-        that may be killed at any time can always be started with it.
+        Continue from the last saved state; begin where none was saved, and leave a finished run as it is. So a
+        training run that may be killed at any time can always be started with it.
     report : callable, optional
         Called with (step, steps, text) after every step, for a progress bar.
     processes : Processes, optional
@@ -93,7 +91,7 @@ def train(
     Raises
     ------
     EpisodeError
-        If the folder is in use or holds another training, or the data cannot train.
+        If the folder is in use or holds another training run, or the data cannot train.
     ValueError
         If `store` has other elements or rows than the dataset and the configuration ask for.
     """
@@ -120,7 +118,7 @@ def train(
 
 
 class _Training:
-    """One training from its data to its run folder."""
+    """One training run from its data to its run folder."""
 
     def __init__(self, material: Material, folder: Path, processes: Processes) -> None:
         self.material, self.folder, self.processes = material, folder, processes
@@ -185,7 +183,7 @@ class _Training:
 
     @property
     def planned(self) -> int:
-        """Steps of the whole training as it now stands."""
+        """Steps of the whole training run as it now stands."""
         training = self.config.training
         if self.progress.stage == "learn":
             return training.steps + training.settle_steps
@@ -197,7 +195,7 @@ class _Training:
     def _restart_environment(self) -> None:
         """Give the environment parts their first weights back: what they learned of a moving U_I does not hold.
 
-        The statistics of their inputs are measured anew, exactly, on the frozen outputs.
+        The statistics of their inputs are measured again, exactly, on the frozen outputs.
         """
         first = self._initial_system().state_dict()
         for part in PARTS:
@@ -210,8 +208,15 @@ class _Training:
         if self.config.impedance.channels > 1:
             contrast = start_exposure(self.material, self.system, self.score)
             self.progress.directions = contrast.kept
-            entry = {"kind": "spectrum", "step": self.progress.step, **asdict(contrast)}
-            self.progress.lines.append(json.dumps(entry) + "\n")
+            line = SpectrumLine(
+                kind="spectrum",
+                step=self.progress.step,
+                wanted=contrast.wanted,
+                found=contrast.found,
+                kept=contrast.kept,
+                p=list(contrast.p),
+            )
+            self.progress.lines.append(log_text(line))
 
     def _freeze(self) -> None:
         """Compute once what the Backbone, which no longer moves, says of every row that training may use."""
@@ -284,19 +289,13 @@ class _Training:
     def _note(self, output: StepOutput) -> None:
         progress = self.progress
         for task in output.tasks:
-            if "ratio" in task:
+            if task.pull_in is not None and task.push_away is not None:
                 progress.tasks += 1
-                progress.pull_in += task["pull_in"] > 0
-                progress.push_away += task["push_away"] > 0
+                progress.pull_in += task.pull_in > 0
+                progress.push_away += task.push_away > 0
         losses = {name: float(value.detach()) for name, value in output.losses.items()}
-        entry = {
-            "kind": "train",
-            "step": progress.step,
-            "alpha": progress.alpha,
-            **losses,
-            "tasks": output.tasks,
-        }
-        progress.lines.append(json.dumps(finite(entry)) + "\n")
+        line = TrainLine(kind="train", step=progress.step, alpha=progress.alpha, tasks=output.tasks, **losses)
+        progress.lines.append(log_text(line))
         if self.config.losses.alpha == "adaptive":
             for index, value in enumerate(output.hardness):
                 if math.isfinite(value):
@@ -317,36 +316,36 @@ class _Training:
             alpha=progress.alpha,
         )
         loss = mean_of_known([check.task for check in checks])
-        log_loss = calibrate(checks, float(self.system.temperature().detach())).log_loss
+        log_loss = or_nan(calibrate(checks, float(self.system.temperature().detach())).log_loss)
         aupr = mean_of_known([check.aupr for check in checks])
         teacher = self.system.teacher().detach().mean(1).cpu().numpy()
         temperature = float(self.system.temperature().detach())
         known = dict(zip(self.roles.names, teacher.tolist(), strict=True))
-        entry = {
-            "kind": "validation",
-            "stage": progress.stage,
-            "step": progress.step,
-            "task": loss,
-            "log_loss": log_loss,
-            "aupr": aupr,
-            "aupr_ranked": mean_of_known([check.aupr_ranked for check in checks]),
-            "slope": student_slope(checks),
-            "temperature": temperature,
-            "r_teacher_mean": float(teacher.mean()),
-            "r_teacher_sd": float(teacher.std()),
-            "environments": [
-                {
-                    "environment": check.name,
-                    "task": check.task,
-                    "aupr": check.aupr,
-                    "r_student": check.student,
-                    "r_teacher": known.get(check.name),
-                    "r_oracle": check.oracle,
-                }
+        line = ValidationLine(
+            kind="validation",
+            stage="learn" if progress.stage == "learn" else "settle",
+            step=progress.step,
+            task=loss,
+            log_loss=log_loss,
+            aupr=aupr,
+            aupr_ranked=mean_of_known([check.aupr_ranked for check in checks]),
+            slope=student_slope(checks),
+            temperature=temperature,
+            r_teacher_mean=float(teacher.mean()),
+            r_teacher_sd=float(teacher.std()),
+            environments=[
+                EnvironmentEntry(
+                    environment=check.name,
+                    task=check.task,
+                    aupr=check.aupr,
+                    r_student=check.student,
+                    r_teacher=known.get(check.name),
+                    r_oracle=check.oracle,
+                )
                 for check in checks
             ],
-        }
-        progress.lines.append(json.dumps(finite(entry)) + "\n")
+        )
+        progress.lines.append(log_text(line))
         if progress.stage == "learn":
             better = math.isnan(aupr) or aupr > progress.best_aupr
         else:

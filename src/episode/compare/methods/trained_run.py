@@ -170,6 +170,6 @@ def describe(task: FoldTask, run: Run, test: Reading) -> dict[str, Any]:
         "temperature": float(run.system.temperature()),
         "offset": float(run.system.temperature.offset),
         "alarms": read_json(folder / "alarms.json"),
-        "roles": run.facts.roles,
+        "roles": run.facts.roles.model_dump(),
         "training": training_series(lines, fold=fold, seed=task.seed),
     }
