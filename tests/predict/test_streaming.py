@@ -108,7 +108,7 @@ def test_a_job_equals_a_prediction_in_memory(
 ) -> None:
     """With a run whose environments differ, and its labelled pairs."""
     run = lively_run()
-    monkeypatch.setattr("episode.predict.streaming.job.load_run", lambda _: run)
+    monkeypatch.setattr("episode.predict.streaming.first_pass.load_run", lambda _: run)
     job = job_of(write(table, tmp_path / "pairs.parquet"), tmp_path / "out")
     job.finish()
     content = read(table, tmp_path)
