@@ -136,7 +136,7 @@ def test_no_run_there(tmp_path: Path, there: bool) -> None:
         load_run(folder)
 
 
-def test_an_unfinished_training_is_told_from_a_missing_one(tmp_path: Path) -> None:
+def test_an_unfinished_run_is_no_missing_one(tmp_path: Path) -> None:
     save_state(tmp_path / "resume.safetensors", {"x": torch.zeros(1)}, Words())
     with pytest.raises(CheckpointError, match="has not finished; resume it"):
         load_run(tmp_path)

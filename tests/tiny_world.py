@@ -1,4 +1,4 @@
-"""One tiny planted world, dataset and run for all tests that need a trained model; each made once a process.
+"""One tiny simulated world, dataset and run for all tests that need a trained model; each made once a process.
 
 Everything is made by the commands themselves, with few steps: the numbers mean nothing, their relations do.
 """

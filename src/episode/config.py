@@ -79,7 +79,7 @@ class StemConfig(Model):
     precision: Literal["float16", "float32"] = "float16"
     """Of the scores of known matrices as they are stored: "float16" or "float32"."""
     known: bool = False
-    """conv: the JASPAR matrices are the first filters, and learn on."""
+    """conv: the JASPAR matrices are the first filters, and are fine-tuned."""
     filters: NonNegativeInt = 64
     """conv: filters that start at random, 0 with `known` for none. kmer: channels of the embedding."""
     length: Annotated[int, Field(ge=2, le=64)] = 12

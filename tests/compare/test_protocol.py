@@ -260,10 +260,10 @@ def test_shipped_protocols_load(name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[holdout]\nby = 'luck'", "holdout.by: needed one of groups, split, got 'luck'"),
+        ("[holdout]\nby = 'x'", "holdout.by: needed one of groups, split, got 'x'"),
         ("[holdout]", "nothing is held out"),
         ("[holdout]\ncell_lines = [['a']]", "at least two groups"),
-        ("[holdout]\ncell_lines = [['a'], ['a']]", "a name stands twice"),
+        ("[holdout]\ncell_lines = [['a'], ['a']]", "a name occurs twice"),
         ("[holdout]\ncell_lines = ['a']", "holdout.cell_lines.0: needed a list, got 'a'"),
         ("[hold]", "unknown key 'hold'; did you mean 'holdout'"),
         ("[holdout]\nby = 'split'\n[subsets.x]\ncolumn = 'a'", "needed column and one of contains"),

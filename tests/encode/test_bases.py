@@ -1,4 +1,4 @@
-"""Bases in bins: where they are laid, and the reverse complement of a layout."""
+"""Bases in bins: where they lie, and the reverse complement."""
 
 from __future__ import annotations
 

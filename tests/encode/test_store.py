@@ -14,10 +14,10 @@ from episode.config import StemConfig
 from episode.dna import UNKNOWN, digest
 from episode.encode import store as store_module
 from episode.encode.bases import BaseLayout
-from episode.encode.scanner import FLOOR, scan, scan_many
+from episode.encode.scanner import FLOOR, Scanner
 from episode.encode.store import ElementStore, build_store, row_shape
 from episode.inference.orientation import mirror
-from small_systems import all_rows
+from small_systems import all_rows, scan
 
 
 @pytest.mark.parametrize("on_disk", [False, True])
@@ -35,7 +35,7 @@ def test_elements_may_lie_anywhere_in_the_codes() -> None:
     dataset = make_dataset()
     scattered = Elements(dataset.elements.iloc[[3, 0]].reset_index(drop=True), dataset.codes)
     store = build_store(scattered, make_bank(), CONFIG)
-    expected = scan_many([sequence(dataset, 3), sequence(dataset, 0)], make_bank(), 16)
+    expected = Scanner(make_bank(), 16)([sequence(dataset, 3), sequence(dataset, 0)])
     np.testing.assert_array_equal(all_rows(store), expected)
 
 

@@ -58,7 +58,7 @@ def with_run(run: Run, content: Dataset | None = None) -> tuple[Run, Dataset, El
 
 
 def reversed_dataset(content: Dataset) -> Dataset:
-    """The same elements read from the other strand, every layout turned."""
+    """The same elements read from the other strand, every orientation reversed."""
     codes = np.concatenate([reverse_complement(content.sequence(i)) for i in range(len(content.elements))])
     return replace(content, codes=codes, pairs=content.pairs.assign(mirrored=~content.pairs["mirrored"]))
 

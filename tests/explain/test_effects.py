@@ -10,7 +10,6 @@ from handmade_runs import Handmade, Made, gated_run, made, noisy_run, reversed_d
 
 from episode.data.dataset import Dataset
 from episode.dna import reverse_complement
-from episode.encode.scanner import scan
 from episode.encode.store import ElementStore, build_store
 from episode.explain.explanation import Explainer, Explanation, Options
 from episode.explain.gradient import TOLERANCE, Background, integrate
@@ -22,7 +21,7 @@ from episode.explain.sites import find_sites
 from episode.explain.tables import pair_table
 from episode.inference.pairs import pair_rows
 from episode.inference.scoring import score_rows
-from small_systems import all_rows
+from small_systems import all_rows, scan
 from tiny_world import lively_run
 
 A, B, C = [0.5, -0.25, 0.0, 0.1], [0.3, 0.2, -0.4, 0.0], 0.05
@@ -228,7 +227,7 @@ def test_a_pair_without_coordinates_is_the_mean_of_both_orientations(parts: tupl
     expected = score_rows(backbone, store, pair_rows(unplaced, run.facts.shortcuts).take(np.array([0]))).potential
     assert value[False, True] == pytest.approx(float(expected[0]), abs=1e-5)
     background = Background.measure(scores, {"enhancer": np.array([one]), "promoter": np.array([other])}, None)  # type: ignore[arg-type]
-    parts_ = [integrate(scores.backbone, scores, Pair(one, other, (layout,)), background) for layout in (False, True)]
+    parts_ = [integrate(scores.backbone, scores, Pair(one, other, (read,)), background) for read in (False, True)]
     both = integrate(scores.backbone, scores, Pair(one, other, (False, True)), background)
     mean = (parts_[0].scores["enhancer"] + parts_[1].scores["enhancer"]) / 2
     np.testing.assert_allclose(both.scores["enhancer"], mean, atol=1e-5)

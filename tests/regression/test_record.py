@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from compare import compare_recordings
 from record import Recorder, record
 from steps import STEPS, choose
 
 import episode
+from compare import compare_recordings
 
 NAMES = ["build-messy", "build-columns", "train", "predict-stream", "wrong-label"]
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-import episode.train.data as material
+import episode.train.data as reading
 import episode.train.finalize as closing
 import episode.train.loop as loop
 from episode import files
@@ -51,8 +51,8 @@ read_bank = functools.cache(load_bank)
 
 @pytest.fixture(autouse=True)
 def one_bank(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The motif bank is read and thinned once: it takes longer than so short a training."""
-    monkeypatch.setattr(material, "load_bank", read_bank)
+    """The motif bank is read and thinned once: it takes longer than so short a training run."""
+    monkeypatch.setattr(reading, "load_bank", read_bank)
 
 
 @functools.cache
@@ -81,7 +81,7 @@ def content_of(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A training that nothing interrupted."""
+    """A training run that nothing interrupted."""
     import torch
 
     threads = torch.get_num_threads()
@@ -141,7 +141,7 @@ def test_the_same_seed_gives_the_same_bytes(whole: Path, tmp_path: Path) -> None
 
 def test_encoded_elements_in_place_of_a_cache(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = build_store(small(), read_bank(config().stem), config().stem, dataset_folder() / "store")
-    monkeypatch.setattr(material, "build_store", None)
+    monkeypatch.setattr(reading, "build_store", None)
     assert_equal_runs(train(tmp_path / "given", store=store), whole)
     fewer = ElementStore.of(all_rows(store)[: int(store.bins[:-1].sum())], store.bins[:-1], store.hash)
     for wrong in (fewer, ElementStore.of(all_rows(store)[:, :, 1:], store.bins, store.hash)):
@@ -251,7 +251,7 @@ def test_resume_refuses_another_training(broken_off: Path) -> None:
     assert {path.name: path.read_bytes() for path in broken_off.iterdir()} == before
 
 
-def test_an_unfinished_training_is_not_started_over(broken_off: Path) -> None:
+def test_an_unfinished_run_is_not_started_over(broken_off: Path) -> None:
     with pytest.raises(EpisodeError, match="exists already and is not empty; resume it with --resume, or remove it"):
         train(broken_off)
 
@@ -312,7 +312,7 @@ def dead_part(name: str) -> str:
     return files._prefix(Path(name)).replace(f"-{os.getpid()}-", f"-{ended.pid}-") + "x.part"
 
 
-def test_two_trainings_into_one_folder(whole: Path, tmp_path: Path) -> None:
+def test_two_runs_into_one_folder(whole: Path, tmp_path: Path) -> None:
     """The second is refused while the first one lives, and takes away nothing of it."""
     folder, refused = tmp_path / "run", []
 
@@ -429,7 +429,7 @@ def test_configuration_rebuilds_the_model(whole: Path) -> None:
     ],
     ids=["free", "known", "kmer"],
 )
-def test_a_stem_that_learns_resumes_rebuilds_and_moves(tmp_path: Path, stem: tuple[str, ...]) -> None:
+def test_a_trainable_stem_resumes_rebuilds_and_moves(tmp_path: Path, stem: tuple[str, ...]) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     train(one, *stem)
     with pytest.raises(Killed):
@@ -444,7 +444,7 @@ def test_a_stem_that_learns_resumes_rebuilds_and_moves(tmp_path: Path, stem: tup
     assert (len(run.bank) > 0) == known and (run.bank.gate is not None) == ("stem.gate=CTCF" in stem)
     if known:
         moved = [(state[name] - first[name]).abs().max() for name in names[:-1]]
-        assert 0 < float(max(moved)) < 0.2, "known filters start from the bank and learn on"
+        assert 0 < float(max(moved)) < 0.2, "known filters start from the bank and are fine-tuned"
     test = dataset().select((dataset().pairs["split"] == "test").to_numpy())
     store = build_store(test, run.bank, run.facts.config.stem, dataset_folder() / "store")
     assert store.dtype == np.uint8
@@ -481,7 +481,7 @@ def test_a_spectrum_is_resumed_as_if_nothing_had_happened(tmp_path: Path) -> Non
 
 
 def test_a_spectrum_that_found_nothing_says_so(whole: Path, tmp_path: Path) -> None:
-    """So short a training of so few cell lines: no direction can be confirmed."""
+    """So short a run of so few cell lines: no direction can be confirmed."""
     folder = train(tmp_path / "run", "impedance.channels=3")
     (entry,) = spectrum_entries(folder)
     assert (entry["step"], entry["wanted"], entry["kept"]) == (LEARN, 2, 0)

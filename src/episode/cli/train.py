@@ -25,7 +25,7 @@ examples:
   episode train dataset --config mine.toml --out run
       settings from a file ([training] steps = 500 ...)
   episode train dataset --out run --resume
-      go on after an interruption; give the same dataset, settings and seed
+      resume after an interruption; give the same dataset, settings and seed
   episode train dataset --out run --devices 4 --threads 2
       four processes of two threads share each step; the result is the same up to rounding
   srun episode train dataset --out run --devices 4 --nodes 2
@@ -52,7 +52,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on with an interrupted run in RUN; begin where there is none yet",
+        help="resume an interrupted run in RUN; begin where there is none yet",
     )
     parser.add_argument("--devices", type=int, default=1, help="processes (or GPUs) on each machine (default: 1)")
     parser.add_argument("--nodes", type=int, default=1, help="machines, started by SLURM or torchrun (default: 1)")

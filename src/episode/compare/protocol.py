@@ -40,7 +40,7 @@ TAKEN = (MATCHED, "macro", "pooled", "n", "seeds", "spread", "note", "group", "s
 def _check_groups(groups: list[list[str]]) -> list[list[str]]:
     names = [name for group in groups for name in group]
     if len(set(names)) != len(names):
-        raise ValueError(f"a name stands twice in {groups!r}")
+        raise ValueError(f"a name occurs twice in {groups!r}")
     if len(groups) == 1:
         raise ValueError("needed at least two groups, so that one trains while one tests")
     return groups
@@ -99,7 +99,7 @@ class BootstrapConfig(Model):
 
 
 class LeakageConfig(Model):
-    """What is done about test rows that stand in training."""
+    """What is done about test rows that occur in training."""
 
     policy: Literal["refuse", "audit"] = "refuse"
     """"refuse" a split that leaks, or "audit" it: count, mark and go on."""

@@ -28,7 +28,7 @@ import pandas as pd
 
 from episode.data.pairs import CANONICAL_DTYPES, SIDES, SPLITS, interval_names, parse_intervals
 from episode.data.readers.text import RawTable
-from episode.dna import DNA_LETTERS
+from episode.dna import DNA_ALPHABET
 from episode.errors import Problem
 
 __all__ = ["Findings", "Validated", "conflicting_labels", "fingerprint", "sequence_fault", "validate"]
@@ -47,7 +47,7 @@ RESERVED = frozenset(
 )
 """Names of the library's own columns; a carried-through column of such a name gets `_given` added, until it is new."""
 
-_DNA_BYTES = (DNA_LETTERS + DNA_LETTERS.lower()).encode()
+_DNA_BYTES = (DNA_ALPHABET + DNA_ALPHABET.lower()).encode()
 _SHOWN_VALUE = 60
 
 

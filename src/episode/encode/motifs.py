@@ -80,7 +80,7 @@ class MotifBank:
     names : tuple of str
         Names of the transcription factors; not always distinct.
     probabilities : tuple of np.ndarray, each shape (length, 4), float32
-        Probability of A, C, G, T at each position of a site; each row sums to 1.
+        Fraction of A, C, G, T at each position of a site; each row sums to 1.
     gate : MotifBank or None
         All matrices of the factor of the boundary gate; they are scanned by themselves.
 
@@ -108,7 +108,7 @@ class MotifBank:
             if matrix.ndim != 2 or matrix.shape[1] != 4 or matrix.shape[0] == 0:
                 raise ValueError(f"{name}: a matrix of shape (length, 4) is needed, not {matrix.shape}")
             if not (matrix >= 0).all() or np.abs(matrix.sum(axis=1) - 1).max() > 1e-4:
-                raise ValueError(f"{name}: each row must be four probabilities that sum to 1")
+                raise ValueError(f"{name}: each row must be four fractions that sum to 1")
             matrix.setflags(write=False)
         object.__setattr__(self, "probabilities", matrices)
 
@@ -169,8 +169,8 @@ class MotifBank:
         np.ndarray, shape (length, 4), float32
             Bits, columns A, C, G, T.
         """
-        probability = self.probabilities[motif].astype(np.float64)
-        bits = np.log2(np.maximum(probability * 4, 2.0**MIN_LOG_ODDS))
+        fractions = self.probabilities[motif].astype(np.float64)
+        bits = np.log2(np.maximum(fractions * 4, 2.0**MIN_LOG_ODDS))
         return (np.rint(bits * GRID) / GRID).astype(np.float32)
 
     def reverse_complement(self) -> MotifBank:
@@ -192,7 +192,7 @@ class MotifBank:
         Returns
         -------
         np.ndarray, shape (n_motifs,), float32
-            The smallest reachable score s with ``P(score >= s) <= p``, in bits; where even the best site is
+            The lowest reachable score s with ``P(score >= s) <= p``, in bits; where even the best site is
             likelier than `p`, the best score.
 
         References
@@ -268,7 +268,7 @@ def load_bank(config: StemConfig) -> MotifBank:
     Parameters
     ----------
     config : StemConfig
-        Kind, release, min information and max similarity.
+        Kind, release, minimum information and maximum similarity.
 
     Returns
     -------
@@ -314,7 +314,7 @@ def thin(matrices: list[np.ndarray], max_similarity: float) -> list[int]:
     Parameters
     ----------
     matrices : list of np.ndarray, each shape (length, 4)
-        Probabilities of A, C, G, T.
+        Fractions of A, C, G, T.
     max_similarity : float
         Matrices with a larger `similarity` to a kept one are left out.
 
@@ -341,7 +341,7 @@ def similarity(matrices: list[np.ndarray]) -> np.ndarray:
     Parameters
     ----------
     matrices : list of np.ndarray, each shape (length, 4)
-        Probabilities of A, C, G, T.
+        Fractions of A, C, G, T.
 
     Returns
     -------
@@ -360,7 +360,7 @@ def similarity(matrices: list[np.ndarray]) -> np.ndarray:
 
 
 def _excess(matrices: list[np.ndarray], longest: int) -> np.ndarray:
-    """Stack ``probability - 1/4`` into shape (n, longest, 4), zero past the end of each matrix, each of norm 1.
+    """Stack ``fraction - 1/4`` into shape (n, longest, 4), zero past the end of each matrix, each of norm 1.
 
     Every column has the mean 1/4, so the correlation of two matrices is the product of what exceeds it.
     """
@@ -373,12 +373,12 @@ def _excess(matrices: list[np.ndarray], longest: int) -> np.ndarray:
 
 def _information(matrix: np.ndarray) -> float:
     """Return the information content of a matrix in bits against a uniform background."""
-    probability = matrix.astype(np.float64)
-    return float((probability * np.log2(np.where(probability > 0, probability * 4, 1.0))).sum())
+    fractions = matrix.astype(np.float64)
+    return float((fractions * np.log2(np.where(fractions > 0, fractions * 4, 1.0))).sum())
 
 
 def _threshold(log_odds: np.ndarray, p: float) -> float:
-    """Return the smallest score whose tail probability under equally likely bases is at most `p`, in bits."""
+    """Return the lowest score whose tail probability under equally likely bases is at most `p`, in bits."""
     steps = np.rint(log_odds * GRID).astype(np.int64)
     lowest = steps.min(axis=1)
     steps = steps - lowest[:, None]

@@ -1,8 +1,8 @@
 """Tokens of all elements of a dataset, made once and read many times.
 
 Here belong what of a dataset has to be encoded and what a cache holds already, and the gathering of padded batches.
-This module does NOT know how an element is scored or laid out, how a cache lies on disk, nor which elements make a
-pair.
+This module does NOT know how an element is scored or divided in bins, how a cache lies on disk, nor which elements
+make a pair.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = ["ElementStore", "Sequences", "build_store", "row_shape", "verify_stor
 BATCH = 1 << 20
 """Base pairs scanned at a time."""
 SEGMENT, SEGMENTS = 64 << 20, 64
-"""Min bytes of a segment, unless less is missing; and max segments that what is missing makes."""
+"""Minimum bytes of a segment, unless less is missing; and maximum number of segments of what is missing."""
 CHROMOSOME = 1 << 40
 """Longer than any chromosome."""
 RELEASE = 64 << 20
@@ -60,7 +60,7 @@ class Sequences(Protocol):
         """One row an element: ``length`` and ``offset`` into `codes`, both in bases.
 
         If they are known also ``digest``, and ``chrom`` and ``start``, which save work: what is scanned of an element
-        is its sequence, whatever they are.
+        is its sequence, whatever these columns hold.
         """
 
     @property
@@ -165,7 +165,7 @@ def build_store(
     progress: bool = False,
     workers: int = 0,
 ) -> ElementStore:
-    """Encode every element of a dataset once as the stem wants it, or open the result of having done so.
+    """Encode every element of a dataset once as the stem needs it, or open the result of having done so.
 
     The motif stem reads scores of the bank, the others read bases. In a cache, sequences that were encoded before, for
     whatever dataset, are not encoded again; the rest is added to it in segments, each of which lasts once it is
@@ -226,7 +226,7 @@ def verify_stores(bank: MotifBank, config: StemConfig, cache: Path) -> tuple[int
             else:
                 found = folder.verify(remove=False)
                 if found[1]:
-                    raise EpisodeError(f"{found[1][0]}; needs the right to write in {folder.folder} to repair it")
+                    raise EpisodeError(f"{found[1][0]}; needs the right to write in {folder.folder} to correct it")
             sound, damaged = sound + found[0], damaged + found[1]
     return sound, damaged
 
@@ -275,9 +275,9 @@ def _scores(bank: MotifBank, bin: int, precision: str) -> _Encoding:
 
 
 def _bases(bin: int) -> _Encoding:
-    layout = BaseLayout(bin)
+    encode = BaseLayout(bin)
     recipe = Recipe(code_version=BASES_VERSION, bank="bases", bin=bin, row=(bin,), dtype="uint8")
-    return _Encoding(recipe, lambda: lambda elements, _: layout(elements))
+    return _Encoding(recipe, lambda: lambda elements, _: encode(elements))
 
 
 class _Work:
@@ -336,7 +336,7 @@ class _Work:
         """Encode what a folder lacks, segment after segment."""
         digests = self._digests[self._distinct]
         with folder.writing(_report_waiting):
-            missing = np.flatnonzero(folder.find(digests, repair=True).start < 0)
+            missing = np.flatnonzero(folder.find(digests, remove_damaged=True).start < 0)
             size = np.cumsum(bins[missing]) * encoding.row_bytes
             number = size // max(SEGMENT, int(size.max(initial=0)) // SEGMENTS)
             encoder = encoding.encoder()
@@ -351,7 +351,7 @@ class _Work:
         return tqdm(total=total, desc="scan", unit="bp", unit_scale=True, disable=not self._progress)
 
     def _encode(self, encoder: Encoder, elements: np.ndarray, bar: tqdm[NoReturn]) -> Iterator[np.ndarray]:
-        """Encode elements some at a time, about `BATCH` base pairs, one element at least."""
+        """Encode elements in batches of about `BATCH` base pairs, at least one element each."""
         number = (np.cumsum(self._length[elements]) - self._length[elements]) // BATCH
         for batch in np.split(elements, np.flatnonzero(np.diff(number)) + 1):
             if len(batch):

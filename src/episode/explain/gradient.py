@@ -2,7 +2,7 @@
 
 The path goes from a background to the pair as it is. The background is the mean score of each channel over bins and
 strands of elements of the same kind, the same in every bin: all along the path the best bin of a channel stays the
-best, and a turned pair has a turned background. Does NOT know where sites are.
+best, and a mirrored pair has a mirrored background. This module does NOT know where sites are.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Elements as scores, as they are and with some of their bases replaced.
 
-Where the stem scans known motifs, only the bins that an edit can change are scanned again. Knows no partners.
+Where the stem scans known motifs, only the bins that an edit can change are scanned again. This module does NOT know
+partners.
 """
 
 from __future__ import annotations

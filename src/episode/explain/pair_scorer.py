@@ -1,6 +1,6 @@
 """U_I of one pair while one or both of its elements are changed; the partner's codes are made once.
 
-Knows nothing about why elements are changed.
+This module does NOT know why elements are changed.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Pair:
 
 
 class PairProbe:
-    """Asks the Backbone.
+    """Scores a pair, its elements changed or not.
 
     Parameters
     ----------

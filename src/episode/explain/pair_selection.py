@@ -1,6 +1,6 @@
 """Which pairs of a dataset are explained, and where their elements lie.
 
-U_I knows no cell line, so a pair that stands in several is one. Reads no label and knows nothing about sites.
+U_I knows no cell line, so a pair found in several is one. This module does NOT read labels, nor know sites.
 """
 
 from __future__ import annotations

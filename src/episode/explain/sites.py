@@ -1,4 +1,4 @@
-"""Candidate motif sites of one element, and what is said of them once they were tried.
+"""Candidate motif sites of one element, and how overlapping ones are grouped.
 
 Coordinates count bases of the element as it is stored (forward strand of the genome), 0-based half-open. This module
 does NOT know models: a candidate is a matter of score alone.
@@ -101,7 +101,7 @@ def find_sites(
 def gate_sites(sites: Sequence[Site]) -> list[Site]:
     """Make one site of what several matrices of the boundary gate find in one place on one strand.
 
-    They are read together, so the matrix that stands furthest above its threshold stands for all.
+    They are read together, so the matrix that stands furthest above its threshold represents all.
     """
     joined = []
     for strand in (0, 1):
@@ -123,7 +123,7 @@ def lead_sites(sites: Sequence[Site], weight: Sequence[float]) -> list[tuple[int
     """Group overlapping sites under the one that weighs most.
 
     The heaviest site leads and takes in all that have a base within its reach; of the rest the heaviest leads next. So
-    no two leads overlap, and chance matches beside a strong site do not stand as sites of their own.
+    no two leads overlap, and random matches beside a strong site are no sites of their own.
 
     Parameters
     ----------

@@ -24,8 +24,8 @@ from episode.model.stem import REFERENCE, Stem, StoredScores
 
 __all__ = ["Backbone", "ElementCodes", "PairOutput", "Sites"]
 
-WHISPER = 0.1
-"""What the attended tokens say starts this much smaller: at first they say the same of any pair, with noise."""
+SUMMARY_SCALE = 0.1
+"""Initial scale of the summary of the attended tokens, which at first differs between pairs by noise alone."""
 Sites = tuple[Tensor, Tensor]
 """Scores of the gate's matrices, (n, bins, 2, matrices) in bits, and their mask (n, bins)."""
 
@@ -64,16 +64,10 @@ class ElementCodes:
         """Return the same on a device."""
         return ElementCodes(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
 
-    @staticmethod
-    def concatenate(parts: list[ElementCodes]) -> ElementCodes:
-        """Join codes that are padded alike, in order."""
-        names = ElementCodes.__dataclass_fields__
-        return ElementCodes(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
-
 
 @dataclass(frozen=True)
 class PairOutput:
-    """What the Backbone says of each pair.
+    """Output of the Backbone for each pair.
 
     Parameters
     ----------
@@ -145,7 +139,7 @@ class Backbone(nn.Module):
         self.promoter_pool = AnchorPooling(config.width, config.anchors)
         self.summary = nn.Linear(2 * config.anchors * config.width, config.summary)
         with torch.no_grad():
-            self.summary.weight.mul_(WHISPER)
+            self.summary.weight.mul_(SUMMARY_SCALE)
         channels = config.summary + 3 * config.bilinear
         self.mix = nn.Linear(channels, config.kan_inputs)
         self.energy = FourierKAN(config.kan_inputs, 1, config.kan_frequencies)
@@ -158,7 +152,7 @@ class Backbone(nn.Module):
     def encode_enhancers(
         self, rows: Tensor, mask: Tensor, gate: Sites | None = None, *, both: bool = False
     ) -> ElementCodes:
-        """Encode enhancers as laid out.
+        """Encode enhancers in pair orientation.
 
         Parameters
         ----------
@@ -176,7 +170,7 @@ class Backbone(nn.Module):
     def encode_promoters(
         self, rows: Tensor, mask: Tensor, gate: Sites | None = None, *, both: bool = False
     ) -> ElementCodes:
-        """Encode promoters as laid out; see `encode_enhancers`."""
+        """Encode promoters in pair orientation; see `encode_enhancers`."""
         codes = self._encode(self.promoter, rows, mask, self.promoter_reads, self.enhancer_reads, both)
         return self._gated(codes, gate, upstream=False)
 
@@ -201,7 +195,7 @@ class Backbone(nn.Module):
         return replace(codes, gate=self.gate(*sites, upstream=upstream))
 
     def motif_norms(self) -> Tensor:
-        """Norm of what each channel of the stem feeds into, by element kind, strand and road, shape (8 * channels,)."""
+        """Norm of what each channel of the stem feeds into, by element kind, strand and path, shape (8 * channels,)."""
         encoders = (self.enhancer, self.promoter)
         return torch.cat([layer.weight.norm(dim=0) for e in encoders for layer in (e.project, e.factor)])
 
@@ -281,8 +275,8 @@ class ElementEncoder(nn.Module):
     ) -> ElementCodes:
         """Encode scores (n, bins, 2, channels); `reads` makes the queries, `is_read` the keys and values.
 
-        The reverse complement of an element has its scores, bins turned round and strands swapped: of `both`, what is
-        read of the scores is computed once.
+        The reverse complement of an element has its scores, bin order reversed and strands swapped: with `both`, what
+        is read of the scores is computed once.
         """
         occupied = occupancy(scores, learned=False).flatten(2)
         tokens = self.project(occupied)

@@ -107,7 +107,9 @@ def estimate_environment(
     facts, system = run.facts, run.system
     output = score_rows(system.backbone, source, support)
     student = student_impedance(system, output)
-    r_student = mean_impedance(system, student, output)
+    with torch.no_grad():
+        exposure = system.exposure(output.representation)
+    r_student = mean_impedance(system, student, exposure)
     sd = bootstrap_sd(system, output, support.locus, generator(seed, "bootstrap"))
     half = half_width(run, sd)
     known = name in facts.environments
@@ -117,7 +119,7 @@ def estimate_environment(
         teacher = system.teacher()[facts.environments.index(name)]
         used = fuse(teacher, student, weight)
         used_half = (1 - weight) * half
-    r_used = mean_impedance(system, used, output)
+    r_used = mean_impedance(system, used, exposure)
     distance = facts.domain.distance(output.representation.double().mean(0).cpu().numpy())
     return EnvironmentEstimate(
         environment=name,
@@ -129,7 +131,7 @@ def estimate_environment(
         r_student_sd=sd,
         r_student_low=max(min_impedance(student.tolist(), r_student), r_student - half),
         r_student_high=r_student + half,
-        r_teacher=mean_impedance(system, teacher, output),
+        r_teacher=mean_impedance(system, teacher, exposure),
         r_used=r_used,
         r_used_low=max(min_impedance(used.tolist(), r_used), r_used - used_half),
         r_used_high=r_used + used_half,

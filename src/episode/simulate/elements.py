@@ -1,6 +1,6 @@
 """The elements that exist, where they lie, which motif sites they carry, and the pairs they can form.
 
-Knows nothing about cell lines, weights or DNA: sites are known by slot and strand only.
+This module does NOT know cell lines, weights or DNA: sites are known by slot and strand only.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Slots:
     channels: int = 1
     """Impedances of a cell line; each has an equal part of the trace."""
     exposure: slice = field(default_factory=lambda: slice(0, 0))
-    """Motifs that tell the exposure of a pair: the first is read in enhancers, the second in promoters."""
+    """Motifs that decide the exposure of a pair: the first is read in enhancers, the second in promoters."""
 
     @property
     def traces(self) -> tuple[slice, ...]:
@@ -65,7 +65,7 @@ class Universe:
     ----------
     elements : DataFrame
         Index = element id; kind, name, chrom, start, end (0-based half-open), locus, set, trace and nuisance
-        (standardised burdens; trace_1, trace_2, ... with several channels), gc (share of G and C in the background).
+        (standardised burdens; trace_1, trace_2, ... with several channels), gc (fraction of G and C in the background).
     sites : ndarray, shape (n_elements, n_slots), int8
         1: one site on the forward strand, -1: one on the reverse strand, 0: none.
     pairs : DataFrame
@@ -152,10 +152,10 @@ def _draw_sites(
 ) -> np.ndarray:
     """Draw which element carries which motif, and on which strand."""
     shape = (len(is_enhancer), slots.count)
-    chance = np.full(slots.count, config.burden_presence)
-    chance[slots.enhancer] = chance[slots.promoter] = config.grammar_presence
-    chance[slots.exposure] = exposure_presence
-    present = rng.random(shape) < chance
+    probability = np.full(slots.count, config.burden_presence)
+    probability[slots.enhancer] = probability[slots.promoter] = config.grammar_presence
+    probability[slots.exposure] = exposure_presence
+    present = rng.random(shape) < probability
     present[~is_enhancer, slots.enhancer] = False
     present[is_enhancer, slots.promoter] = False
     for slot, elsewhere in zip(

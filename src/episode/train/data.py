@@ -23,7 +23,7 @@ from episode.episodes.roles import Roles, assign_roles
 from episode.inference.pairs import PairRows, pair_rows
 from episode.inference.support_sampling import content_ranks
 
-__all__ = ["Material", "RunIdentity", "gather_material"]
+__all__ = ["RunIdentity", "TrainingData", "gather_data"]
 
 
 class RunIdentity(DataIdentity):
@@ -34,7 +34,7 @@ class RunIdentity(DataIdentity):
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainingData:
     """A dataset as one training run reads it.
 
     Parameters
@@ -95,9 +95,9 @@ class Material:
         )
 
 
-def gather_material(
+def gather_data(
     dataset: Dataset, config: Config, seed: int, *, cache: Path | None = None, store: ElementStore | None = None
-) -> Material:
+) -> TrainingData:
     """Assign roles, encode elements and turn pairs into arrays.
 
     Parameters
@@ -132,7 +132,7 @@ def gather_material(
     shortcuts = Shortcuts.fit(shortcut_statistics(dataset)[learning])
     used = dataset.pairs[["environment", "enhancer_id", "promoter_id", "mirrored", "label", "split", "distance"]]
     used = used.assign(label=used["label"].where(used["split"] != "test", -1))  # which training never reads
-    return Material(
+    return TrainingData(
         config=config,
         seed=seed,
         roles=roles,

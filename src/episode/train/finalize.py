@@ -21,14 +21,14 @@ from episode.model.energy import EnergySystem
 from episode.schema import read_model, write_model
 from episode.seeds import generator
 from episode.train.calibration import calibrate
-from episode.train.data import Material
+from episode.train.data import TrainingData
 from episode.train.diagnostics import Alarm, Alarms, CompetitionTotals, training_alarms
 from episode.train.log import LOG, ValidationLine, read_log
 from episode.train.pacing import PacingLock
 from episode.train.state import STATE, Progress, check_same_run, write_log
 from episode.train.validation import EnvironmentCheck, check_environments, mean_of_known, or_nan
 
-__all__ = ["TrainingResult", "close_training", "finished_training"]
+__all__ = ["TrainingResult", "close_training", "finished_run"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class TrainingResult:
 
 def close_training(
     folder: Path,
-    material: Material,
+    data: TrainingData,
     system: EnergySystem,
     score: Scorer,
     pacing: PacingLock,
@@ -79,7 +79,7 @@ def close_training(
     Parameters
     ----------
     folder : Path
-    material : Material
+    data : TrainingData
     system : EnergySystem
         With the weights that were kept; T and the offset are set here.
     score : Scorer
@@ -88,7 +88,7 @@ def close_training(
     write : bool
         False in a process that only takes its part of the scoring.
     """
-    config, roles = material.config, material.roles
+    config, roles = data.config, data.roles
 
     def check(
         pools: tuple[EnvironmentPool, ...], bootstrap: np.random.Generator | None = None
@@ -97,7 +97,7 @@ def close_training(
             system, score, pools, support_max=config.episodes.support_max, alpha=progress.alpha, bootstrap=bootstrap
         )
 
-    before = check(roles.calibration, generator(material.seed, "bootstrap"))
+    before = check(roles.calibration, generator(data.seed, "bootstrap"))
     held_out = frozenset(pool.name for pool in roles.validation) if roles.unseen_validation else frozenset()
     fitted = calibrate(before, float(system.temperature().detach()), held_out=held_out)
     with torch.no_grad():
@@ -115,35 +115,35 @@ def close_training(
         totals,
         directions=progress.directions if config.impedance.channels > 1 else None,
     )
-    names = _names(material)
+    names = _names(data)
     facts = RunFacts(
         config=config,
-        windows=material.manifest.windows,
-        seed=material.seed,
+        windows=data.manifest.windows,
+        seed=data.seed,
         environments=roles.names,
-        train_share=material.train_share,
+        train_share=data.train_share,
         alpha=progress.alpha,
-        genome_sha256=material.genome_sha256,
-        shortcuts=material.shortcuts,
+        genome_sha256=data.genome_sha256,
+        shortcuts=data.shortcuts,
         calibration=RunCalibration(**fitted.model_dump(), training_impedance=float(teacher.mean())),
         roles=names,
-        domain=_domain(material, score),
+        domain=_domain(data, score),
         provenance=Provenance(
             episode=__version__,
             torch=torch.__version__,
             numpy=np.__version__,
             best_step=progress.best_step,
             steps=progress.step,
-            epochs=progress.queried / material.labelled,
-            sources=material.manifest.model_dump(mode="json")["sources"],
+            epochs=progress.queried / data.labelled,
+            sources=data.manifest.model_dump(mode="json")["sources"],
             unseen_validation=roles.unseen_validation,
-            identity=DataIdentity(**material.identity.model_dump(exclude={"config", "seed"})),
+            identity=DataIdentity(**data.identity.model_dump(exclude={"config", "seed"})),
         ),
     )
     if write:
         write_log(folder, progress)
         write_model(folder / "alarms.json", Alarms(alarms))
-        save_run(folder, system, material.bank, facts)
+        save_run(folder, system, data.bank, facts)
         (folder / STATE).unlink(missing_ok=True)
     return TrainingResult(
         folder=folder,
@@ -158,7 +158,7 @@ def close_training(
     )
 
 
-def finished_training(folder: Path, material: Material) -> TrainingResult:
+def finished_run(folder: Path, data: TrainingData) -> TrainingResult:
     """Return what a finished training run told its caller, from its folder.
 
     Raises
@@ -171,7 +171,7 @@ def finished_training(folder: Path, material: Material) -> TrainingResult:
     held = facts.model_dump(mode="json", include={"config", "seed", "roles"})
     if told.identity is not None:
         held |= told.identity.model_dump(mode="json")
-    asked = material.identity.model_dump(mode="json") | {"roles": _names(material).model_dump()}
+    asked = data.identity.model_dump(mode="json") | {"roles": _names(data).model_dump()}
     check_same_run(held, asked, f"{folder}: holds a finished run of")
     checks = [line for line in read_log(folder / LOG) if isinstance(line, ValidationLine)]
     chosen = [line for line in checks if line.step == told.best_step][-1]
@@ -188,8 +188,8 @@ def finished_training(folder: Path, material: Material) -> TrainingResult:
     )
 
 
-def _names(material: Material) -> RoleNames:
-    roles = material.roles
+def _names(data: TrainingData) -> RoleNames:
+    roles = data.roles
     return RoleNames(
         training=[pool.name for pool in roles.training],
         pseudo_ood=[pool.name for pool in roles.pseudo_ood],
@@ -197,18 +197,19 @@ def _names(material: Material) -> RoleNames:
     )
 
 
-def _domain(material: Material, score: Scorer) -> Domain:
+def _domain(data: TrainingData, score: Scorer) -> Domain:
     """Means of z_I over each training environment (at most 1,024 rows), and how far other loci lie from them."""
-    episodes = material.config.episodes
+    episodes = data.config.episodes
     means = []
-    for pool in material.roles.training + material.roles.pseudo_ood:
-        chosen = generator(material.seed, "domain", pool.name).permutation(pool.rows)[:1024]
+    for pool in data.roles.training + data.roles.pseudo_ood:
+        chosen = generator(data.seed, "domain", pool.name).permutation(pool.rows)[:1024]
         output = score(np.sort(chosen))
         means.append(output.representation.mean(0).cpu().numpy())
     table = np.stack(means).astype(np.float64)
-    centre, spread = table.mean(0), np.maximum(table.std(0), 1e-3)
-    domain = Domain(centre=centre, spread=spread, limit=None, smallest=episodes.support_min)
-    for pool in material.roles.calibration:
+    domain = Domain(
+        centre=table.mean(0), spread=np.maximum(table.std(0), 1e-3), limit=None, smallest=episodes.support_min
+    )
+    for pool in data.roles.calibration:
         support = score(pool.rows[: episodes.support_max])
         table = np.vstack([table, support.representation.double().mean(0).cpu().numpy()])
     return domain if len(means) == 1 else domain.changed(limit=max(domain.distance(row) for row in table))

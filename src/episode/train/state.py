@@ -161,7 +161,7 @@ class TrainingState(Model):
     """What resume.safetensors holds besides tensors."""
 
     identity: dict[str, Any]
-    """See `episode.train.data.Material.identity`; compared as it is, whatever it holds."""
+    """See `episode.train.data.TrainingData.identity`; compared as it is, whatever it holds."""
     progress: SavedProgress
     pacing: PacingState
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from episode.compare.methods.base import FamilyResult, FoldTask
+from episode.compare.methods.base import FoldTask, RunnerResult
 from episode.compare.methods.features import (
     FORWARD,
     REVERSE,
@@ -33,22 +33,22 @@ FALLBACK_TREES = 60
 LEAVES = 7
 
 
-def score_convergence(task: FoldTask) -> FamilyResult:
+def score_convergence(task: FoldTask) -> RunnerResult:
     """Fill `ctcf_convergence`: one number that ranks as it is, nothing learned but its calibration."""
     rows = _rows(task)
     which = oriented_pairs(task.dataset, rows)
     number = np.full(len(task.dataset.pairs), np.nan)
     number[rows] = which.average(convergence(_table(task), which))
-    return FamilyResult({"ctcf_convergence": score_number(task, number, number_log_odds(task, number))})
+    return RunnerResult({"ctcf_convergence": score_number(task, number, number_log_odds(task, number))})
 
 
-def score_gbm(task: FoldTask) -> FamilyResult:
+def score_gbm(task: FoldTask) -> RunnerResult:
     """Fill `ctcf_gbm`: boosted trees on 7 numbers."""
     seed = derive_seed(task.seed, "ctcf_gbm", task.fold.name)
     trees = BoostedTrees(TREES, FALLBACK_TREES, leaves=LEAVES, seed=seed)
     chosen = choose_and_learn(task, ctcf_features(_table(task)), trees)
     extras = {"rounds": int(chosen.setting), "chosen_on_selection": chosen.from_selection}
-    return FamilyResult({"ctcf_gbm": chosen.scores}, extras)
+    return RunnerResult({"ctcf_gbm": chosen.scores}, extras)
 
 
 def convergence(table: ElementTable, which: OrientedPairs) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from episode.compare.methods.base import FamilyResult, FoldTask
+from episode.compare.methods.base import FoldTask, RunnerResult
 from episode.compare.methods.features import (
     FORWARD,
     REVERSE,
@@ -29,15 +29,15 @@ ROUNDS = tuple(range(10, 401, 10))
 FALLBACK_ROUNDS = 100
 
 
-def score_fold(task: FoldTask) -> FamilyResult:
+def score_fold(task: FoldTask) -> RunnerResult:
     """Fill `motif_gbm`."""
     rows = np.flatnonzero(task.fold.learnable | task.fold.test)
     table = motif_table(task.store, elements_in_use(task.dataset, rows))
     seed = derive_seed(task.seed, "motif_gbm", task.fold.name)
-    trees = BoostedTrees(ROUNDS, FALLBACK_ROUNDS, leaves=15, seed=seed, feature_share=0.2)
+    trees = BoostedTrees(ROUNDS, FALLBACK_ROUNDS, leaves=15, seed=seed, feature_fraction=0.2)
     chosen = choose_and_learn(task, motif_features(table, ctcf_index(task.bank)), trees)
     extras = {"rounds": int(chosen.setting), "chosen_on_selection": chosen.from_selection}
-    return FamilyResult({"motif_gbm": chosen.scores}, extras)
+    return RunnerResult({"motif_gbm": chosen.scores}, extras)
 
 
 def motif_features(table: ElementTable, ctcf: int) -> Features:

@@ -22,12 +22,12 @@ __all__ = ["opportunist_scores", "shortcut_score"]
 
 
 def opportunist_scores(run: Run, store: ElementStore, test: Reading, calibration: Reading) -> Scores:
-    """Return the row `opportunist`.
+    """Return the scores of `opportunist`.
 
-    ``-R_O / T`` alone is no log-odds, and its level differs between trainings. Score and logit are a logistic
+    ``-R_O / T`` alone is no log-odds, and its level differs between training runs. Score and logit are a logistic
     regression on this one number, fitted on the held-out rows of the training part: comparable between folds, and
-    turned round where shortcuts misled there. Where that fit does not exist the number itself ranks, and the logit is
-    NaN. The threshold of the call is chosen on the same rows.
+    of the other sign where shortcuts misled there. Where that fit does not exist the number itself ranks, and the logit
+    is NaN. The threshold of the call is chosen on the same rows.
 
     Parameters
     ----------

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from episode.compare.methods.episode_rows import score_fold, training_level
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
@@ -21,7 +22,6 @@ import tiny_world
 from episode.checkpoint import Run, load_run, save_run
 from episode.compare.methods import ablations, with_distance
 from episode.compare.methods.base import FamilyResult, FoldTask
-from episode.compare.methods.episode_rows import score_fold, training_level
 from episode.compare.methods.opportunist import shortcut_score
 from episode.config import Config
 from episode.data.dataset import Dataset
