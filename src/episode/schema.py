@@ -8,19 +8,39 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar, get_args
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, ValidationError, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from episode.errors import SHOWN, ConfigError, EpisodeError
 from episode.files import write_json
 
-__all__ = ["Model", "Vector", "did_you_mean", "parse_json", "parse_model", "read_model", "refusal", "write_model"]
+__all__ = [
+    "FloatOrNaN",
+    "Model",
+    "Vector",
+    "did_you_mean",
+    "parse_json",
+    "parse_model",
+    "read_model",
+    "refusal",
+    "write_model",
+]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -67,6 +87,15 @@ class Model(BaseModel):
         """
         values = {name: getattr(self, name) for name in type(self).model_fields}
         return parse_model(values | changes, type(self), where=type(self).__name__)
+
+
+FloatOrNaN = Annotated[
+    float,
+    Field(allow_inf_nan=True),
+    BeforeValidator(lambda value: math.nan if value is None else value),
+    PlainSerializer(lambda value: value if math.isfinite(value) else None, when_used="json"),
+]
+"""A number that is null in JSON where it is NaN."""
 
 
 def _vector(value: Any) -> np.ndarray:

@@ -145,7 +145,7 @@ def open_work(work: Work, dataset: Dataset) -> None:
     EpisodeError
         If the folder holds a comparison of something else.
     """
-    protocol, manifest = work.protocol.model_dump(), dataset.manifest
+    protocol, manifest = work.protocol.model_dump(), dataset.manifest.model_dump(mode="json")
     hashed = pd.util.hash_pandas_object(dataset.pairs.drop(columns=["source", "row"], errors="ignore"), index=False)
     identity = Identity(
         episode=__version__,

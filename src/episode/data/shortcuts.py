@@ -1,6 +1,6 @@
 """Shortcut statistics of pairs: what a model could rank by without reading a sequence.
 
-They read no label. This module does not know who is told them.
+They read no label. This module does not know who reads them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Shortcuts(Model):
 def shortcut_statistics(dataset: Dataset) -> np.ndarray:
     """GC, length, N fraction, distance and degree of every pair, shape (n, 9); no label is read.
 
-    The degree of an element is the number of pairs it stands in within its environment. Lengths, distances (bp) and
+    The degree of an element is the number of pairs that hold it within its environment. Lengths, distances (bp) and
     degrees enter as natural logarithms of 1 + value; an unknown distance enters as that of 0 bp.
     """
     pairs, elements = dataset.pairs, dataset.elements

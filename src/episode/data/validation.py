@@ -269,7 +269,7 @@ def _check_names(
 def _inline(
     sequences: pd.Series, names: pd.Series, column: str, findings: Findings, known: Mapping[str, bytes]
 ) -> tuple[pd.Series, dict[str, str]]:
-    """Check sequences that stand in the table itself; nameless ones are named after their letters."""
+    """Check sequences given in the table itself; nameless ones are named after their bases."""
     codes, distinct = pd.factorize(sequences.str.upper())
     fault = [sequence_fault(sequence) for sequence in distinct]
     bad = np.array([f is not None for f in fault], dtype=bool)[codes]

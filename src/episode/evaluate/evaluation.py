@@ -108,7 +108,7 @@ def evaluate(
 def check_windows(run: Run, dataset: Dataset) -> None:
     """Refuse a dataset whose windows are not those that the run was trained on."""
     trained = {"enhancer": run.facts.windows.enhancer, "promoter": run.facts.windows.promoter}
-    given = {name: dataset.manifest["windows"][name] for name in trained}
+    given = {name: getattr(dataset.manifest.windows, name) for name in trained}
     if trained != given:
         raise EpisodeError(
             f"the dataset was built with windows {given} bp, the run was trained on {trained} bp; build it again with "
@@ -184,6 +184,6 @@ def _provenance(run: Run, dataset: Dataset, seed: int) -> EvaluationProvenance:
         training_sources=facts.provenance.sources,
         calibration_slope_left=facts.calibration.residual_slope,
         genome_sha256=dataset.genome_hash,
-        sources=dataset.manifest.get("sources", []),
+        sources=dataset.manifest.model_dump(mode="json")["sources"],
         config=facts.config.model_dump(),
     )

@@ -6,24 +6,22 @@ Knows nothing about models, steps or run folders.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from episode.checkpoint import DataIdentity
-from episode.config import Config, WindowConfig
+from episode.config import Config
 from episode.data.dataset import Dataset
+from episode.data.manifest import Manifest
 from episode.data.shortcuts import Shortcuts, shortcut_statistics
 from episode.encode.motifs import MotifBank, load_bank
 from episode.encode.store import ElementStore, build_store, row_shape
 from episode.episodes.roles import Roles, assign_roles
 from episode.inference.pairs import PairRows, pair_rows
 from episode.inference.support_sampling import content_ranks
-from episode.schema import parse_model
 
 __all__ = ["RunIdentity", "TrainingData", "gather_data"]
 
@@ -53,7 +51,7 @@ class TrainingData:
         All pairs of the dataset.
     learning : ndarray of int64
         Rows of training and pseudo-OOD environments.
-    manifest : mapping
+    manifest : Manifest
         Of the dataset.
     genome_sha256 : str or None
     pairs_sha256 : str
@@ -68,7 +66,7 @@ class TrainingData:
     shortcuts: Shortcuts
     rows: PairRows
     learning: np.ndarray
-    manifest: Mapping[str, Any]
+    manifest: Manifest
     genome_sha256: str | None
     pairs_sha256: str
 
@@ -84,20 +82,15 @@ class TrainingData:
         return float((label == 1).sum() / (label >= 0).sum())
 
     @property
-    def windows(self) -> WindowConfig:
-        """Windows of the dataset."""
-        return parse_model(self.manifest["windows"], WindowConfig, where="manifest windows")
-
-    @property
     def identity(self) -> RunIdentity:
         """What must be equal for a training run to be resumed."""
         return RunIdentity(
             config=self.config,
             seed=self.seed,
             store=self.store.hash,
-            sources=[source["sha256"] for source in self.manifest.get("sources", [])],
+            sources=[source.sha256 for source in self.manifest.sources],
             pairs=self.pairs_sha256,
-            windows=self.windows,
+            windows=self.manifest.windows,
             genome=self.genome_sha256,
         )
 

@@ -118,7 +118,7 @@ def close_training(
     names = _names(data)
     facts = RunFacts(
         config=config,
-        windows=data.windows,
+        windows=data.manifest.windows,
         seed=data.seed,
         environments=roles.names,
         train_share=data.train_share,
@@ -135,7 +135,7 @@ def close_training(
             best_step=progress.best_step,
             steps=progress.step,
             epochs=progress.queried / data.labelled,
-            sources=data.manifest.get("sources", []),
+            sources=data.manifest.model_dump(mode="json")["sources"],
             unseen_validation=roles.unseen_validation,
             identity=DataIdentity(**data.identity.model_dump(exclude={"config", "seed"})),
         ),
