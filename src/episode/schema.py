@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Self, TypeVar, get_args
+from typing import Annotated, Any, Self, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from episode.errors import SHOWN, ConfigError, EpisodeError
 from episode.files import read_json, write_json
 
-__all__ = ["Model", "did_you_mean", "parse_model", "read_model", "read_toml", "refusal", "write_model"]
+__all__ = ["FloatOrNaN", "Model", "did_you_mean", "parse_model", "read_model", "read_toml", "refusal", "write_model"]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -65,6 +66,15 @@ class Model(BaseModel):
         """
         values = {name: getattr(self, name) for name in type(self).model_fields}
         return parse_model(values | changes, type(self), where=type(self).__name__)
+
+
+FloatOrNaN = Annotated[
+    float,
+    Field(allow_inf_nan=True),
+    BeforeValidator(lambda value: math.nan if value is None else value),
+    PlainSerializer(lambda value: value if math.isfinite(value) else None, when_used="json"),
+]
+"""A number that is null in JSON where it is NaN."""
 
 
 def refusal(key: str, need: str) -> PydanticCustomError:

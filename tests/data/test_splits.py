@@ -94,9 +94,9 @@ def test_nothing_shared_with_nothing(dataset: Dataset) -> None:
 
 def test_split_audit_takes_the_parts_present(dataset: Dataset) -> None:
     audit = split_audit(dataset)
-    assert audit["parts"] == ["train", "test"]
-    (one,) = audit["leakage"]
-    assert (one["part_a"], one["part_b"], one["promoter"]) == ("train", "test", {"rows": 1, "share": 1 / 3})
+    assert audit.parts == ("train", "test")
+    (one,) = audit.leakage
+    assert (one.part_a, one.part_b, one.promoter) == ("train", "test", Shared(1, 1 / 3))
 
 
 Element = tuple[str, int, int, str]

@@ -249,7 +249,7 @@ def read_only(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> NoReturn:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    for name in ("locked", "atomic_folder", "write_json", "remove_folder", "remove_leftovers"):
+    for name in ("locked", "atomic_folder", "write_model", "remove_folder", "remove_leftovers"):
         monkeypatch.setattr(segments_module, name, refuse)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from episode.config import WindowConfig
 from episode.data.dataset import Dataset
 from episode.errors import EpisodeError
 from episode.evaluate.evaluation import check_windows, evaluate, write_evaluation
@@ -73,9 +74,9 @@ def test_intervals_hold_the_numbers_and_their_difference(content: Dataset) -> No
 def test_provenance(content: Dataset) -> None:
     run = lively_run()
     provenance = evaluate(run, content, store_of(content), seed=7).results.provenance
-    assert provenance.seed == 7 and provenance.sources == content.manifest["sources"]
+    assert provenance.seed == 7 and provenance.sources == list(content.manifest.sources)
     assert provenance.config["training"]["steps"] == run.facts.config.training.steps
-    assert len(provenance.training_sources[0]["sha256"]) == 64
+    assert len(provenance.training_sources[0].sha256) == 64
     content = json.loads(provenance.model_dump_json(by_alias=True))
     assert {"episode", "python", "time", "genome SHA-256", "training seed", "calibration slope left"} <= set(content)
 
@@ -91,7 +92,7 @@ def test_known_only(content: Dataset) -> None:
 
 def test_other_windows_are_refused_with_the_options_that_would_do(content: Dataset) -> None:
     check_windows(lively_run(), content)
-    other = replace(content, manifest=content.manifest | {"windows": {"enhancer": 1024, "promoter": 0}})
+    other = replace(content, manifest=content.manifest.changed(windows=WindowConfig(enhancer=1024, promoter=0)))
     with pytest.raises(EpisodeError, match="--enhancer-window 0 --promoter-window 0"):
         evaluate(lively_run(), other, store_of(other))
 

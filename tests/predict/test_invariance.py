@@ -82,14 +82,14 @@ def test_other_cell_lines_in_the_table(folder: Path, predictions: Predictions) -
     """Each environment is estimated from its own pairs, so the others may as well be absent."""
     alone = predict(read(rows_of("unseen01"), folder, "alone.tsv"))
     mine = (one.loc[one["environment"] == "unseen01"] for one in (predictions.pairs, predictions.environments))
-    assert_same(alone, Predictions(*mine, (), predictions.exposure))
+    assert_same(alone, Predictions(*mine, (), (), predictions.exposure))
 
 
 def test_threads(content: Dataset, predictions: Predictions) -> None:
     mine = (one.loc[one["environment"] == "unseen02"] for one in (predictions.pairs, predictions.environments))
     torch.set_num_threads(2)  # one_thread puts it back
     alone = predict(content.select((content.pairs["environment"] == "unseen02").to_numpy()))
-    assert_same(alone, Predictions(*mine, (), predictions.exposure))
+    assert_same(alone, Predictions(*mine, (), (), predictions.exposure))
 
 
 def test_elements_that_no_pair_uses(predictions: Predictions) -> None:

@@ -123,7 +123,7 @@ def _dataset(args: argparse.Namespace, protocol: Protocol) -> tuple[Path, Path]:
     import os
 
     from episode.config import WindowConfig
-    from episode.data.build import build_dataset
+    from episode.data.build import ReadOptions, build_dataset
     from episode.data.genome import open_genome
     from episode.data.storage import load_dataset, write_dataset
     from episode.errors import EpisodeError
@@ -138,13 +138,15 @@ def _dataset(args: argparse.Namespace, protocol: Protocol) -> tuple[Path, Path]:
             args.input,
             None if args.genome is None else open_genome(args.genome),
             WindowConfig(data.enhancer_window, data.promoter_window),
-            format=data.format or None,
-            outside_genome=cast(Any, data.outside_genome),
-            max_unknown=data.max_unknown,
+            ReadOptions(
+                format=data.format or None,
+                outside_genome=cast(Any, data.outside_genome),
+                max_unknown=data.max_unknown,
+            ),
         )
         write_dataset(dataset, built)
         return built, args.out / "store"
-    known = {source["sha256"] for source in load_dataset(built).manifest["sources"]}
+    known = {source.sha256 for source in load_dataset(built).manifest.sources}
     for path in map(Path, args.input):
         if not path.exists():
             raise EpisodeError(f"{path}: no such file or folder")

@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +145,7 @@ def open_work(work: Work, dataset: Dataset) -> None:
     EpisodeError
         If the folder holds a comparison of something else.
     """
-    protocol, manifest = work.protocol.to_dict(), dataset.manifest
+    protocol = work.protocol.to_dict()
     hashed = pd.util.hash_pandas_object(dataset.pairs.drop(columns=["source", "row"], errors="ignore"), index=False)
     identity = Identity(
         episode=__version__,
@@ -154,8 +154,8 @@ def open_work(work: Work, dataset: Dataset) -> None:
         collapsed=work.collapsed,
         label_seed=work.label_seed,
         pairs=hashlib.sha256(hashed.to_numpy().tobytes()).hexdigest(),
-        windows=manifest["windows"],
-        sources=sorted(source["sha256"] for source in manifest["sources"]),
+        windows=asdict(dataset.manifest.windows),
+        sources=sorted(source.sha256 for source in dataset.manifest.sources),
         genome=dataset.genome_hash,
     )
     path = work.folder / "identity.json"

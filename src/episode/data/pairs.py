@@ -1,6 +1,6 @@
-"""The pair table: one row for each enhancer-promoter pair, in one frozen layout whatever file it came from.
+"""The pair table: one row for each enhancer-promoter pair, in one frozen form whatever file it came from.
 
-Holds the layout, the names of elements and environments, and nothing else. Does not read files, does not know
+Holds the columns, the names of elements and environments, and nothing else. Does not read files, does not know
 genomes, and does not look for mistakes: the readers and `episode.data.validation` do that before a table is
 made.
 """

@@ -1,6 +1,6 @@
 """Shortcut statistics of pairs: what a model could rank by without reading a sequence.
 
-They read no label. This module does not know who is told them.
+They read no label. This module does not know who reads them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["Shortcuts", "shortcut_statistics"]
 
 @dataclass(frozen=True)
 class Shortcuts:
-    """Mean and spread of the shortcut statistics over the training pairs, each of shape (9,)."""
+    """Mean and standard deviation of the shortcut statistics over the training pairs, each of shape (9,)."""
 
     mean: np.ndarray
     deviation: np.ndarray
@@ -35,7 +35,7 @@ class Shortcuts:
 def shortcut_statistics(dataset: Dataset) -> np.ndarray:
     """GC, length, N fraction, distance and degree of every pair, shape (n, 9); no label is read.
 
-    The degree of an element is the number of pairs it stands in within its environment. Lengths, distances (bp) and
+    The degree of an element is the number of pairs that hold it within its environment. Lengths, distances (bp) and
     degrees enter as natural logarithms of 1 + value; an unknown distance enters as that of 0 bp.
     """
     pairs, elements = dataset.pairs, dataset.elements

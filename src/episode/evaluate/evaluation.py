@@ -24,6 +24,7 @@ from episode import __version__
 from episode.checkpoint import Run
 from episode.config import to_dict
 from episode.data.dataset import Dataset
+from episode.data.pairs import Source
 from episode.encode.store import ElementStore
 from episode.errors import EpisodeError
 from episode.evaluate.curves import evaluation_figures
@@ -109,7 +110,7 @@ def evaluate(
 def check_windows(run: Run, dataset: Dataset) -> None:
     """Refuse a dataset whose windows are not those that the run was trained on."""
     trained = {"enhancer": run.facts.windows.enhancer, "promoter": run.facts.windows.promoter}
-    given = {name: dataset.manifest["windows"][name] for name in trained}
+    given = {name: getattr(dataset.manifest.windows, name) for name in trained}
     if trained != given:
         raise EpisodeError(
             f"the dataset was built with windows {given} bp, the run was trained on {trained} bp; build it again with "
@@ -183,9 +184,9 @@ def _provenance(run: Run, dataset: Dataset, seed: int) -> EvaluationProvenance:
         training_seed=facts.seed,
         training_versions={name: str(told[name]) for name in ("episode", "torch", "numpy") if name in told},
         training_environments=len(facts.environments),
-        training_sources=told.get("sources", []),
+        training_sources=[Source(**source) for source in told.get("sources", [])],
         calibration_slope_left=facts.calibration["residual_slope"],
         genome_sha256=dataset.genome_hash,
-        sources=dataset.manifest.get("sources", []),
+        sources=list(dataset.manifest.sources),
         config=to_dict(facts.config),
     )

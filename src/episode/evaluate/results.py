@@ -17,6 +17,7 @@ from pydantic import (
     model_serializer,
 )
 
+from episode.data.pairs import Source
 from episode.evaluate.figures import RunAlarm
 from episode.metrics.intervals import ByMetric, Difference, Estimate, Resampling
 from episode.schema import Model
@@ -215,11 +216,11 @@ class EvaluationProvenance(Model):
     training_seed: int
     training_versions: dict[str, str]
     training_environments: int
-    training_sources: list[dict[str, Any]]
+    training_sources: list[Source]
     calibration_slope_left: float | None
     """Calibration slope on the validation environments after the temperature was fitted."""
     genome_sha256: str | None
-    sources: list[dict[str, Any]]
+    sources: list[Source]
     config: dict[str, Any]
     """Configuration of the run, as the version of EPIsode that trained it wrote it."""
 

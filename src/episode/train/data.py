@@ -6,7 +6,6 @@ Knows nothing about models, steps or run folders.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import pandas as pd
 
 from episode.config import Config, to_dict
 from episode.data.dataset import Dataset
+from episode.data.manifest import Manifest
 from episode.data.shortcuts import Shortcuts, shortcut_statistics
 from episode.encode.motifs import MotifBank, load_bank
 from episode.encode.store import ElementStore, build_store, row_shape
@@ -44,7 +44,7 @@ class Material:
         All pairs of the dataset.
     learning : ndarray of int64
         Rows of training and pseudo-OOD environments.
-    manifest : mapping
+    manifest : Manifest
         Of the dataset.
     genome_sha256 : str or None
     pairs_sha256 : str
@@ -59,7 +59,7 @@ class Material:
     shortcuts: Shortcuts
     rows: PairRows
     learning: np.ndarray
-    manifest: Mapping[str, Any]
+    manifest: Manifest
     genome_sha256: str | None
     pairs_sha256: str
 
@@ -81,9 +81,9 @@ class Material:
             "config": to_dict(self.config),
             "seed": self.seed,
             "store": self.store.hash,
-            "sources": [source["sha256"] for source in self.manifest.get("sources", [])],
+            "sources": [source.sha256 for source in self.manifest.sources],
             "pairs": self.pairs_sha256,
-            "windows": self.manifest["windows"],
+            "windows": self.manifest.model_dump(mode="json")["windows"],
             "genome": self.genome_sha256,
         }
 

@@ -16,7 +16,7 @@ import torch
 
 from episode import __version__
 from episode.checkpoint import Domain, RunFacts, load_run, save_run
-from episode.config import WindowConfig, from_dict, to_dict
+from episode.config import to_dict
 from episode.episodes.sampler import EnvironmentPool
 from episode.files import read_json, write_json
 from episode.inference.scoring import Scorer
@@ -120,7 +120,7 @@ def close_training(
     names = _names(material)
     facts = RunFacts(
         config=config,
-        windows=from_dict(material.manifest["windows"], WindowConfig, where="manifest windows"),
+        windows=material.manifest.windows,
         seed=material.seed,
         environments=roles.names,
         train_share=material.train_share,
@@ -137,7 +137,7 @@ def close_training(
             "best_step": progress.best_step,
             "steps": progress.step,
             "epochs": progress.queried / material.labelled,
-            "sources": material.manifest.get("sources", []),
+            "sources": material.manifest.model_dump(mode="json")["sources"],
             "unseen_validation": roles.unseen_validation,
             "identity": {key: value for key, value in material.identity.items() if key not in ("config", "seed")},
         },

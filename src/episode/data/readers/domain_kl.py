@@ -70,7 +70,7 @@ def read_domain_kl(path: Path, *, cell_line: str | None, assay: str | None) -> l
 
 @dataclass(frozen=True)
 class _Sequences:
-    """DNA by region of one file, and the regions whose letters are not DNA."""
+    """DNA by region of one file, and the regions whose sequence is not DNA."""
 
     text: TextTable
     by_name: dict[str, str]
