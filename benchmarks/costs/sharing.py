@@ -96,7 +96,7 @@ def measure(context: Context) -> dict[str, Any]:
         "store_built_in_run": _row("store built in the run", "built", 8.0, raw, n),
         "store_already_there": _row("store already there", "there", 30.0, raw, n),
         "logit_difference": entry(
-            f"largest difference between the two roads in the logit of any of the {len(alone.rows):,} support pairs "
+            f"largest difference between the two methods in the logit of any of the {len(alone.rows):,} support pairs "
             f"(of {len(dataset.pairs):,} pairs)",
             bar="<= 1e-4 with a float32 store",
             value=difference | {"logit_range": spread},

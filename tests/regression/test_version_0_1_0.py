@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import tiny
 from frozen import SAMPLE, STEPS
 from safetensors.numpy import load_file, save_file
 
+import tiny_world
 from compare import TOLERANCE, Comparison, compare_folders, compare_said
 
 GOLDEN = SAMPLE / "golden"
@@ -25,7 +25,7 @@ def again(here: Path, name: str) -> Path:
     (step,) = (step for step in STEPS if step.name == name)
     folder = here / name
     folder.mkdir()
-    outcome = tiny.episode(*step.arguments(here))
+    outcome = tiny_world.episode(*step.arguments(here))
     assert outcome.code == 0, outcome.err
     (folder / "stdout.txt").write_text(outcome.out)
     (folder / "stderr.txt").write_text(outcome.err)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from episode.compare.methods.registry import SHORTCUT
 from episode.compare.results import ComparisonResults
 from episode.report.contents import Contents, Section, Text, make_section, provenance_lines
 from episode.report.figures import curves, impedance, ranking, training
@@ -9,7 +10,7 @@ from episode.report.findings.cautions import leak
 from episode.report.findings.comparison import best_baselines, chance_aupr, correction_method, find_comparison
 from episode.report.guide import comparison_guide
 from episode.report.load import Comparison
-from episode.report.methods import SHORTCUT, best, methods_of
+from episode.report.methods import best, methods_of
 from episode.report.tables import comparison as tables
 
 __all__ = ["comparison_contents"]

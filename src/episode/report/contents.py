@@ -5,9 +5,11 @@ Plain data. Nothing in here knows HTML, nor where the numbers come from.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
+
+from pydantic import JsonValue
 
 from episode.figure_style import Drawing
 from episode.report.findings import Findings
@@ -106,9 +108,9 @@ def make_section(title: str, anchor: str, *parts: Part | Drawing | None) -> Sect
     return Section(title, anchor, tuple(kept)) if kept else None
 
 
-def provenance_lines(content: Any, path: str = "") -> Iterable[tuple[str, str]]:
+def provenance_lines(content: JsonValue, path: str = "") -> Iterable[tuple[str, str]]:
     """Yield nested values as names and values; a list of plain values is one line."""
-    if isinstance(content, Mapping):
+    if isinstance(content, dict):
         for key, value in content.items():
             yield from provenance_lines(value, f"{path} › {key}" if path else str(key))
     elif isinstance(content, list) and any(isinstance(item, dict | list) for item in content):

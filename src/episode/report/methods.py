@@ -1,85 +1,18 @@
-"""What the methods and the metrics of a comparison are called, in words, and how they are grouped.
+"""The metrics of a comparison in words, and its methods by group and by metric.
 
-Names only: this module holds no numbers but those asked of it, and knows neither tables nor figures.
+This module does NOT know what a method is called or means (see `episode.compare.methods.registry`), nor how tables and
+figures look.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from episode.compare.methods.registry import GROUPS as REGISTERED
-from episode.compare.methods.registry import row_group, row_order
+from episode.compare.methods.registry import find_method, ordered
 from episode.compare.results import ComparisonResults
 
-__all__ = [
-    "EPISODE",
-    "GROUPS",
-    "IMPEDANCE",
-    "METRICS",
-    "SEQUENCE",
-    "SHORTCUT",
-    "TITLES",
-    "WITH_DISTANCE",
-    "Metric",
-    "best",
-    "group_of",
-    "meaning",
-    "methods_of",
-    "ordered",
-]
-
-EPISODE, IMPEDANCE, SEQUENCE = "EPIsode", "impedance", "sequence"
-SHORTCUT, WITH_DISTANCE, ABLATION, OTHER = "shortcut", "with_distance", "ablation", "other"
-TITLES = {
-    EPISODE: "EPIsode",
-    IMPEDANCE: "impedance baseline",
-    SEQUENCE: "sequence baseline",
-    SHORTCUT: "shortcut",
-    WITH_DISTANCE: "with distance",
-    ABLATION: "ablation",
-    OTHER: "other",
-}
-"""What a group is called, in the order of the table."""
-
-MEANINGS = {
-    "episode.potential": "U_I alone: DNA only",
-    "episode.student": "U_I with R_S, no labels",
-    "episode.teacher": "U_I with R_T, known environments",
-    "episode.fused": "U_I with the impedance in use",
-    "episode.few_label_0": "no label shown",
-    "episode.few_label_8": "8 labels an environment",
-    "episode.few_label_32": "32 labels an environment",
-    "episode.few_label_128": "128 labels an environment",
-    "mean_impedance": "one impedance for all",
-    "em": "label shift by EM",
-    "bbse": "label shift by BBSE",
-    "oracle": "reads the test labels",
-    "bayes": "the planted truth",
-    "cross_attention": "plain cross attention",
-    "decoupled": "domain discriminator",
-    "epivan": "CNN, BiGRU, attention",
-    "sept": "domain-adversarial CNN-LSTM",
-    "motif_gbm": "trees on motif scores",
-    "ctcf_convergence": "convergent CTCF, one number",
-    "ctcf_gbm": "trees on CTCF numbers",
-    "kmer_lr": "k-mer logistic regression",
-    "distance": "distance alone",
-    "promoter_degree": "pairs of the promoter",
-    "opportunist": "shortcut statistics",
-    "episode_distance": "DNA and distance",
-    "ablation.no_competition": "no pull, no push",
-    "ablation.no_distillation": "R_S not taught by R_T",
-    "ablation.no_pseudo_ood": "no pseudo-unseen tasks",
-    "ablation.no_prior_shift": "no resampled shares",
-    "ablation.single_pool": "mixed batches, no episodes",
-}
-"""What a row is, in a few words."""
-
-GROUPS: dict[str, tuple[str, ...]] = {
-    group: tuple(row for row in row_order() if row_group(row) == group) for group in REGISTERED
-}
-"""The rows of each group, in the order of the table."""
+__all__ = ["METRICS", "Metric", "best", "methods_of"]
 
 
 @dataclass(frozen=True)
@@ -89,6 +22,11 @@ class Metric:
     name: str
     better: int
     unit: str = ""
+
+    @property
+    def heading(self) -> str:
+        """Name with the unit."""
+        return f"{self.name} ({self.unit})" if self.unit else self.name
 
 
 METRICS = {
@@ -107,25 +45,9 @@ METRICS = {
 }
 
 
-def group_of(method: str) -> str:
-    """Return the group of a method, "other" where it is not registered."""
-    return next((group for group, methods in GROUPS.items() if method in methods), OTHER)
-
-
-def meaning(method: str) -> str:
-    """Return in a few words what a method is; "" where it is not registered."""
-    return MEANINGS.get(method, "")
-
-
-def ordered(methods: Iterable[str]) -> list[str]:
-    """Sort methods by group, then as listed in it; others last, by name."""
-    place = {method: index for index, method in enumerate(method for group in GROUPS.values() for method in group)}
-    return sorted(methods, key=lambda method: (place.get(method, len(place)), method))
-
-
 def methods_of(results: ComparisonResults, group: str) -> list[str]:
-    """Return the methods of a comparison that belong to a group, in order."""
-    return [method for method in ordered(results.methods) if group_of(method) == group]
+    """Return the methods of a comparison that belong to a group, in the order of the table."""
+    return [name for name in ordered(results.methods) if find_method(name).group == group]
 
 
 def best(results: ComparisonResults, methods: Sequence[str], metric: str) -> str | None:

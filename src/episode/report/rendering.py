@@ -91,7 +91,7 @@ def _sorting_module() -> str:
 
 def _breakable(words: Markup) -> Markup:
     """Let a name break after a dot, colon or underscore rather than anywhere."""
-    return Markup(re.sub(r"(?<=\w)([._:])(?=\w)", r"\1<wbr>", words))
+    return Markup(re.sub(r"(?<=\w)([._:])(?=\w)", r"\1<wbr>", str(words)))
 
 
 def _inline_svg(svg: str, drawing: Drawing) -> Markup:

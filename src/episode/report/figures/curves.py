@@ -6,11 +6,12 @@ Drawn from ``figures.json``. Which methods are drawn over each other is the choi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from episode.evaluate.curves import POOLED
 from episode.evaluate.figures import Figures, PrecisionRecall, Reliability
@@ -157,9 +158,9 @@ def potential_by_environment(figures: Figures) -> Drawing | None:
         positives, negatives = sum(bins.positive), sum(bins.negative)
         axes.set_title(f"{short(name)}\n{positives:,} of {positives + negatives:,}", fontsize=7.5, color=COLOURS["ink"])
         axes.margins(x=0.02)
-    grid[0].plot([], [], color=COLOURS["red"], lw=1.5, label="positives")
-    grid[0].plot([], [], color=COLOURS["muted"], lw=4, alpha=0.5, label="negatives")
-    figure.legend(*grid[0].get_legend_handles_labels(), **_legend_place(2))
+    positive = Line2D([], [], color=COLOURS["red"], lw=1.5, label="positives")
+    negative = Line2D([], [], color=COLOURS["muted"], lw=4, alpha=0.5, label="negatives")
+    _legend_above(figure, [positive, negative], columns=2)
     return Drawing(
         "potential_by_environment",
         "Potentials by label and environment",
@@ -224,23 +225,21 @@ def _top(curves: Named[Reliability], names: Sequence[str]) -> float:
 
 
 def _shared_legend(figure: Figure, grid: list[Axes], curves: Named[T]) -> None:
-    handles: dict[str, Any] = {}
-    for axes in grid:
-        handles |= {
-            str(line.get_label()): line for line in axes.get_lines() if not str(line.get_label()).startswith("_")
-        }
-    order = [label for label, _ in curves if label in handles]
+    """Put one legend above panels that do not all have every curve; none for a single curve."""
+    drawn = {str(line.get_label()): line for axes in grid for line in axes.get_lines()}
+    order = [label for label, _ in curves if label in drawn]
     if len(order) > 1:
-        columns = 1 if max(map(len, order)) > WIDE_LABEL else 2
-        figure.legend([handles[label] for label in order], order, **_legend_place(columns))
+        _legend_above(figure, [drawn[label] for label in order], columns=1 if max(map(len, order)) > WIDE_LABEL else 2)
 
 
-def _legend_place(columns: int) -> dict[str, Any]:
-    return {
-        "loc": "outside upper left",
-        "ncols": columns,
-        "fontsize": 8.5,
-        "labelcolor": COLOURS["ink"],
-        "frameon": False,
-        "borderpad": 0.1,
-    }
+def _legend_above(figure: Figure, lines: list[Line2D], *, columns: int) -> None:
+    figure.legend(
+        lines,
+        [str(line.get_label()) for line in lines],
+        loc="outside upper left",
+        ncols=columns,
+        fontsize=8.5,
+        labelcolor=COLOURS["ink"],
+        frameon=False,
+        borderpad=0.1,
+    )

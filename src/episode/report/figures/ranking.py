@@ -10,10 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
+from episode.compare.methods.registry import EPISODE, GROUPS, IMPEDANCE, SEQUENCE, SHORTCUT, find_method, ordered
 from episode.compare.results import ComparisonResults
 from episode.figure_style import COLOURS, Drawing, legend, new_figure, short
 from episode.report.load import Evaluation
-from episode.report.methods import EPISODE, IMPEDANCE, METRICS, SEQUENCE, SHORTCUT, TITLES, group_of, ordered
+from episode.report.methods import METRICS
 
 __all__ = ["aupr_by_environment", "methods_by_metric"]
 
@@ -49,11 +50,11 @@ def methods_by_metric(
     figure, axes = new_figure(1.1 + 0.19 * len(found))
     seen: set[str] = set()
     for place, (method, middle, number) in enumerate(found):
-        group = group_of(method)
+        group = find_method(method).group
         colour, marker = GROUP_LOOKS.get(group, OTHER_LOOK)
         if number.low is not None and number.high is not None:
             axes.hlines(place, number.low, number.high, color=COLOURS[colour], lw=1.6, alpha=0.6)
-        label = None if group in seen else TITLES[group]
+        label = None if group in seen else GROUPS[group]
         axes.plot([middle], [place], marker, color=COLOURS[colour], ms=5, label=label)
         seen.add(group)
     if chance is not None:
@@ -62,10 +63,9 @@ def methods_by_metric(
     axes.set_ylim(len(found) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
     about = METRICS[metric]
-    unit = f" ({about.unit})" if about.unit else ""
     side = "Further right is better." if about.better > 0 else "Further left is better."
     where = "mean over environments" if scope == "macro" else "all pairs together"
-    axes.set_xlabel(f"{about.name}{unit}, {where}")
+    axes.set_xlabel(f"{about.heading}, {where}")
     far = _cut_outliers(axes, [middle for _, middle, _ in found]) if about.better < 0 else ""
     legend(figure, columns=3)
     return Drawing(

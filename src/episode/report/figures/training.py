@@ -129,8 +129,8 @@ def competition(figures: Figures) -> Drawing | None:
     return Drawing(
         "competition",
         "Pull-in and push-away",
-        "Pull-in acts where the Student misses its reasonable baseline, push-away where it leans on shortcuts. At zero "
-        f"throughout the competition did nothing.{idle}{more}",
+        "Pull-in acts where the Student misses its reasonable baseline, push-away where it relies on shortcuts. At "
+        f"zero throughout the competition did nothing.{idle}{more}",
         "figures.json: training[].pacing.<environment>.pull, push",
         figure,
     )

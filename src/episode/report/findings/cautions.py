@@ -9,12 +9,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from episode.compare.methods.registry import seedless_rows
+from episode.compare.methods.registry import SEQUENCE, SHORTCUT, find_method
 from episode.compare.results import Audit, ComparisonResults
 from episode.evaluate.figures import Figures
 from episode.report.findings import decimal, listing, percent
 from episode.report.load import Comparison
-from episode.report.methods import SEQUENCE, SHORTCUT, methods_of
+from episode.report.methods import methods_of
 
 __all__ = ["alarms", "cautions", "collapsed_methods", "leak", "student_slope"]
 
@@ -40,15 +40,15 @@ def leak(audit: Audit) -> str:
     )
     why = "it was allowed on request" if audit.allowed else "it is as its makers split it"
     where = f": in the worst fold {seen} that training has seen" if seen else ""
-    return f"This split leaks, and {why}{where}. Every number below flatters whatever can remember."
+    return f"This split leaks, and {why}{where}. Every number below is too optimistic for a method that can remember."
 
 
 def cautions(results: ComparisonResults) -> Iterable[str]:
     """Say what a reader should not rely on."""
     environments, blocks = results.environments, results.intervals.blocks
     yield (
-        f"Intervals resample {blocks} blocks of the genome; they say nothing of other cell lines than these, nor of "
-        "other seeds."
+        f"Intervals resample {blocks} blocks of the genome; they do not cover other cell lines than these, nor other "
+        "seeds."
     )
     if leak(results.audit):
         yield "The split leaks (in red above)."
@@ -72,15 +72,15 @@ def cautions(results: ComparisonResults) -> Iterable[str]:
             f"Wide intervals: macro AUROC is uncertain by more than {WIDE:g} for {listing(wide)}; small "
             "differences there mean nothing."
         )
-    once = [name for name, entry in results.methods.items() if entry.seeds == 1 and name not in seedless_rows()]
+    once = [name for name, entry in results.methods.items() if entry.seeds == 1 and find_method(name).random]
     if once:
-        yield f"One seed only, so the luck of a single training run is not counted: {listing(once)}."
+        yield f"One seed only, so the variation between seeds is not included: {listing(once)}."
     silent = [name for name, entry in results.methods.items() if entry.macro.auroc.value is None]
     if silent:
         yield f"Methods without ranking numbers: {listing(silent)}."
     yield (
-        "The best baseline is picked by its own test numbers, which favours the baseline; the paired difference does "
-        "not allow for it."
+        "The best baseline is chosen by its own test numbers, which favours it; the paired difference does not correct "
+        "for that."
     )
 
 
@@ -89,7 +89,7 @@ def alarms(comparison: Comparison) -> Iterable[str]:
     results, figures = comparison.results, comparison.figures
     potential = results.estimate("episode.potential", "macro", "auroc")
     if potential.low is not None and potential.low <= 0.5:
-        yield "Weak potential: the interval of the mean AUROC of U_I holds 0.5 or lies below it."
+        yield "Weak potential: the interval of the mean AUROC of U_I includes 0.5 or lies below it."
     collapsed = collapsed_methods(results)
     if collapsed:
         yield (

@@ -1,6 +1,6 @@
 """The words of a comparison: does the ranking beat its baselines, does the impedance help.
 
-A method beats another only where the paired interval of their difference leaves zero out; see
+A method beats another only where the paired interval of their difference excludes zero; see
 `episode.report.findings`. What should not be trusted is in `episode.report.findings.cautions`.
 """
 
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from episode.compare.methods.registry import ORACLE, SEQUENCE, SHORTCUT, WITH_DISTANCE
 from episode.compare.results import ComparisonResults
 from episode.metrics.intervals import Estimate
 from episode.report.findings import Claim, Findings, decimal, listing, signed, spell, within
 from episode.report.findings.cautions import alarms, cautions, leak
 from episode.report.load import Comparison
-from episode.report.methods import METRICS, SEQUENCE, SHORTCUT, WITH_DISTANCE, best, methods_of
+from episode.report.methods import METRICS, best, methods_of
 
 __all__ = ["best_baselines", "chance_aupr", "correction_method", "find_comparison", "standing"]
 
@@ -54,7 +55,7 @@ def best_baselines(results: ComparisonResults) -> list[str]:
 
 
 def correction_method(results: ComparisonResults) -> str | None:
-    """Return the method that speaks for the impedance: R_S alone, as an unseen environment gets it."""
+    """Return the method that represents the impedance: R_S alone, as an unseen environment gets it."""
     return next(
         (method for method in CORRECTIONS if results.estimate(method, "pooled", "log_loss").value is not None), None
     )
@@ -80,7 +81,7 @@ def _ranking(results: ComparisonResults) -> Claim:
     elif auroc.high < 0.5:
         chance = "ranks pairs worse than chance"
     else:
-        chance = "cannot be told from chance"
+        chance = "does not differ significantly from chance"
     against = {method: method for method in methods_of(results, SHORTCUT)}
     against |= {method: f"{method} (best sequence baseline)" for method in best_baselines(results)}
     verdict = f" It {_verdict(results, POTENTIAL, against, RANKING)}." if against else ""
@@ -125,7 +126,7 @@ def _impedance(results: ComparisonResults) -> Claim:
     lines = [f"With it: {own}."]
     lines += [_numbers(results, method, baseline, CORRECTION) for baseline in baselines]
     lines.append(_numbers(results, method, POTENTIAL, RANKING).replace("Against", "Inside environments, against", 1))
-    oracle = results.estimate("oracle", "pooled", "log_loss")
+    oracle = results.estimate(ORACLE.name, "pooled", "log_loss")
     if oracle.value is not None:
         lines.append(
             f"The best impedances, read from the test labels, would give a pooled log-loss of {spell(oracle)}."
@@ -151,7 +152,7 @@ def _stands(results: ComparisonResults, method: str, baseline: str, measures: Se
     verbs = {
         "better": "beats",
         "worse": "loses to",
-        "open": "cannot be told from",
+        "open": "does not differ significantly from",
         "unknown": "was not compared with",
     }
     order = [key for key in verbs if key in where]

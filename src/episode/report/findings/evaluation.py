@@ -75,7 +75,7 @@ def _ranking(evaluation: Evaluation) -> Claim:
     elif interval[1] < 0.5:
         verdict = f"Inside an environment {ranker} ranks pairs worse than chance."
     else:
-        verdict = f"Inside an environment {ranker} cannot be told from chance."
+        verdict = f"Inside an environment {ranker} does not differ significantly from chance."
     between = "" if interval is None else f" (95 % interval {interval[0]:.3f} to {interval[1]:.3f})"
     bayes = None if results.truth is None else results.truth.aupr_bayes_macro
     best = "" if bayes is None else f" The best possible mean AUPR in this simulated world is {bayes:.3f}."
@@ -153,8 +153,8 @@ def _cautions(evaluation: Evaluation) -> Iterable[str]:
         blocks = results.intervals.blocks
         few = "; from so few they are rough" if blocks < FEW_BLOCKS else ""
         yield (
-            f"Intervals resample {blocks} blocks of the genome{few}. They say nothing of other cell lines than these, "
-            "nor of other seeds: this is one training run."
+            f"Intervals resample {blocks} blocks of the genome{few}. They do not cover other cell lines than these, "
+            "nor other seeds: this is one training run."
         )
     ranked = len(_ranked(results))
     if ranked < FEW_ENVIRONMENTS:
@@ -164,8 +164,8 @@ def _cautions(evaluation: Evaluation) -> Iterable[str]:
         yield f"No ranking numbers, because one class or all labels are missing: {listing(unranked)}."
     coverage = results.oracle.interval_coverage
     if coverage is not None and not COVERAGE[0] <= coverage <= COVERAGE[1]:
-        wide = "too narrow" if coverage < COVERAGE[0] else "wider than they need be"
-        yield f"The 90 % intervals of R_S hold the oracle in {percent(coverage)} of environments: {wide}."
+        wide = "too narrow" if coverage < COVERAGE[0] else "too wide"
+        yield f"The 90 % intervals of R_S cover the oracle in {percent(coverage)} of environments: {wide}."
     slope = results.pooled.calibration_slope
     if slope is not None and not SLOPE[0] <= slope <= SLOPE[1]:
         kind = "overconfident" if slope < SLOPE[0] else "underconfident"
@@ -185,7 +185,7 @@ def _alarms(evaluation: Evaluation) -> Iterable[str]:
         )
     interval = macro_auroc_interval(evaluation)
     if interval is not None and interval[0] <= 0.5:
-        yield "Weak potential: the interval of the mean AUROC holds 0.5 or lies below it."
+        yield "Weak potential: the interval of the mean AUROC includes 0.5 or lies below it."
     slope = _student_slope(results)
     if slope is not None and slope < LEAST_STUDENT_SLOPE:
         yield (

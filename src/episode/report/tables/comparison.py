@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from episode.compare.methods.registry import GROUPS, find_method, ordered
 from episode.compare.results import SEEN, Audit, ComparisonResults
 from episode.report.contents import Notes
 from episode.report.findings.comparison import best_baselines, correction_method, standing
-from episode.report.methods import GROUPS, METRICS, TITLES, group_of, meaning, ordered
+from episode.report.methods import METRICS
 from episode.report.tables import Cell, Note, Row, Table, count, difference_cell, figure, interval, share, text
 
 __all__ = [
@@ -45,10 +46,10 @@ def headline_table(results: ComparisonResults, *, warning: str) -> Table:
         "All methods. Small: 95 % intervals by resampling blocks of the genome. Mean over environments (macro): "
         "ranking, which one impedance cannot change inside an environment; all pairs together (pooled): probabilities. "
         "Lower is better for log-loss and ECE. Click on a heading to sort, a third time to restore this order.",
-        ("method", *(_head(column, short=True) for column in HEADLINE), "kind", "pairs", "seeds"),
+        ("method", *map(_head, HEADLINE), "kind", "pairs", "seeds"),
         tuple(
             (
-                text(method, detail=meaning(method), note=remarks.get(method), starts=starts),
+                text(method, detail=find_method(method).meaning, note=remarks.get(method), starts=starts),
                 *(interval(results.estimate(method, *column)) for column in HEADLINE),
                 _group(method),
                 count(results.methods[method].n),
@@ -161,9 +162,9 @@ def difference_table(results: ComparisonResults) -> Table:
         )
     return Table(
         "Paired differences. The first method less the second, on the same pairs and the same draws. In bold where the "
-        "95 % interval (small) leaves out zero; elsewhere nothing is claimed. Above zero favours the first for AUROC "
+        "95 % interval (small) excludes zero; elsewhere nothing is claimed. Above zero favours the first for AUROC "
         "and AUPR, below zero for log-loss and ECE.",
-        ("difference", *(_head(column, short=True) for column in DIFFERENCES)),
+        ("difference", *map(_head, DIFFERENCES)),
         tuple(rows),
         name="differences",
     )
@@ -216,7 +217,7 @@ def _metric_table(
     kept = [method for method, numbers in found.items() if any(numbers[metric].value is not None for metric in shown)]
     return Table(
         caption,
-        ("method", *(_head((scope, metric), short=False) for metric in shown), "kind"),
+        ("method", *(METRICS[metric].heading for metric in shown), "kind"),
         tuple(
             (
                 text(method, starts=starts),
@@ -233,21 +234,19 @@ def _metric_table(
 
 def _grouped(methods: Sequence[str]) -> list[tuple[str, bool]]:
     """Return each method and whether a group starts with it."""
-    before = [None, *(group_of(method) for method in methods)]
-    return [(method, group_of(method) != last) for method, last in zip(methods, before, strict=False)]
+    groups = [find_method(method).group for method in methods]
+    return [(method, group != before) for method, group, before in zip(methods, groups, [None, *groups], strict=False)]
 
 
-def _head(column: Column, *, short: bool) -> str:
+def _head(column: Column) -> str:
     scope, metric = column
-    about = METRICS[metric]
-    unit = f" ({about.unit})" if about.unit else ""
-    return f"{scope} {about.name}{unit}" if short else f"{about.name}{unit}"
+    return f"{scope} {METRICS[metric].heading}"
 
 
 def _group(method: str) -> Cell:
-    group = group_of(method)
-    place = list(GROUPS).index(group) if group in GROUPS else len(GROUPS)
-    return text(TITLES[group], order=f"{place} {TITLES[group]}")
+    """Make a cell of the group of a method, sorted in the order of the groups."""
+    group = find_method(method).group
+    return text(GROUPS[group], order=f"{list(GROUPS).index(group)} {GROUPS[group]}")
 
 
 def _notes(results: ComparisonResults) -> tuple[Note, ...]:
