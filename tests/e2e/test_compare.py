@@ -130,7 +130,7 @@ def test_two_processes_do_not_work_in_one_folder(tmp_path: Path) -> None:
         (tmp_path / "out" / "store").mkdir()
         outcome = compare(tmp_path, "--methods", "distance")
     assert outcome.code == 2
-    assert "another process is at work here" in outcome.err
+    assert "another process is running here" in outcome.err
     assert compare(tmp_path, "--methods", "distance").code == 0
 
 

@@ -56,7 +56,7 @@ def test_labels_do_not_reach_the_predictions(content: Dataset) -> None:
     assert first.results.pooled.positives + second.results.pooled.positives == len(content.pairs)
 
 
-def test_intervals_hold_the_numbers_and_their_difference(content: Dataset) -> None:
+def test_intervals_cover_the_numbers_and_their_difference(content: Dataset) -> None:
     summary = evaluate(lively_run(), content, store_of(content)).results
     intervals = summary.intervals
     assert intervals.block_bp == 5_000_000 and intervals.blocks >= 2

@@ -134,7 +134,7 @@ class JobOutcome(Model):
     episode: str
     """Version."""
     extras: dict[str, Any]
-    """What the runner wants kept: of a training run of EPIsode the content of `RunFigures`."""
+    """What the runner keeps: of a training run of EPIsode the content of `RunFigures`."""
 
 
 def open_work(work: Work, dataset: Dataset) -> None:
@@ -173,12 +173,12 @@ def alone(folder: Path) -> Iterator[None]:
     Raises
     ------
     EpisodeError
-        If another process is at work there.
+        If another process runs there.
     """
     folder.mkdir(parents=True, exist_ok=True)
 
     def refuse() -> None:
-        raise EpisodeError(f"{folder}: another process is at work here; wait for it, or give a new folder")
+        raise EpisodeError(f"{folder}: another process is running here; wait for it, or give a new folder")
 
     with locked(folder / LOCK, refuse):
         try:
@@ -228,7 +228,7 @@ def run_jobs(work: Work, dataset: Dataset, jobs: Sequence[Job], *, workers: int,
                 error = future.exception()
                 if isinstance(error, BrokenProcessPool):
                     raise EpisodeError(
-                        f"{where}: its process died, perhaps for want of memory; what was done is kept, so call again, "
+                        f"{where}: its process died, perhaps out of memory; what was done is kept, so call again, "
                         "with fewer --workers or --methods"
                     )
                 if error is None:

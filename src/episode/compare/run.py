@@ -78,7 +78,7 @@ def compare(
     workers : int
         Processes of one thread each.
     allow_leakage : bool
-        Go on with a split that leaks, and mark the results.
+        Continue with a split that leaks, and mark the results.
     truth : Truth, optional
         Of a simulated world; adds the method `BAYES`.
     report : callable

@@ -141,7 +141,7 @@ class OracleSummary(Model):
     gain_share: float | None
     """What the correction adds to the pooled AUPR of the potential, as a fraction of what the oracle adds."""
     interval_coverage: float | None
-    """Fraction of environments whose 90 % interval of R_S holds the oracle."""
+    """Fraction of environments whose 90 % interval of R_S covers the oracle."""
     spearman_impedance: float | None
 
 
