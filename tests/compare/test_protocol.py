@@ -159,8 +159,8 @@ def test_a_shared_promoter_across_a_fold_is_always_found(one: int, other: int) -
         with pytest.raises(EpisodeError, match="leaks in"):
             audit_folds(groups(), dataset, folds, allow=False)
     audit = audit_folds(groups(), dataset, folds, allow=True)
-    assert audit["locus_leak"] == shared
-    assert audit["allowed"] == shared
+    assert audit.locus_leak == shared
+    assert audit.allowed == shared
 
 
 def test_holding_out_the_cell_line_alone_leaks_and_is_refused() -> None:
@@ -170,7 +170,7 @@ def test_holding_out_the_cell_line_alone_leaks_and_is_refused() -> None:
     folds = make_folds(alone, dataset)
     with pytest.raises(EpisodeError, match=r"protocol alone leaks in 2 of 2 folds: .* --allow-leakage"):
         audit_folds(alone, dataset, folds, allow=False)
-    assert audit_folds(alone, dataset, folds, allow=True)["allowed"]
+    assert audit_folds(alone, dataset, folds, allow=True).allowed
 
 
 def test_the_policy_audit_marks_and_never_refuses() -> None:
@@ -179,7 +179,7 @@ def test_the_policy_audit_marks_and_never_refuses() -> None:
     folds = make_folds(groups(), dataset)
     protocol = groups(leakage=LeakageConfig(policy="audit"))
     audit = audit_folds(protocol, dataset, folds, allow=False)
-    assert audit["locus_leak"] and not audit["allowed"]
+    assert audit.locus_leak and not audit.allowed
 
 
 def test_subsets_are_what_their_tests_say() -> None:

@@ -125,7 +125,7 @@ def test_values_are_those_of_the_reference(world: World, summary: ScoreSummary):
     assert summary.methods["random"].pooled.ece.value == pytest.approx(pooled)
 
 
-def test_every_interval_holds_its_value_and_the_draws_are_joint(summary: ScoreSummary):
+def test_every_interval_covers_its_value_and_the_draws_are_joint(summary: ScoreSummary):
     for entry in (*summary.methods.values(), *summary.differences.values()):
         for scope in (entry.macro, entry.pooled, entry.subsets["hard"]):
             for metric in METRICS:

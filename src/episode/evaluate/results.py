@@ -17,6 +17,7 @@ from pydantic import (
     model_serializer,
 )
 
+from episode.data.pairs import Source
 from episode.evaluate.figures import RunAlarm
 from episode.metrics.intervals import ByMetric, Difference, Estimate, Resampling
 from episode.schema import Model
@@ -31,6 +32,7 @@ __all__ = [
     "OracleSummary",
     "PooledSummary",
     "ScopeEstimates",
+    "SourceFile",
     "Summary",
     "TruthSummary",
 ]
@@ -42,6 +44,8 @@ OrEmpty = Annotated[
     WrapSerializer(lambda content, write: {} if content is None else write(content)),
 ]
 """A part of the file that is ``{}`` where there is nothing to put in it."""
+SourceFile = Annotated[Source, Field(strict=False)]
+"""A file that pairs came from; plain values make one."""
 ALIASES = {"genome_sha256": "genome SHA-256"}
 
 
@@ -140,7 +144,7 @@ class OracleSummary(Model):
     gain_share: float | None
     """What the correction adds to the pooled AUPR of the potential, as a fraction of what the oracle adds."""
     interval_coverage: float | None
-    """Fraction of environments whose 90 % interval of R_S holds the oracle."""
+    """Fraction of environments whose 90 % interval of R_S covers the oracle."""
     spearman_impedance: float | None
 
 
@@ -215,11 +219,11 @@ class EvaluationProvenance(Model):
     training_seed: int
     training_versions: dict[str, str]
     training_environments: int
-    training_sources: list[dict[str, Any]]
+    training_sources: list[SourceFile]
     calibration_slope_left: float | None
     """Calibration slope on the validation environments after the temperature was fitted."""
     genome_sha256: str | None
-    sources: list[dict[str, Any]]
+    sources: list[SourceFile]
     config: dict[str, Any]
     """Configuration of the run, as the version of EPIsode that trained it wrote it."""
 

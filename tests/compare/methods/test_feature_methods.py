@@ -1,4 +1,4 @@
-"""The rivals on features: chosen inside training, blind to test labels, symmetric, repeatable, able to learn."""
+"""The baselines on features: chosen inside training, blind to test labels, symmetric, repeatable, able to learn."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from episode.compare.folds import Fold
 from episode.compare.methods import ctcf, kmer_lr, motif_gbm, shortcuts
-from episode.compare.methods.base import Family, FoldTask, Scores
+from episode.compare.methods.base import FoldTask, Runner, Scores
 from episode.compare.methods.features import Features, ctcf_index, elements_in_use, motif_table, oriented_pairs
 from episode.compare.methods.select import (
     LogOdds,
@@ -25,22 +25,22 @@ from episode.inference.orientation import OrientedPairs
 from episode.metrics.metrics import auroc, best_f1_threshold, calibration_line, log_loss
 from small_systems import all_rows, reverse_complement
 
-LEARNED: dict[str, Family] = {
+LEARNED: dict[str, Runner] = {
     "motif_gbm": motif_gbm.score_fold,
     "ctcf_gbm": ctcf.score_gbm,
     "kmer_lr": kmer_lr.score_fold,
 }
-NUMBERS: dict[str, Family] = {
+NUMBERS: dict[str, Runner] = {
     "ctcf_convergence": ctcf.score_convergence,
     "distance": shortcuts.score_distance,
     "promoter_degree": shortcuts.score_promoter_degree,
 }
-RIVALS = LEARNED | NUMBERS
+RUNNERS = LEARNED | NUMBERS
 
 
 @pytest.fixture(scope="module")
 def fold_task(fold_task: FoldTask) -> FoldTask:
-    """The fold of all rivals with 24 of its motifs, CTCF among them, for time."""
+    """The fold of all baselines with 24 of its motifs, CTCF among them, for time."""
     bank, store = fold_task.bank, fold_task.store
     kept = [*range(23), ctcf_index(bank)]
     parts = (bank.ids, bank.names, bank.probabilities)
@@ -55,9 +55,9 @@ def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def scores(name: str, task: FoldTask) -> Scores:
-    result = RIVALS[name](task)
-    assert set(result.rows) == {name}
-    return result.rows[name]
+    result = RUNNERS[name](task)
+    assert set(result.methods) == {name}
+    return result.methods[name]
 
 
 def with_pairs(task: FoldTask, **columns: object) -> FoldTask:
@@ -76,7 +76,7 @@ def plant(task: FoldTask, number: NDArray[np.float64], share: float = 0.3) -> tu
     return with_pairs(task, label=np.where(task.fold.learnable, truth, -1).astype(np.int8)), truth
 
 
-@pytest.mark.parametrize("name", RIVALS)
+@pytest.mark.parametrize("name", RUNNERS)
 def test_every_test_row_gets_a_score_a_probability_and_a_call(name: str, fold_task: FoldTask) -> None:
     found = scores(name, fold_task)
     for values in (found.score, found.logit, found.call):
@@ -93,7 +93,7 @@ def test_what_is_not_the_same_number_in_every_fold_ranks_by_its_log_odds(name: s
     np.testing.assert_array_equal(found.score, found.logit)
 
 
-@pytest.mark.parametrize("name", RIVALS)
+@pytest.mark.parametrize("name", RUNNERS)
 def test_the_same_again(name: str, fold_task: FoldTask) -> None:
     assert same(scores(name, fold_task), scores(name, fold_task))
 
@@ -102,7 +102,7 @@ def test_the_seed_of_the_task_reaches_the_trees(fold_task: FoldTask) -> None:
     assert not same(scores("motif_gbm", fold_task), scores("motif_gbm", replace(fold_task, seed=1)))
 
 
-@pytest.mark.parametrize("name", RIVALS)
+@pytest.mark.parametrize("name", RUNNERS)
 def test_labels_outside_training_do_not_matter(name: str, fold_task: FoldTask, true_label: NDArray[np.int8]) -> None:
     hidden = scores(name, fold_task)
     assert same(hidden, scores(name, with_pairs(fold_task, label=true_label)))
@@ -110,13 +110,13 @@ def test_labels_outside_training_do_not_matter(name: str, fold_task: FoldTask, t
     assert same(hidden, scores(name, with_pairs(fold_task, label=flipped)))
 
 
-@pytest.mark.parametrize("name", RIVALS)
+@pytest.mark.parametrize("name", RUNNERS)
 def test_labels_of_training_do_matter(name: str, fold_task: FoldTask, true_label: NDArray[np.int8]) -> None:
     flipped = np.where(fold_task.fold.train, 1 - true_label, -1).astype(np.int8)
     assert not same(scores(name, fold_task), scores(name, with_pairs(fold_task, label=flipped)))
 
 
-@pytest.mark.parametrize("name", RIVALS)
+@pytest.mark.parametrize("name", RUNNERS)
 def test_the_genome_read_from_the_other_strand_gives_the_same_scores(name: str, fold_task: FoldTask) -> None:
     """Every element reverse-complemented, every pair the other way round; half the test pairs lack coordinates."""
     pairs = fold_task.dataset.pairs
@@ -433,7 +433,7 @@ def test_without_both_classes_nothing_is_chosen(part: str, how: str, recorded: t
     assert np.isnan(chosen.scores.call).all()
 
 
-@pytest.mark.parametrize("name", RIVALS)
+@pytest.mark.parametrize("name", RUNNERS)
 def test_a_fold_without_positives_gets_one_low_probability(name: str, fold_task: FoldTask) -> None:
     label = np.where(fold_task.fold.learnable, 0, -1).astype(np.int8)
     found = scores(name, with_pairs(fold_task, label=label))
@@ -444,7 +444,7 @@ def test_a_fold_without_positives_gets_one_low_probability(name: str, fold_task:
 
 @pytest.mark.parametrize(("name", "setting"), [("motif_gbm", "rounds"), ("ctcf_gbm", "rounds"), ("kmer_lr", "c")])
 def test_extras_tell_what_was_chosen(name: str, setting: str, fold_task: FoldTask) -> None:
-    chosen = RIVALS[name](fold_task).extras
+    chosen = RUNNERS[name](fold_task).extras
     assert chosen["chosen_on_selection"] is True
     tried = {"motif_gbm": motif_gbm.ROUNDS, "ctcf_gbm": ctcf.TREES, "kmer_lr": kmer_lr.PENALTIES}[name]
     assert chosen[setting] in tried

@@ -21,7 +21,7 @@ from episode.encode.motifs import MotifBank
 from episode.encode.store import ElementStore
 from episode.metrics.metrics import auroc, best_f1_threshold, calibration_line
 
-FAMILIES = (cross_attention, decoupled, epivan, sept)
+RUNNERS = (cross_attention, decoupled, epivan, sept)
 PAIRS = 480
 BASES = 512
 BINS = 4
@@ -87,14 +87,14 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[FoldTask, np.ndar
     return planted_task(tmp_path_factory.mktemp("planted"))
 
 
-def name_of(family: ModuleType) -> str:
-    return family.__name__.rpartition(".")[2]
+def name_of(runner: ModuleType) -> str:
+    return runner.__name__.rpartition(".")[2]
 
 
-def scores(family: ModuleType, task: FoldTask) -> Scores:
-    result = family.score_fold(task)
-    assert set(result.rows) == {name_of(family)}
-    return result.rows[name_of(family)]
+def scores(runner: ModuleType, task: FoldTask) -> Scores:
+    result = runner.score_fold(task)
+    assert set(result.methods) == {name_of(runner)}
+    return result.methods[name_of(runner)]
 
 
 def unjudged(task: FoldTask) -> FoldTask:
@@ -104,20 +104,20 @@ def unjudged(task: FoldTask) -> FoldTask:
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Makes every family take few steps."""
+    """Makes every runner take few steps."""
 
     def shorten(**changes: float) -> None:
-        for family in FAMILIES:
-            monkeypatch.setattr(family, "RECIPE", replace(family.RECIPE, **changes))
+        for runner in RUNNERS:
+            monkeypatch.setattr(runner, "RECIPE", replace(runner.RECIPE, **changes))
 
     return shorten
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=name_of)
-def test_learns_a_planted_signal(family: ModuleType, planted: tuple[FoldTask, np.ndarray], short) -> None:
+@pytest.mark.parametrize("runner", RUNNERS, ids=name_of)
+def test_learns_a_planted_signal(runner: ModuleType, planted: tuple[FoldTask, np.ndarray], short) -> None:
     short(steps=60, checks=3, batch=64, rate=5e-3)
     task, label = planted
-    found = scores(family, task)
+    found = scores(runner, task)
     truth = label[task.fold.test]
     assert found.score.shape == found.logit.shape == found.call.shape == truth.shape
     np.testing.assert_array_equal(found.score, found.logit)
@@ -126,38 +126,38 @@ def test_learns_a_planted_signal(family: ModuleType, planted: tuple[FoldTask, np
     assert ((found.call == 1) == (truth == 1)).mean() > 0.7
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=name_of)
+@pytest.mark.parametrize("runner", RUNNERS, ids=name_of)
 def test_same_seed_same_scores_and_nothing_else_is_read_or_touched(
-    family: ModuleType, planted: tuple[FoldTask, np.ndarray], short
+    runner: ModuleType, planted: tuple[FoldTask, np.ndarray], short
 ) -> None:
     """The same again whatever the test labels and the caller's generators; another seed scores differently."""
     short(steps=4, checks=2, batch=16)
     task, label = planted
-    first = scores(family, task)
+    first = scores(runner, task)
     pairs = task.dataset.pairs.assign(label=np.where(task.fold.test, label, task.dataset.pairs["label"]))
     torch.manual_seed(5)
     state, legacy = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-    again = scores(family, replace(task, dataset=replace(task.dataset, pairs=pairs)))
+    again = scores(runner, replace(task, dataset=replace(task.dataset, pairs=pairs)))
     assert torch.equal(state, torch.random.get_rng_state())
     np.testing.assert_array_equal(legacy, np.random.get_state()[1])  # noqa: NPY002
     np.testing.assert_array_equal(first.score, again.score)
     np.testing.assert_array_equal(first.call, again.call)
-    assert not np.allclose(first.score, scores(family, replace(task, seed=1)).score)
+    assert not np.allclose(first.score, scores(runner, replace(task, seed=1)).score)
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=name_of)
+@pytest.mark.parametrize("runner", RUNNERS, ids=name_of)
 def test_score_does_not_depend_on_the_prediction_batch(
-    family: ModuleType, planted: tuple[FoldTask, np.ndarray], short, monkeypatch: pytest.MonkeyPatch
+    runner: ModuleType, planted: tuple[FoldTask, np.ndarray], short, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     short(steps=3, checks=1, batch=16)
     task = unjudged(planted[0])
-    whole = scores(family, task)
+    whole = scores(runner, task)
     monkeypatch.setattr(neural, "PREDICTION_BATCH", 7)
-    np.testing.assert_allclose(scores(family, task).score, whole.score, atol=1e-5)
+    np.testing.assert_allclose(scores(runner, task).score, whole.score, atol=1e-5)
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=name_of)
-def test_rows_without_a_label_teach_nothing(family: ModuleType, planted: tuple[FoldTask, np.ndarray], short) -> None:
+@pytest.mark.parametrize("runner", RUNNERS, ids=name_of)
+def test_rows_without_a_label_teach_nothing(runner: ModuleType, planted: tuple[FoldTask, np.ndarray], short) -> None:
     """A fold whose unlabelled rows count as training rows is the fold without them."""
     short(steps=3, checks=1, batch=16)
     task = planted[0]
@@ -166,11 +166,11 @@ def test_rows_without_a_label_teach_nothing(family: ModuleType, planted: tuple[F
     task = replace(task, dataset=replace(task.dataset, pairs=unknown))
     fold = task.fold
     without = replace(fold, train=fold.train & ~hidden, fit=fold.fit & ~hidden, selection=fold.selection & ~hidden)
-    np.testing.assert_array_equal(scores(family, task).score, scores(family, replace(task, fold=without)).score)
+    np.testing.assert_array_equal(scores(runner, task).score, scores(runner, replace(task, fold=without)).score)
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=name_of)
-def test_layout(family: ModuleType, planted: tuple[FoldTask, np.ndarray], short) -> None:
+@pytest.mark.parametrize("runner", RUNNERS, ids=name_of)
+def test_layout(runner: ModuleType, planted: tuple[FoldTask, np.ndarray], short) -> None:
     """Another layout, another score; a pair without coordinates scores their mean."""
     short(steps=3, checks=1, batch=16)
     task = unjudged(planted[0])
@@ -180,7 +180,7 @@ def test_layout(family: ModuleType, planted: tuple[FoldTask, np.ndarray], short)
         pairs = task.dataset.pairs.copy()
         for name, value in columns.items():
             pairs[name] = np.where(test, value, pairs[name])
-        return scores(family, replace(task, dataset=replace(task.dataset, pairs=pairs))).score
+        return scores(runner, replace(task, dataset=replace(task.dataset, pairs=pairs))).score
 
     plain, turned = with_test(mirrored=False), with_test(mirrored=True)
     unknown = with_test(mirrored=False, has_coordinates=False)
@@ -198,7 +198,7 @@ def test_a_fold_that_cannot_be_judged_takes_all_steps_and_calls_nothing(
     fold = replace(task.fold, **{part: getattr(task.fold, part) & negative})
     result = epivan.score_fold(replace(task, fold=fold))
     assert result.extras == {"steps": 3, "selection": []}
-    found = result.rows["epivan"]
+    found = result.methods["epivan"]
     assert np.isfinite(found.score).all() and np.isnan(found.call).all()
     np.testing.assert_array_equal(found.logit, found.score)
 
@@ -291,7 +291,7 @@ def test_by_a_split_the_network_that_was_best_on_selection_scores(
     shorter = epivan.score_fold(task)
     assert longer.extras["steps"] == shorter.extras["steps"] == 2
     assert [check["step"] for check in longer.extras["selection"]] == [2, 4, 6]
-    np.testing.assert_array_equal(longer.rows["epivan"].score, shorter.rows["epivan"].score)
+    np.testing.assert_array_equal(longer.methods["epivan"].score, shorter.methods["epivan"].score)
 
 
 def test_steps_grow_with_the_data_and_are_bounded(planted: tuple[FoldTask, np.ndarray], short) -> None:
