@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +154,7 @@ def open_work(work: Work, dataset: Dataset) -> None:
         collapsed=work.collapsed,
         label_seed=work.label_seed,
         pairs=hashlib.sha256(hashed.to_numpy().tobytes()).hexdigest(),
-        windows=asdict(dataset.manifest.windows),
+        windows=dataset.manifest.windows.model_dump(),
         sources=sorted(source.sha256 for source in dataset.manifest.sources),
         genome=dataset.genome_hash,
     )

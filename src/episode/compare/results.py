@@ -10,8 +10,8 @@ from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, model_validator
 
+from episode.data.pairs import Source
 from episode.evaluate.figures import FoldAlarm
-from episode.evaluate.results import SourceFile
 from episode.metrics.intervals import ByMethod, Difference, EnvironmentNumbers, Estimate, MethodNumbers, Resampling
 from episode.schema import Model
 
@@ -119,7 +119,7 @@ class ComparisonProvenance(Model):
     started: str
     job_seconds: float
     seeds: list[int]
-    sources: list[SourceFile]
+    sources: list[Source]
     genome_sha256: str | None
     pairs: int
     collapsed: bool

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -261,7 +261,7 @@ def _provenance(work: Work, dataset: Dataset, seeds: list[int], started: datetim
         started=started.isoformat(timespec="seconds"),
         job_seconds=round(sum(_seconds(work)), 1),
         seeds=seeds,
-        sources=[replace(source, path=Path(source.path).name) for source in dataset.manifest.sources],
+        sources=[source.changed(path=Path(source.path).name) for source in dataset.manifest.sources],
         genome_sha256=dataset.genome_hash,
         pairs=len(dataset.pairs),
         collapsed=work.collapsed,

@@ -32,7 +32,6 @@ __all__ = [
     "OracleSummary",
     "PooledSummary",
     "ScopeEstimates",
-    "SourceFile",
     "Summary",
     "TruthSummary",
 ]
@@ -44,8 +43,6 @@ OrEmpty = Annotated[
     WrapSerializer(lambda content, write: {} if content is None else write(content)),
 ]
 """A part of the file that is ``{}`` where there is nothing to put in it."""
-SourceFile = Annotated[Source, Field(strict=False)]
-"""A file that pairs came from; plain values make one."""
 ALIASES = {"genome_sha256": "genome SHA-256"}
 
 
@@ -219,11 +216,11 @@ class EvaluationProvenance(Model):
     training_seed: int
     training_versions: dict[str, str]
     training_environments: int
-    training_sources: list[SourceFile]
+    training_sources: list[Source]
     calibration_slope_left: float | None
     """Calibration slope on the validation environments after the temperature was fitted."""
     genome_sha256: str | None
-    sources: list[SourceFile]
+    sources: list[Source]
     config: dict[str, Any]
     """Configuration of the run, as the version of EPIsode that trained it wrote it."""
 
