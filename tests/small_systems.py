@@ -11,7 +11,8 @@ import torch
 from episode.checkpoint import new_system
 from episode.config import Config, override
 from episode.encode.bases import BaseLayout
-from episode.encode.motifs import load_bank
+from episode.encode.motifs import MotifBank, load_bank
+from episode.encode.scanner import Scanner
 from episode.encode.store import ElementStore
 from episode.episodes.sampler import EnvironmentPool, Task
 from episode.inference.pairs import PairRows
@@ -50,6 +51,11 @@ def make_store(seed: int = 0, bases: int = 0) -> ElementStore:
     return ElementStore.of(tokens, bins, f"made-up-{seed}")
 
 
+def scan(codes: np.ndarray, bank: MotifBank, bin: int) -> np.ndarray:
+    """Tokens of one element."""
+    return Scanner(bank, bin)([codes])
+
+
 def all_rows(store: ElementStore) -> np.ndarray:
     """Rows of all elements, one element after another."""
     return np.concatenate([store.rows(element) for element in range(len(store))])
@@ -61,7 +67,7 @@ def filled(store: ElementStore, value: float) -> ElementStore:
 
 
 def reverse_complement(store: ElementStore) -> ElementStore:
-    """The store of the same elements read from the other strand: bins turned round, strands swapped."""
+    """The store of the same elements read from the other strand: bin order reversed, strands swapped."""
     parts = [store.rows(element)[::-1, ::-1] for element in range(len(store))]
     return ElementStore.of(np.concatenate(parts), store.bins, "reversed")
 
@@ -117,10 +123,10 @@ def make_tasks(table: PairRows) -> list[Task]:
         low = pool.locus < ELEMENTS // 4
         return pool.rows[low], pool.rows[~low]
 
-    def task(pool: EnvironmentPool, kind: str, *, two_way: bool, share: float = float("nan")) -> Task:
+    def task(pool: EnvironmentPool, kind: str, *, two_way: bool, fraction: float = float("nan")) -> Task:
         support, query = halves(pool)
         shown = np.arange(len(support)) % 3 == 0 if kind == "train" else np.zeros(len(support), dtype=bool)
-        return Task(pool, kind, support, query, shown, two_way, share=share)
+        return Task(pool, kind, support, query, shown, two_way, fraction=fraction)
 
     mixture = np.concatenate([first[: third // 2], second[: third // 4]])
     hidden = np.zeros(len(mixture), dtype=bool)
@@ -129,7 +135,7 @@ def make_tasks(table: PairRows) -> list[Task]:
         task(known[0], "train", two_way=True),
         task(known[1], "train", two_way=False),
         task(unknown, "pseudo_ood", two_way=True),
-        task(known[0], "prior_shift", two_way=False, share=0.3),
+        task(known[0], "prior_shift", two_way=False, fraction=0.3),
         Task(known[0], "mixed", mixture, nothing, hidden, False, known[1], 2 / 3),
     ]
 
@@ -137,7 +143,7 @@ def make_tasks(table: PairRows) -> list[Task]:
 def make_context(config: Config, *, seed: int = 0) -> tuple[StepContext, list[Task]]:
     """A step in which every loss is at work: the lock lets pull-in and push-away act in every training task."""
     table = make_rows(90)
-    willing = replace(config.losses, pull_in_margin=-10.0, push_away_margin=-10.0, pacing_low=0.0)
+    willing = config.losses.model_copy(update={"pull_in_margin": -10.0, "push_away_margin": -10.0, "pacing_low": 0.0})
     pacing = PacingLock(willing, pseudo_ood_lead=-100.0)
     system = make_system(config, seed=seed)
     store = make_store(bases=0 if config.stem.kind == "motif" else config.stem.bin)

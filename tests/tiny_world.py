@@ -1,4 +1,4 @@
-"""One tiny planted world, dataset and run for all tests that need a trained model; each made once a process.
+"""One tiny simulated world, dataset and run for all tests that need a trained model; each made once a process.
 
 Everything is made by the commands themselves, with few steps: the numbers mean nothing, their relations do.
 """
@@ -157,7 +157,7 @@ def lively_run(channels: int = 1) -> Run:
         parameter.add_(0.05 * torch.randn(parameter.shape, generator=noise))
     for parameter in run.system.exposure.parameters():
         parameter.add_(torch.randn(parameter.shape, generator=noise))
-    facts = replace(run.facts, calibration=run.facts.calibration | LIVELY)
+    facts = run.facts.changed(calibration=run.facts.calibration.changed(**LIVELY))
     return replace(run, facts=facts)
 
 

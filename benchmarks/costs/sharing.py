@@ -17,7 +17,6 @@ import gzip
 import itertools
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,8 @@ from episode.data.build import build_dataset
 from episode.data.dataset import Dataset
 from episode.encode.motifs import MotifBank
 from episode.encode.scanner import Scanner
-from episode.encode.store import build_store, mirror
+from episode.encode.store import build_store
+from episode.inference.orientation import mirror
 from episode.inference.pairs import PairRows, pair_keys, pair_rows
 from episode.inference.support import student_impedance
 from episode.model.backbone import PairOutput
@@ -151,7 +151,7 @@ def bengi(paths: Sequence[Path], bank: MotifBank) -> Dataset:
 
 def _once(context: Context, run: Run, dataset: Dataset, precision: str) -> tuple[list[dict[str, float]], np.ndarray]:
     """Predict all pairs twice: with the store built before, and with it there."""
-    stem = replace(run.facts.config.stem, precision=precision)
+    stem = run.facts.config.stem.changed(precision=precision)
     cache = context.fresh("bengi_store")
     times: list[dict[str, float]] = []
     logit = np.zeros(0)

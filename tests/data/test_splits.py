@@ -38,7 +38,7 @@ def dataset(tmp_path: Path) -> Dataset:
         sides = [f"{chrom},{spots[x][0]},{spots[x][1]},{chrom}{x},{dna[x]}" for x in (e, p)]
         text += ",".join([split, cell, assay, "1", *sides]) + "\n"
     (tmp_path / "pairs.csv").write_text(text)
-    return assemble(read_pairs(tmp_path / "pairs.csv"), None, WindowConfig(0, 0))
+    return assemble(read_pairs(tmp_path / "pairs.csv"), None, WindowConfig(enhancer=0, promoter=0))
 
 
 def test_select_rows(dataset: Dataset) -> None:

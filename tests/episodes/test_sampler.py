@@ -156,9 +156,9 @@ def test_a_mixed_task_holds_its_share_of_each_environment() -> None:
         first = np.isin(task.support, task.environment.rows).sum()
         second = np.isin(task.support, task.other.rows).sum()
         assert first + second == len(task.support) == len(np.unique(task.support))
-        assert task.share == pytest.approx(first / len(task.support))
+        assert task.fraction == pytest.approx(first / len(task.support))
         assert len(task.query) == 0 and not task.two_way
-        shares.append(task.share)
+        shares.append(task.fraction)
     assert min(shares) < 0.2 and max(shares) > 0.8
 
 
@@ -169,7 +169,7 @@ def test_a_mixed_task_of_small_environments_says_its_real_share() -> None:
     ).episodes
     for task in draw_many(TaskSource(training, [], episodes), 40):
         if task.kind == "mixed":
-            assert task.share == pytest.approx(np.isin(task.support, task.environment.rows).mean())
+            assert task.fraction == pytest.approx(np.isin(task.support, task.environment.rows).mean())
 
 
 def test_a_prior_shift_task_has_the_drawn_share_of_positives() -> None:
@@ -178,8 +178,8 @@ def test_a_prior_shift_task_has_the_drawn_share_of_positives() -> None:
     assert len(shifted) > 5
     for task in shifted:
         label = TABLE.label[np.concatenate([task.support, task.query])]
-        assert label.mean() == pytest.approx(task.share, abs=0.02)
-    assert np.std([task.share for task in shifted]) > 0.05
+        assert label.mean() == pytest.approx(task.fraction, abs=0.02)
+    assert np.std([task.fraction for task in shifted]) > 0.05
 
 
 def test_prior_shift_of_one_class_falls_back_to_an_ordinary_task() -> None:
@@ -221,7 +221,7 @@ def test_pool_share_and_classes() -> None:
         rows = np.arange(len(label))
         return EnvironmentPool("a", rows, rows, np.array(label, dtype=np.int8), None)
 
-    assert pool(1, 0, -1, 0, 0).share == 0.25
-    assert np.isnan(pool(-1, -1).share)
+    assert pool(1, 0, -1, 0, 0).prevalence == 0.25
+    assert np.isnan(pool(-1, -1).prevalence)
     assert pool(1, 0, -1).two_classes
     assert not pool(1, 1, -1).two_classes

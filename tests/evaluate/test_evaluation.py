@@ -45,7 +45,7 @@ def test_the_numbers_are_those_of_the_predictions(content: Dataset) -> None:
     assert result.results.pooled.n == len(content.pairs)
     assert result.results.provenance.seed == 3
     assert result.results.temperature == pytest.approx(float(run.system.temperature()))
-    assert result.results.mean_impedance.impedance == run.facts.calibration["training_impedance"]
+    assert result.results.mean_impedance.impedance == run.facts.calibration.training_impedance
 
 
 def test_labels_do_not_reach_the_predictions(content: Dataset) -> None:

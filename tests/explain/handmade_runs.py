@@ -48,7 +48,7 @@ def noisy_run(*changed: str) -> Run:
             parameter.data += 0.05 * torch.randn_like(parameter)
     system.eval()
     system.requires_grad_(False)
-    return Run(replace(run.facts, config=settings), bank, system)
+    return Run(run.facts.changed(config=settings), bank, system)
 
 
 def with_run(run: Run, content: Dataset | None = None) -> tuple[Run, Dataset, ElementStore]:
@@ -58,7 +58,7 @@ def with_run(run: Run, content: Dataset | None = None) -> tuple[Run, Dataset, El
 
 
 def reversed_dataset(content: Dataset) -> Dataset:
-    """The same elements read from the other strand, every layout turned."""
+    """The same elements read from the other strand, every orientation reversed."""
     codes = np.concatenate([reverse_complement(content.sequence(i)) for i in range(len(content.elements))])
     return replace(content, codes=codes, pairs=content.pairs.assign(mirrored=~content.pairs["mirrored"]))
 
@@ -72,7 +72,7 @@ class Handmade(nn.Module):
         self.c = c
         self.requires_grad_(False)
 
-    def _encode(self, scores: Tensor, mask: Tensor, gate: None = None) -> ElementCodes:
+    def _encode(self, scores: Tensor, mask: Tensor, gate: None = None, *, both: bool = False) -> ElementCodes:
         best = scores.masked_fill(~mask[:, :, None, None], -torch.inf).amax((1, 2)).clamp(min=0)
         nothing = [torch.zeros(len(best), 0) for _ in range(6)]
         return ElementCodes(nothing[0], mask, *nothing[1:4], best, *nothing[4:])
@@ -116,7 +116,7 @@ def made(seed: int = 0) -> Made:
         }
     )
     content = replace(dataset(), elements=elements, codes=np.concatenate(parts))
-    facts = replace(lively_run().facts, config=config("stem.bin=50"))
+    facts = lively_run().facts.changed(config=config("stem.bin=50"))
     run = replace(lively_run(), bank=bank, facts=facts)
     store = build_store(content, bank, facts.config.stem)
     return Made(run, content, store, ElementScores(run, content, store), at)

@@ -10,7 +10,6 @@ from handmade_runs import Handmade, Made, gated_run, made, noisy_run, reversed_d
 
 from episode.data.dataset import Dataset
 from episode.dna import reverse_complement
-from episode.encode.scanner import scan
 from episode.encode.store import ElementStore, build_store
 from episode.explain.explanation import Explainer, Explanation, Options
 from episode.explain.gradient import TOLERANCE, Background, integrate
@@ -22,7 +21,7 @@ from episode.explain.sites import find_sites
 from episode.explain.tables import pair_table
 from episode.inference.pairs import pair_rows
 from episode.inference.scoring import score_rows
-from small_systems import all_rows
+from small_systems import all_rows, scan
 from tiny_world import lively_run
 
 A, B, C = [0.5, -0.25, 0.0, 0.1], [0.3, 0.2, -0.4, 0.0], 0.05
@@ -157,8 +156,9 @@ def test_a_pair_read_from_the_other_strand_has_the_same_effects(parts: tuple, mi
     _, here = explained(parts, mirrored=mirrored)
     turned = reversed_dataset(content)
     other = Explainer(run, turned, build_store(turned, run.bank, run.facts.config.stem), OPTIONS)
-    layouts = tuple(not layout for layout in here.chosen.pair.layouts)
-    chosen = replace(here.chosen, pair=replace(here.chosen.pair, layouts=layouts), mirrored=not mirrored)
+    orientations = tuple(not reading for reading in here.chosen.pair.orientations)
+    pair = replace(here.chosen.pair, orientations=orientations)
+    chosen = replace(here.chosen, pair=pair, mirrored=not mirrored)
     there = other.explain(chosen)
     assert there.potential == pytest.approx(here.potential, abs=1e-5)
 
@@ -212,14 +212,14 @@ def test_an_effect_is_what_scoring_the_edited_sequence_loses(parts: tuple) -> No
     assert abs(strongest.knockout.effect) > 1e-3
 
 
-def test_a_pair_without_coordinates_is_the_mean_of_both_layouts(parts: tuple) -> None:
+def test_a_pair_without_coordinates_is_the_mean_of_both_orientations(parts: tuple) -> None:
     run, content, store = parts
     scores = ElementScores(run, content, store)
     one, other = int(content.pairs["enhancer_id"].iloc[0]), int(content.pairs["promoter_id"].iloc[0])
     backbone = run.system.backbone
     value = {
-        layouts: PairProbe(scores.backbone, scores, Pair(one, other, layouts)).potential()
-        for layouts in ((False,), (True,), (False, True))
+        read: PairProbe(scores.backbone, scores, Pair(one, other, read)).potential()
+        for read in ((False,), (True,), (False, True))
     }
     assert value[False, True] == pytest.approx((value[(False,)] + value[(True,)]) / 2, abs=1e-5)
     pairs = content.pairs.assign(has_coordinates=False)
@@ -227,7 +227,7 @@ def test_a_pair_without_coordinates_is_the_mean_of_both_layouts(parts: tuple) ->
     expected = score_rows(backbone, store, pair_rows(unplaced, run.facts.shortcuts).take(np.array([0]))).potential
     assert value[False, True] == pytest.approx(float(expected[0]), abs=1e-5)
     background = Background.measure(scores, {"enhancer": np.array([one]), "promoter": np.array([other])}, None)  # type: ignore[arg-type]
-    parts_ = [integrate(scores.backbone, scores, Pair(one, other, (layout,)), background) for layout in (False, True)]
+    parts_ = [integrate(scores.backbone, scores, Pair(one, other, (read,)), background) for read in (False, True)]
     both = integrate(scores.backbone, scores, Pair(one, other, (False, True)), background)
     mean = (parts_[0].scores["enhancer"] + parts_[1].scores["enhancer"]) / 2
     np.testing.assert_allclose(both.scores["enhancer"], mean, atol=1e-5)

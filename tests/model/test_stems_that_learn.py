@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from episode.config import StemConfig
-from episode.encode.bases import UNKNOWN, BaseLayout, mirror_bases
+from episode.dna import UNKNOWN
+from episode.encode.bases import BaseLayout, mirror_bases
 from episode.encode.motifs import MotifBank, load_bank
-from episode.encode.scanner import FLOOR, scan
+from episode.encode.scanner import FLOOR
 from episode.encode.store import ElementStore
 from episode.inference.scoring import score_rows
 from episode.model import stem as stem_module
 from episode.model.stem import ConvStem, Filters, KmerStem, StoredScores, new_stem, start_thresholds
-from small_systems import ELEMENTS, make_rows, make_system, small_config
+from small_systems import ELEMENTS, make_rows, make_system, scan, small_config
 
 NONE = MotifBank((), (), ())
 

@@ -122,8 +122,8 @@ def test_no_channel_is_shifted_below_zero(predictions: Predictions) -> None:
 
 def test_no_end_of_an_interval_is_below_zero_in_any_channel(content: Dataset, tmp_path: Path) -> None:
     run = lively_run(3)
-    uncertain = dict(run.facts.calibration) | {"impedance_error": 50.0}
-    run = replace(run, facts=replace(run.facts, calibration=uncertain))
+    uncertain = run.facts.calibration.changed(impedance_error=50.0)
+    run = replace(run, facts=run.facts.changed(calibration=uncertain))
     few = read(rows_of("unseen01").head(4), tmp_path, "few.tsv")
     for labelled in (None, (few, store_of(few))):
         for found in predict_dataset(run, content, store_of(content), labelled=labelled).estimates:

@@ -108,7 +108,7 @@ def test_a_job_equals_a_prediction_in_memory(
 ) -> None:
     """With a run whose environments differ, and its labelled pairs."""
     run = lively_run()
-    monkeypatch.setattr("episode.predict.streaming.job.load_run", lambda _: run)
+    monkeypatch.setattr("episode.predict.streaming.first_pass.load_run", lambda _: run)
     job = job_of(write(table, tmp_path / "pairs.parquet"), tmp_path / "out")
     job.finish()
     content = read(table, tmp_path)
@@ -267,7 +267,7 @@ def with_sequences(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
 
 def test_tables_that_bring_sequences(table: pd.DataFrame, tmp_path: Path) -> None:
-    """They need no genome; a pair without coordinates is scored in both layouts."""
+    """They need no genome; a pair without coordinates is scored in both orientations."""
     unplaced = with_sequences(table.head(150), tmp_path)
     unplaced.to_csv(tmp_path / "pairs.tsv", sep="\t", index=False)
     text = predicted(tmp_path / "text", tmp_path / "pairs.tsv", genome=False)

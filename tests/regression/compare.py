@@ -112,6 +112,7 @@ FILE = re.compile(
 PASSING = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[-+]\d\d:?\d\d| UTC)?"  # a time of day
     r"|\d+(?:\.\d+)? (?:s|seconds)(?!\w)"
+    r"|(?<!\w)job[_ ]seconds\s+\d+(?:\.\d+)?"  # of the page of a comparison
     r"|(?<![\w.])v?\d+\.\d+\.\d+(?:\+\w+)?(?!\w)"  # a version
 )
 """Parts of text that are not compared: times, seconds, versions."""
@@ -241,7 +242,7 @@ def _compare_content(result: Comparison, file: str, key: str, before: Any, after
     if _ignored(file, key):
         return 0
     if isinstance(before, dict) and isinstance(after, dict):
-        for name in before.keys() ^ after.keys():
+        for name in sorted(before.keys() ^ after.keys()):
             side = "before" if name in before else "after"
             result.differ(file, f"{key}.{name}".strip("."), *(("there", "missing")[:: 1 if side == "before" else -1]))
         shared = [name for name in before if name in after]
@@ -370,7 +371,7 @@ def compare_tensors(result: Comparison, file: str, before: Path, after: Path) ->
         if names[0] != names[1]:
             result.differ(file, "tensors", *(sorted(set(a) - set(b)) for a, b in (names, names[::-1])))
         count = 0
-        for name in set(names[0]) & set(names[1]):
+        for name in sorted(set(names[0]) & set(names[1])):
             left, right = one.get_tensor(name), two.get_tensor(name)
             count += left.size
             if left.shape != right.shape or left.dtype != right.dtype:

@@ -46,10 +46,10 @@ def scalar_losses(context: StepContext, tasks: list[Task]) -> dict[str, Tensor]:
         if task.kind == "pseudo_ood":
             reference = _scalar_reference(context, embedding.detach())
         elif task.kind == "mixed":
-            reference = task.share * known[0] + (1 - task.share) * known[1]
+            reference = task.fraction * known[0] + (1 - task.fraction) * known[1]
         else:
             temperature = float(system.temperature().detach())
-            shifted = shifted_impedance(float(known[0]), temperature, task.environment.share, task.share)
+            shifted = shifted_impedance(float(known[0]), temperature, task.environment.prevalence, task.fraction)
             reference = known.new_tensor(max(shifted, 0.0))
         terms["distillation"].append(weights.distillation * (student - reference).square().mean())
         orthogonality = orthogonality_loss(supported.representation[cut], embedding)
@@ -91,7 +91,7 @@ def _scalar_reference(context: StepContext, embedding: Tensor) -> Tensor:
     return (-distance / scale).softmax(0) @ impedance
 
 
-def test_a_training_with_one_channel_is_that_of_the_scalar_bit_for_bit() -> None:
+def test_a_run_with_one_channel_is_that_of_the_scalar_bit_for_bit() -> None:
     fabric = Fabric(accelerator="cpu", devices=1)
     states = []
     for losses_of in (lambda *given: step_losses(*given).losses, scalar_losses):
@@ -136,13 +136,15 @@ def test_a_prior_shift_adds_the_same_to_every_channel() -> None:
     task = next(task for task in tasks if task.kind == "prior_shift")
     (entry,) = step_losses(context, [task]).tasks
     known = context.system.teacher().detach()[0]
-    shift = shifted_impedance(0.0, float(context.system.temperature().detach()), task.environment.share, task.share)
+    shift = shifted_impedance(
+        0.0, float(context.system.temperature().detach()), task.environment.prevalence, task.fraction
+    )
     assert float(known.min()) + shift > 0
-    assert entry["r_reference"] == pytest.approx(float(known.mean()) + shift, rel=1e-5)
+    assert entry.r_reference == pytest.approx(float(known.mean()) + shift, rel=1e-5)
 
 
 def test_what_validation_says_of_a_spectrum() -> None:
-    """`ranked` holds the departures, `student` the mean over the support; the oracle moves all pairs alike."""
+    """`ranked` holds the deviations, `student` the mean over the support; the oracle moves all pairs alike."""
     context, tasks = spectrum()
     pool, system = tasks[0].environment, context.system
     (check,) = check_environments(system, context.score, (pool,), support_max=20, alpha=0.5)
@@ -151,9 +153,10 @@ def test_what_validation_says_of_a_spectrum() -> None:
     with torch.no_grad():
         channels = student_impedance(system, support)
         impedance = system.exposure(output.representation) @ channels
+        exposure = system.exposure(support.representation)
     assert check.student == pytest.approx(float(impedance[:20].mean()), rel=1e-5)
     assert check.potential - check.ranked + check.student == pytest.approx(impedance.numpy(), rel=1e-4)
-    assert check.student == pytest.approx(mean_impedance(system, channels, support), rel=1e-5)
+    assert check.student == pytest.approx(mean_impedance(system, channels, exposure), rel=1e-5)
 
 
 def test_the_spread_is_that_of_the_mean_over_the_support() -> None:

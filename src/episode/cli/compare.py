@@ -79,16 +79,17 @@ def run(args: argparse.Namespace) -> int:
     from episode.compare.methods.registry import choose_runners
     from episode.compare.protocol import load_protocol
     from episode.compare.run import compare
-    from episode.config import Config, from_dict, override
+    from episode.config import Config, override
     from episode.errors import EpisodeError
     from episode.evaluate.summary import load_truth
+    from episode.schema import parse_model
 
     if args.workers < 0:
         raise EpisodeError(f"--workers {args.workers}: needed 0 (one a core) or more")
     protocol = load_protocol(args.protocol)
     runners = choose_runners(args.methods)
     truth = None if args.truth is None else load_truth(args.truth)
-    config = from_dict(protocol.settings, Config, where=f"protocol {protocol.name}, settings")
+    config = parse_model(protocol.settings, Config, where=f"protocol {protocol.name}, settings")
     config = override(config, args.set)
     if config.potential.distance:
         raise EpisodeError(
@@ -137,7 +138,7 @@ def _dataset(args: argparse.Namespace, protocol: Protocol) -> tuple[Path, Path]:
         dataset = build_dataset(
             args.input,
             None if args.genome is None else open_genome(args.genome),
-            WindowConfig(data.enhancer_window, data.promoter_window),
+            WindowConfig(enhancer=data.enhancer_window, promoter=data.promoter_window),
             ReadOptions(
                 format=data.format or None,
                 outside_genome=cast(Any, data.outside_genome),

@@ -15,7 +15,7 @@ examples:
   episode simulate --out world
       32 training and 16 unseen cell lines as pairs.tsv and genome.fa, the truth in world/truth
   episode simulate --out small --preset tiny --world concept --seed 3
-      8 + 4 small cell lines in which only the composition of the candidates tells the impedance
+      8 + 4 small cell lines in which only the composition of the candidates shows the impedance
   episode simulate --out tissues --preset domain-kl --format domain-kl
       8 + 8 cell lines of 30,000 pairs as {train,val,test}/ folders of pairs_hg19.csv, e_seq.csv and p_seq.csv
 """

@@ -32,7 +32,6 @@ from episode.compare.results import (
     MethodResults,
     ProtocolHeader,
 )
-from episode.config import to_dict
 from episode.data.dataset import Dataset
 from episode.errors import EpisodeError
 from episode.evaluate.figures import FoldAlarm, RunFigures
@@ -266,8 +265,8 @@ def _provenance(work: Work, dataset: Dataset, seeds: list[int], started: datetim
         genome_sha256=dataset.genome_hash,
         pairs=len(dataset.pairs),
         collapsed=work.collapsed,
-        protocol=work.protocol.to_dict(),
-        config=to_dict(work.config),
+        protocol=work.protocol.model_dump(),
+        config=work.config.model_dump(),
     )
 
 

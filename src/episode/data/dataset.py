@@ -19,9 +19,9 @@ import episode
 from episode.config import WindowConfig
 from episode.data.genome import Genome
 from episode.data.manifest import FORMAT_VERSION, Counts, GenomeFile, Manifest
-from episode.data.pairs import PairTable, empty_dropped, environment_names
+from episode.data.pairs import SIDES, PairTable, empty_dropped, environment_names
 from episode.data.sequences import extract
-from episode.dna import digest, overlap_groups
+from episode.dna import digest, is_mirrored, overlap_groups
 from episode.errors import EpisodeError
 
 __all__ = [
@@ -207,8 +207,8 @@ def assemble(
 def pair_orientation(pairs: pd.DataFrame) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Return `mirrored` and `has_coordinates` of each pair, see `Dataset`."""
     known = (pairs["enhancer_chrom"] != "") & (pairs["promoter_chrom"] != "")
-    upstream = pairs["promoter_start"] + pairs["promoter_end"] < pairs["enhancer_start"] + pairs["enhancer_end"]
-    return (known & upstream).to_numpy(dtype=bool), known.to_numpy(dtype=bool)
+    ends = (pairs[f"{side}_{end}"].to_numpy(np.int64) for side in SIDES for end in ("start", "end"))
+    return known.to_numpy(bool) & is_mirrored(*ends), known.to_numpy(bool)
 
 
 def element_loci(elements: pd.DataFrame) -> npt.NDArray[np.int32]:

@@ -26,7 +26,7 @@ class GenomeFile(Model):
     sha256: str | None
     """Of the file's bytes, 64 hex digits; null if no genome was read."""
     assembly: str
-    """"hg19" or "hg38" where the format of the tables tells, else empty."""
+    """"hg19" or "hg38" where the format of the tables names it, else empty."""
 
 
 class Counts(Model):

@@ -92,11 +92,11 @@ class PairTable:
     enhancer_sequences, promoter_sequences : dict of str to str
         DNA by element name; names that are not here are to be read from a genome.
     assembly : str
-        "hg19" or "hg38" where the format tells, else "".
+        "hg19" or "hg38" where the format names it, else "".
     dropped : DataFrame
         Rows left out, one line each (`DROPPED_COLUMNS`).
     merged : int
-        Rows left out because an earlier row says the same (environment, split, enhancer, promoter and label).
+        Rows left out because an earlier row is the same (environment, split, enhancer, promoter and label).
     """
 
     frame: pd.DataFrame

@@ -5,26 +5,24 @@ They read no label. This module does not know who reads them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from episode.data.dataset import Dataset
+from episode.schema import Model, Vector
 
 __all__ = ["Shortcuts", "shortcut_statistics"]
 
 
-@dataclass(frozen=True)
-class Shortcuts:
+class Shortcuts(Model):
     """Mean and standard deviation of the shortcut statistics over the training pairs, each of shape (9,)."""
 
-    mean: np.ndarray
-    deviation: np.ndarray
+    mean: Vector
+    deviation: Vector
 
     @classmethod
     def fit(cls, statistics: np.ndarray) -> Shortcuts:
         """Measure them on statistics of shape (n, 9)."""
-        return cls(statistics.mean(0), statistics.std(0))
+        return cls(mean=statistics.mean(0), deviation=statistics.std(0))
 
     def standardise(self, statistics: np.ndarray) -> np.ndarray:
         """Centre and scale; a statistic that is constant in training is held at 0."""

@@ -1,7 +1,7 @@
 """The bank of known motifs: which position weight matrices are used, and what a site scores.
 
-Here belong the choice of JASPAR matrices, their redundancy, log-odds and score thresholds.
-This module does NOT know how sequences are scanned or binned.
+Here belong the choice of JASPAR matrices, their redundancy, log-odds, scores of single sites and score thresholds.
+This module does NOT know bins nor how many sequences are scanned (see `episode.encode.scanner`).
 """
 
 from __future__ import annotations
@@ -11,30 +11,62 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from episode.config import StemConfig
+from episode.dna import UNKNOWN
 from episode.errors import ConfigError
+from episode.schema import Model
 
 __all__ = [
     "GRID",
-    "LEAST_LOG_ODDS",
+    "MIN_LOG_ODDS",
     "PSEUDOCOUNT",
+    "BankContent",
     "MotifBank",
+    "MotifContent",
     "load_bank",
     "similarity",
+    "site_scores",
     "thin",
 ]
 
 PSEUDOCOUNT = 0.8
 """Sites added to the counts of every column, shared evenly by the four bases."""
-LEAST_LOG_ODDS = -8.0
+MIN_LOG_ODDS = -8.0
 """The most one mismatch can cost, in bits; matrices made from many sites would else charge up to 17."""
 GRID = 256
 """Log-odds are whole multiples of 1/GRID bit, so that sums of them are exact in float32 in any order."""
-JSON_VERSION = 1
+
+
+class MotifContent(Model):
+    """One motif as it is stored."""
+
+    id: str
+    """Matrix identifier with version, such as ``MA0139.2``."""
+    name: str
+    """Name of the transcription factor."""
+    probabilities: list[list[float]]
+    """Probability of A, C, G, T at each position of a site."""
+
+
+class BankContent(Model):
+    """A bank of motifs as it is stored."""
+
+    format_version: Literal[1]
+    motifs: list[MotifContent]
+    gate: BankContent | None = None
+    """Matrices of the factor of the boundary gate; absent where there is none."""
+
+    @model_serializer(mode="wrap")
+    def _leave_out_no_gate(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = dump(self)
+        if self.gate is None:
+            content.pop("gate", None)
+        return content
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +80,7 @@ class MotifBank:
     names : tuple of str
         Names of the transcription factors; not always distinct.
     probabilities : tuple of np.ndarray, each shape (length, 4), float32
-        Share of A, C, G, T at each position of a site; each row sums to 1.
+        Fraction of A, C, G, T at each position of a site; each row sums to 1.
     gate : MotifBank or None
         All matrices of the factor of the boundary gate; they are scanned by themselves.
 
@@ -76,7 +108,7 @@ class MotifBank:
             if matrix.ndim != 2 or matrix.shape[1] != 4 or matrix.shape[0] == 0:
                 raise ValueError(f"{name}: a matrix of shape (length, 4) is needed, not {matrix.shape}")
             if not (matrix >= 0).all() or np.abs(matrix.sum(axis=1) - 1).max() > 1e-4:
-                raise ValueError(f"{name}: each row must be four shares that sum to 1")
+                raise ValueError(f"{name}: each row must be four fractions that sum to 1")
             matrix.setflags(write=False)
         object.__setattr__(self, "probabilities", matrices)
 
@@ -101,7 +133,7 @@ class MotifBank:
     @cached_property
     def hash(self) -> str:
         """SHA-256 over ids, names and matrices without those of the gate, 64 hex digits."""
-        return hashlib.sha256(json.dumps(self._content()).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.content().model_dump(exclude={"gate"})).encode()).hexdigest()
 
     def gate_levels(self) -> np.ndarray | None:
         """Return scores that a random site reaches with p 3e-5 (first row) and 1e-4, shape (2, matrices), in bits."""
@@ -124,7 +156,7 @@ class MotifBank:
     def log_odds(self, motif: int) -> np.ndarray:
         """Return what each base at each position adds to the score of a site.
 
-        ``log2(p / 0.25)``, not below `LEAST_LOG_ODDS`, rounded to a multiple of ``1 / GRID``.
+        ``log2(p / 0.25)``, not below `MIN_LOG_ODDS`, rounded to a multiple of ``1 / GRID``.
         The pseudocount is in the probabilities already (see `load_bank`).
 
         Parameters
@@ -137,8 +169,8 @@ class MotifBank:
         np.ndarray, shape (length, 4), float32
             Bits, columns A, C, G, T.
         """
-        shares = self.probabilities[motif].astype(np.float64)
-        bits = np.log2(np.maximum(shares * 4, 2.0**LEAST_LOG_ODDS))
+        fractions = self.probabilities[motif].astype(np.float64)
+        bits = np.log2(np.maximum(fractions * 4, 2.0**MIN_LOG_ODDS))
         return (np.rint(bits * GRID) / GRID).astype(np.float32)
 
     def reverse_complement(self) -> MotifBank:
@@ -160,7 +192,7 @@ class MotifBank:
         Returns
         -------
         np.ndarray, shape (n_motifs,), float32
-            The least reachable score s with ``P(score >= s) <= p``, in bits; where even the best site is
+            The lowest reachable score s with ``P(score >= s) <= p``, in bits; where even the best site is
             likelier than `p`, the best score.
 
         References
@@ -172,47 +204,57 @@ class MotifBank:
             raise ValueError(f"a tail probability in (0, 1) is needed, not {p}")
         return np.array([_threshold(self.log_odds(i), p) for i in range(len(self))], dtype=np.float32)
 
-    def to_json(self) -> str:
-        """Return the bank as JSON text; `from_json` gives back the same bits."""
-        content = self._content()
-        return json.dumps(content if self.gate is None else content | {"gate": self.gate._content()})
-
-    def _content(self) -> dict[str, Any]:
-        return {
-            "format_version": JSON_VERSION,
-            "motifs": [
-                {
-                    "id": identifier,
-                    "name": name,
-                    "probabilities": [[float(str(share)) for share in row] for row in matrix],
-                }
-                for identifier, name, matrix in zip(self.ids, self.names, self.probabilities, strict=True)
-            ],
-        }
+    def content(self) -> BankContent:
+        """Return what is stored of the bank; `from_content` gives back the same bits."""
+        motifs = [
+            MotifContent(
+                id=identifier, name=name, probabilities=[[float(str(value)) for value in row] for row in matrix]
+            )
+            for identifier, name, matrix in zip(self.ids, self.names, self.probabilities, strict=True)
+        ]
+        return BankContent(format_version=1, motifs=motifs, gate=None if self.gate is None else self.gate.content())
 
     @classmethod
-    def from_json(cls, text: str) -> MotifBank:
-        """Rebuild a bank from the text of `to_json`.
+    def from_content(cls, content: BankContent) -> MotifBank:
+        """Rebuild a bank from what is stored of it.
 
         Raises
         ------
         ValueError
-            If the text is not a motif bank of a known format version.
+            If ids are not distinct, or a matrix is none of probabilities.
         """
-        return cls._from_content(json.loads(text))
-
-    @classmethod
-    def _from_content(cls, content: Any) -> MotifBank:
-        version = content.get("format_version") if isinstance(content, dict) else None
-        if version != JSON_VERSION:
-            raise ValueError(f"motif bank of format version {version}; version {JSON_VERSION} is needed")
-        motifs = content["motifs"]
         return cls(
-            tuple(motif["id"] for motif in motifs),
-            tuple(motif["name"] for motif in motifs),
-            tuple(np.array(motif["probabilities"], dtype=np.float32) for motif in motifs),
-            cls._from_content(content["gate"]) if "gate" in content else None,
+            tuple(motif.id for motif in content.motifs),
+            tuple(motif.name for motif in content.motifs),
+            tuple(np.array(motif.probabilities, dtype=np.float32) for motif in content.motifs),
+            None if content.gate is None else cls.from_content(content.gate),
         )
+
+
+def site_scores(codes: np.ndarray, log_odds: np.ndarray, starts: np.ndarray | None = None) -> np.ndarray:
+    """Score single sites of one matrix on the strand that is given.
+
+    Parameters
+    ----------
+    codes : np.ndarray, shape (length,), uint8
+        A=0, C=1, G=2, T=3, anything else 4.
+    log_odds : np.ndarray, shape (width, 4)
+        Score of each base at each position of a site.
+    starts : np.ndarray, shape (n,), int64, optional
+        First bases of the sites; by default of all that fit.
+
+    Returns
+    -------
+    np.ndarray, shape (n,), of the type of `log_odds`
+        -inf where a base is unknown.
+    """
+    table = np.full((len(log_odds), UNKNOWN + 1), -np.inf, dtype=log_odds.dtype)
+    table[:, :UNKNOWN] = log_odds
+    count = max(len(codes) - len(log_odds) + 1, 0) if starts is None else len(starts)
+    total = np.zeros(count, dtype=log_odds.dtype)
+    for place, column in enumerate(table):
+        total += column[codes[place : place + count] if starts is None else codes[starts + place]]
+    return total
 
 
 def load_bank(config: StemConfig) -> MotifBank:
@@ -226,7 +268,7 @@ def load_bank(config: StemConfig) -> MotifBank:
     Parameters
     ----------
     config : StemConfig
-        Kind, release, least information and greatest similarity.
+        Kind, release, minimum information and maximum similarity.
 
     Returns
     -------
@@ -272,9 +314,9 @@ def thin(matrices: list[np.ndarray], max_similarity: float) -> list[int]:
     Parameters
     ----------
     matrices : list of np.ndarray, each shape (length, 4)
-        Shares of A, C, G, T.
+        Fractions of A, C, G, T.
     max_similarity : float
-        Matrices with a greater `similarity` to a kept one are left out.
+        Matrices with a larger `similarity` to a kept one are left out.
 
     Returns
     -------
@@ -299,7 +341,7 @@ def similarity(matrices: list[np.ndarray]) -> np.ndarray:
     Parameters
     ----------
     matrices : list of np.ndarray, each shape (length, 4)
-        Shares of A, C, G, T.
+        Fractions of A, C, G, T.
 
     Returns
     -------
@@ -318,7 +360,7 @@ def similarity(matrices: list[np.ndarray]) -> np.ndarray:
 
 
 def _excess(matrices: list[np.ndarray], longest: int) -> np.ndarray:
-    """Stack ``share - 1/4`` into shape (n, longest, 4), zero past the end of each matrix, each of norm 1.
+    """Stack ``fraction - 1/4`` into shape (n, longest, 4), zero past the end of each matrix, each of norm 1.
 
     Every column has the mean 1/4, so the correlation of two matrices is the product of what exceeds it.
     """
@@ -331,12 +373,12 @@ def _excess(matrices: list[np.ndarray], longest: int) -> np.ndarray:
 
 def _information(matrix: np.ndarray) -> float:
     """Return the information content of a matrix in bits against a uniform background."""
-    shares = matrix.astype(np.float64)
-    return float((shares * np.log2(np.where(shares > 0, shares * 4, 1.0))).sum())
+    fractions = matrix.astype(np.float64)
+    return float((fractions * np.log2(np.where(fractions > 0, fractions * 4, 1.0))).sum())
 
 
 def _threshold(log_odds: np.ndarray, p: float) -> float:
-    """Return the least score whose tail probability under equally likely bases is at most `p`, in bits."""
+    """Return the lowest score whose tail probability under equally likely bases is at most `p`, in bits."""
     steps = np.rint(log_odds * GRID).astype(np.int64)
     lowest = steps.min(axis=1)
     steps = steps - lowest[:, None]

@@ -183,7 +183,7 @@ class _Checksums(Model):
 
 @dataclass(frozen=True)
 class _Segment:
-    """One segment, whose index is sound and in memory.
+    """One segment, whose index is valid and in memory.
 
     Parameters
     ----------
@@ -248,14 +248,14 @@ class SegmentFolder:
         self.folder, self.recipe = folder, recipe
         self.row, self.dtype = recipe.row, np.dtype(recipe.dtype)
 
-    def find(self, digests: np.ndarray, *, repair: bool = False) -> Found:
-        """Find rows in segments that are sound.
+    def find(self, digests: np.ndarray, *, remove_damaged: bool = False) -> Found:
+        """Find rows in valid segments.
 
         Parameters
         ----------
         digests : np.ndarray, shape (n,), S16
             Distinct.
-        repair : bool
+        remove_damaged : bool
             Remove the damaged segments that were met; the lock must be held.
         """
         segments, damaged = self._segments()
@@ -275,7 +275,7 @@ class SegmentFolder:
             if not unsound:
                 break
             segments = [segment for segment in segments if segment.folder not in unsound]
-        if repair:
+        if remove_damaged:
             for path in damaged:
                 remove_folder(path)
         start = np.full(len(digests), -1, dtype=np.int64)

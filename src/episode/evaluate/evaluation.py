@@ -22,9 +22,7 @@ import numpy as np
 
 from episode import __version__
 from episode.checkpoint import Run
-from episode.config import to_dict
 from episode.data.dataset import Dataset
-from episode.data.pairs import Source
 from episode.encode.store import ElementStore
 from episode.errors import EpisodeError
 from episode.evaluate.curves import evaluation_figures
@@ -95,7 +93,7 @@ def evaluate(
         predictions.environments,
         temperature=float(run.system.temperature()),
         truth=truth,
-        training_impedance=run.facts.calibration["training_impedance"],
+        training_impedance=run.facts.calibration.training_impedance,
     )
     return Evaluation(
         predictions,
@@ -175,18 +173,17 @@ def _intervals(dataset: Dataset, predictions: Predictions, summary: Summary, see
 
 def _provenance(run: Run, dataset: Dataset, seed: int) -> EvaluationProvenance:
     facts = run.facts
-    told = facts.provenance
     return EvaluationProvenance(
         episode=__version__,
         python=platform.python_version(),
         time=datetime.now(UTC).isoformat(timespec="seconds"),
         seed=seed,
         training_seed=facts.seed,
-        training_versions={name: str(told[name]) for name in ("episode", "torch", "numpy") if name in told},
+        training_versions=facts.provenance.model_dump(include={"episode", "torch", "numpy"}),
         training_environments=len(facts.environments),
-        training_sources=[Source(**source) for source in told.get("sources", [])],
-        calibration_slope_left=facts.calibration["residual_slope"],
+        training_sources=[Source(**source) for source in facts.provenance.sources],
+        calibration_slope_left=facts.calibration.residual_slope,
         genome_sha256=dataset.genome_hash,
         sources=list(dataset.manifest.sources),
-        config=to_dict(facts.config),
+        config=facts.config.model_dump(),
     )

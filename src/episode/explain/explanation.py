@@ -34,7 +34,7 @@ class Options:
     Parameters
     ----------
     site_p : float
-        Chance of a random site's scoring as high as a candidate must.
+        Probability that a random site scores as high as a candidate must.
     most_sites : int
         Candidates of an element; of more the furthest above their thresholds are tried.
     joint : int
@@ -57,7 +57,7 @@ class Options:
 
 @dataclass(frozen=True)
 class SiteEffect:
-    """What is said of one site.
+    """Effects of one site.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ class Explanation:
     candidates : dict of str to int
         Candidates tried, by kind.
     left_out : int
-        Candidates left out for being too many.
+        Candidates left out because there were too many.
     """
 
     chosen: Chosen
@@ -146,7 +146,7 @@ class Explainer:
         elements = {kind: np.unique(pairs[f"{kind}_id"].to_numpy()) for kind in KINDS}
         self.background = Background.measure(self.scores, elements, generator(seed, "explain", "background"))
         stem = run.facts.config.stem
-        known = run.bank if len(run.bank) else load_bank(replace(StemConfig(), release=stem.release))
+        known = run.bank if len(run.bank) else load_bank(StemConfig(release=stem.release))
         self.motifs = replace(known, gate=run.bank.gate)
         word = "filter" if stem.kind == "conv" else "kmer_channel"
         nameless = [f"{word}{i + 1}" for i in range(len(self.background.scores["enhancer"]) - len(run.bank))]

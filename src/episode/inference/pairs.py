@@ -1,6 +1,6 @@
 """Pairs as arrays, in the form that scoring, episodes and prediction share.
 
-Knows nothing about models.
+This module does NOT know models.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class PairRows:
     label : ndarray, shape (n,), int8
         1, 0, or -1 unknown.
     locus : ndarray, shape (n,), int64
-        Pairs of one locus never stand on both sides of an episode.
+        Pairs of one locus are never on both sides of an episode.
     shortcuts : ndarray, shape (n, 9), float32
         Standardised shortcut statistics, for the Opportunist alone; shape (n, 0) where nobody reads them.
     distance : ndarray, shape (n,), float64

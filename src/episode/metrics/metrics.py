@@ -34,6 +34,7 @@ __all__ = [
     "binary_metrics",
     "calibration_line",
     "expected_calibration_error",
+    "is_collapsed",
     "log_loss",
     "oracle_impedance",
     "precision_at_recall",
@@ -43,7 +44,9 @@ __all__ = [
 BINS = 15
 ROWS_PER_BIN = 20
 COLLAPSE_RECALL = 0.98
+"""Recall from which nearly all positives are called; nearly none is up to 1 less this."""
 COLLAPSE_MARGIN = 0.02
+"""Largest difference of precision from prevalence, and largest fraction of negatives called, of a constant call."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class Metrics:
     recall: float | None
     """Recall of the same call."""
     collapsed: bool | None
-    """The call at 0.5 is (nearly) constant, see `binary_metrics`."""
+    """The call at 0.5 is (nearly) constant, see `is_collapsed`."""
     calibration_slope: float | None
     """Slope of the logistic recalibration, 1 when calibrated, see `calibration_line`."""
     calibration_intercept: float | None
@@ -114,11 +117,6 @@ class ReliabilityCurve:
 def binary_metrics(label: ArrayLike, logit: ArrayLike, potential: ArrayLike) -> Metrics:
     """Compute every number of one set of pairs.
 
-    *Collapsed* means that the call at probability 0.5 says nearly the same of every pair: either recall >=
-    0.98 with precision within 0.02 of the prevalence (nearly all are called), or recall <= 0.02 with
-    at most 2 % of the negatives called (nearly none is). Where positives are rare the second can befall a
-    model whose ranking is good: the threshold 0.5 is then of no use, which is what the flag says.
-
     Parameters
     ----------
     label : array_like, shape (n,), int
@@ -152,8 +150,6 @@ def binary_metrics(label: ArrayLike, logit: ArrayLike, potential: ArrayLike) -> 
     precision, recall, f1, _ = precision_recall_fscore_support(
         truth, called.astype(np.int8), average="binary", zero_division=0.0
     )
-    all_called = recall >= COLLAPSE_RECALL and abs(precision - positives / n) <= COLLAPSE_MARGIN
-    none_called = recall <= 1 - COLLAPSE_RECALL and called[truth == 0].mean() <= COLLAPSE_MARGIN
     line = calibration_line(truth, scores)
     return Metrics(
         n=n,
@@ -167,10 +163,22 @@ def binary_metrics(label: ArrayLike, logit: ArrayLike, potential: ArrayLike) -> 
         f1=float(f1),
         precision=float(precision),
         recall=float(recall),
-        collapsed=bool(all_called or none_called),
+        collapsed=is_collapsed(precision, recall, float(called[truth == 0].mean()), positives / n),
         calibration_slope=None if line is None else line.slope,
         calibration_intercept=None if line is None else line.intercept,
     )
+
+
+def is_collapsed(precision: float, recall: float, false_positive_rate: float, prevalence: float) -> bool:
+    """Whether a call says nearly the same of every pair.
+
+    Either recall is at least 0.98 with precision within 0.02 of the prevalence (nearly all pairs are called), or recall
+    is at most 0.02 with at most 2 % of the negatives called (nearly none is). Where positives are rare the second can
+    befall a model whose ranking is good: the threshold is then of no use, which is what this says.
+    """
+    all_called = recall >= COLLAPSE_RECALL and abs(precision - prevalence) <= COLLAPSE_MARGIN
+    none_called = recall <= 1 - COLLAPSE_RECALL and false_positive_rate <= COLLAPSE_MARGIN
+    return bool(all_called or none_called)
 
 
 def average_precision(label: ArrayLike, score: ArrayLike) -> float | None:

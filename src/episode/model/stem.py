@@ -1,7 +1,8 @@
-"""The stems that learn: bases in bins to strand-aware scores in bins, as the store of the motif stem has them.
+"""Trainable stems: bases in bins to strand-aware scores in bins, as the store of the motif stem has them.
 
-Layout, strands, centres and edges are those of ``docs/stem.md``: the reverse complement of an element has the scores of
-the element, bins turned round and strands swapped. This module knows one element at a time, and no environment.
+Bins, strands, centres and edges are those of ``docs/stem.md``: the reverse complement of an element has the scores of
+the element, bin order reversed and strands swapped. `episode.encode.scanner` scans known motifs once; here filters need
+gradients, so they are convolved. This module knows one element at a time; it does NOT know environments.
 """
 
 from __future__ import annotations
@@ -16,17 +17,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from episode.config import StemConfig
-from episode.encode.bases import HALVED, UNKNOWN
+from episode.dna import UNKNOWN, reverse_kmers
+from episode.encode.bases import HALVED
 from episode.encode.motifs import MotifBank
 from episode.encode.scanner import FLOOR
 
 __all__ = ["REFERENCE", "ConvStem", "Filters", "KmerStem", "Stem", "StoredScores", "new_stem", "start_thresholds"]
 
 REFERENCE = 1000.0
-"""Base pairs; an element of this length is charged nothing for being long."""
+"""Base pairs; an element of this length is not corrected for its length."""
 DOUBLINGS = 4
 """Length beyond the reference, in doublings, over which the charge of a channel that starts at random is measured."""
-LETTERS = 5
+LETTERS = UNKNOWN + 1
 UNKNOWN_SCORE = -1024.0
 """What an unknown base adds to a site; more than all others together can make good."""
 SPREAD = 2.0
@@ -40,7 +42,9 @@ BLOCK = 1 << 23
 
 
 class Stem(nn.Module):
-    """First layer: rows of the store and their mask in, scores (n, bins, 2, channels) out.
+    """First layer: rows of the store (n, bins, ...) and their mask (n, bins) in, scores (n, bins, 2, channels) out.
+
+    Trainable stems read bases (n, bins, bin), uint8, as from `episode.encode.bases.BaseLayout`.
 
     Parameters
     ----------
@@ -92,19 +96,7 @@ class ConvStem(Stem):
         self.register_buffer("order", torch.argsort(places), persistent=False)
 
     def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
-        """Score elements.
-
-        Parameters
-        ----------
-        rows : Tensor, shape (n, bins, bin), uint8
-            Bases as laid out by `episode.encode.bases.BaseLayout`.
-        mask : Tensor, shape (n, bins), bool
-
-        Returns
-        -------
-        Tensor, shape (n, bins, 2, channels), float32
-            Best score among the sites whose centre lies in the bin; `FLOOR` where there is none, and in the padding.
-        """
+        """Best score among the sites whose centre lies in the bin; `FLOOR` where there is none, and in the padding."""
         scores = torch.cat([group(rows) for group in self.groups], dim=3)[..., self.order]
         return scores.clamp(min=FLOOR).masked_fill(~mask[:, :, None, None], FLOOR)
 
@@ -151,7 +143,7 @@ class Filters(nn.Module):
 
 
 class _BestSite(torch.autograd.Function):
-    """Best score in each bin; only the best site moves the filter, so no other is kept for the way back."""
+    """Best score in each bin; only the best site moves the filter, so no other is kept for the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, table: Tensor, rows: Tensor, odd: Tensor) -> Tensor:
@@ -196,7 +188,7 @@ class _BestSite(torch.autograd.Function):
 class KmerStem(Stem):
     """A learned embedding of k-mers, summed over the sites of a bin and divided by the root of their number.
 
-    A site on the reverse strand has the embedding of the reverse-complement k-mer. The root keeps chance sums of bins
+    A site on the reverse strand has the embedding of the reverse-complement k-mer. The root keeps random sums of bins
     with few and with many known sites alike.
 
     Parameters
@@ -214,25 +206,11 @@ class KmerStem(Stem):
         super().__init__(torch.full((channels,), _growth(2 * REFERENCE / bin)))
         self.k = k
         self.embedding = nn.Parameter(torch.randn(4**k + 1, channels))
-        forward = torch.arange(4**k)
-        digits = [(forward // 4**i) % 4 for i in range(k)]
-        turned = sum((3 - digit) * 4 ** (k - 1 - i) for i, digit in enumerate(digits))
-        self.register_buffer("reverse", torch.cat([torch.as_tensor(turned), torch.tensor([4**k])]), persistent=False)
+        reverse = torch.from_numpy(reverse_kmers(k))
+        self.register_buffer("reverse", torch.cat([reverse, torch.tensor([4**k])]), persistent=False)
 
     def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
-        """Score elements.
-
-        Parameters
-        ----------
-        rows : Tensor, shape (n, bins, bin), uint8
-            Bases as laid out by `episode.encode.bases.BaseLayout`.
-        mask : Tensor, shape (n, bins), bool
-
-        Returns
-        -------
-        Tensor, shape (n, bins, 2, channels), float32
-            0 where no site of known bases has its centre in the bin, and in the padding.
-        """
+        """Score elements; 0 where no site of known bases has its centre in the bin, and in the padding."""
         width, nothing = rows.shape[2], 4**self.k
         letters, halved = _padded(rows, self.k)
         windows = letters.long().unfold(1, self.k, 1)
@@ -278,8 +256,8 @@ def new_stem(config: StemConfig, bank: MotifBank) -> Stem:
 def start_thresholds(config: StemConfig, bank: MotifBank) -> Tensor:
     """Score at which each channel starts as half occupied, shape (channels,).
 
-    Of a known matrix the score that a random site reaches with chance ``config.site_p``; of a filter that starts at
-    random `START`; of an embedding 0.
+    Of a known matrix the score that a random site reaches with probability ``config.site_p``; of a filter that starts
+    at random `START`; of an embedding 0.
     """
     known = torch.from_numpy(bank.thresholds(config.site_p))
     if config.kind == "motif":
@@ -288,19 +266,19 @@ def start_thresholds(config: StemConfig, bank: MotifBank) -> Tensor:
 
 
 def _growth(number: float, kurtosis: float = 0.0) -> float:
-    """By how much the greatest of `number` random scores rises for each doubling of their number.
+    """By how much the maximum of `number` random scores rises for each doubling of their number.
 
-    The mean over the next `DOUBLINGS`, for scores of standard deviation 1 without skew. The median of the greatest is
+    The mean over the next `DOUBLINGS`, for scores of standard deviation 1 without skew. The median of the maximum is
     the quantile 2^(-1/number) of one, taken from the normal one z by the expansion of Cornish and Fisher,
     z + kurtosis (z^3 - 3 z) / 24. The excess kurtosis of a sum over L positions, each with four normal values, centred,
-    is -2 / L; for the shortest filters, which soon have seen every site, the expansion falls, and nothing is charged.
+    is -2 / L; for the shortest filters, which soon have seen every site, the expansion falls, and the charge is 0.
     """
 
-    def greatest(count: float) -> float:
+    def maximum(count: float) -> float:
         z = NormalDist().inv_cdf(2 ** (-1 / count))
         return z + kurtosis * (z**3 - 3 * z) / 24
 
-    return max(0.0, (greatest(number * 2**DOUBLINGS) - greatest(number)) / DOUBLINGS)
+    return max(0.0, (maximum(number * 2**DOUBLINGS) - maximum(number)) / DOUBLINGS)
 
 
 def _padded(rows: Tensor, length: int) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ from scipy.special import expit, ndtri, stdtrit
 
 from episode.checkpoint import Run
 from episode.encode.store import ElementStore
-from episode.inference.element_cache import CodeTable
+from episode.inference.element_cache import ElementCache
 from episode.inference.pairs import PairRows
 from episode.inference.scoring import score_rows
 from episode.inference.support import bootstrap_sd, mean_impedance, student_impedance
@@ -89,14 +89,14 @@ class EnvironmentEstimate:
 
 
 def estimate_environment(
-    run: Run, source: ElementStore | CodeTable, support: PairRows, name: str, *, seed: int
+    run: Run, source: ElementStore | ElementCache, support: PairRows, name: str, *, seed: int
 ) -> EnvironmentEstimate:
     """Estimate the impedance of one environment from its unlabelled pairs.
 
     Parameters
     ----------
     run : Run
-    source : ElementStore or CodeTable
+    source : ElementStore or ElementCache
     support : PairRows
         The support set, see `episode.inference.support_sampling`; labels are not read.
     name : str
@@ -107,7 +107,9 @@ def estimate_environment(
     facts, system = run.facts, run.system
     output = score_rows(system.backbone, source, support)
     student = student_impedance(system, output)
-    r_student = mean_impedance(system, student, output)
+    with torch.no_grad():
+        exposure = system.exposure(output.representation)
+    r_student = mean_impedance(system, student, exposure)
     sd = bootstrap_sd(system, output, support.locus, generator(seed, "bootstrap"))
     half = half_width(run, sd)
     known = name in facts.environments
@@ -117,7 +119,7 @@ def estimate_environment(
         teacher = system.teacher()[facts.environments.index(name)]
         used = fuse(teacher, student, weight)
         used_half = (1 - weight) * half
-    r_used = mean_impedance(system, used, output)
+    r_used = mean_impedance(system, used, exposure)
     distance = facts.domain.distance(output.representation.double().mean(0).cpu().numpy())
     return EnvironmentEstimate(
         environment=name,
@@ -129,7 +131,7 @@ def estimate_environment(
         r_student_sd=sd,
         r_student_low=max(min_impedance(student.tolist(), r_student), r_student - half),
         r_student_high=r_student + half,
-        r_teacher=mean_impedance(system, teacher, output),
+        r_teacher=mean_impedance(system, teacher, exposure),
         r_used=r_used,
         r_used_low=max(min_impedance(used.tolist(), r_used), r_used - used_half),
         r_used_high=r_used + used_half,
@@ -150,11 +152,11 @@ def half_width(run: Run, sd: float) -> float:
     The error measured on n validation environments holds the variation of supports of their size; only what the
     bootstrap shows beyond that is added.
     """
-    facts = run.facts.calibration
-    extra = max(0.0, sd**2 - facts["bootstrap_sd"] ** 2)
-    freedom = max(1, facts["impedance_environments"] - 1)
+    calibration = run.facts.calibration
+    extra = max(0.0, sd**2 - calibration.bootstrap_sd**2)
+    freedom = max(1, calibration.impedance_environments - 1)
     quantile = float(stdtrit(freedom, 0.5 + LEVEL / 2))
-    return quantile * math.sqrt(facts["impedance_error"] ** 2 + extra)
+    return quantile * math.sqrt(calibration.impedance_error**2 + extra)
 
 
 def refine_with_labels(
@@ -274,7 +276,7 @@ def _warnings(run: Run, size: int, distance: float) -> tuple[str, ...]:
     found = []
     if size < domain.smallest:
         found.append(f"support of {size} pairs is smaller than any in training ({domain.smallest})")
-    if distance > OUTSIDE * domain.limit:
+    if domain.limit is not None and distance > OUTSIDE * domain.limit:
         found.append(
             f"candidate elements differ from those of every training environment "
             f"(distance {distance:.1f}, training up to {domain.limit:.1f})"

@@ -15,7 +15,7 @@ from scipy.special import expit
 from episode.checkpoint import Run
 from episode.data.dataset import Dataset
 from episode.encode.store import ElementStore
-from episode.inference.element_cache import CodeTable
+from episode.inference.element_cache import ElementCache
 from episode.inference.pairs import PairRows, pair_rows
 from episode.inference.scoring import score_rows
 from episode.inference.support_sampling import content_ranks, draw_support
@@ -108,7 +108,7 @@ def predict_dataset(
     rows = pair_rows(dataset)
     rank = content_ranks(seed, dataset.digests, rows)
     environment, names = pd.factorize(pairs["environment"], sort=True)
-    codes = CodeTable(run.system.backbone, store)
+    codes = ElementCache(run.system.backbone, store)
     estimates: list[EnvironmentEstimate] = []
     supports: list[np.ndarray] = []
     for number, name in enumerate(names):
@@ -148,7 +148,7 @@ class Scores:
 
 def score_pairs(
     run: Run,
-    source: ElementStore | CodeTable,
+    source: ElementStore | ElementCache,
     rows: PairRows,
     environment: np.ndarray,
     estimates: Sequence[EnvironmentEstimate],
@@ -160,7 +160,7 @@ def score_pairs(
     Parameters
     ----------
     run : Run
-    source : ElementStore or CodeTable
+    source : ElementStore or ElementCache
     rows : PairRows
         n pairs; neither labels nor shortcut statistics are read.
     environment : ndarray, shape (n,), int

@@ -1,46 +1,69 @@
-"""What must be looked at after a training: alarms in plain words.
+"""What needs attention after a training run: the slope of the Student, thresholds of alarms, alarms as sentences.
 
-Pure: numbers in, sentences out.
+Numbers in, sentences out; reports read the slope and the thresholds from here. A collapsed call is defined in
+`episode.metrics.metrics.is_collapsed`. This module does NOT know models, files or pages.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
+from pydantic import RootModel
 
 from episode.metrics.metrics import Metrics, binary_metrics
-from episode.train.validation import EnvironmentCheck, student_slope
+from episode.schema import Model
 
-__all__ = ["Alarm", "CompetitionTotals", "idle_spectrum", "training_alarms", "weak_potential"]
+if TYPE_CHECKING:
+    from episode.train.validation import EnvironmentCheck
 
-LEAST_SLOPE = 0.3
-LEAST_SPREAD = 0.1
+__all__ = [
+    "MIN_SLOPE",
+    "Alarm",
+    "Alarms",
+    "CompetitionTotals",
+    "idle_spectrum",
+    "impedance_slope",
+    "student_slope",
+    "training_alarms",
+    "weak_potential",
+]
+
+MIN_SLOPE = 0.3
+"""Slope of R_S on the impedance that the labels call for, below which the Student repeats the mean impedance."""
+MIN_IMPEDANCE_SD = 0.1
+"""Standard deviation of impedances over environments, in units of T, below which that slope is not judged."""
 SHORTCUT_MARGIN = 0.01
-LEAST_DEPARTURE = 0.05
-"""Spread of R_E over the pairs of an environment, in units of T, below which a spectrum does nothing."""
+"""Lead of the Opportunist over the Student, in nats, above which labels follow shortcut statistics."""
+MIN_DEVIATION = 0.05
+"""Standard deviation of R_E over the pairs of an environment, in units of T, below which a spectrum does nothing."""
 
 
-@dataclass(frozen=True)
-class Alarm:
-    """One thing to look at.
+class Alarm(Model):
+    """One thing that needs attention."""
 
-    Parameters
-    ----------
-    name : str
-        collapse, mean_impedance_student, weak_potential, idle_competition, idle_spectrum or shortcut_dependence.
-    text : str
-        A sentence for a reader who has not read the code.
-    """
-
-    name: str
+    name: Literal[
+        "collapse",
+        "mean_impedance_student",
+        "weak_potential",
+        "idle_competition",
+        "idle_spectrum",
+        "shortcut_dependence",
+    ]
     text: str
+    """A sentence for a reader who has not read the code."""
+
+
+class Alarms(RootModel[list[Alarm]]):
+    """The file alarms.json."""
 
 
 @dataclass(frozen=True)
 class CompetitionTotals:
-    """What the competition did over the whole training.
+    """What the competition did over the whole training run.
 
     Parameters
     ----------
@@ -58,6 +81,33 @@ class CompetitionTotals:
     lead: float
 
 
+def impedance_slope(oracle: ArrayLike, student: ArrayLike, *, temperature: float | None = None) -> float:
+    """Slope of R_S on the impedance that the labels call for.
+
+    Parameters
+    ----------
+    oracle, student : array_like, shape (environments,)
+        Environments whose oracle is NaN are left out.
+    temperature : float, optional
+        T; with it the slope is not judged where the oracle hardly varies (`MIN_IMPEDANCE_SD`).
+
+    Returns
+    -------
+    float
+        NaN with fewer than three environments, and where the oracle does not vary.
+    """
+    x, y = np.asarray(oracle, dtype=np.float64), np.asarray(student, dtype=np.float64)
+    x, y = x[np.isfinite(x)], y[np.isfinite(x)]
+    if len(x) < 3 or x.std() == 0 or (temperature is not None and x.std() / temperature < MIN_IMPEDANCE_SD):
+        return math.nan
+    return float(np.cov(x, y, bias=True)[0, 1] / x.var())
+
+
+def student_slope(checks: list[EnvironmentCheck]) -> float:
+    """Slope of R_S on the impedance that the labels of environments call for, see `impedance_slope`."""
+    return impedance_slope([check.oracle for check in checks], [check.student for check in checks])
+
+
 def training_alarms(
     checks: list[EnvironmentCheck],
     judged: list[EnvironmentCheck],
@@ -67,7 +117,7 @@ def training_alarms(
     *,
     directions: int | None = None,
 ) -> list[Alarm]:
-    """Return the alarms of a finished training.
+    """Return the alarms of a finished training run.
 
     Parameters
     ----------
@@ -85,13 +135,15 @@ def training_alarms(
     alarms = []
     for check in checks:
         if _metrics(check, temperature).collapsed:
-            alarms.append(Alarm("collapse", f"{check.name}: nearly every pair gets the same call at probability 0.5"))
+            alarms.append(
+                Alarm(name="collapse", text=f"{check.name}: nearly every pair gets the same call at probability 0.5")
+            )
     slope = student_slope(judged)
-    if math.isfinite(slope) and slope < LEAST_SLOPE and np.std(teacher) / temperature >= LEAST_SPREAD:
+    if slope < MIN_SLOPE and np.std(teacher) / temperature >= MIN_IMPEDANCE_SD:
         alarms.append(
             Alarm(
-                "mean_impedance_student",
-                f"the Student moves {slope:.2f} for each unit that the labels call for (below {LEAST_SLOPE}): "
+                name="mean_impedance_student",
+                text=f"the Student moves {slope:.2f} for each unit that the labels call for (below {MIN_SLOPE}): "
                 "it repeats the average impedance rather than reading the support set",
             )
         )
@@ -100,7 +152,9 @@ def training_alarms(
         alarms.append(weak)
     if competition.tasks and competition.pull_in == 0 and competition.push_away == 0:
         alarms.append(
-            Alarm("idle_competition", f"pull-in and push-away stayed at zero in all {competition.tasks} tasks")
+            Alarm(
+                name="idle_competition", text=f"pull-in and push-away stayed at zero in all {competition.tasks} tasks"
+            )
         )
     idle = None if directions is None else idle_spectrum(checks, temperature, directions)
     if idle:
@@ -108,8 +162,8 @@ def training_alarms(
     if math.isfinite(competition.lead) and competition.lead > SHORTCUT_MARGIN:
         alarms.append(
             Alarm(
-                "shortcut_dependence",
-                f"shortcut statistics (GC, length, distance, degree) lower the loss of the Student by "
+                name="shortcut_dependence",
+                text=f"shortcut statistics (GC, length, distance, degree) lower the loss of the Student by "
                 f"{competition.lead:.3f} nats on training environments: part of the labels follows them",
             )
         )
@@ -120,14 +174,17 @@ def weak_potential(checks: list[EnvironmentCheck]) -> Alarm | None:
     """Alarm if a 95 % interval of the macro AUROC of U_I over environments holds 0.5."""
     judged = [check for check in checks if len(np.unique(check.label)) == 2]
     if not judged:
-        return Alarm("weak_potential", "no validation environment has both classes: the ranking was not judged")
+        return Alarm(
+            name="weak_potential", text="no validation environment has both classes: the ranking was not judged"
+        )
     by_potential = [binary_metrics(check.label, check.potential, check.potential) for check in judged]
     auroc = sum(metrics.auroc or 0.0 for metrics in by_potential) / len(judged)
     half = 1.96 * math.sqrt(sum(_auroc_error(check) ** 2 for check in judged)) / len(judged)
     if auroc - half <= 0.5:
         return Alarm(
-            "weak_potential",
-            f"macro AUROC {auroc:.3f} +- {half:.3f} on validation environments: the ranking cannot be told from chance",
+            name="weak_potential",
+            text=f"macro AUROC {auroc:.3f} +- {half:.3f} on validation environments: "
+            "the ranking cannot be told from chance",
         )
     return None
 
@@ -140,16 +197,16 @@ def idle_spectrum(checks: list[EnvironmentCheck], temperature: float, directions
     advice = "train with impedance.channels = 1"
     if directions == 0:
         return Alarm(
-            "idle_spectrum",
-            "no way in which training environments rank pairs differently showed on both halves of their loci, so the "
-            f"impedance channels had nothing to start from and what they hold may be chance; {advice}",
+            name="idle_spectrum",
+            text="no way in which training environments rank pairs differently showed on both halves of their loci, so "
+            f"the impedance channels had nothing to start from and what they hold may be chance; {advice}",
         )
     spread = [float(np.std(check.potential - check.ranked)) / temperature for check in checks if len(check.potential)]
-    if spread and np.mean(spread) < LEAST_DEPARTURE:
+    if spread and np.mean(spread) < MIN_DEVIATION:
         return Alarm(
-            "idle_spectrum",
-            f"R_E differs by {np.mean(spread):.3f} T (SD) between the pairs of a validation environment (below "
-            f"{LEAST_DEPARTURE}): the impedance channels do no more than one would; {advice}",
+            name="idle_spectrum",
+            text=f"R_E differs by {np.mean(spread):.3f} T (SD) between the pairs of a validation environment (below "
+            f"{MIN_DEVIATION}): the impedance channels do no more than one would; {advice}",
         )
     return None
 

@@ -23,7 +23,7 @@ from episode.compare.methods import ablations, with_distance
 from episode.compare.methods.base import FoldTask, RunnerResult
 from episode.compare.methods.episode_methods import score_fold, training_level
 from episode.compare.methods.opportunist import shortcut_score
-from episode.config import Config, to_dict
+from episode.config import Config
 from episode.data.dataset import Dataset
 from episode.data.shortcuts import shortcut_statistics
 from episode.errors import EpisodeError
@@ -82,8 +82,8 @@ def lively(task: FoldTask, trained: RunnerResult, tmp_path_factory: pytest.TempP
     potential = predict_dataset(run, part(task, task.fold.test), task.store).pairs["potential"].to_numpy()
     run.system.temperature.log_temperature.fill_(float(np.log(potential.std() / 1.5)))
     level = float(potential.mean() + 0.5 * potential.std())
-    calibration = run.facts.calibration | tiny_world.LIVELY | {"training_impedance": level}
-    save_run(folder / "run", run.system, run.bank, replace(run.facts, calibration=calibration))
+    calibration = run.facts.calibration.changed(**tiny_world.LIVELY, training_impedance=level)
+    save_run(folder / "run", run.system, run.bank, run.facts.changed(calibration=calibration))
     return replace(task, folder=folder)
 
 
@@ -177,7 +177,7 @@ def test_level_is_the_constant_of_least_log_loss_on_held_out_rows(
 
     assert all(loss(level) < loss(level + step * scale) for step in (-1, -0.1, -0.01, 0.01, 0.1, 1))
     assert expit((potential - level) / scale).mean() == pytest.approx(label.mean(), abs=1e-6)
-    assert abs(level - run.facts.calibration["training_impedance"]) > 0.05 * scale
+    assert abs(level - run.facts.calibration.training_impedance) > 0.05 * scale
     found = training_level(run, trained_run.read_part(run, lively, lively.fold.held_out))
     assert (found.impedance, found.prevalence) == (level, pytest.approx(label.mean()))
 
@@ -188,10 +188,7 @@ def test_a_level_without_both_classes_is_that_of_training(lively: FoldTask, run:
     task = replace(lively, dataset=replace(lively.dataset, pairs=table))
     for mask in (task.fold.held_out, np.zeros(len(pairs), dtype=bool)):
         found = training_level(run, trained_run.read_part(run, task, mask))
-        assert (found.impedance, found.prevalence) == (
-            run.facts.calibration["training_impedance"],
-            run.facts.train_share,
-        )
+        assert (found.impedance, found.prevalence) == (run.facts.calibration.training_impedance, run.facts.train_share)
 
 
 def test_another_level_leaves_the_rankings_inside_environments(
@@ -332,7 +329,7 @@ def test_held_out_rows_of_one_class(result: RunnerResult, lively: FoldTask, run:
     one_class = score_fold(replace(lively, dataset=replace(lively.dataset, pairs=table)))
     assert all(np.isnan(scores.call).all() for scores in one_class.methods.values())
     assert np.array_equal(one_class.methods["episode.fused"].score, result.methods["episode.fused"].score)
-    assert one_class.extras.level == run.facts.calibration["training_impedance"]
+    assert one_class.extras.level == run.facts.calibration.training_impedance
     assert np.isnan(one_class.methods["bbse"].logit).all() and np.isfinite(one_class.methods["em"].logit).all()
     shortcuts = one_class.methods["opportunist"]
     raw = shortcut_score(run, lively.store, trained_run.read_part(run, lively, lively.fold.test))
@@ -355,7 +352,7 @@ def test_extras_are_ready_for_json(trained: RunnerResult, task: FoldTask) -> Non
     assert extras["temperature"] == temperature(run)
     assert extras["offset"] == float(run.system.temperature.offset) != 0
     assert extras["alarms"] == json.loads((task.folder / "run" / "alarms.json").read_text())
-    assert extras["roles"] == run.facts.roles
+    assert extras["roles"] == run.facts.roles.model_dump()
     series = extras["training"]
     assert [check["step"] for check in series["validation"]] == [2, 4, 6, 7]
     assert series["pacing"].keys() <= set(run.facts.environments) and series["pacing"]
@@ -425,7 +422,7 @@ CHANGES = {
 
 
 def flat(config: Config) -> dict[str, object]:
-    return {f"{section}.{key}": value for section, part in to_dict(config).items() for key, value in part.items()}
+    return {f"{section}.{key}": value for section, part in config.model_dump().items() for key, value in part.items()}
 
 
 @pytest.mark.parametrize("runner", CHANGES, ids=lambda runner: runner.__name__)

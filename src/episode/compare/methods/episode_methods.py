@@ -103,7 +103,7 @@ def training_level(run: Run, calibration: Reading) -> Level:
     label = calibration.label
     found = oracle_impedance(calibration.potential, label, _temperature(run))
     if found is None:
-        return Level(run.facts.calibration["training_impedance"], run.facts.train_share)
+        return Level(run.facts.calibration.training_impedance, run.facts.train_share)
     return Level(found, float((label == 1).sum() / (label >= 0).sum()))
 
 

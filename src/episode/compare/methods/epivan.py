@@ -24,7 +24,8 @@ from torch.nn.functional import embedding_bag, max_pool1d, relu
 
 from episode.compare.methods.base import FoldTask, RunnerResult
 from episode.compare.methods.neural import NetworkOutput, Recipe, score_network
-from episode.compare.methods.neural_inputs import UNKNOWN, DnaWindows, ElementBatch
+from episode.compare.methods.neural_inputs import DnaWindows, ElementBatch
+from episode.dna import UNKNOWN
 
 __all__ = ["Epivan", "score_fold"]
 

@@ -15,8 +15,9 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from episode.compare.methods.base import FoldTask, RunnerResult
-from episode.compare.methods.features import Layouts, elements_in_use, kmer_table
+from episode.compare.methods.features import elements_in_use, kmer_table
 from episode.compare.methods.select import LogOdds, choose_and_learn
+from episode.inference.orientation import OrientedPairs
 
 __all__ = ["PenalisedRegression", "score_fold"]
 
@@ -31,7 +32,7 @@ def score_fold(task: FoldTask) -> RunnerResult:
     rows = np.flatnonzero(task.fold.learnable | task.fold.test)
     table = kmer_table(task.dataset, elements_in_use(task.dataset, rows), K)
 
-    def features(which: Layouts) -> NDArray[np.float32]:
+    def features(which: OrientedPairs) -> NDArray[np.float32]:
         return np.concatenate([table.rows(which.enhancer), table.rows(which.promoter)], axis=1)
 
     chosen = choose_and_learn(task, features, PenalisedRegression())

@@ -14,13 +14,13 @@ from episode.compare.methods.features import (
     REVERSE,
     ElementTable,
     Features,
-    Layouts,
     ctcf_index,
     elements_in_use,
-    laid_out,
     motif_table,
+    oriented_maxima,
 )
 from episode.compare.methods.select import BoostedTrees, choose_and_learn
+from episode.inference.orientation import OrientedPairs
 from episode.seeds import derive_seed
 
 __all__ = ["motif_features", "score_fold"]
@@ -58,8 +58,8 @@ def motif_features(table: ElementTable, ctcf: int) -> Features:
         reverse); and the lesser of the two convergent CTCF sites.
     """
 
-    def features(which: Layouts) -> NDArray[np.float32]:
-        upstream, downstream = laid_out(table, which)
+    def features(which: OrientedPairs) -> NDArray[np.float32]:
+        upstream, downstream = oriented_maxima(table, which)
         a, b = np.maximum(upstream, 0), np.maximum(downstream, 0)
         columns = [
             upstream.reshape(len(which), -1),

@@ -24,6 +24,7 @@ from episode.compare.methods.base import FoldTask, RunnerResult
 from episode.compare.methods.neural_inputs import ElementBatch, ElementInputs
 from episode.compare.methods.select import calibrated, rest
 from episode.data.dataset import Dataset
+from episode.inference.orientation import mean_orientation
 from episode.metrics.metrics import average_precision
 from episode.seeds import derive_seed, generator
 
@@ -280,7 +281,7 @@ class _Pairs:
                 logit[part] = self.run(network, batch, placed & self.mirrored[batch]).logit.double().numpy()
                 if not placed.all():
                     other = self.run(network, batch[~placed], np.ones(int((~placed).sum()), dtype=bool)).logit
-                    logit[part[~placed]] = (logit[part[~placed]] + other.double().numpy()) / 2
+                    logit[part[~placed]] = mean_orientation([logit[part[~placed]], other.double().numpy()])
         network.train(was_training)
         return logit
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from episode.compare.folds import Fold
 from episode.compare.methods.base import FoldTask, Scores
-from episode.compare.methods.features import Features, layouts
+from episode.compare.methods.features import Features, oriented_pairs
 from episode.errors import EpisodeError
 from episode.metrics.metrics import best_f1_threshold, calibration_line, log_loss
 
@@ -289,7 +289,7 @@ def score_number(task: FoldTask, score: NDArray[np.float64], logit: NDArray[np.f
 def _learn(
     task: FoldTask, features: Features, learner: Learner, rows: NDArray[np.int64], settings: Sequence[float]
 ) -> list[LogOdds]:
-    which = layouts(task.dataset, rows)
+    which = oriented_pairs(task.dataset, rows)
     label = task.dataset.pairs["label"].to_numpy(np.int8)[rows]
     return learner.learn(features(which), label[which.pair], which.weight, settings)
 
@@ -300,7 +300,7 @@ def _apply(
     """Log-odds of rows by each model, shape (n_models, n), some rows at a time; two layouts are averaged."""
     parts = []
     for start in range(0, len(rows), BLOCK):
-        which = layouts(task.dataset, rows[start : start + BLOCK])
+        which = oriented_pairs(task.dataset, rows[start : start + BLOCK])
         table = features(which)
         parts.append(which.average(np.stack([model(table) for model in models])))
     return np.concatenate(parts, axis=1)

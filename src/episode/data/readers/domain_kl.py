@@ -1,6 +1,6 @@
 """Reader of domain-kl folders: ``{train,val,test}/{ALL or CELL}/`` with pairs and sequences in own files.
 
-Does not judge the values of pairs; sequences are checked here, because they stand in other files.
+Does not judge the values of pairs; sequences are checked here, because they are in other files.
 """
 
 from __future__ import annotations

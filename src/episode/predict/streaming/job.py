@@ -34,7 +34,7 @@ from episode.files import (
     remove_folder,
     remove_leftovers,
 )
-from episode.inference.element_cache import CodeTable
+from episode.inference.element_cache import ElementCache
 from episode.jobs import Identity
 from episode.predict.pairs import score_pairs
 from episode.predict.request import Request, check_same
@@ -216,8 +216,8 @@ class Job:
         return self.opened.catalogue.table["id"].to_numpy()
 
     @cached_property
-    def _codes(self) -> CodeTable:
-        return CodeTable(self.opened.run.system.backbone, self.opened.store, self.folder / "codes")
+    def _codes(self) -> ElementCache:
+        return ElementCache(self.opened.run.system.backbone, self.opened.store, self.folder / "codes")
 
     def _scored(self, part: Part) -> Path:
         return self.folder / "scored" / f"{part.name}.parquet"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from episode.evaluate.figures import Figures, PacingSeries, TrainingSeries
 from episode.figure_style import COLOURS, LINES, Drawing, legend, new_panels, short
+from episode.train.diagnostics import MIN_SLOPE
 
 __all__ = ["competition", "pacing", "training"]
 
@@ -45,7 +46,7 @@ CHECKED = (
     _Panel("task loss\n(nats)", ("task", "opportunist")),
     _Panel("validation\nlog-loss (nats)", ("log_loss",), validation=True),
     _Panel("validation\nAUPR", ("aupr",), validation=True),
-    _Panel("slope of $R_S$", ("slope",), validation=True, marks=(0.3, 1.0)),
+    _Panel("slope of $R_S$", ("slope",), validation=True, marks=(MIN_SLOPE, 1.0)),
     _Panel("distillation\n($U_I$ units²)", ("distillation",)),
 )
 
@@ -84,8 +85,8 @@ def training(figures: Figures) -> Drawing | None:
         "training",
         "Training",
         "Training values are running means; validation values are single checks on the validation environments. The "
-        "slope of R_S on the impedance that the labels call for should lie near 1 (dotted); below 0.3 (dotted) the "
-        f"Student repeats the average.{each}",
+        "slope of R_S on the impedance that the labels call for should lie near 1 (dotted); below "
+        f"{MIN_SLOPE} (dotted) the Student repeats the average.{each}",
         "figures.json: training[].losses, training[].validation",
         figure,
     )

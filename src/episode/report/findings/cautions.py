@@ -12,9 +12,11 @@ import numpy as np
 from episode.compare.methods.registry import SEQUENCE, SHORTCUT, find_method
 from episode.compare.results import Audit, ComparisonResults
 from episode.evaluate.figures import Figures
+from episode.metrics.metrics import is_collapsed
 from episode.report.findings import decimal, listing, percent
 from episode.report.load import Comparison
 from episode.report.methods import methods_of
+from episode.train.diagnostics import MIN_SLOPE, impedance_slope
 
 __all__ = ["alarms", "cautions", "collapsed_methods", "leak", "student_slope"]
 
@@ -22,10 +24,6 @@ FEW_POSITIVES = 30
 FEW_BLOCKS = 20
 FEW_ENVIRONMENTS = 5
 WIDE = 0.1
-COLLAPSE_RECALL = 0.98
-COLLAPSE_MARGIN = 0.02
-LEAST_SLOPE = 0.3
-LEAST_SPREAD = 0.1
 
 
 def leak(audit: Audit) -> str:
@@ -97,10 +95,10 @@ def alarms(comparison: Comparison) -> Iterable[str]:
             "precision and recall at the chosen threshold instead."
         )
     slope = student_slope(figures)
-    if slope is not None and slope < LEAST_SLOPE:
+    if slope is not None and slope < MIN_SLOPE:
         yield (
             f"Mean-impedance Student: R_S moves by {decimal(slope, 2)} for each unit that the labels call for (below "
-            f"{LEAST_SLOPE}); it repeats the average rather than reading the environment."
+            f"{MIN_SLOPE}); it repeats the average rather than reading the environment."
         )
     runs = [run for run in figures.training if run.pacing]
     idle = [run for run in runs if not any(any(entry.pull) or any(entry.push) for entry in run.pacing.values())]
@@ -124,9 +122,8 @@ def collapsed_methods(results: ComparisonResults) -> list[str]:
         if precision is None or recall is None:
             continue
         odds = prevalence / (1 - prevalence) if prevalence < 1 else 0.0
-        false_calls = recall * odds * (1 / precision - 1) if precision else 0.0
-        all_called = recall >= COLLAPSE_RECALL and abs(precision - prevalence) <= COLLAPSE_MARGIN
-        if all_called or (recall <= 1 - COLLAPSE_RECALL and false_calls <= COLLAPSE_MARGIN):
+        false_positive_rate = recall * odds * (1 / precision - 1) if precision else 0.0
+        if is_collapsed(precision, recall, false_positive_rate, prevalence):
             found.append(method)
     return found
 
@@ -138,13 +135,12 @@ def student_slope(figures: Figures) -> float | None:
         if entry.r_oracle is not None and entry.r_student is not None:
             folds.setdefault(entry.fold, []).append((entry.r_oracle, entry.r_student, entry.temperature or 1.0))
     parts = [np.array(points) for points in folds.values() if len(points) >= 2]
-    if sum(len(points) for points in parts) < 3:
+    if not parts:
         return None
     centred = np.concatenate([points[:, :2] - points[:, :2].mean(axis=0) for points in parts])
     temperature = float(np.mean(np.concatenate([points[:, 2] for points in parts])))
-    if centred[:, 0].std() / temperature < LEAST_SPREAD:
-        return None
-    return float((centred[:, 0] * centred[:, 1]).sum() / (centred[:, 0] ** 2).sum())
+    slope = impedance_slope(*centred.T, temperature=temperature)
+    return None if np.isnan(slope) else slope
 
 
 def _wide(results: ComparisonResults) -> list[str]:

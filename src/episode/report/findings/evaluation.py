@@ -16,6 +16,7 @@ from episode.evaluate.results import EnvironmentSummary, EvaluationResults
 from episode.metrics.intervals import Estimate
 from episode.report.findings import Claim, Findings, environments, listing, percent, signed, within
 from episode.report.load import Evaluation
+from episode.train.diagnostics import MIN_SLOPE, impedance_slope
 
 __all__ = ["find_evaluation", "macro_auroc_interval"]
 
@@ -23,8 +24,6 @@ COVERAGE = (0.80, 0.97)
 SLOPE = (0.8, 1.25)
 FEW_BLOCKS = 20
 FEW_ENVIRONMENTS = 5
-LEAST_STUDENT_SLOPE = 0.3
-LEAST_SPREAD = 0.1
 LITTLE_TO_CORRECT = 0.005
 TRAINING_ONLY = ("shortcut_dependence", "collapse", "weak_potential", "mean_impedance_student", "idle_spectrum")
 """Alarms that the training raised on its own validation environments."""
@@ -187,10 +186,10 @@ def _alarms(evaluation: Evaluation) -> Iterable[str]:
     if interval is not None and interval[0] <= 0.5:
         yield "Weak potential: the interval of the mean AUROC includes 0.5 or lies below it."
     slope = _student_slope(results)
-    if slope is not None and slope < LEAST_STUDENT_SLOPE:
+    if slope < MIN_SLOPE:
         yield (
             f"Mean-impedance Student: R_S moves by {slope:.2f} for each unit that the labels call for (below "
-            f"{LEAST_STUDENT_SLOPE}); it repeats the average rather than reading the environment."
+            f"{MIN_SLOPE}); it repeats the average rather than reading the environment."
         )
     competing = [entry for run in evaluation.figures.training for entry in run.pacing.values()]
     if competing and not any(any(entry.pull) or any(entry.push) for entry in competing):
@@ -200,19 +199,15 @@ def _alarms(evaluation: Evaluation) -> Iterable[str]:
             yield f"{alarm.name.replace('_', ' ').capitalize()}, in training: {alarm.text.replace('+-', '±')}."
 
 
-def _student_slope(results: EvaluationResults) -> float | None:
-    """Slope of R_S on the oracle impedance; None where the oracle hardly varies or is too rare to judge."""
+def _student_slope(results: EvaluationResults) -> float:
+    """Slope of R_S on the oracle impedance; NaN where the oracle hardly varies or is too rare to judge."""
     both = [
         (entry.r_oracle, entry.r_student)
         for entry in results.environments.values()
         if entry.r_oracle is not None and entry.r_student is not None
     ]
-    if len(both) < 3 or results.temperature is None:
-        return None
-    oracle, student = np.array(both).T
-    if oracle.std() / results.temperature < LEAST_SPREAD:
-        return None
-    return float(np.cov(oracle, student, bias=True)[0, 1] / oracle.var())
+    oracle, student = np.array(both).reshape(-1, 2).T
+    return impedance_slope(oracle, student, temperature=results.temperature)
 
 
 def _ranked(results: EvaluationResults) -> list[EnvironmentSummary]:
