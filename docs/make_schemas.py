@@ -12,7 +12,10 @@ from pydantic import BaseModel
 
 from episode.checkpoint import RunFile
 from episode.compare.protocol import Protocol
+from episode.compare.results import ComparisonResults
 from episode.config import Config
+from episode.evaluate.figures import Figures
+from episode.evaluate.results import EvaluationResults
 from episode.train.diagnostics import Alarms
 from episode.train.log import LogLine
 
@@ -24,6 +27,9 @@ MODELS: dict[str, type[BaseModel]] = {
     "run": RunFile,
     "training-log-line": LogLine,
     "alarms": Alarms,
+    "evaluation-metrics": EvaluationResults,
+    "comparison-results": ComparisonResults,
+    "figures": Figures,
 }
 """Model of each schema, by the name of its file without ``.json``."""
 

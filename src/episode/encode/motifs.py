@@ -11,10 +11,10 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
 from episode.config import StemConfig
 from episode.dna import UNKNOWN
@@ -58,15 +58,8 @@ class BankContent(Model):
 
     format_version: Literal[1]
     motifs: list[MotifContent]
-    gate: BankContent | None = None
+    gate: BankContent | None = Field(default=None, exclude_if=lambda gate: gate is None)
     """Matrices of the factor of the boundary gate; absent where there is none."""
-
-    @model_serializer(mode="wrap")
-    def _leave_out_no_gate(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        content: dict[str, Any] = dump(self)
-        if self.gate is None:
-            content.pop("gate", None)
-        return content
 
 
 @dataclass(frozen=True, eq=False)
