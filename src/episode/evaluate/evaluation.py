@@ -181,7 +181,7 @@ def _provenance(run: Run, dataset: Dataset, seed: int) -> EvaluationProvenance:
         training_seed=facts.seed,
         training_versions=facts.provenance.model_dump(include={"episode", "torch", "numpy"}),
         training_environments=len(facts.environments),
-        training_sources=[Source(**source) for source in facts.provenance.sources],
+        training_sources=facts.provenance.sources,
         calibration_slope_left=facts.calibration.residual_slope,
         genome_sha256=dataset.genome_hash,
         sources=list(dataset.manifest.sources),
