@@ -197,7 +197,7 @@ class TestOracleImpedance:
         # sigmoid((2 - R) / 0.5) = 1/4  =>  R = 2 + 0.5 log 3
         assert oracle_impedance(np.full(8, 2.0), [1, 1, 0, 0, 0, 0, 0, 0], 0.5) == pytest.approx(2 + 0.5 * math.log(3))
 
-    def test_recovers_a_planted_shift(self):
+    def test_recovers_a_simulated_shift(self):
         rng = np.random.default_rng(3)
         potential = rng.normal(3, 1, 40_000)
         label = rng.random(40_000) < 1 / (1 + np.exp(-(potential - 4.2) / 0.8))

@@ -71,7 +71,7 @@ def same(one: Scores, other: Scores) -> bool:
 
 
 def plant(task: FoldTask, number: NDArray[np.float64], share: float = 0.3) -> tuple[FoldTask, NDArray[np.int8]]:
-    """Label the pairs with the greatest numbers 1; returns the task without test labels, and all labels."""
+    """Label the pairs with the largest numbers 1; returns the task without test labels, and all labels."""
     truth = (number > np.quantile(number, 1 - share)).astype(np.int8)
     return with_pairs(task, label=np.where(task.fold.learnable, truth, -1).astype(np.int8)), truth
 
@@ -139,7 +139,7 @@ def convergent(task: FoldTask, motif: int) -> NDArray[np.float64]:
     return ctcf.convergence(table, oriented_pairs(task.dataset, every))
 
 
-def test_planted_convergence_is_found(fold_task: FoldTask) -> None:
+def test_simulated_convergence_is_found(fold_task: FoldTask) -> None:
     task, truth = plant(fold_task, convergent(fold_task, ctcf_index(fold_task.bank)))
     judged = truth[fold_task.fold.test]
     assert auroc(judged, scores("ctcf_convergence", task).score) == 1
@@ -150,7 +150,7 @@ def test_planted_convergence_is_found(fold_task: FoldTask) -> None:
     assert other is not None and other < 0.9
 
 
-def test_a_planted_pair_of_another_motif_is_found_by_its_product(fold_task: FoldTask) -> None:
+def test_a_simulated_pair_of_another_motif_is_found_by_its_product(fold_task: FoldTask) -> None:
     task, truth = plant(fold_task, convergent(fold_task, 7))
     judged = truth[fold_task.fold.test]
     area, blind = auroc(judged, scores("motif_gbm", task).score), auroc(judged, scores("ctcf_gbm", task).score)
@@ -158,14 +158,14 @@ def test_a_planted_pair_of_another_motif_is_found_by_its_product(fold_task: Fold
     assert blind is not None and blind < 0.7
 
 
-def test_planted_composition_is_found(fold_task: FoldTask) -> None:
+def test_simulated_composition_is_found(fold_task: FoldTask) -> None:
     gc = fold_task.dataset.elements["gc"].to_numpy(np.float64)[fold_task.dataset.pairs["promoter_id"]]
     task, truth = plant(fold_task, gc)
     area = auroc(truth[fold_task.fold.test], scores("kmer_lr", task).score)
     assert area is not None and area > 0.9
 
 
-def test_planted_distance_is_found_either_way(fold_task: FoldTask) -> None:
+def test_simulated_distance_is_found_either_way(fold_task: FoldTask) -> None:
     distance = fold_task.dataset.pairs["distance"].to_numpy(np.float64)
     for sign in (-1, 1):
         task, truth = plant(fold_task, sign * distance)
@@ -256,7 +256,7 @@ def scaled(setting: float, table: NDArray[np.float32]) -> NDArray[np.float64]:
 
 @pytest.fixture
 def recorded(fold_task: FoldTask) -> tuple[FoldTask, Features]:
-    """Pairs that a feature can tell apart, whose label follows another feature with slope near 1/2."""
+    """Pairs that a feature distinguishes, whose label follows another feature with slope near 1/2."""
     rng = np.random.default_rng(3)
     n = len(fold_task.dataset.pairs)
     value = rng.normal(0, 3, n)
@@ -307,16 +307,16 @@ def test_a_model_of_the_same_rows_is_not_learned_twice(by: str, recorded: tuple[
     assert same(chosen.scores, choose_and_learn(replace(task, fold=fold), features, again).scores)
 
 
-@pytest.mark.parametrize("shares", [(0.36, 0.08), (0.08, 0.36)])
+@pytest.mark.parametrize("prevalences", [(0.36, 0.08), (0.08, 0.36)])
 def test_shares_of_positives_that_differ_between_groups_do_not_spoil_the_calibration(
-    shares: tuple[float, float], fold_task: FoldTask
+    prevalences: tuple[float, float], fold_task: FoldTask
 ) -> None:
     """Two groups of cell lines train, the second chooses; the test pairs are a mixture of both kinds."""
     rng = np.random.default_rng(11)
     n = 12_000
     group, part = np.arange(n) % 2, np.arange(n) // 2 % 3
     test, held_out = part == 2, part == 1
-    centre = np.log(np.array(shares) / (1 - np.array(shares)))[group]
+    centre = np.log(np.array(prevalences) / (1 - np.array(prevalences)))[group]
     value = rng.normal(0, 1, n)
     truth = (rng.random(n) < 1 / (1 + np.exp(-centre - value))).astype(np.int8)
     pairs = fold_task.dataset.pairs.iloc[np.zeros(n, dtype=np.int64)].reset_index(drop=True)
@@ -376,7 +376,7 @@ def test_a_calibration_of_no_positive_slope_is_not_used(slope: float) -> None:
     judged = slope * np.array([-1.0, 1.0, 0.2, 0.1, 2.0, 0.3])
     found = calibrated(score, label, judged)
     assert found.score.tolist() == found.logit.tolist() == [0.5, -2.0]
-    # best F1 of the turned scores calls all of them: the least is -2; of equal ones all or none
+    # best F1 of the turned scores calls all of them: the smallest is -2; of equal ones all or none
     assert found.call.tolist() == ([1, 1] if slope else [1, 0])
 
 

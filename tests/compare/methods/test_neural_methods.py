@@ -1,4 +1,4 @@
-"""The neural rivals: what each learns from a planted signal, and what none of them may depend on."""
+"""The neural baselines: what each learns from a simulated signal, and what none of them may depend on."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,7 +30,7 @@ LINES = ("a", "b", "c", "unseen")
 SITE = np.array([0, 2, 0, 3, 2, 2, 1, 1] * 3, dtype=np.uint8)
 
 
-def planted_task(folder: Path) -> tuple[FoldTask, np.ndarray]:
+def simulated_task(folder: Path) -> tuple[FoldTask, np.ndarray]:
     """A fold whose pairs interact where both elements hold a site, in the DNA and in the store; and its true labels.
 
     Every pair has two elements of its own. Cell line "unseen" is the test part, "c" judges what "a" and "b" taught.
@@ -67,7 +67,7 @@ def planted_task(folder: Path) -> tuple[FoldTask, np.ndarray]:
         tuple(f"M{i}" for i in range(MOTIFS)),
         tuple(np.roll(np.tile([0.97, 0.01, 0.01, 0.01], (6, 1)), i, axis=1) for i in range(MOTIFS)),
     )
-    store = ElementStore.of(tokens.reshape(-1, 2, MOTIFS), np.full(2 * PAIRS, BINS, dtype=np.int64), "planted")
+    store = ElementStore.of(tokens.reshape(-1, 2, MOTIFS), np.full(2 * PAIRS, BINS, dtype=np.int64), "simulated")
     task = FoldTask(
         dataset=Dataset(pairs, elements, codes.ravel(), {}),
         store=store,
@@ -83,8 +83,8 @@ def planted_task(folder: Path) -> tuple[FoldTask, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[FoldTask, np.ndarray]:
-    return planted_task(tmp_path_factory.mktemp("planted"))
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> tuple[FoldTask, np.ndarray]:
+    return simulated_task(tmp_path_factory.mktemp("simulated"))
 
 
 def name_of(runner: ModuleType) -> str:
@@ -114,9 +114,9 @@ def short(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 @pytest.mark.parametrize("runner", RUNNERS, ids=name_of)
-def test_learns_a_planted_signal(runner: ModuleType, planted: tuple[FoldTask, np.ndarray], short) -> None:
+def test_learns_a_simulated_signal(runner: ModuleType, simulated: tuple[FoldTask, np.ndarray], short) -> None:
     short(steps=60, checks=3, batch=64, rate=5e-3)
-    task, label = planted
+    task, label = simulated
     found = scores(runner, task)
     truth = label[task.fold.test]
     assert found.score.shape == found.logit.shape == found.call.shape == truth.shape
@@ -128,11 +128,11 @@ def test_learns_a_planted_signal(runner: ModuleType, planted: tuple[FoldTask, np
 
 @pytest.mark.parametrize("runner", RUNNERS, ids=name_of)
 def test_same_seed_same_scores_and_nothing_else_is_read_or_touched(
-    runner: ModuleType, planted: tuple[FoldTask, np.ndarray], short
+    runner: ModuleType, simulated: tuple[FoldTask, np.ndarray], short
 ) -> None:
     """The same again whatever the test labels and the caller's generators; another seed scores differently."""
     short(steps=4, checks=2, batch=16)
-    task, label = planted
+    task, label = simulated
     first = scores(runner, task)
     pairs = task.dataset.pairs.assign(label=np.where(task.fold.test, label, task.dataset.pairs["label"]))
     torch.manual_seed(5)
@@ -147,20 +147,20 @@ def test_same_seed_same_scores_and_nothing_else_is_read_or_touched(
 
 @pytest.mark.parametrize("runner", RUNNERS, ids=name_of)
 def test_score_does_not_depend_on_the_prediction_batch(
-    runner: ModuleType, planted: tuple[FoldTask, np.ndarray], short, monkeypatch: pytest.MonkeyPatch
+    runner: ModuleType, simulated: tuple[FoldTask, np.ndarray], short, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     short(steps=3, checks=1, batch=16)
-    task = unjudged(planted[0])
+    task = unjudged(simulated[0])
     whole = scores(runner, task)
     monkeypatch.setattr(neural, "PREDICTION_BATCH", 7)
     np.testing.assert_allclose(scores(runner, task).score, whole.score, atol=1e-5)
 
 
 @pytest.mark.parametrize("runner", RUNNERS, ids=name_of)
-def test_rows_without_a_label_teach_nothing(runner: ModuleType, planted: tuple[FoldTask, np.ndarray], short) -> None:
+def test_rows_without_a_label_teach_nothing(runner: ModuleType, simulated: tuple[FoldTask, np.ndarray], short) -> None:
     """A fold whose unlabelled rows count as training rows is the fold without them."""
     short(steps=3, checks=1, batch=16)
-    task = planted[0]
+    task = simulated[0]
     hidden = np.arange(PAIRS) % 3 == 0
     unknown = task.dataset.pairs.assign(label=np.where(hidden, -1, task.dataset.pairs["label"]))
     task = replace(task, dataset=replace(task.dataset, pairs=unknown))
@@ -170,10 +170,10 @@ def test_rows_without_a_label_teach_nothing(runner: ModuleType, planted: tuple[F
 
 
 @pytest.mark.parametrize("runner", RUNNERS, ids=name_of)
-def test_layout(runner: ModuleType, planted: tuple[FoldTask, np.ndarray], short) -> None:
+def test_layout(runner: ModuleType, simulated: tuple[FoldTask, np.ndarray], short) -> None:
     """Another layout, another score; a pair without coordinates scores their mean."""
     short(steps=3, checks=1, batch=16)
-    task = unjudged(planted[0])
+    task = unjudged(simulated[0])
     test = task.fold.test
 
     def with_test(**columns: bool) -> np.ndarray:
@@ -190,10 +190,10 @@ def test_layout(runner: ModuleType, planted: tuple[FoldTask, np.ndarray], short)
 
 @pytest.mark.parametrize("part", ["fit", "selection", "held_out"])
 def test_a_fold_that_cannot_be_judged_takes_all_steps_and_calls_nothing(
-    part: str, planted: tuple[FoldTask, np.ndarray], short
+    part: str, simulated: tuple[FoldTask, np.ndarray], short
 ) -> None:
     short(steps=3, checks=1, batch=16)
-    task = planted[0]
+    task = simulated[0]
     negative = (task.dataset.pairs["label"] == 0).to_numpy()
     fold = replace(task.fold, **{part: getattr(task.fold, part) & negative})
     result = epivan.score_fold(replace(task, fold=fold))
@@ -232,12 +232,12 @@ def folds_of(fold: Fold) -> dict[str, Fold]:
 
 @pytest.mark.parametrize("by", ["groups", "chromosomes", "split"])
 def test_learned_beside_held_out_rows_and_from_all_of_train_but_never_twice_from_the_same_rows(
-    by: str, planted: tuple[FoldTask, np.ndarray], short, taught: list[tuple[str, list[int], int]]
+    by: str, simulated: tuple[FoldTask, np.ndarray], short, taught: list[tuple[str, list[int], int]]
 ) -> None:
     """480 pairs, 3 of 4 in training: 360, of which a third is held out and a twelfth is gap."""
     short(steps=4, checks=1, batch=16)
-    fold = folds_of(planted[0].fold)[by]
-    result = epivan.score_fold(replace(planted[0], fold=fold))
+    fold = folds_of(simulated[0].fold)[by]
+    result = epivan.score_fold(replace(simulated[0], fold=fold))
     beside = fold.train & ~fold.held_out & ~fold.gap
     fit, between, train = (np.flatnonzero(mask).tolist() for mask in (fold.fit, beside, fold.train))
     expected = {
@@ -251,11 +251,11 @@ def test_learned_beside_held_out_rows_and_from_all_of_train_but_never_twice_from
 
 @pytest.mark.parametrize("by", ["groups", "split"])
 def test_calibrated_and_called_by_held_out_rows(
-    by: str, planted: tuple[FoldTask, np.ndarray], short, monkeypatch: pytest.MonkeyPatch
+    by: str, simulated: tuple[FoldTask, np.ndarray], short, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Networks that say the same whatever they learned: what remains is the share of what they learned from."""
     short(steps=2, checks=1, batch=16)
-    task = planted[0]
+    task = simulated[0]
     label = task.dataset.pairs["label"].to_numpy().astype(np.int64)
     fold = folds_of(task.fold)[by]
     value = np.random.default_rng(2).normal(size=PAIRS) + label
@@ -278,10 +278,10 @@ def test_calibrated_and_called_by_held_out_rows(
 
 
 def test_by_a_split_the_network_that_was_best_on_selection_scores(
-    planted: tuple[FoldTask, np.ndarray], short, monkeypatch: pytest.MonkeyPatch
+    simulated: tuple[FoldTask, np.ndarray], short, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Judged at steps 2, 4, 6 the first is best: the scores are those of a training that ends there."""
-    task = planted[0]
+    """Judged at steps 2, 4, 6 the first is best: the scores are those of a training run that ends there."""
+    task = simulated[0]
     task = replace(task, fold=folds_of(task.fold)["split"])
     judgements = iter([0.9, 0.5, 0.9, 0.9])
     monkeypatch.setattr(neural, "average_precision", lambda label, score: next(judgements))
@@ -294,10 +294,10 @@ def test_by_a_split_the_network_that_was_best_on_selection_scores(
     np.testing.assert_array_equal(longer.methods["epivan"].score, shorter.methods["epivan"].score)
 
 
-def test_steps_grow_with_the_data_and_are_bounded(planted: tuple[FoldTask, np.ndarray], short) -> None:
+def test_steps_grow_with_the_data_and_are_bounded(simulated: tuple[FoldTask, np.ndarray], short) -> None:
     """Three cell lines in place of two, so half as many steps again; of one twentieth, no more than twice the most."""
     short(steps=4, checks=1, batch=16)
-    task = planted[0]
+    task = simulated[0]
     assert epivan.score_fold(task).extras["steps"] == 6
     few = task.fold.fit & (np.arange(PAIRS) < 24)
     assert epivan.score_fold(replace(task, fold=replace(task.fold, fit=few))).extras["steps"] == 8
@@ -344,7 +344,7 @@ def test_balanced_batches_are_corrected_to_the_share_of_training() -> None:
 
 
 def test_motif_tokens_by_hand() -> None:
-    """Occupancy one half at the threshold; the other strand reads bins and strands turned round."""
+    """Occupancy one half at the threshold; the other strand reads bins and strands reversed."""
     scores = np.array([[[3.0, -32.0], [1.0, 40.0]], [[-32.0, 2.0], [3.0, -32.0]]], dtype=np.float16)
     store = ElementStore.of(np.concatenate([scores, scores[:1]]), np.array([2, 1]), "hand")
     inputs = MotifTokens(store, np.array([3.0, 2.0], dtype=np.float32))

@@ -1,8 +1,8 @@
 """`ctcf_convergence` and `ctcf_gbm`: what one motif says, the one that anchors loops.
 
 Of two CTCF sites that loop, the upstream one reads forward and the downstream one reverse (Rao et al., Cell 2014,
-159:1665): the motifs point at each other. The upstream element is the enhancer as laid out. A best site below 0 bits
-counts as none, so that two bad sites do not make a good product. This module does NOT know other motifs.
+159:1665): the motifs point at each other. The upstream element is the enhancer in pair orientation. A best site
+below 0 bits counts as none, so that two bad sites do not make a good product. This module does NOT know other motifs.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def ctcf_features(table: ElementTable) -> Features:
     -------
     Features
         Best site in bits (upstream element forward and reverse, downstream element forward and reverse); convergent
-        product, lesser convergent site, divergent product, of sites not below 0 bits.
+        product, smaller convergent site, divergent product, of sites not below 0 bits.
     """
 
     def features(which: OrientedPairs) -> NDArray[np.float32]:

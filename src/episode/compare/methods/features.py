@@ -1,7 +1,7 @@
 """What the tables of features are made of: oriented pairs, motif maxima, k-mer frequencies.
 
-Here belongs everything that is read off sequences and orientations without labels. This module does NOT know folds,
-labels, or what is learned from a feature.
+Here belongs everything that is computed from sequences and orientations without labels. This module does NOT know
+folds, labels, or what is learned from a feature.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def canonical_kmers(k: int) -> NDArray[np.int64]:
     -------
     ndarray, shape (4**k,), int64
         For each k-mer, read as a number to the base 4 with A=0, C=1, G=2, T=3, its class 0, 1, ... in the order of the
-        lesser of the two.
+        smaller of the two.
     """
     return np.unique(np.minimum(np.arange(4**k), reverse_kmers(k)), return_inverse=True)[1].astype(np.int64)
 

@@ -1,6 +1,6 @@
 """`kmer_lr`: logistic regression on the 5-mer frequencies of both elements.
 
-Frequencies take both strands together, so the layout of a pair does not matter. This module does NOT know motifs.
+Frequencies take both strands together, so the orientation of a pair does not matter. This module does NOT know motifs.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def motif_features(table: ElementTable, ctcf: int) -> Features:
     Features
         8 k + 1 columns: maxima (upstream element forward and reverse, downstream element forward and reverse); products
         of one motif across the elements, each maximum not below 0 bits (convergent, divergent, both forward, both
-        reverse); and the lesser of the two convergent CTCF sites.
+        reverse); and the smaller of the two convergent CTCF sites.
     """
 
     def features(which: OrientedPairs) -> NDArray[np.float32]:

@@ -205,11 +205,11 @@ class _Learner:
         optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay)
         marks = {max(1, round(recipe.steps * (k + 1) / recipe.checks)) for k in range(recipe.checks)} if judge else {}
         drawn = self._batches(rows, self._generator(phase, "batches"))
-        layout = self._generator(phase, "layout")
+        orientation = self._generator(phase, "layout")
         network.train()
         for step in range(1, steps + 1):
             batch = next(drawn)
-            output = self.pairs.run(network, batch, self.pairs.layout(batch, layout))
+            output = self.pairs.run(network, batch, self.pairs.reverse(batch, orientation))
             loss = binary_cross_entropy_with_logits(output.logit, torch.from_numpy(self.pairs.label[batch]).float())
             if output.domain is not None:
                 loss = loss + cross_entropy(output.domain, torch.from_numpy(domain_of[batch]))
@@ -257,19 +257,19 @@ class _Pairs:
     def labelled(self, mask: NDArray[np.bool_]) -> Rows:
         return np.flatnonzero(mask & (self.label >= 0))
 
-    def layout(self, rows: Rows, rng: np.random.Generator) -> NDArray[np.bool_]:
+    def reverse(self, rows: Rows, rng: np.random.Generator) -> NDArray[np.bool_]:
         """Which pairs to reverse-complement: the mirrored ones; of those without coordinates, a random half."""
         return np.where(self.placed[rows], self.mirrored[rows], rng.random(len(rows)) < 0.5)
 
     def run(self, network: nn.Module, rows: Rows, reverse: NDArray[np.bool_]) -> NetworkOutput:
-        """Apply a network to pairs as laid out; every distinct element is gathered once."""
+        """Apply a network to pairs in their orientation; every distinct element is gathered once."""
         enhancers, enhancer_of = self._distinct(self.enhancer[rows], reverse)
         promoters, promoter_of = self._distinct(self.promoter[rows], reverse)
         output: NetworkOutput = network(enhancers, promoters, enhancer_of, promoter_of)
         return output
 
     def log_odds(self, network: nn.Module, rows: Rows) -> NDArray[np.float64]:
-        """Log-odds of pairs, shape (n,); the mean of both layouts where there are no coordinates."""
+        """Log-odds of pairs, shape (n,); the mean of both orientations where there are no coordinates."""
         logit = np.zeros(len(rows))
         was_training = network.training
         network.eval()

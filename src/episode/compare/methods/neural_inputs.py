@@ -1,6 +1,6 @@
-"""What the neural rivals read of an element: motif occupancies along it, or the DNA at its centre.
+"""What the neural baselines read of an element: motif occupancies along it, or the DNA at its centre.
 
-Both are made once an element and layout, and kept. This module does not know pairs, labels or networks.
+Both are made once an element and orientation, and kept. This module does not know pairs, labels or networks.
 """
 
 from __future__ import annotations

@@ -297,7 +297,7 @@ def _learn(
 def _apply(
     task: FoldTask, features: Features, models: Sequence[LogOdds], rows: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Log-odds of rows by each model, shape (n_models, n), some rows at a time; two layouts are averaged."""
+    """Log-odds of rows by each model, shape (n_models, n), some rows at a time; both orientations are averaged."""
     parts = []
     for start in range(0, len(rows), BLOCK):
         which = oriented_pairs(task.dataset, rows[start : start + BLOCK])
