@@ -8,11 +8,14 @@ Sentences and tables are made from the JSON files alone; what they mean is said 
 from __future__ import annotations
 
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
+from compact import read_compact
+
 from episode.compare.folds import worst_leak
-from episode.files import atomic_file, read_json
+from episode.files import atomic_file
 from episode.report.findings import spell
 from episode.report.findings.comparison import find_comparison
 from episode.report.load import Comparison, number
@@ -33,39 +36,52 @@ LOSS = (("pooled", "log_loss", "pooled log-loss"), ("pooled", "ece", "pooled ECE
 
 def main(folder: Path) -> None:
     """Write README.md into a folder of results."""
-    sections = [_section(folder / f"{name}.json") for name in ORDER if (folder / f"{name}.json").exists()]
-    head = (
-        "# Results, read out\n\nMade from the JSON files here by `benchmarks/read_out.py`; do not edit. In brackets "
-        "95 % intervals over blocks of the genome.\nWhat they mean, and how to make them again: "
-        "[../README.md](../README.md).\n"
+    paths = {name: folder / f"{name}.json.gz" for name in ORDER}
+    sections = [_section(name, read_compact(path)) for name, path in paths.items() if path.exists()]
+    head = "# Results, read out\n\n" + _text(
+        "Made from the JSON files here by `benchmarks/read_out.py`; do not edit. In brackets 95 % intervals over "
+        "blocks of the genome. What they mean, and how to make them again: [../README.md](../README.md)."
     )
     with atomic_file(folder / "README.md") as temporary:
         temporary.write_text("\n".join([head, *sections]))
 
 
-def _section(path: Path) -> str:
-    results = read_json(path)
+def _section(name: str, results: dict[str, Any]) -> str:
     protocol, provenance = results["protocol"], results["provenance"]
     figures = {"impedance": [], "training": [], "few_labels": [], "alarms": results["alarms"]}
     findings = find_comparison(Comparison(results, figures))
-    alarms = "\n".join(f"- {text}" for text in findings.alarms)
-    cautions = "\n".join(f"- {text}" for text in findings.cautions)
+    alarms = "".join(_text(text, "- ") for text in findings.alarms)
+    cautions = "".join(_text(text, "- ") for text in findings.cautions)
     parts = [
-        f"## {path.stem}\n",
-        f"{protocol['title']}. {protocol['sentence']} {provenance['pairs']:,} pairs, seeds "
-        f"{', '.join(map(str, provenance['seeds']))}, {results['intervals']['blocks']} blocks, "
-        f"{provenance['job_seconds'] / 60:.0f} core-minutes.\n",
-        *([f"**{findings.leak}**\n"] if findings.leak else []),
-        f"**Ranking.** {findings.ranking.text}\n",
-        f"**Impedance.** {findings.impedance.text}\n",
-        f"**What should not be trusted.**\n\n{cautions}\n",
-        *([f"**Alarms.**\n\n{alarms}\n"] if alarms else []),
-        f"{_audit(results)}\n",
+        f"## {name}\n",
+        _text(
+            f"{protocol['title']}. {protocol['sentence']} {provenance['pairs']:,} pairs, seeds "
+            f"{', '.join(map(str, provenance['seeds']))}, {results['intervals']['blocks']} blocks, "
+            f"{provenance['job_seconds'] / 60:.0f} core-minutes."
+        ),
+        *([_text(f"**{findings.leak}**")] if findings.leak else []),
+        _text(f"**Ranking.** {findings.ranking.text}"),
+        _text(f"**Impedance.** {findings.impedance.text}"),
+        f"**What should not be trusted.**\n\n{cautions}",
+        *([f"**Alarms.**\n\n{alarms}"] if alarms else []),
+        _text(_audit(results)),
         _rows(results),
         _differences(results),
         _environments(results),
     ]
     return "\n".join(parts)
+
+
+def _text(text: str, bullet: str = "") -> str:
+    """Fill a paragraph, or a point of a list."""
+    wide = textwrap.TextWrapper(
+        120,
+        initial_indent=bullet,
+        subsequent_indent=" " * len(bullet),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return wide.fill(text) + "\n"
 
 
 def _audit(results: dict[str, Any]) -> str:
