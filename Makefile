@@ -12,12 +12,13 @@ WORLD_SEED := 11
 WORLD_ROWS := episode,shortcut,ctcf_convergence
 DOMAIN_KL_ROWS := episode,shortcut,cross_attention,decoupled
 
-.PHONY: help install demo demo-seeds test check format clean benchmark benchmark-l benchmark-b benchmark-worlds benchmark-attribution benchmark-page benchmark-speed
+.PHONY: help install demo demo-seeds test test-all check format clean benchmark benchmark-l benchmark-b benchmark-worlds benchmark-attribution benchmark-page benchmark-speed
 
 help:
 	@echo "make demo        simulate, train, predict unseen cell lines, evaluate: demo-out/"
 	@echo "make demo-seeds  the same with five seeds, and a table: demo-seeds-out/"
-	@echo "make test        run the tests"
+	@echo "make test        all tests but the slow ones: some minutes"
+	@echo "make test-all    all tests, with kills, clusters, trainings by several processes and a browser: up to 20 minutes"
 	@echo "make benchmark   protocols L and B on the real pairs in EPISODE_DATA, then simulated worlds: benchmarks/results/"
 	@echo "make benchmark-speed  what it costs, held against the bars: benchmarks/results/speed.json, docs/speed.md"
 	@echo "make check       formatting, lint, types, import rules"
@@ -94,8 +95,12 @@ benchmark-speed: $(STAMP)
 	rm -rf benchmark-out/speed
 	EPISODE_DATA=$(EPISODE_DATA) $(BIN)/python benchmarks/speed.py
 
+# Two workers; a module's tests stay with one, for what they share.
 test: $(STAMP)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
+
+test-all: $(STAMP)
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 check: $(STAMP)
 	$(BIN)/ruff format --check src tests benchmarks
