@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from compact import read_compact
-
 from episode.compare.folds import worst_leak
 from episode.files import atomic_file
 from episode.report.findings import spell

@@ -116,7 +116,7 @@ def untyped(module: Module, annotation: ast.expr | None) -> bool:
     return isinstance(annotation, ast.Constant) and bool(UNTYPED.search(str(annotation.value)))
 
 
-def annotations(definition: ast.stmt) -> Iterator[tuple[str, ast.expr | None]]:
+def annotated(definition: ast.stmt) -> Iterator[tuple[str, ast.expr | None]]:
     """Parameters and return of a function; fields, and those of public methods, of a class."""
     if isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef):
         given = definition.args
@@ -131,14 +131,14 @@ def annotations(definition: ast.stmt) -> Iterator[tuple[str, ast.expr | None]]:
             elif isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef) and (
                 not part.name.startswith("_") or part.name in ("__init__", "__call__")
             ):
-                yield from ((f"{part.name}.{name}", annotation) for name, annotation in annotations(part))
+                yield from ((f"{part.name}.{name}", annotation) for name, annotation in annotated(part))
 
 
 def test_no_open_dictionary_crosses_a_border_between_packages() -> None:
     found = sorted(
         f"{module.name}.{symbol}: {place}"
         for module, symbol in crossing()
-        for place, annotation in annotations(module.defined[symbol])
+        for place, annotation in annotated(module.defined[symbol])
         if untyped(module, annotation)
     )
     print(*found, sep="\n")

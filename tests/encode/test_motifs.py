@@ -54,7 +54,7 @@ def test_reverse_complement_turns_log_odds() -> None:
     assert turned.reverse_complement().hash == bank.hash
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 2**32 - 1),
     length=st.integers(1, 6),
@@ -106,7 +106,9 @@ def test_hash_sees_names_matrices_and_order() -> None:
         (("a",), ("a",), (TWO * 2,), "sum to 1"),
     ],
 )
-def test_a_bank_that_does_not_fit_together_is_refused(ids, names, matrices, message) -> None:
+def test_a_bank_that_does_not_fit_together_is_refused(
+    ids: tuple[str, ...], names: tuple[str, ...], matrices: tuple[np.ndarray, ...], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         MotifBank(ids, names, matrices)
 

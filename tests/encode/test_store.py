@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from random_elements import BASES, CONFIG, Elements, make_bank, make_dataset, sequence
 
 from episode.config import StemConfig
 from episode.dna import digest
@@ -17,6 +16,7 @@ from episode.encode import store as store_module
 from episode.encode.bases import UNKNOWN, BaseLayout
 from episode.encode.scanner import FLOOR, scan, scan_many
 from episode.encode.store import ElementStore, build_store, mirror, row_shape
+from random_elements import BASES, CONFIG, Elements, make_bank, make_dataset, sequence
 from small_systems import all_rows
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from episode.episodes.sampler import (
@@ -38,7 +38,6 @@ def draw_many(tasks: TaskSource, count: int = 300) -> list[Task]:
     return [tasks.draw(np.random.default_rng(seed), IMPEDANCE, 1.0) for seed in range(count)]
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 25), min_size=1, max_size=200),
     st.integers(1, 60),
@@ -228,7 +227,6 @@ def test_pool_share_and_classes() -> None:
     assert not pool(1, 1, -1).two_classes
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(max_size=5), min_size=1, max_size=30, unique=True), st.integers(0, 5))
 def test_support_order_does_not_follow_the_order_of_rows(keys: list[str], seed: int) -> None:
     taken = [keys[row] for row in support_order(keys, seed)]

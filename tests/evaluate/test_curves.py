@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -181,13 +182,13 @@ class TestComparison:
             )
         return made
 
-    def figures(self, **options: object) -> dict[str, object]:
+    def figures(self, **options: Any) -> dict[str, Any]:
         silent = np.full(40, math.nan)
         rows = {"episode.potential": (self.potential, silent), "episode.student": (self.potential, self.potential - 1)}
         pooled = {"pooled": {"log_loss": {"value": 0.5, "low": None, "high": None}}}
         results = {"rows": {f"episode.few_label_{count}": pooled for count in (32, 8)} | {"distance": pooled}}
         extras = self.extras(1) + self.extras(0)
-        return comparison_figures(self.label, self.names, rows, extras, results, **options)  # type: ignore[arg-type]
+        return comparison_figures(self.label, self.names, rows, extras, results, **options)
 
     def test_parts(self) -> None:
         figures = self.figures()

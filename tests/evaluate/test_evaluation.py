@@ -90,7 +90,7 @@ def test_known_only(content: Dataset) -> None:
 
 def test_other_windows_are_refused_with_the_options_that_would_do(content: Dataset) -> None:
     check_windows(lively_run(), content)
-    other = replace(content, manifest=content.manifest | {"windows": {"enhancer": 1024, "promoter": 0}})
+    other = replace(content, manifest={**content.manifest, "windows": {"enhancer": 1024, "promoter": 0}})
     with pytest.raises(EpisodeError, match="--enhancer-window 0 --promoter-window 0"):
         evaluate(lively_run(), other, store_of(other))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from handmade_runs import gated_run, random_bank, with_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,10 +10,11 @@ from episode.encode.scanner import scan
 from episode.encode.store import build_store
 from episode.explain.mutations import Edit, ElementScores, Rescanner
 from episode.explain.sites import find_sites, gate_sites
+from handmade_runs import gated_run, random_bank, with_run
 from small_systems import all_rows
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_rescanning_is_scanning_to_the_bit(data: st.DataObject) -> None:
     length = data.draw(st.integers(1, 700), label="length")

@@ -16,6 +16,7 @@ from episode.metrics.metrics import (
     log_loss,
     precision_at_recall,
 )
+from known import known
 
 N = 900
 NOTHING = {"value": None, "low": None, "high": None}
@@ -94,7 +95,7 @@ def complete(world: World, summary: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def test_hand_computed_numbers():
+def test_hand_computed_numbers() -> None:
     # a: AUROC 3/4 and 1 by seed; b: 0 and 1/2; pooled by seed below
     label = np.array([1, 0, 1, 0, 1, 0], dtype=np.int8)
     environment = np.array(["a"] * 4 + ["b"] * 2)
@@ -125,7 +126,7 @@ def test_hand_computed_numbers():
     assert found["intervals"] == {"blocks": 6, "draws": 20, "level": 0.95}
 
 
-def test_values_are_those_of_the_reference(world: World, summary: dict[str, Any]):
+def test_values_are_those_of_the_reference(world: World, summary: dict[str, Any]) -> None:
     table = summary["environments"]["a"]["rows"]
     here = world.environment == "a"
     label = world.label[here]
@@ -133,7 +134,7 @@ def test_values_are_those_of_the_reference(world: World, summary: dict[str, Any]
     for name in ("auroc", "aupr", "log_loss", "brier", "ece", "f1", "precision", "recall"):
         expected = np.mean([getattr(one, name) for one in seeds])
         assert table["good"][name]["value"] == pytest.approx(expected, abs=1e-9)
-    chosen = [binary_metrics(label, score[here] - 0.4, score[here]).f1 for score in world.good]
+    chosen = [known(binary_metrics(label, score[here] - 0.4, score[here]).f1) for score in world.good]
     assert table["good"]["f1_chosen"]["value"] == pytest.approx(np.mean(chosen))
     random = world.table["random"].score[0]
     hard = [here & world.subsets["hard"] for here in (world.environment == name for name in "abc")]
@@ -145,7 +146,7 @@ def test_values_are_those_of_the_reference(world: World, summary: dict[str, Any]
     assert summary["rows"]["random"]["pooled"]["ece"]["value"] == pytest.approx(pooled)
 
 
-def test_every_interval_holds_its_value_and_the_draws_are_joint(summary: dict[str, Any]):
+def test_every_interval_holds_its_value_and_the_draws_are_joint(summary: dict[str, Any]) -> None:
     for entry in (*summary["rows"].values(), *summary["differences"].values()):
         for scope in (entry.get("macro", entry), entry["pooled"], entry["hard"]):
             for metric in METRICS:
@@ -160,7 +161,7 @@ def test_every_interval_holds_its_value_and_the_draws_are_joint(summary: dict[st
     assert claimed["low"] > 0
 
 
-def test_intervals_are_the_middle_of_the_draws(world: World, summary: dict[str, Any]):
+def test_intervals_are_the_middle_of_the_draws(world: World, summary: dict[str, Any]) -> None:
     # the block of a row, numbered from 0, and the draws as `summarise_rows` takes them
     blocks = world.blocks // 7
     weights = draw_weights(blocks, 200, np.random.default_rng(1))
@@ -177,7 +178,7 @@ def test_intervals_are_the_middle_of_the_draws(world: World, summary: dict[str, 
         assert [number["low"], number["high"]] == pytest.approx(np.quantile(samples, [0.025, 0.975]), abs=1e-12)
 
 
-def test_a_pair_counts_only_where_every_seed_scores_it(world: World):
+def test_a_pair_counts_only_where_every_seed_scores_it(world: World) -> None:
     score = world.good.copy()
     score[0, :100], score[1, 50:200] = np.nan, np.nan
     found = world.summary(table={"r": rows(score)}, claims=[])["rows"]["r"]
@@ -186,17 +187,17 @@ def test_a_pair_counts_only_where_every_seed_scores_it(world: World):
     assert found["pooled"]["auroc"]["value"] == pytest.approx(expected)
 
 
-def test_a_row_against_itself_is_exactly_zero(summary: dict[str, Any]):
+def test_a_row_against_itself_is_exactly_zero(summary: dict[str, Any]) -> None:
     itself = summary["differences"]["good-good"]
     for scope in (itself, itself["pooled"], itself["hard"]):
         assert all(scope[metric] == {"value": 0.0, "low": 0.0, "high": 0.0} for metric in METRICS)
 
 
-def test_a_difference_is_judged_on_the_pairs_that_both_score(world: World, summary: dict[str, Any]):
+def test_a_difference_is_judged_on_the_pairs_that_both_score(world: World, summary: dict[str, Any]) -> None:
     both = np.isfinite(world.few)
     assert summary["rows"]["few"]["n"] == both.sum() and summary["rows"]["good"]["n"] == N
-    good = np.mean([auroc(world.label[both], score[both]) for score in world.good])
-    few = auroc(world.label[both], world.few[both])
+    good = float(np.mean([known(auroc(world.label[both], score[both])) for score in world.good]))
+    few = known(auroc(world.label[both], world.few[both]))
     found = summary["differences"]["good-few"]["pooled"]["auroc"]
     assert found["value"] == pytest.approx(good - few)
     turned = summary["differences"]["few-good"]["pooled"]["auroc"]
@@ -205,14 +206,14 @@ def test_a_difference_is_judged_on_the_pairs_that_both_score(world: World, summa
     )
 
 
-def test_paired_intervals_are_narrower_than_the_rows_own(world: World):
+def test_paired_intervals_are_narrower_than_the_rows_own(world: World) -> None:
     noisy = world.good[0] + 0.05 * np.random.default_rng(0).normal(size=N)
     found = world.summary(table={"x": rows(world.good[0]), "y": rows(noisy)}, claims=[("x", "y")])
     paired, own = found["differences"]["x-y"]["auroc"], found["rows"]["x"]["macro"]["auroc"]
     assert paired["high"] - paired["low"] < 0.2 * (own["high"] - own["low"])
 
 
-def test_a_row_without_probability_or_threshold(summary: dict[str, Any]):
+def test_a_row_without_probability_or_threshold(summary: dict[str, Any]) -> None:
     order = summary["rows"]["order"]["pooled"]
     assert order["auroc"]["value"] is not None
     assert all(order[metric] == NOTHING for metric in METRICS[3:])
@@ -220,7 +221,7 @@ def test_a_row_without_probability_or_threshold(summary: dict[str, Any]):
     assert difference["aupr"]["low"] is not None and difference["pooled"]["ece"] == NOTHING
 
 
-def test_a_logit_missing_for_one_pair_leaves_its_environment_out(world: World):
+def test_a_logit_missing_for_one_pair_leaves_its_environment_out(world: World) -> None:
     row = rows(world.good[0])
     lost = int(np.flatnonzero(world.environment == "b")[0])
     row.logit[0, lost] = np.nan
@@ -231,15 +232,15 @@ def test_a_logit_missing_for_one_pair_leaves_its_environment_out(world: World):
     assert found["rows"]["r"]["n"] == N
 
 
-def test_spread_is_over_seeds(world: World, summary: dict[str, Any]):
+def test_spread_is_over_seeds(world: World, summary: dict[str, Any]) -> None:
     masks = [world.environment == name for name in "abc"]
-    by_seed = [np.mean([log_loss(world.label[m], score[m] - 1) for m in masks]) for score in world.good]
+    by_seed = [np.mean([known(log_loss(world.label[m], score[m] - 1)) for m in masks]) for score in world.good]
     assert summary["rows"]["good"]["spread"]["log_loss"] == pytest.approx(np.std(by_seed, ddof=1))
     assert summary["rows"]["good"]["seeds"] == 2
     assert summary["rows"]["random"]["spread"] == dict.fromkeys(METRICS)
 
 
-def test_an_environment_of_one_class(world: World, summary: dict[str, Any]):
+def test_an_environment_of_one_class(world: World, summary: dict[str, Any]) -> None:
     label = np.where(world.environment == "b", 0, world.label).astype(np.int8)
     found = world.summary(label=label)
     inside = found["environments"]["b"]["rows"]["good"]
@@ -253,7 +254,7 @@ def test_an_environment_of_one_class(world: World, summary: dict[str, Any]):
     assert "draws" not in macro
 
 
-def test_a_scarce_class_says_how_many_draws_were_whole(world: World):
+def test_a_scarce_class_says_how_many_draws_were_whole(world: World) -> None:
     label = world.label.copy()
     scarce = np.flatnonzero(world.environment == "b")
     label[scarce] = 0
@@ -266,7 +267,7 @@ def test_a_scarce_class_says_how_many_draws_were_whole(world: World):
     assert found["differences"]["good-random"]["auroc"]["draws"] == macro["draws"]
 
 
-def test_one_block_has_no_interval(world: World):
+def test_one_block_has_no_interval(world: World) -> None:
     blocks = np.where(world.environment == "c", 0, world.blocks + 1)
     found = world.summary(blocks=blocks)
     inside = found["environments"]["c"]["rows"]["random"]["auroc"]
@@ -274,7 +275,7 @@ def test_one_block_has_no_interval(world: World):
     assert found["rows"]["random"]["macro"]["auroc"]["low"] is not None
 
 
-def test_wider_blocks_widen_the_interval_of_correlated_pairs(world: World):
+def test_wider_blocks_widen_the_interval_of_correlated_pairs(world: World) -> None:
     rng = np.random.default_rng(4)
     group = np.repeat(np.arange(30), 30)
     label = (rng.random(N) < np.where(rng.random(30) < 0.5, 0.2, 0.8)[group]).astype(np.int8)
@@ -286,7 +287,7 @@ def test_wider_blocks_widen_the_interval_of_correlated_pairs(world: World):
     assert width["blocks"] > 1.5 * width["pairs"]
 
 
-def test_unknown_labels_are_ignored(world: World, summary: dict[str, Any]):
+def test_unknown_labels_are_ignored(world: World, summary: dict[str, Any]) -> None:
     rng = np.random.default_rng(0)
     place = np.sort(rng.integers(0, N, 60))
 
@@ -306,7 +307,7 @@ def test_unknown_labels_are_ignored(world: World, summary: dict[str, Any]):
     assert padded == summary
 
 
-def test_the_same_generator_gives_the_same_numbers(world: World, summary: dict[str, Any]):
+def test_the_same_generator_gives_the_same_numbers(world: World, summary: dict[str, Any]) -> None:
     assert world.summary() == summary
     fewer = world.summary(table={"good": world.table["good"]}, claims=[])
     assert fewer["rows"]["good"] == summary["rows"]["good"]  # other rows do not shift its draws
@@ -315,7 +316,7 @@ def test_the_same_generator_gives_the_same_numbers(world: World, summary: dict[s
     assert other["low"] != summary["rows"]["good"]["macro"]["auroc"]["low"]
 
 
-def test_a_row_that_scores_nothing(world: World):
+def test_a_row_that_scores_nothing(world: World) -> None:
     found = world.summary(table={**world.table, "none": rows(np.full(N, np.nan))}, claims=[("none", "good")])
     assert found["rows"]["none"]["n"] == 0
     assert all(
@@ -338,7 +339,7 @@ def test_a_row_that_scores_nothing(world: World):
         ({"draws": 0}, "draws"),
     ],
 )
-def test_wrong_input_is_refused(world: World, changes: dict[str, Any], word: str):
+def test_wrong_input_is_refused(world: World, changes: dict[str, Any], word: str) -> None:
     with pytest.raises(ValueError, match=word):
         world.summary(**changes)
 
@@ -352,13 +353,13 @@ def test_wrong_input_is_refused(world: World, changes: dict[str, Any], word: str
         (np.zeros((1, 4)), np.full((1, 4), 0.5), "call"),
     ],
 )
-def test_wrong_scores_are_refused(score: np.ndarray, call: np.ndarray, word: str):
+def test_wrong_scores_are_refused(score: np.ndarray, call: np.ndarray, word: str) -> None:
     with pytest.raises(ValueError, match=word):
         RowScores(score, np.zeros_like(score), call)
 
 
 class TestCheck:
-    def test_a_summary_is_complete_and_survives_json(self, world: World, summary: dict[str, Any]):
+    def test_a_summary_is_complete_and_survives_json(self, world: World, summary: dict[str, Any]) -> None:
         content = complete(world, summary)
         check_results(content)
         check_results(json.loads(json.dumps(content, allow_nan=False)))
@@ -386,7 +387,7 @@ class TestCheck:
             ("provenance",),
         ],
     )
-    def test_a_missing_key_is_named(self, world: World, summary: dict[str, Any], path: tuple[str | int, ...]):
+    def test_a_missing_key_is_named(self, world: World, summary: dict[str, Any], path: tuple[str | int, ...]) -> None:
         content = complete(world, summary)
         holder: Any = content
         for key in path[:-1]:
@@ -405,7 +406,9 @@ class TestCheck:
             (("environments",), [], "needs an object"),
         ],
     )
-    def test_a_wrong_value_is_named(self, world: World, summary: dict[str, Any], path: tuple, value: Any, need: str):
+    def test_a_wrong_value_is_named(
+        self, world: World, summary: dict[str, Any], path: tuple, value: Any, need: str
+    ) -> None:
         content = complete(world, summary)
         holder: Any = content
         for key in path[:-1]:

@@ -39,7 +39,7 @@ def corrected(content: Comparison, rival: str, *ends: tuple[Any, Any]) -> str:
 
 
 @given(st.floats(-1, 1), st.floats(0, 1))
-def test_standing_never_claims_across_zero(low: float, width: float):
+def test_standing_never_claims_across_zero(low: float, width: float) -> None:
     number = Number(low + width / 2, low, low + width)
     for metric in ("auroc", "log_loss"):
         assert (standing(number, metric) == "open") == (low <= 0 <= low + width)
@@ -49,7 +49,7 @@ def test_standing_never_claims_across_zero(low: float, width: float):
     assert standing(Number(low, None, None), "auroc") == "unknown"
 
 
-def test_differences_are_found_from_either_side(comparison: Comparison):
+def test_differences_are_found_from_either_side(comparison: Comparison) -> None:
     comparison.results["differences"] = {"b-a": {"auroc": {"value": 0.2, "low": 0.1, "high": 0.4}}}
     assert difference(comparison.results, "a", "b", "macro", "auroc") == Number(-0.2, -0.4, -0.1)
     assert difference(comparison.results, "b", "a", "macro", "auroc") == Number(0.2, 0.1, 0.4)
@@ -65,12 +65,12 @@ class TestRanking:
             (99, "On environments that training knew U_I "),
         ],
     )
-    def test_place(self, comparison: Comparison, known: int, place: str):
+    def test_place(self, comparison: Comparison, known: int, place: str) -> None:
         for index, entry in enumerate(comparison.results["environments"].values()):
             entry["known"] = index < known
         assert place in find_comparison(comparison).ranking.text
 
-    def test_verbs(self, comparison: Comparison):
+    def test_verbs(self, comparison: Comparison) -> None:
         ranked(comparison, "episode.potential-distance", ABOVE, ABOVE)
         ranked(comparison, "episode.potential-promoter_degree", ACROSS, ACROSS)
         text = ranked(comparison, "episode.potential-ctcf_gbm", BELOW, BELOW).ranking.text
@@ -79,7 +79,7 @@ class TestRanking:
             "promoter_degree; it was not compared with opportunist; it loses to ctcf_gbm (best sequence rival)."
         )
 
-    def test_a_mixed_standing_says_in_what(self, comparison: Comparison):
+    def test_a_mixed_standing_says_in_what(self, comparison: Comparison) -> None:
         text = ranked(comparison, "episode.potential-distance", ABOVE, ACROSS).ranking.text
         assert "beats distance in AUROC (undecided in AUPR)" in text
         text = ranked(comparison, "episode.potential-distance", BELOW, ABOVE).ranking.text
@@ -95,13 +95,13 @@ class TestRanking:
             (None, None, "has no interval, so nothing is claimed against chance"),
         ],
     )
-    def test_chance(self, comparison: Comparison, low: float | None, high: float | None, said: str):
+    def test_chance(self, comparison: Comparison, low: float | None, high: float | None, said: str) -> None:
         comparison.results["rows"]["episode.potential"]["macro"]["auroc"] = {"value": 0.55, "low": low, "high": high}
         findings = find_comparison(comparison)
         assert f"U_I {said}." in findings.ranking.text
         assert any(text.startswith("Weak potential:") for text in findings.alarms) == (low is not None and low <= 0.5)
 
-    def test_numbers_stand_below(self, comparison: Comparison):
+    def test_numbers_stand_below(self, comparison: Comparison) -> None:
         details = find_comparison(comparison).ranking.details
         own = comparison.results["rows"]["episode.potential"]["macro"]["auroc"]
         assert f"{own['value']:.3f} ({own['low']:.3f} to {own['high']:.3f}), chance 0.5" in details[0]
@@ -111,7 +111,7 @@ class TestRanking:
             for line in details
         )
 
-    def test_the_best_rivals_by_either_metric(self, comparison: Comparison):
+    def test_the_best_rivals_by_either_metric(self, comparison: Comparison) -> None:
         rows = comparison.results["rows"]
         rows["ctcf_gbm"]["macro"]["auroc"]["value"], rows["ctcf_gbm"]["macro"]["aupr"]["value"] = 0.9, 0.1
         rows["motif_gbm"]["macro"]["aupr"]["value"] = 0.8
@@ -120,27 +120,27 @@ class TestRanking:
             rows[row]["macro"]["auroc"]["value"] = rows[row]["macro"]["aupr"]["value"] = None
         assert best_rivals(comparison.results) == ["ctcf_convergence"]
 
-    def test_no_row(self, comparison: Comparison):
+    def test_no_row(self, comparison: Comparison) -> None:
         del comparison.results["rows"]["episode.potential"]
         assert "could not be judged" in find_comparison(comparison).ranking.text
 
 
 class TestImpedance:
-    def test_lower_log_loss_beats(self, comparison: Comparison):
+    def test_lower_log_loss_beats(self, comparison: Comparison) -> None:
         assert "beats em" in corrected(comparison, "em", BELOW, BELOW, BELOW)
         assert "loses to em" in corrected(comparison, "em", ABOVE, ABOVE, ABOVE)
         assert "cannot be told from em" in corrected(comparison, "em", ACROSS, ACROSS, ACROSS)
         assert "was not compared with em" in corrected(comparison, "em", *[(None, None)] * 3)
 
-    def test_pooled_alone(self, comparison: Comparison):
+    def test_pooled_alone(self, comparison: Comparison) -> None:
         text = corrected(comparison, "mean_impedance", BELOW, ACROSS, ABOVE)
         assert "beats mean_impedance in pooled log-loss (loses in pooled ECE, undecided in macro log-loss)" in text
 
-    def test_without_a_student_the_fused_row_speaks(self, comparison: Comparison):
+    def test_without_a_student_the_fused_row_speaks(self, comparison: Comparison) -> None:
         comparison.results["rows"]["episode.student"]["pooled"]["log_loss"]["value"] = None
         assert find_comparison(comparison).impedance.text.startswith("The impedance correction (episode.fused)")
 
-    def test_nothing_to_judge_by(self, comparison: Comparison):
+    def test_nothing_to_judge_by(self, comparison: Comparison) -> None:
         for row in ("em", "bbse", "mean_impedance"):
             del comparison.results["rows"][row]
         assert "none of its rivals" in find_comparison(comparison).impedance.text
@@ -150,7 +150,7 @@ class TestImpedance:
 
 
 class TestDoubt:
-    def test_what_the_fixture_holds(self, comparison: Comparison):
+    def test_what_the_fixture_holds(self, comparison: Comparison) -> None:
         cautions = " ".join(find_comparison(comparison).cautions)
         assert "17 blocks" in cautions and "Only 17 blocks" in cautions
         assert "One class only" in cautions and "IMR90" in cautions
@@ -159,7 +159,7 @@ class TestDoubt:
         assert "Rows without ranking numbers: episode.teacher" in cautions
         assert "The split leaks" in cautions
 
-    def test_wide_intervals_and_few_environments(self, comparison: Comparison):
+    def test_wide_intervals_and_few_environments(self, comparison: Comparison) -> None:
         comparison.results["rows"]["distance"]["macro"]["auroc"] = {"value": 0.5, "low": 0.3, "high": 0.7}
         kept = dict(list(comparison.results["environments"].items())[:2])
         comparison.results["environments"] = kept
@@ -167,7 +167,7 @@ class TestDoubt:
         assert "uncertain by more than 0.1 for" in cautions and "distance" in cautions
         assert "Only 2 environments" in cautions
 
-    def test_leak(self, comparison: Comparison):
+    def test_leak(self, comparison: Comparison) -> None:
         audit = comparison.results["audit"]
         assert "allowed on request" in leak(comparison.results)
         assert "31 % of the test rows have an enhancer, 62 % of the test rows have a promoter" in leak(
@@ -183,7 +183,7 @@ class TestDoubt:
         audit["folds"][0]["pair"] = 0.004
         assert "0.4 % of the test rows have a pair" in leak(comparison.results)
 
-    def test_collapse(self, comparison: Comparison):
+    def test_collapse(self, comparison: Comparison) -> None:
         rows, entries = comparison.results["rows"], comparison.results["environments"].values()
         share = sum(entry["positives"] for entry in entries) / sum(entry["n"] for entry in entries)
         for row in rows:
@@ -195,7 +195,7 @@ class TestDoubt:
         assert sorted(collapsed_rows(comparison.results)) == ["em", "sept"]
         assert any(text.startswith("Collapse") for text in find_comparison(comparison).alarms)
 
-    def test_degenerate_student_by_hand(self, comparison: Comparison):
+    def test_degenerate_student_by_hand(self, comparison: Comparison) -> None:
         # two folds, each with a level of its own; slopes 0.1 and 0.3 over equal spreads: 0.2
         points = [("f", 1.0, 5.0), ("f", 3.0, 5.2), ("g", 1.0, 0.0), ("g", 3.0, 0.6)]
         comparison.figures["impedance"] = [
@@ -208,7 +208,7 @@ class TestDoubt:
             entry["r_oracle"] = 2.0
         assert student_slope(comparison.figures) is None
 
-    def test_training_alarms_and_idle_competition(self, comparison: Comparison):
+    def test_training_alarms_and_idle_competition(self, comparison: Comparison) -> None:
         alarms = find_comparison(comparison).alarms
         assert "Weak potential, in training, k562, seed 0: macro AUROC 0.52 ± 0.05." in alarms
         assert not any(text.startswith("Idle") for text in alarms)

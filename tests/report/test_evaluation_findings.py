@@ -15,7 +15,7 @@ def without_blocks(evaluation: Evaluation) -> None:
     evaluation.summary["intervals"] = {}
 
 
-def test_a_good_run(evaluation: Evaluation):
+def test_a_good_run(evaluation: Evaluation) -> None:
     findings = find(evaluation)
     assert findings.ranking.text.startswith("Inside an environment the potential U_I ranks pairs better than chance")
     assert "AUPR is above chance in 8 of 8 environments" in findings.ranking.details[0]
@@ -26,7 +26,7 @@ def test_a_good_run(evaluation: Evaluation):
     assert any("Warned of by the prediction itself: cell03" in text for text in findings.cautions)
 
 
-def test_a_spectrum_is_said_to_re_rank(evaluation: Evaluation):
+def test_a_spectrum_is_said_to_re_rank(evaluation: Evaluation) -> None:
     evaluation.summary["provenance"]["config"] = {"impedance": {"channels": 2}}
     evaluation.summary["macro"] |= {"aupr": 0.456, "aupr_potential": 0.345}
     evaluation.summary["intervals"]["gain"]["aupr"] = {"value": 0.111, "low": 0.1, "high": 0.12}
@@ -40,12 +40,12 @@ def test_a_spectrum_is_said_to_re_rank(evaluation: Evaluation):
     assert page.count("0.456") == 2 * page.count("0.345") > 0, "the oracle shifts all pairs of the full model alike"
 
 
-def test_macro_interval_is_that_of_the_blocks_where_there_are_any(evaluation: Evaluation):
+def test_macro_interval_is_that_of_the_blocks_where_there_are_any(evaluation: Evaluation) -> None:
     evaluation.summary["intervals"]["macro"]["auroc"] = {"value": 0.6, "low": 0.55, "high": 0.65}
     assert macro_auroc_interval(evaluation.summary) == (0.55, 0.65)
 
 
-def test_macro_interval_over_environments_by_hand(evaluation: Evaluation):
+def test_macro_interval_over_environments_by_hand(evaluation: Evaluation) -> None:
     without_blocks(evaluation)
     for entry, value in zip(evaluation.summary["environments"].values(), [0.6, 0.7, 0.8], strict=False):
         entry["auroc"] = value
@@ -63,19 +63,19 @@ def test_macro_interval_over_environments_by_hand(evaluation: Evaluation):
         (0.51, 0.6, "better", False),
     ],
 )
-def test_ranking_against_chance(evaluation: Evaluation, low: float, high: float, said: str, alarm: bool):
+def test_ranking_against_chance(evaluation: Evaluation, low: float, high: float, said: str, alarm: bool) -> None:
     evaluation.summary["intervals"]["macro"]["auroc"] = {"value": (low + high) / 2, "low": low, "high": high}
     findings = find(evaluation)
     assert said in findings.ranking.text
     assert any(text.startswith("Weak potential") for text in findings.alarms) is alarm
 
 
-def test_collapse_names_the_environments(evaluation: Evaluation):
+def test_collapse_names_the_environments(evaluation: Evaluation) -> None:
     evaluation.summary["environments"]["cell02"]["collapsed"] = True
     assert any(text.startswith("Collapse") and "cell02" in text for text in find(evaluation).alarms)
 
 
-def test_a_student_that_repeats_the_average(evaluation: Evaluation):
+def test_a_student_that_repeats_the_average(evaluation: Evaluation) -> None:
     for index, entry in enumerate(evaluation.summary["environments"].values()):
         entry["r_student"] = 2.0 + 0.01 * index
     assert any(text.startswith("Mean-impedance Student") for text in find(evaluation).alarms)
@@ -84,7 +84,7 @@ def test_a_student_that_repeats_the_average(evaluation: Evaluation):
     assert not any(text.startswith("Mean-impedance Student") for text in find(evaluation).alarms)
 
 
-def test_idle_competition(evaluation: Evaluation):
+def test_idle_competition(evaluation: Evaluation) -> None:
     for entry in evaluation.figures["training"][0]["pacing"].values():
         entry.update(pull=[0.0] * len(entry["pull"]), push=[0.0] * len(entry["push"]))
     assert any(text.startswith("Idle competition") for text in find(evaluation).alarms)
@@ -92,7 +92,7 @@ def test_idle_competition(evaluation: Evaluation):
     assert not any(text.startswith("Idle competition") for text in find(evaluation).alarms)
 
 
-def test_alarms_of_the_training_are_told_once(evaluation: Evaluation):
+def test_alarms_of_the_training_are_told_once(evaluation: Evaluation) -> None:
     evaluation.summary["training_alarms"] = [
         {"name": "shortcut_dependence", "text": "0.03 +- 0.01 nats"},
         {"name": "idle_competition", "text": "is judged from the figures"},
@@ -118,7 +118,9 @@ GAINS = {"better": (0.01, 0.03), "open": (-0.01, 0.03), "worse": (-0.03, -0.01),
         ("better", "worse", "helps the pooled ranking and harms the probabilities"),
     ],
 )
-def test_nothing_is_claimed_where_the_interval_holds_zero(evaluation: Evaluation, ranking: str, loss: str, said: str):
+def test_nothing_is_claimed_where_the_interval_holds_zero(
+    evaluation: Evaluation, ranking: str, loss: str, said: str
+) -> None:
     low, high = GAINS[ranking]
     pooled = evaluation.summary["intervals"]["gain"]["pooled"]
     pooled["aupr"] = {"value": 0.01, "low": low, "high": high}
@@ -127,13 +129,13 @@ def test_nothing_is_claimed_where_the_interval_holds_zero(evaluation: Evaluation
     assert said in find(evaluation).impedance.text
 
 
-def test_little_to_correct(evaluation: Evaluation):
+def test_little_to_correct(evaluation: Evaluation) -> None:
     evaluation.summary["oracle"]["aupr"] = evaluation.summary["pooled"]["aupr_potential"] + 0.001
     evaluation.summary["oracle"]["gain_share"] = None
     assert "there is little to correct" in find(evaluation).impedance.details[0]
 
 
-def test_cautions(evaluation: Evaluation):
+def test_cautions(evaluation: Evaluation) -> None:
     evaluation.summary["oracle"]["interval_coverage"] = 0.4
     evaluation.summary["pooled"]["calibration_slope"] = 0.5
     evaluation.summary["environments"]["cell01"]["aupr"] = None
@@ -148,7 +150,7 @@ def test_cautions(evaluation: Evaluation):
     assert "no intervals over the genome" in " ".join(find(evaluation).cautions)
 
 
-def test_few_environments(make_folder: Callable[..., Path]):
+def test_few_environments(make_folder: Callable[..., Path]) -> None:
     loaded = load_material(make_folder(environments=2, pairs=200))
     assert isinstance(loaded, Evaluation)
     without_blocks(loaded)

@@ -243,7 +243,7 @@ def test_resume_refuses_another_training(broken_off: Path) -> None:
     with pytest.raises(CheckpointError, match="was started with another pairs"):
         train(broken_off, resume=True, data=fewer)
     source = small().manifest["sources"][0]
-    changed = replace(small(), manifest=small().manifest | {"sources": [source | {"sha256": "0" * 64}]})
+    changed = replace(small(), manifest={**small().manifest, "sources": [source | {"sha256": "0" * 64}]})
     with pytest.raises(CheckpointError, match="was started with another sources"):
         train(broken_off, resume=True, data=changed)
     codes = np.array(small().codes)
@@ -293,7 +293,7 @@ def test_resume_leaves_a_finished_run_as_it_is(whole: Path, tmp_path: Path) -> N
     codes[0] = (codes[0] + 1) % 4
     with pytest.raises(CheckpointError, match="holds a finished run of another store"):
         train(whole, resume=True, data=replace(small(), codes=codes))
-    other = small().manifest | {"windows": {"enhancer": 512, "promoter": 0}}
+    other = {**small().manifest, "windows": {"enhancer": 512, "promoter": 0}}
     with pytest.raises(CheckpointError, match="holds a finished run of another windows"):
         train(whole, resume=True, data=replace(small(), manifest=other))
     assert sorted(path.name for path in whole.iterdir()) == sorted(FILES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -190,7 +191,8 @@ def test_a_frozen_backbone_gets_no_loss_of_its_own_and_does_not_move() -> None:
     live = step_losses(first, tasks)
     context, tasks = make_context(config)
     context.system.set_encoder.load_state_dict(first.system.set_encoder.state_dict())
-    context.score = FrozenScorer(context.score, np.arange(len(context.rows)))
+    live_scorer: Any = context.score
+    context.score = FrozenScorer(live_scorer, np.arange(len(context.rows)))
     output = step_losses(context, tasks)
     assert set(live.losses) - set(output.losses) == {"potential", "motif_sparsity"}
     for name, loss in output.losses.items():

@@ -32,6 +32,7 @@ from episode.metrics.label_shift import source_scores
 from episode.metrics.metrics import best_f1_threshold, calibration_line, log_loss
 from episode.predict.impedance import choose_support
 from episode.predict.pairs import Predictions, predict_dataset
+from known import known
 
 LEVELS = ("episode.student", "episode.fused", "mean_impedance", "em", "bbse")
 FEW = ("episode.few_label_0", "episode.few_label_8", "episode.few_label_32")
@@ -298,7 +299,7 @@ def test_shortcuts_alone(result: FamilyResult, lively: FoldTask, predictions: Pr
     line = calibration_line(calibration.label, held_out)
     assert line is not None and line.slope != 1
     assert scores.logit == pytest.approx(line.intercept + line.slope * raw, abs=1e-9)
-    threshold = best_f1_threshold(calibration.label, line.intercept + line.slope * held_out)
+    threshold = known(best_f1_threshold(calibration.label, line.intercept + line.slope * held_out))
     assert np.array_equal(scores.call, scores.score >= threshold)
 
 
@@ -307,7 +308,7 @@ def test_calls_by_a_threshold_from_held_out_rows(result: FamilyResult, lively: F
     thresholds = {}
     for name, mask in (("held out", lively.fold.held_out), ("selection", lively.fold.selection)):
         own = predict_dataset(run, part(lively, mask), lively.store).pairs
-        thresholds[name] = best_f1_threshold(own["label"], own["logit"])
+        thresholds[name] = known(best_f1_threshold(own["label"], own["logit"]))
     assert thresholds["held out"] != thresholds["selection"]
     for name in ("episode.fused", FEW[0], FEW[2]):
         scores = result.rows[name]
@@ -315,7 +316,7 @@ def test_calls_by_a_threshold_from_held_out_rows(result: FamilyResult, lively: F
         assert np.array_equal(scores.call[judged], scores.score[judged] >= thresholds["held out"])
     own = held_out_potential(lively, run) - result.extras["level"]
     label = part(lively, lively.fold.held_out).pairs["label"]
-    threshold = best_f1_threshold(label, own / temperature(run))
+    threshold = known(best_f1_threshold(label, own / temperature(run)))
     scores = result.rows["mean_impedance"]
     assert np.array_equal(scores.call, scores.score >= threshold)
 
@@ -409,7 +410,7 @@ def test_what_is_learned_from(fold_task: FoldTask) -> None:
     assert "train01" not in set(learned["cell_line"])
 
 
-CHANGES = {
+CHANGES: dict[Callable[[FoldTask], FamilyResult], dict[str, object]] = {
     ablations.no_competition: {"losses.pull_in": 0.0, "losses.push_away": 0.0},
     ablations.no_distillation: {"losses.distillation": 0.0, "episodes.mixed": 0.0},
     ablations.no_pseudo_ood: {"episodes.pseudo_ood": 0.0},

@@ -144,8 +144,8 @@ def test_the_bank_names_ctcf_or_says_that_it_lacks_it(fold_task: FoldTask) -> No
     index = ctcf_index(bank)
     assert bank.names[index] == "CTCF"
     others = [i for i in range(len(bank)) if i != index]
-    parts = (bank.ids, bank.names, bank.probabilities)
-    without = MotifBank(*(tuple(part[i] for i in others) for part in parts))
+    ids, names = (tuple(part[i] for i in others) for part in (bank.ids, bank.names))
+    without = MotifBank(ids, names, tuple(bank.probabilities[i] for i in others))
     with pytest.raises(EpisodeError, match="MA0139"):
         ctcf_index(without)
 
