@@ -17,6 +17,8 @@ from episode.compare.jobs import alone, blind, few_labels
 from episode.compare.protocol import HoldoutConfig, Protocol, load_protocol
 from episode.metrics.intervals import check_results
 
+pytestmark = pytest.mark.usefixtures("jobs_in_this_process")
+
 DRAWS = """
 name = "tiny"
 [holdout]
@@ -39,7 +41,7 @@ def compare(folder: Path, *arguments: object, out: str = "out") -> tiny_world.Ou
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A comparison of EPIsode and two shortcuts on the tiny world; do not alter it."""
+    """A comparison of EPIsode and two shortcuts on the tiny world, by a process of its own; do not alter it."""
     folder = tmp_path_factory.mktemp("compared")
     outcome = compare(folder, "--rows", "episode,shortcut", "--truth", tiny_world.world() / "truth")
     assert outcome.code == 0, outcome.err

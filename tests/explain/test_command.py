@@ -21,7 +21,7 @@ from episode.explain.explanation import Explainer, Options
 from episode.explain.figures import draw_tracks
 from episode.explain.pair_selection import choose_pairs
 from handmade_runs import noisy_run, with_run
-from tiny_world import Outcome, dataset, dataset_folder, lively_run, run_folder, world
+from tiny_world import Outcome, dataset, dataset_folder, lively_run, rows_of, run_folder, world
 from tiny_world import episode as command
 
 FILES = ["bases.tsv", "explain.json", "figures", "gradient.tsv", "interactions.tsv", "motif_pairs.tsv", "motifs.tsv"]
@@ -158,13 +158,12 @@ def test_a_table_chooses_the_pairs_and_no_figure_is_drawn(tmp_path: Path) -> Non
 
 
 def test_fewer_pairs_than_asked_for_is_said(tmp_path: Path) -> None:
-    sizes = dataset().pairs.groupby(["enhancer_chrom", "cell_line"]).size()
-    place: Any = sizes.idxmin()
-    (chromosome, line), count = place, int(sizes.min())
-    options = ("--chromosomes", chromosome, "--cell-lines", line)
-    few = ("--pairs", count + 5, "--figures", 0, "--site-p", 1e-5)
-    outcome = explain(tmp_path / "out", *options, *few)
-    assert f"warning: --pairs {count + 5}: there are only {count} distinct pairs to choose from" in outcome.err
+    rows_of("unseen01").head(3).to_csv(tmp_path / "pairs.tsv", sep="\t", index=False)
+    build = ("--genome", world() / "genome.fa", "--enhancer-window", 0, "--promoter-window", 0, "--out")
+    assert command("data", "build", tmp_path / "pairs.tsv", *build, tmp_path / "few").code == 0
+    options = ("--out", tmp_path / "out", "--pairs", 8, "--figures", 0, "--site-p", 1e-5, "--threads", 1)
+    outcome = command("explain", run_folder(), tmp_path / "few", *options)
+    assert "warning: --pairs 8: there are only 3 distinct pairs to choose from" in outcome.err
 
 
 def test_a_distance_that_is_not_known_is_said(tmp_path: Path) -> None:

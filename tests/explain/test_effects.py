@@ -136,7 +136,7 @@ RUNS: dict[str, Callable[[], Run]] = {
     "motif": lively_run,
     "gate": gated_run,
     "conv": lambda: noisy_run("stem.kind=conv", "stem.filters=6"),
-    "known": lambda: noisy_run("stem.kind=conv", "stem.known=true", "stem.filters=2"),
+    "known": lambda: noisy_run("stem.kind=conv", "stem.known=true", "stem.filters=2", "stem.min_information=16"),
     "kmer": lambda: noisy_run("stem.kind=kmer", "stem.kmer=4", "stem.filters=8"),
 }
 
