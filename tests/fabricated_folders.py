@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from episode.evaluate.curves import comparison_figures, evaluation_figures, impedance_records, training_series
+from episode.compare.figures import comparison_figures
+from episode.compare.methods.registry import find_method
+from episode.compare.results import (
+    Audit,
+    ComparisonProvenance,
+    ComparisonResults,
+    EnvironmentResults,
+    FoldAudit,
+    Intervals,
+    MethodResults,
+    ProtocolHeader,
+)
+from episode.evaluate.curves import evaluation_figures, training_series
+from episode.evaluate.figures import FoldAlarm, ImpedanceRecord, RunAlarm, RunFigures
+from episode.evaluate.results import EvaluationIntervals, EvaluationProvenance, EvaluationResults, ScopeEstimates
 from episode.evaluate.summary import Truth, summarise
-from episode.metrics.intervals import RowScores, summarise_rows
+from episode.metrics.intervals import MethodScores, summarise_methods
+from episode.schema import write_model
 
 __all__ = ["comparison", "evaluation", "training_log"]
 
@@ -40,9 +54,9 @@ def evaluation(
     frames = []
     for index in range(environments):
         n = int(pairs * rng.uniform(0.6, 1.4))
-        planted = rng.normal(1.6, 1.5, n)
-        logit = planted - impedance[index]
-        potential = TEMPERATURE * (planted + rng.normal(0, 0.5, n)) - 0.3
+        simulated = rng.normal(1.6, 1.5, n)
+        logit = simulated - impedance[index]
+        potential = TEMPERATURE * (simulated + rng.normal(0, 0.5, n)) - 0.3
         frames.append(
             pd.DataFrame(
                 {
@@ -79,7 +93,7 @@ def evaluation(
             ],
         }
     )
-    planted_truth = Truth(
+    simulated_truth = Truth(
         environments=pd.DataFrame({"cell_line": names, "impedance": impedance}),
         pairs=predictions[["cell_line", "enhancer_name", "promoter_name", "potential"]].assign(
             logit=predictions["true"]
@@ -89,45 +103,66 @@ def evaluation(
         predictions,
         table,
         temperature=TEMPERATURE,
-        truth=planted_truth if truth else None,
+        truth=simulated_truth if truth else None,
         training_impedance=TRAINING_IMPEDANCE,
     )
-    summary["intervals"] = _intervals(predictions, rng)
-    summary["provenance"] = {"seed": 0, "sources": [{"path": "pairs.tsv", "sha256": "ab" * 32, "rows": 9}]}
+    results = EvaluationResults(
+        **dict(summary), intervals=_intervals(predictions, rng), provenance=_evaluation_provenance(), training_alarms=[]
+    )
     lines = training_log(rng) if training else []
-    (folder / "metrics.json").write_text(json.dumps(summary, allow_nan=False))
-    (folder / "figures.json").write_text(json.dumps(evaluation_figures(predictions, summary, lines), allow_nan=False))
+    write_model(folder / "metrics.json", results)
+    write_model(folder / "figures.json", evaluation_figures(predictions, results, lines))
     return folder
 
 
-def _intervals(predictions: pd.DataFrame, rng: np.random.Generator) -> dict[str, Any]:
+def _evaluation_provenance() -> EvaluationProvenance:
+    return EvaluationProvenance(
+        episode="0.1.0",
+        python="3.11",
+        time="2024-01-01T00:00:00+00:00",
+        seed=0,
+        training_seed=0,
+        training_versions={"torch": "2.2"},
+        training_environments=4,
+        training_sources=[],
+        calibration_slope_left=None,
+        genome_sha256=None,
+        sources=[{"path": "pairs.tsv", "sha256": "ab" * 32, "rows": 9}],
+        config={},
+    )
+
+
+def _intervals(predictions: pd.DataFrame, rng: np.random.Generator) -> EvaluationIntervals:
     logit, potential = (predictions[key].to_numpy()[None] for key in ("logit", "potential"))
     nothing = np.full(logit.shape, np.nan)
     flat = (potential - TRAINING_IMPEDANCE) / TEMPERATURE
-    found = summarise_rows(
+    found = summarise_methods(
         predictions["label"].to_numpy(),
         predictions["environment"].to_numpy(str),
         rng.integers(0, 30, len(predictions)),
-        {"episode.fused": RowScores(logit, logit, nothing), "mean_impedance": RowScores(potential, flat, nothing)},
+        {
+            "episode.fused": MethodScores(logit, logit, nothing),
+            "mean_impedance": MethodScores(potential, flat, nothing),
+        },
         subsets={},
         claims=[("episode.fused", "mean_impedance")],
         draws=40,
         rng=rng,
     )
-    used, mean = found["rows"]["episode.fused"], found["rows"]["mean_impedance"]
-    return {
-        **found["intervals"],
-        "block_bp": 5_000_000,
-        "macro": used["macro"],
-        "pooled": used["pooled"],
-        "environments": {name: entry["rows"]["episode.fused"] for name, entry in found["environments"].items()},
-        "mean_impedance": {"macro": mean["macro"], "pooled": mean["pooled"]},
-        "gain": found["differences"]["episode.fused-mean_impedance"],
-    }
+    used, mean = found.methods["episode.fused"], found.methods["mean_impedance"]
+    return EvaluationIntervals(
+        **dict(found.intervals),
+        block_bp=5_000_000,
+        macro=used.macro,
+        pooled=used.pooled,
+        environments={name: entry.methods["episode.fused"] for name, entry in found.environments.items()},
+        mean_impedance=ScopeEstimates(macro=mean.macro, pooled=mean.pooled),
+        gain=found.differences["episode.fused-mean_impedance"],
+    )
 
 
 def training_log(rng: np.random.Generator, steps: int = 400, environments: int = 4) -> list[dict[str, Any]]:
-    """Lines of a plausible training: losses fall, the slope rises, the competition wakes up now and then."""
+    """Lines of a plausible training run: losses fall, the slope rises, the competition wakes up now and then."""
     lines: list[dict[str, Any]] = []
     for step in range(steps):
         fall = np.exp(-step / 90)
@@ -174,7 +209,7 @@ def comparison(folder: Path, *, allowed_leak: bool = True, draws: int = 60, seed
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     sizes = {"GM12878": 420, "HMEC": 260, "HUVEC": 300, "HeLa-S3": 280, "IMR90": 40, "K562": 380, "NHEK:CTCF": 90}
-    shares = {
+    prevalence = {
         "GM12878": 0.22,
         "HMEC": 0.12,
         "HUVEC": 0.13,
@@ -184,7 +219,7 @@ def comparison(folder: Path, *, allowed_leak: bool = True, draws: int = 60, seed
         "NHEK:CTCF": 0.05,
     }
     names = np.repeat(list(sizes), list(sizes.values()))
-    offset = np.log([shares[name] / (1 - min(shares[name], 0.99)) for name in names])
+    offset = np.log([prevalence[name] / (1 - min(prevalence[name], 0.99)) for name in names])
     signal, level = rng.normal(size=names.size), rng.normal(size=names.size)
     label = (rng.random(names.size) < 1 / (1 + np.exp(-(offset + 0.9 * signal)))).astype(np.int8)
     label[names == "IMR90"] = 1
@@ -193,38 +228,38 @@ def comparison(folder: Path, *, allowed_leak: bool = True, draws: int = 60, seed
 
     def scored(
         strength: float, shift: NDArray[np.float64] | float, *, claims: bool = True, seeds: int = 1
-    ) -> RowScores:
+    ) -> MethodScores:
         score = np.stack(
             [strength * signal + (1 - strength) * rng.normal(size=names.size) + 0.1 * level for _ in range(seeds)]
         )
         logit = score + shift
         call = (score > np.quantile(score, 0.85)).astype(float)
         empty = np.full(score.shape, np.nan)
-        return RowScores(score, logit if claims else empty, call if claims else empty)
+        return MethodScores(score, logit if claims else empty, call if claims else empty)
 
     middle = np.log(0.15 / 0.85)
     own = 0.45 * signal + 0.55 * rng.normal(size=names.size)
     few = rng.random(names.size) < 0.8
 
-    def level_row(shift: NDArray[np.float64] | float, rows: NDArray[np.bool_] | None = None) -> RowScores:
-        logit = own + shift if rows is None else np.where(rows, own + shift, np.nan)
+    def at_level(shift: NDArray[np.float64] | float, kept: NDArray[np.bool_] | None = None) -> MethodScores:
+        logit = own + shift if kept is None else np.where(kept, own + shift, np.nan)
         call = np.where(np.isfinite(logit), (logit > np.nanquantile(logit, 0.85)).astype(float), np.nan)
-        return RowScores(logit[None], logit[None], call[None])
+        return MethodScores(logit[None], logit[None], call[None])
 
     student = middle + 0.5 * (offset.clip(-4, 4) - middle)
     table = {
-        "episode.potential": RowScores(own[None], nothing[None], nothing[None]),
-        "episode.student": level_row(student),
-        "episode.teacher": RowScores(nothing[None], nothing[None], nothing[None]),
-        "episode.fused": level_row(student),
+        "episode.potential": MethodScores(own[None], nothing[None], nothing[None]),
+        "episode.student": at_level(student),
+        "episode.teacher": MethodScores(nothing[None], nothing[None], nothing[None]),
+        "episode.fused": at_level(student),
         **{
-            f"episode.few_label_{count}": level_row(middle + part * (offset.clip(-4, 4) - middle), few)
+            f"episode.few_label_{count}": at_level(middle + part * (offset.clip(-4, 4) - middle), few)
             for count, part in ((0, 0.5), (8, 0.6), (32, 0.8), (128, 0.95))
         },
-        "mean_impedance": level_row(middle),
-        "em": level_row(middle + 0.45 * (offset.clip(-4, 4) - middle)),
-        "bbse": level_row(middle - 2.5 * (names == "K562")),
-        "oracle": level_row(offset.clip(-4, 4)),
+        "mean_impedance": at_level(middle),
+        "em": at_level(middle + 0.45 * (offset.clip(-4, 4) - middle)),
+        "bbse": at_level(middle - 2.5 * (names == "K562")),
+        "oracle": at_level(offset.clip(-4, 4)),
         "cross_attention": scored(0.2, middle),
         "decoupled": scored(0.3, middle, seeds=2),
         "epivan": scored(0.1, middle),
@@ -236,13 +271,13 @@ def comparison(folder: Path, *, allowed_leak: bool = True, draws: int = 60, seed
         "distance": scored(0.05, middle, claims=False),
         "promoter_degree": scored(0.36, middle, claims=False),
         "opportunist": scored(0.2, middle),
-        "ablation.no_distillation": level_row(middle + 0.1),
+        "ablation.no_distillation": at_level(middle + 0.1),
     }
-    rivals = [row for row in table if row in {"ctcf_gbm", "motif_gbm", "distance", "promoter_degree"}]
-    claims = [("episode.potential", row) for row in rivals]
+    baselines = [method for method in table if method in {"ctcf_gbm", "motif_gbm", "distance", "promoter_degree"}]
+    claims = [("episode.potential", baseline) for baseline in baselines]
     claims += [("episode.student", "mean_impedance"), ("episode.student", "em"), ("episode.student", "bbse")]
     claims += [("episode.few_label_32", "episode.few_label_0")]
-    content = summarise_rows(
+    found = summarise_methods(
         label,
         names.astype(str),
         rng.integers(0, 17, names.size),
@@ -252,71 +287,106 @@ def comparison(folder: Path, *, allowed_leak: bool = True, draws: int = 60, seed
         draws=draws,
         rng=rng,
     )
-    content["intervals"]["block_bp"] = 5_000_000
-    for row, entry in content["rows"].items():
-        entry["note"] = NOTE if row in ("epivan", "sept") else ""
-    leaking = {"enhancer": 0.31, "promoter": 0.62, "pair": 0.0, "locus": 0.31} if allowed_leak else {}
-    clean = dict.fromkeys(("enhancer", "promoter", "pair", "locus"), 0.0)
-    results = {
-        "format_version": 1,
-        "protocol": {
-            "name": "made-up",
-            "title": "made-up loops <7 cell lines>",
-            "sentence": "Held out by cell line; chromosomes are shared.",
-            "subsets": {"hard": "negatives with two anchors", "equal_length": "anchors of one size"},
+    results = ComparisonResults(
+        format_version=1,
+        protocol=ProtocolHeader(
+            name="made-up",
+            title="made-up loops <7 cell lines>",
+            sentence="Held out by cell line; chromosomes are shared.",
+            subsets={"hard": "negatives with two anchors", "equal_length": "anchors of one size"},
+        ),
+        methods={
+            name: MethodResults(
+                **dict(entry),
+                group=find_method(name).group,
+                note=NOTE if name in ("epivan", "sept") else "",
+                seconds=None,
+            )
+            for name, entry in found.methods.items()
         },
-        **content,
-        "audit": {
-            "policy": "refuse",
-            "allowed": allowed_leak,
-            "locus_leak": allowed_leak,
-            "folds": [
-                {"fold": "others", "train": 900, "test": 930} | clean | leaking,
-                {"fold": "k562", "train": 1390, "test": 380} | clean,
+        environments={
+            name: EnvironmentResults(**dict(entry), known=False) for name, entry in found.environments.items()
+        },
+        differences=found.differences,
+        intervals=Intervals(**dict(found.intervals), block_bp=5_000_000, unplaced=0),
+        audit=Audit(
+            policy="refuse",
+            allowed=allowed_leak,
+            locus_leak=allowed_leak,
+            folds=[
+                _fold_audit("others", 900, 930, *((0.31, 0.62, 0.0, 0.31) if allowed_leak else (0.0,) * 4)),
+                _fold_audit("k562", 1390, 380),
             ],
-        },
-        "provenance": {
-            "episode": "0.1.0",
-            "started": "2024-01-01T00:00:00+00:00",
-            "seeds": [0, 1],
-            "sources": [{"path": "pairs.tsv.gz", "sha256": "0f" * 32, "rows": 1770}],
-            "config": {"training": {"steps": 400, "alpha": None}},
-        },
-    }
+        ),
+        alarms=[FoldAlarm(fold="k562", seed=0, name="weak_potential", text="macro AUROC 0.52 +- 0.05")],
+        provenance=ComparisonProvenance(
+            episode="0.1.0",
+            python="3.11",
+            torch="2.2",
+            numpy="2.0",
+            scikit_learn="1.4",
+            lightgbm="4.3",
+            started="2024-01-01T00:00:00+00:00",
+            job_seconds=1.0,
+            seeds=[0, 1],
+            sources=[{"path": "pairs.tsv.gz", "sha256": "0f" * 32, "rows": 1770}],
+            genome_sha256=None,
+            pairs=1770,
+            collapsed=False,
+            protocol={},
+            config={"training": {"steps": 400, "alpha": None}},
+        ),
+    )
     figures = comparison_figures(
         label,
         names,
-        {row: (scores.score[0], scores.logit[0]) for row, scores in table.items()},
-        [_extras(part, names[fold == part], -student[fold == part], rng) for part in np.unique(fold)],
+        {name: (scores.score[0], scores.logit[0]) for name, scores in table.items()},
+        [_run(part, names[fold == part], -student[fold == part], rng) for part in np.unique(fold)],
         results,
         truth=pd.DataFrame({"cell_line": ["GM12878", "K562", "HMEC"], "impedance": [1.4, 1.9, 2.6]}),
         fold=fold,
     )
-    (folder / "results.json").write_text(json.dumps(results, allow_nan=False))
-    (folder / "figures.json").write_text(json.dumps(figures, allow_nan=False))
+    write_model(folder / "results.json", results)
+    write_model(folder / "figures.json", figures)
     return folder
 
 
-def _extras(
-    fold: str, names: NDArray[np.str_], impedance: NDArray[np.float64], rng: np.random.Generator
-) -> dict[str, Any]:
-    """What one training leaves: a Student around the right impedance, and a log."""
-    entries = {}
+def _fold_audit(
+    name: str, train: int, test: int, enhancer: float = 0, promoter: float = 0, pair: float = 0, locus: float = 0
+) -> FoldAudit:
+    return FoldAudit(
+        fold=name, title="", train=train, test=test, enhancer=enhancer, promoter=promoter, pair=pair, locus=locus
+    )
+
+
+def _run(fold: str, names: NDArray[np.str_], impedance: NDArray[np.float64], rng: np.random.Generator) -> RunFigures:
+    """What one training run leaves: a Student around the right impedance, and a log."""
+    records = []
     for name in np.unique(names):
         read = float(impedance[names == name][0])
-        entries[str(name)] = {
-            "known": False,
-            "support_size": int((names == name).sum()),
-            "r_student": read,
-            "r_student_sd": 0.2,
-            "r_student_low": read - 0.4,
-            "r_student_high": read + 0.4,
-            "r_used": read,
-        }
-    return {
-        "impedance": impedance_records(entries, fold=fold),
-        "temperature": 1.0,
-        "level": 0.0,
-        "training": training_series(training_log(rng, 120, 3), fold=fold, seed=0),
-        "alarms": [{"name": "weak_potential", "text": "macro AUROC 0.52 +- 0.05"}] if fold == "k562" else [],
-    }
+        records.append(
+            ImpedanceRecord(
+                environment=str(name),
+                fold=fold,
+                known=False,
+                r_student=read,
+                r_student_sd=0.2,
+                r_student_low=read - 0.4,
+                r_student_high=read + 0.4,
+                r_teacher=None,
+                r_used=read,
+                r_oracle=None,
+                r_true=None,
+                support_size=int((names == name).sum()),
+            )
+        )
+    alarms = [RunAlarm(name="weak_potential", text="macro AUROC 0.52 +- 0.05")] if fold == "k562" else []
+    return RunFigures(
+        impedance=records,
+        temperature=1.0,
+        offset=0.0,
+        level=0.0,
+        alarms=alarms,
+        roles={},
+        training=training_series(training_log(rng, 120, 3), fold=fold, seed=0),
+    )

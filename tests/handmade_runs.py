@@ -70,7 +70,7 @@ def with_run(run: Run, content: Dataset | None = None) -> tuple[Run, Dataset, El
 
 
 def reversed_dataset(content: Dataset) -> Dataset:
-    """The same elements read from the other strand, every layout turned."""
+    """The same elements read from the other strand, every orientation reversed."""
     codes = np.concatenate([reverse_complement(content.sequence(i)) for i in range(len(content.elements))])
     return replace(content, codes=codes, pairs=content.pairs.assign(mirrored=~content.pairs["mirrored"]))
 
@@ -84,7 +84,7 @@ class Handmade(nn.Module):
         self.c = c
         self.requires_grad_(False)
 
-    def _encode(self, scores: Tensor, mask: Tensor, gate: None = None) -> ElementCodes:
+    def _encode(self, scores: Tensor, mask: Tensor, gate: None = None, *, both: bool = False) -> ElementCodes:
         best = scores.masked_fill(~mask[:, :, None, None], -torch.inf).amax((1, 2)).clamp(min=0)
         nothing: Any = torch.zeros(len(best), 0)
         fields = {field.name: nothing for field in dataclasses.fields(ElementCodes)}

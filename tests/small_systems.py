@@ -61,7 +61,7 @@ def filled(store: ElementStore, value: float) -> ElementStore:
 
 
 def reverse_complement(store: ElementStore) -> ElementStore:
-    """The store of the same elements read from the other strand: bins turned round, strands swapped."""
+    """The store of the same elements read from the other strand: bin order reversed, strands swapped."""
     parts = [store.rows(element)[::-1, ::-1] for element in range(len(store))]
     return ElementStore.of(np.concatenate(parts), store.bins, "reversed")
 
@@ -117,10 +117,10 @@ def make_tasks(table: PairRows) -> list[Task]:
         low = pool.locus < ELEMENTS // 4
         return pool.rows[low], pool.rows[~low]
 
-    def task(pool: EnvironmentPool, kind: str, *, two_way: bool, share: float = float("nan")) -> Task:
+    def task(pool: EnvironmentPool, kind: str, *, two_way: bool, fraction: float = float("nan")) -> Task:
         support, query = halves(pool)
         shown = np.arange(len(support)) % 3 == 0 if kind == "train" else np.zeros(len(support), dtype=bool)
-        return Task(pool, kind, support, query, shown, two_way, share=share)
+        return Task(pool, kind, support, query, shown, two_way, fraction=fraction)
 
     mixture = np.concatenate([first[: third // 2], second[: third // 4]])
     hidden = np.zeros(len(mixture), dtype=bool)
@@ -129,7 +129,7 @@ def make_tasks(table: PairRows) -> list[Task]:
         task(known[0], "train", two_way=True),
         task(known[1], "train", two_way=False),
         task(unknown, "pseudo_ood", two_way=True),
-        task(known[0], "prior_shift", two_way=False, share=0.3),
+        task(known[0], "prior_shift", two_way=False, fraction=0.3),
         Task(known[0], "mixed", mixture, nothing, hidden, False, known[1], 2 / 3),
     ]
 

@@ -285,18 +285,35 @@ def raising() -> None:
     raise InterruptedError
 
 
-def test_where_there_are_no_locks_the_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(code: int) -> Callable[..., None]:
-        def flock(*_: object) -> None:
-            raise OSError(code, os.strerror(code))
+def failing_lock(code: int) -> Callable[..., None]:
+    def flock(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
 
-        return flock
+    return flock
 
-    monkeypatch.setattr(files.fcntl, "flock", fail(errno.ENOLCK))
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_where_there_are_no_locks_the_block_runs_with_a_warning(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(files.fcntl, "flock", failing_lock(code))
     with locked(tmp_path / "lock", lambda: pytest.fail("nothing to wait for")):
         ran = True
     assert ran
-    monkeypatch.setattr(files.fcntl, "flock", fail(errno.EIO))
+    assert f"{tmp_path}: this file system has no locks" in caplog.text
+
+
+@pytest.mark.parametrize("code", [errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES])
+def test_another_holder_is_told_from_a_file_system_without_locks(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files.fcntl, "flock", failing_lock(code))
+    with pytest.raises(InterruptedError), locked(tmp_path / "lock", raising):
+        pytest.fail("another one holds it")
+
+
+def test_a_lock_that_fails_otherwise_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files.fcntl, "flock", failing_lock(errno.EIO))
     with pytest.raises(OSError, match="Input/output error"), locked(tmp_path / "lock"):
         pytest.fail("the block must not run")
 

@@ -20,7 +20,7 @@ from episode.config import BackboneConfig
 from episode.encode.motifs import MotifBank
 from episode.encode.scanner import Scanner
 from episode.encode.store import build_store
-from episode.inference.element_cache import CodeTable
+from episode.inference.element_cache import ElementCache
 from episode.inference.pairs import PairRows
 from episode.inference.scoring import score_rows
 from episode.seeds import generator
@@ -108,16 +108,16 @@ def measure_head(context: Context) -> dict[str, Any]:
     codes = rng.integers(4, size=length.sum()).astype(np.uint8)
     elements = pd.DataFrame({"length": length, "offset": np.cumsum(length) - length})
     store = build_store(SimpleNamespace(elements=elements, codes=codes), run.bank, stem)
-    table = CodeTable(backbone, store)
+    cache = ElementCache(backbone, store)
     rows = _pairs(rng, each, pairs)
     few = rows.take(np.arange(min(pairs, BLOCK)))
-    score_rows(backbone, table, rows.take(np.arange(0, pairs, 7)))
-    e = table.codes("enhancer", few.enhancer, few.mirrored)
-    p = table.codes("promoter", few.promoter, few.mirrored)
+    score_rows(backbone, cache, rows.take(np.arange(0, pairs, 7)))
+    e = cache.codes("enhancer", few.enhancer, few.mirrored)
+    p = cache.codes("promoter", few.promoter, few.mirrored)
     seconds: dict[str, list[float]] = {"gathered": [], "forward": []}
     for _ in range(context.size(ROUNDS, 1)):
         peak.look()
-        seconds["gathered"].append(best_seconds(lambda: score_rows(backbone, table, rows, block=BLOCK), 1) / pairs)
+        seconds["gathered"].append(best_seconds(lambda: score_rows(backbone, cache, rows, block=BLOCK), 1) / pairs)
         with torch.no_grad():
             seconds["forward"].append(best_seconds(lambda: backbone(e, p), 10) / len(few))
     bins = (LENGTHS[0] // stem.bin, LENGTHS[1] // stem.bin)

@@ -29,7 +29,7 @@ from costs.context import Context, entry
 from costs.worlds import SEED, Elements, small_dataset, small_run, write_genome, write_pairs
 from episode.data.storage import load_dataset
 from episode.dna import digest
-from episode.encode.scanner import bin_count
+from episode.encode.bins import bin_count
 from episode.encode.segments import DIGEST, SegmentFolder
 from episode.encode.store import ElementStore
 from episode.files import file_sha256

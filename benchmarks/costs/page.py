@@ -1,7 +1,7 @@
 """The page of measurements, made from the results alone: no measured number in it is typed.
 
-Knows what each key of the results holds, and says in words what the inputs of the rows are (windows, worlds, how
-operations are counted); measures nothing.
+Knows what each key of the results holds, and describes the inputs of the rows (windows, worlds, how operations are
+counted). Measures nothing.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from episode.figure_style import to_png
 from episode.files import atomic_file
 
 Row = dict[str, Any]
-VERDICTS = {True: "met", False: "MISSED", None: "no bar"}
+VERDICTS = {True: "met", False: "MISSED", None: "no target"}
 GIB = 2**30
 
 
 def verdict(row: Row) -> str:
-    """Say in a word whether a row meets its bar."""
+    """Return the word for whether a row meets its target."""
     return VERDICTS[row["met"]]
 
 
@@ -40,17 +40,19 @@ def write(results: dict[str, Row], folder: Path) -> None:
 
 
 HEAD = """
-    Made by `make benchmark-speed` from `benchmarks/results/speed.json`, which holds every measurement behind these
+    Made by `make benchmark-speed` from `benchmarks/results/speed.json`, which has every measurement behind these
     numbers; do not edit. Every ratio is of numbers of one run. 1 GB is 10⁹ bytes, 1 GiB is 2³⁰."""
 
 
 def _text(text: str) -> str:
-    """Fill a paragraph."""
-    return textwrap.fill(" ".join(text.split()), 120, break_long_words=False, break_on_hyphens=False)
+    """Fill a paragraph, or the item of a list."""
+    indent = "  " if text.startswith("- ") else ""
+    words = " ".join(text.split())
+    return textwrap.fill(words, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _grid(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Lay out a table."""
+    """Write a table."""
     names = list(head)
     lines = [names, ["---"] * len(names), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -85,13 +87,14 @@ def _machines(results: dict[str, Row]) -> list[str]:
 
 
 def _summary(results: dict[str, Row]) -> str:
-    rows = []
+    items = []
     for key, spell in SUMMARIES.items():
         if key in results:
             row = results[key]
             word = verdict(row) if row["met"] else f"**{verdict(row)}**"
-            rows.append([row["what"], row["bar"], spell(row["value"]), word])
-    return _grid(["what", "bar", "measured", ""], rows)
+            measured = f"Target: {row['bar']}. Measured: {spell(row['value'])}."
+            items.append(_text(f"- {word}: {row['what']}. {measured}"))
+    return "\n".join(items)
 
 
 def _ratio(value: Row) -> str:
@@ -105,8 +108,8 @@ SUMMARIES: dict[str, Callable[[Row], str]] = {
     "logit_difference": lambda v: f"{v['float32']:.1e} with float32, {v['float16']:.1e} with float16",
     "pair_head": lambda v: f"{_rate(v['pairs_per_second'])}, {_percent(v['share_of_peak'])} of the peak",
     "motif_stem": lambda v: (
-        f"{v['share_of_peak']:.2f} ({v['gflops']:.0f} of {v['peak_gflops']:.0f} GFLOP/s) by 8 FLOP a base, which is "
-        f"judged; {v['share_of_peak_2_a_base']:.2f} by 2 FLOP a base"
+        f"{v['share_of_peak']:.2f} ({v['gflops']:.0f} of {v['peak_gflops']:.0f} GFLOP/s) by 8 FLOP a base, the target; "
+        f"{v['share_of_peak_2_a_base']:.2f} by 2 FLOP a base"
     ),
     "peak_memory": lambda v: (
         f"{v['peak_gib'][0]:.2f} and {v['peak_gib'][1]:.2f} GiB ({100 * v['growth']:+.1f} %), "
@@ -134,22 +137,26 @@ def _sharing(row: Row) -> list[str]:
         times = [f"{s['store']:.1f} + {s['prediction']:.1f}" for s in raw[name]["seconds"]]
         stores.append([name, *ratios, "; ".join(times)])
     return [
-        "## Every element once, or every pair anew",
+        "## Encoding each element once, or again for each pair",
         _text(f"""
             Two tables of BENGI (K562 Hi-C and GM12878 RNAPII ChIA-PET) with their real intervals: {n["pairs"]:,}
             distinct pairs of {distinct["enhancer"]:,} enhancers and {distinct["promoter"]:,} promoters in windows of
-            1,024 and 4,096 bp ({laid["enhancer"]:,} and {laid["promoter"]:,} as they are laid out, mirrored or not).
+            1,024 and 4,096 bp ({laid["enhancer"]:,} and {laid["promoter"]:,} if the pair orientations of an element
+            are counted separately).
             The DNA is simulated by position, with the best site of a motif every {raw["site_every"]} bp. Encoding once
             reads {raw["bases"]["ratio"]:.2f} times fewer bases than encoding for each pair, and
-            {raw["bases"]["ratio_covered"]:.1f} times fewer where bases in which windows overlap are scanned once, as
-            the store does. The model has the default configuration,
+            {raw["bases"]["ratio_covered"]:.1f} times fewer if bases in which windows overlap are scanned once, as in
+            the
+            store. The model has the default configuration,
             trained for a few steps on a tiny simulated world."""),
         _text(f"""
-            Both roads go from validated pairs and bases in memory to the logit of every pair: reading tables and
-            writing predictions is on neither side. *Encode once* is `build_store` into an empty folder (or opening the
-            one that is there), then `predict_dataset` over all pairs. *For each pair anew* scans
-            both elements of each pair of a batch, encodes them and runs the same pair head; bases lie ready, nothing is
-            written, scores stay float32, and the batch is the fastest of {", ".join(alone["seconds_by_batch"])}
+            Both methods start from validated pairs and bases in memory and end with the logit of every pair. Neither
+            includes reading tables or writing predictions. *Encode once* is `build_store` into an empty folder (or
+            opening the existing
+            one), then `predict_dataset` over all pairs. *Again for each pair* scans
+            both elements of each pair of a batch, encodes them and runs the same pair head. Bases are in memory,
+            nothing
+            is written, scores stay float32, and the batch is the fastest of {", ".join(alone["seconds_by_batch"])}
             ({alone["batch"]}). It was run on {n["pairs_alone"]:,} pairs, the support sets of both environments, in
             {len(alone["rates"])} parts between the other runs, each again for {alone["turn_seconds"]:.0f} s or more
             ({", ".join(f"{rate:.0f}" for rate in alone["rates"])} pairs/s). Ratios are of the fastest run to the
@@ -159,9 +166,9 @@ def _sharing(row: Row) -> list[str]:
                 "store",
                 "built in the run, pairs/s",
                 "",
-                "there, pairs/s",
+                "existing, pairs/s",
                 "",
-                "store + prediction, s (built, there, ...)",
+                "store + prediction, s (built, existing, ...)",
             ],
             stores,
         ),
@@ -172,9 +179,10 @@ def _difference(row: Row) -> list[str]:
     value, raw = row["value"], row["raw"]
     return [
         _text(f"""
-            Logits of the {raw["pairs_compared"]:,} support pairs alone, for only these go both roads; they span
-            {value["logit_range"]:.1f} and differ from those of the road without reuse by at most {value["float32"]:.1e}
-            with a float32 store and {value["float16"]:.1e} with a float16 store. Each road estimates the impedances
+            Logits are compared for the {raw["pairs_compared"]:,} support pairs, the only ones that both methods score.
+            They
+            span {value["logit_range"]:.1f} and differ from those without reuse by at most {value["float32"]:.1e}
+            with a float32 store and {value["float16"]:.1e} with a float16 store. Each method estimates the impedances
             from its own scores.""")
     ]
 
@@ -188,12 +196,12 @@ def _head(row: Row) -> list[str]:
         _text(f"""
             Default configuration, elements of {raw["bins"][0]} and {raw["bins"][1]} bins, encoder output in memory;
             {n["pairs"]:,} pairs of {n["elements"]:,} elements, sorted by enhancer, in blocks of {raw["block"]:,}.
-            Gathering the codes included: {_rate(value["pairs_per_second"])}, {value["gflops"]:.1f} GFLOP/s,
+            With gathering the codes: {_rate(value["pairs_per_second"])}, {value["gflops"]:.1f} GFLOP/s,
             {_percent(value["share_of_peak"])} of the peak of the float32 matrix product ({value["peak_gflops"]:.0f}
-            GFLOP/s). On codes that are gathered already: {_rate(value["pairs_per_second_forward"])},
+            GFLOP/s). On gathered codes: {_rate(value["pairs_per_second_forward"])},
             {value["gflops_forward"]:.1f} GFLOP/s, {_percent(value["share_of_peak_forward"])}. A pair is counted as
-            {sum(flop.values()):,} operations, by the shapes of the products that the formula of the head asks for
-            ({parts}), however they are done; softmax, sines and sums are not counted."""),
+            {sum(flop.values()):,} operations, by the shapes of the products in the formula of the head
+            ({parts}), however they are computed. Softmax, sines and sums are not counted."""),
     ]
 
 
@@ -204,13 +212,13 @@ def _stem(row: Row) -> list[str]:
         "## Motif stem",
         _text(f"""
             {n["motifs"]} matrices over {n["elements"]:,} elements of 1,024 and 4,096 bp ({n["bases"] / 1e6:.1f} Mb),
-            both strands, float16 scores: {value["bases_per_second"] / 1e6:.2f} Mb/s. Counted are complete sites, each
+            both strands, float16 scores: {value["bases_per_second"] / 1e6:.2f} Mb/s. Complete sites are counted, each
             motif at its own length, no padding. In the operations of a product with one-hot DNA (4 multiplications and
             4 additions a position) that is {value["gflops"]:.0f} GFLOP/s, {value["share_of_peak"]:.2f} of the peak. The
-            stem need not do that product (see [stem.md](stem.md)): counted as if only the score of the base that is
-            there were multiplied and added (2 operations a position), which is not what the verdict uses, it is
+            stem need not do that product (see [stem.md](stem.md)). Counted as if only the score of the present base
+            were multiplied and added (2 operations a position), which the target does not use, it is
             {raw["gflops"]["chosen_base"]:.0f} GFLOP/s, {value["share_of_peak_2_a_base"]:.2f} of the peak. The peak is
-            the best of `torch.mm` in float32 on square matrices, measured in turns with the stem (GFLOP/s by size:
+            the best of `torch.mm` in float32 on square matrices, measured alternately with the stem (GFLOP/s by size:
             {looks})."""),
     ]
 
@@ -231,11 +239,12 @@ def _memory(row: Row) -> list[str]:
     return [
         "## Peak memory of prediction",
         _text(f"""
-            `episode predict` on Parquet tables of the same elements in four cell lines that training did not see;
-            default configuration and windows, the store built in the command. The peak is the greatest resident memory
-            of the process by the kernel's account, pages of mapped files included; where it starts workers, at least
-            the greatest sum seen (twice a second). A Python that has imported torch has {value["torch_gib"]:.2f}
-        GiB."""),
+            `episode predict` on Parquet tables of the same elements in four cell lines that training did not see,
+            with default configuration and windows. The store is built in the command. The peak is the largest resident
+            memory of the process as the kernel counts it, pages of mapped files included. If it starts workers, it is
+            at
+            least the largest sum seen (twice a second). A Python that has imported torch has {value["torch_gib"]:.2f}
+            GiB."""),
         _grid(["pairs", "elements", "minutes", "pairs/s", "peak, GiB", "above torch, GiB"], rows),
     ]
 
@@ -259,12 +268,13 @@ def _epoch(row: Row) -> list[str]:
         "## One epoch of training",
         _text(f"""
             The simulated world `domain-kl`, seed 11: {n["cell_lines"]} training cell lines, elements of 1,000 and 4,000
-            bp. Training draws tasks, not rows: an epoch is as many steps as query, with their labels, as many pairs as
-            there are to learn from, by the training's own count (support pairs are scored besides and not counted);
-            steps were chosen to bring {n["pairs_aimed_at"]:,}. Time is that of the whole command: start, steps, one
-            validation, calibration, writing; the store was built before. Where it came to less than an epoch, its
-            minutes are scaled up. A second, short training settles as well, with the frozen outputs of all pairs in
-            memory; the greater peak is judged."""),
+            bp. Training draws tasks, not rows. An epoch is the number of steps whose labelled query pairs equal the
+            pairs
+            to learn from, as the command counts them (support pairs are scored too and not counted). Steps were chosen
+            to reach {n["pairs_aimed_at"]:,}. Time is that of the whole command: start, steps, one
+            validation, calibration, writing; the store was built before. If it was less than an epoch, its
+            minutes are scaled up. A second, short training run also has settling steps, with the frozen outputs of all
+            pairs in memory. The target is for the larger peak."""),
         _grid(
             [
                 "settings",
@@ -278,7 +288,7 @@ def _epoch(row: Row) -> list[str]:
             ],
             rows,
         ),
-        _text("In the table above stand the settings of the protocol `domain-kl`."),
+        _text("The target is for the settings of the protocol `domain-kl`."),
     ]
 
 
@@ -293,10 +303,11 @@ def _start(row: Row) -> list[str]:
         _text(f"""
             `episode --help`: median of {len(raw["help_seconds"])} {value["help_seconds_median"]:.2f} s, best
             {value["help_seconds_best"]:.2f} s. `episode predict` of {row["n"]["pairs"]:,} pairs, with no store and no
-            index of the genome built before, and all files in the page cache of the system: {shared["elements"]:,}
+            index of the genome built before, and all files in the page cache: {shared["elements"]:,}
             elements, shared about as in BENGI's K562 Hi-C table, {_seconds(shared["seconds"])} s; {none["elements"]:,}
-            elements, no two pairs with one in common, {_seconds(none["seconds"])} s. The median of the former is
-            judged."""),
+            elements, no two pairs with one in common, {_seconds(none["seconds"])} s. The target is for the median of
+            the
+            former."""),
     ]
 
 
@@ -320,7 +331,7 @@ def _kills(row: Row) -> list[str]:
     head = [
         "command",
         "uninterrupted, s",
-        "killed while it ran",
+        "killed",
         "after its first file",
         "files it left",
         "same result",
@@ -328,13 +339,15 @@ def _kills(row: Row) -> list[str]:
     return [
         "## Killed and started again",
         _text("""
-            Each command got SIGKILL at a time drawn uniformly from what it takes uninterrupted, starting and importing
-            included, and was then given again: `episode encode` in the same words, the others with `--resume`, whatever
-            the kill had left. Times were drawn until enough trials were killed; those that had ended before count as
+            Each command got SIGKILL at a time drawn uniformly from its uninterrupted run time, starting and importing
+            included. It was then run again, whatever the kill had left: `episode encode` unchanged, the others with
+            `--resume`. Times were drawn until enough trials were killed; those that had ended before count as
             tries only. Files and folders were compared with those of the uninterrupted command, name for name and byte
-            for byte (of a store, the rows of every element, read as they lie, and each segment by its own checksums:
-            what one segment holds depends on where the kill came), and processes were looked for that had stayed. One
-            thread each, as many trials side by side as the benchmark has threads."""),
+            for byte. (Of a store, the rows of every element and the checksums of each segment were compared: which
+            rows a
+            segment has depends on the time of the kill.) Remaining processes were searched for. One thread each, as
+            many
+            trials in parallel as the benchmark has threads."""),
         _grid([*head, "nothing else left"], rows),
     ]
 
@@ -372,7 +385,7 @@ def _scaling(row: Row) -> list[str]:
         _text("""
             Each point is one command, start-up included: `episode predict` on a Parquet table, the store built in the
             command, and `episode encode` of distinct elements, half of them of 1,024 and half of 4,096 bp. Exponents a
-            of y = c xᵃ, by least squares of the logarithms; start-up holds those over the whole range down."""),
+            of y = c xᵃ are by least squares of the logarithms. Start-up lowers those over the whole range."""),
         _grid(["", "exponent, last three", "from", "exponent, all", "from"], exponents),
         _grid(["pairs", "elements", "seconds", "peak, GiB"], pairs),
         _grid(["elements", "Mb", "seconds", "peak, GiB", "store, GB"], elements),

@@ -33,7 +33,8 @@ from episode.data.build import build_dataset
 from episode.data.dataset import Dataset
 from episode.encode.motifs import MotifBank
 from episode.encode.scanner import Scanner
-from episode.encode.store import build_store, mirror
+from episode.encode.store import build_store
+from episode.inference.orientation import mirror
 from episode.inference.pairs import PairRows, pair_keys, pair_rows
 from episode.inference.support import student_impedance
 from episode.model.backbone import PairOutput
@@ -96,7 +97,7 @@ def measure(context: Context) -> dict[str, Any]:
         "store_built_in_run": _row("store built in the run", "built", 8.0, raw, n),
         "store_already_there": _row("store already there", "there", 30.0, raw, n),
         "logit_difference": entry(
-            f"largest difference between the two roads in the logit of any of the {len(alone.rows):,} support pairs "
+            f"largest difference between the two methods in the logit of any of the {len(alone.rows):,} support pairs "
             f"(of {len(dataset.pairs):,} pairs)",
             bar="<= 1e-4 with a float32 store",
             value=difference | {"logit_range": spread},

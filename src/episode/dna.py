@@ -1,6 +1,6 @@
-"""Elements as arrays: which bases are read around an element, and how bases become numbers.
+"""Elements as arrays: which bases are read around an element, how bases become codes, and the mirror rule.
 
-Pure functions on arrays and strings; knows nothing about tables, files or genomes.
+Pure functions on arrays and strings. This module does NOT know tables, files or genomes.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ __all__ = [
     "digest",
     "encode",
     "gc_content",
+    "is_mirrored",
     "overlap_groups",
     "reverse_complement",
     "unknown_fraction",
@@ -97,15 +98,22 @@ def crop_offset(length: int, window: int) -> tuple[int, int]:
     return left, left + window
 
 
+def is_mirrored(
+    enhancer_start: Integers, enhancer_end: Integers, promoter_start: Integers, promoter_end: Integers
+) -> npt.NDArray[np.bool_]:
+    """Mirror rule: whether the midpoint of the promoter lies upstream of that of the enhancer; all of shape (n,)."""
+    return promoter_start + promoter_end < enhancer_start + enhancer_end
+
+
 def gc_content(codes: Codes) -> float:
-    """Return the share of C and G among the known bases; NaN where no base is known."""
+    """Return the fraction of C and G among the known bases; NaN where no base is known."""
     count = np.bincount(codes, minlength=5)
     known = int(count[:4].sum())
     return float(count[1] + count[2]) / known if known else float("nan")
 
 
 def unknown_fraction(codes: Codes) -> float:
-    """Return the share of bases that are not A, C, G or T; 1 for an empty sequence."""
+    """Return the fraction of bases that are not A, C, G or T; 1 for an empty sequence."""
     return float(np.count_nonzero(codes == UNKNOWN)) / codes.size if codes.size else 1.0
 
 

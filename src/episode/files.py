@@ -11,6 +11,7 @@ import errno
 import fcntl
 import hashlib
 import json
+import logging
 import math
 import mmap
 import os
@@ -42,7 +43,9 @@ __all__ = [
 ]
 
 _PART = re.compile(r"\.(?P<name>.+)\.(?P<machine>[0-9a-f]{8})-(?P<pid>\d+)-(?P<start>\d*)-\w+\.part")
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
+_HELD = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
+_log = logging.getLogger("episode")
 
 
 @contextlib.contextmanager
@@ -191,13 +194,13 @@ def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[No
     """Hold the lock of the file `path` (made, if it is not there, and left there) while the block runs.
 
     Who holds it may remove the file. The lock ends with the process, however that ends. On a file system without locks
-    the block runs at once: it must be right without the lock too, if at the cost of work done twice.
+    the block runs at once, with a warning: it must be right without the lock too, if at the cost of work done twice.
 
     Parameters
     ----------
     path : Path
     waiting : callable, optional
-        Called once if another process holds the lock.
+        Called once if another process holds the lock; it may raise, so as not to wait.
 
     Raises
     ------
@@ -208,15 +211,19 @@ def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[No
         while True:
             stream = held.enter_context(path.open("a"))
             try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if waiting is not None:
-                    waiting()
-                waiting = None
-                fcntl.flock(stream, fcntl.LOCK_EX)
+                try:
+                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError as error:
+                    if error.errno not in _HELD:
+                        raise
+                    if waiting is not None:
+                        waiting()
+                    waiting = None
+                    fcntl.flock(stream, fcntl.LOCK_EX)
             except OSError as error:
                 if error.errno not in _NO_LOCKS:
                     raise
+                _log.warning("%s: this file system has no locks; let no other process work there", path.parent)
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(stream.fileno()), path.stat()):
                     break

@@ -1,4 +1,4 @@
-"""Independent work shared out over threads: whole blocks of it, not single operations.
+"""Independent work distributed over threads: whole blocks of it, not single operations.
 
 Operations of the size met here spend much of their time waiting for each other where torch divides each of them, most
 of all on a busy machine. This module does NOT know what the work is.
@@ -53,7 +53,7 @@ def in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Re
 
 @contextlib.contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Let torch use so many threads in the block, as many as before if 0."""
+    """Let torch use `count` threads in the block, as many as before if 0."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:

@@ -1,4 +1,4 @@
-"""Bases in bins: where they are laid, and the reverse complement of a layout."""
+"""Bases in bins: where they lie, and the reverse complement."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from episode.encode.bases import HALVED, UNKNOWN, BaseLayout, mirror_bases
+from episode.dna import UNKNOWN
+from episode.encode.bases import HALVED, BaseLayout, mirror_bases
 
 
 def reverse_complement(codes: np.ndarray) -> np.ndarray:

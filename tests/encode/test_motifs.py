@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from episode.config import StemConfig
-from episode.encode.motifs import GRID, LEAST_LOG_ODDS, MotifBank, load_bank, similarity, thin
+from episode.encode.motifs import GRID, MIN_LOG_ODDS, MotifBank, load_bank, similarity, thin
 from episode.errors import ConfigError
 
 TWO = np.array([[0.5, 0.25, 0.125, 0.125], [1.0, 0.0, 0.0, 0.0]])
@@ -32,7 +32,7 @@ def jaspar() -> MotifBank:
 
 
 def test_log_odds_by_hand() -> None:
-    expected = [[1, 0, -1, -1], [2, LEAST_LOG_ODDS, LEAST_LOG_ODDS, LEAST_LOG_ODDS]]
+    expected = [[1, 0, -1, -1], [2, MIN_LOG_ODDS, MIN_LOG_ODDS, MIN_LOG_ODDS]]
     bank = bank_of(TWO)
     np.testing.assert_array_equal(bank.log_odds(0), np.array(expected, dtype=np.float32))
     assert bank.max_score.tolist() == [3.0]

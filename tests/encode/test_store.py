@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from episode.config import StemConfig
-from episode.dna import digest
+from episode.dna import UNKNOWN, digest
 from episode.encode import store as store_module
-from episode.encode.bases import UNKNOWN, BaseLayout
+from episode.encode.bases import BaseLayout
 from episode.encode.scanner import FLOOR, scan, scan_many
-from episode.encode.store import ElementStore, build_store, mirror, row_shape
+from episode.encode.store import ElementStore, build_store, row_shape
+from episode.inference.orientation import mirror
 from random_elements import BASES, CONFIG, Elements, make_bank, make_dataset, sequence
 from small_systems import all_rows
 

@@ -159,8 +159,9 @@ def test_a_pair_read_from_the_other_strand_has_the_same_effects(parts: tuple, mi
     _, here = explained(parts, mirrored=mirrored)
     turned = reversed_dataset(content)
     other = Explainer(run, turned, build_store(turned, run.bank, run.facts.config.stem), OPTIONS)
-    layouts = tuple(not layout for layout in here.chosen.pair.layouts)
-    chosen = replace(here.chosen, pair=replace(here.chosen.pair, layouts=layouts), mirrored=not mirrored)
+    orientations = tuple(not reading for reading in here.chosen.pair.orientations)
+    pair = replace(here.chosen.pair, orientations=orientations)
+    chosen = replace(here.chosen, pair=pair, mirrored=not mirrored)
     there = other.explain(chosen)
     assert there.potential == pytest.approx(here.potential, abs=1e-5)
 
@@ -214,14 +215,14 @@ def test_an_effect_is_what_scoring_the_edited_sequence_loses(parts: tuple) -> No
     assert abs(strongest.knockout.effect) > 1e-3
 
 
-def test_a_pair_without_coordinates_is_the_mean_of_both_layouts(parts: tuple) -> None:
+def test_a_pair_without_coordinates_is_the_mean_of_both_orientations(parts: tuple) -> None:
     run, content, store = parts
     scores = ElementScores(run, content, store)
     one, other = int(content.pairs["enhancer_id"].iloc[0]), int(content.pairs["promoter_id"].iloc[0])
     backbone = run.system.backbone
     value = {
-        layouts: PairProbe(scores.backbone, scores, Pair(one, other, layouts)).potential()
-        for layouts in ((False,), (True,), (False, True))
+        read: PairProbe(scores.backbone, scores, Pair(one, other, read)).potential()
+        for read in ((False,), (True,), (False, True))
     }
     assert value[False, True] == pytest.approx((value[(False,)] + value[(True,)]) / 2, abs=1e-5)
     pairs = content.pairs.assign(has_coordinates=False)
@@ -229,7 +230,7 @@ def test_a_pair_without_coordinates_is_the_mean_of_both_layouts(parts: tuple) ->
     expected = score_rows(backbone, store, pair_rows(unplaced, run.facts.shortcuts).take(np.array([0]))).potential
     assert value[False, True] == pytest.approx(float(expected[0]), abs=1e-5)
     background = Background.measure(scores, {"enhancer": np.array([one]), "promoter": np.array([other])}, None)  # type: ignore[arg-type]
-    parts_ = [integrate(scores.backbone, scores, Pair(one, other, (layout,)), background) for layout in (False, True)]
+    parts_ = [integrate(scores.backbone, scores, Pair(one, other, (read,)), background) for read in (False, True)]
     both = integrate(scores.backbone, scores, Pair(one, other, (False, True)), background)
     mean = (parts_[0].scores["enhancer"] + parts_[1].scores["enhancer"]) / 2
     np.testing.assert_allclose(both.scores["enhancer"], mean, atol=1e-5)

@@ -14,7 +14,7 @@ from episode.encode.store import ElementStore
 from episode.errors import EpisodeError
 from episode.inference import element_cache as codes
 from episode.inference import scoring as batch
-from episode.inference.element_cache import CodeTable, encode_elements
+from episode.inference.element_cache import ElementCache, encode_elements
 from episode.inference.scoring import score_rows
 from episode.model.backbone import Backbone, ElementCodes
 from episode.model.energy import EnergySystem
@@ -44,7 +44,7 @@ def real(found: ElementCodes) -> list[torch.Tensor]:
 def test_codes_are_those_of_encoding(backbone: Backbone, kind: str) -> None:
     element = np.array([3, 39, 3, 0, 21, 20, 6, 7])
     mirrored = np.array([0, 1, 1, 0, 0, 1, 0, 0], dtype=bool)
-    found = CodeTable(backbone, STORE).codes(kind, element, mirrored)
+    found = ElementCache(backbone, STORE).codes(kind, element, mirrored)
     with torch.no_grad():
         wanted = encode_elements(backbone, STORE, kind, element, mirrored)
     assert found.mask.shape == wanted.mask.shape
@@ -53,27 +53,27 @@ def test_codes_are_those_of_encoding(backbone: Backbone, kind: str) -> None:
 
 
 def test_codes_do_not_depend_on_what_else_is_asked_for(backbone: Backbone) -> None:
-    """To the last bit: alone from a new table, and together, in two orders, from one that was used before."""
+    """To the last bit: alone from a new cache, and together, in two orders, from one that was used before."""
     rng = np.random.default_rng(5)
     element, mirrored = rng.permutation(40), rng.random(40) < 0.5
-    used = CodeTable(backbone, STORE)
+    used = ElementCache(backbone, STORE)
     used.codes("promoter", np.arange(30, 35), np.ones(5, dtype=bool))
     together = used.codes("promoter", element, mirrored)
     again = used.codes("promoter", element[::-1], mirrored[::-1]).take(torch.arange(39, -1, -1))
     for one, two in zip(real(together), real(again), strict=True):
         assert torch.equal(one, two)
     for i in (0, 11, 39):
-        alone = CodeTable(backbone, STORE).codes("promoter", element[i : i + 1], mirrored[i : i + 1])
+        alone = ElementCache(backbone, STORE).codes("promoter", element[i : i + 1], mirrored[i : i + 1])
         for one, two in zip(real(alone), real(together.take(torch.tensor([i]))), strict=True):
             assert torch.equal(one, two)
 
 
 @pytest.mark.parametrize("oriented", [True, False])
-def test_scores_from_a_table_are_those_from_the_store(backbone: Backbone, oriented: bool) -> None:
+def test_scores_from_a_cache_are_those_from_the_store(backbone: Backbone, oriented: bool) -> None:
     rows = make_rows(60, oriented=oriented)
-    table = CodeTable(backbone, STORE)
+    cache = ElementCache(backbone, STORE)
     for block in (4096, 9):
-        one, two = score_rows(backbone, table, rows, block=block), score_rows(backbone, STORE, rows)
+        one, two = score_rows(backbone, cache, rows, block=block), score_rows(backbone, STORE, rows)
         torch.testing.assert_close(one.potential, two.potential, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(one.representation, two.representation, atol=1e-5, rtol=1e-5)
 
@@ -85,9 +85,9 @@ def test_codes_are_the_same_from_memory_and_from_a_file(
     monkeypatch.setattr(codes, "BUDGET", budget)
     element = np.random.default_rng(2).integers(0, 40, 100)
     mirrored = np.arange(100) % 3 == 0
-    table, other = CodeTable(backbone, STORE, tmp_path / "new"), CodeTable(backbone, STORE)
+    cache, other = ElementCache(backbone, STORE, tmp_path / "new"), ElementCache(backbone, STORE)
     for _ in range(2):
-        found, wanted = table.codes("enhancer", element, mirrored), other.codes("enhancer", element, mirrored)
+        found, wanted = cache.codes("enhancer", element, mirrored), other.codes("enhancer", element, mirrored)
         for one, two in zip(real(found), real(wanted), strict=True):
             assert torch.equal(one, two)
     assert (tmp_path / "new").exists() == (budget < 10**9)
@@ -105,11 +105,11 @@ def test_codes_and_scores_are_the_same_bits_for_any_number_of_threads(
     found = []
     for threads in (1, 2, 3):
         with torch_threads(threads):
-            table = CodeTable(backbone, STORE, tmp_path / str(threads))
-            output = score_rows(backbone, table, rows)
+            cache = ElementCache(backbone, STORE, tmp_path / str(threads))
+            output = score_rows(backbone, cache, rows)
             assert not output.potential.requires_grad
             found.append(
-                [output.potential, output.representation, *real(table.codes("promoter", element, element < 9))]
+                [output.potential, output.representation, *real(cache.codes("promoter", element, element < 9))]
             )
     for other in found[1:]:
         assert all(map(torch.equal, found[0], other))
@@ -121,7 +121,7 @@ def test_what_encoding_raises_comes_through(backbone: Backbone, monkeypatch: pyt
 
     monkeypatch.setattr(ElementStore, "gather", damaged)
     with torch_threads(2), pytest.raises(EpisodeError, match="has become shorter"):
-        CodeTable(backbone, STORE).codes("enhancer", np.arange(20, 40), np.zeros(20, dtype=bool))
+        ElementCache(backbone, STORE).codes("enhancer", np.arange(20, 40), np.zeros(20, dtype=bool))
 
 
 def test_where_there_is_no_room_it_is_said(backbone: Backbone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_where_there_is_no_room_it_is_said(backbone: Backbone, monkeypatch: pyte
     with pytest.raises(
         EpisodeError, match=r"No space left on device; [\d,]+ bytes more were needed for 7 of 40 elements"
     ):
-        CodeTable(backbone, STORE, tmp_path).codes("enhancer", np.arange(3), np.zeros(3, dtype=bool))
+        ElementCache(backbone, STORE, tmp_path).codes("enhancer", np.arange(3), np.zeros(3, dtype=bool))
 
 
 def test_gates_are_kept_with_the_rest() -> None:
@@ -143,7 +143,7 @@ def test_gates_are_kept_with_the_rest() -> None:
         backbone = EnergySystem(small_config(), torch.full((MOTIFS,), 2.0), 2, -0.4, levels).backbone
     store = replace(STORE, gate=make_store(seed=1))
     element, mirrored = np.arange(30), np.arange(30) % 2 == 0
-    found = CodeTable(backbone, store).codes("promoter", element, mirrored)
+    found = ElementCache(backbone, store).codes("promoter", element, mirrored)
     with torch.no_grad():
         wanted = encode_elements(backbone, store, "promoter", element, mirrored)
     assert found.gate.shape == (30, 2)
@@ -160,17 +160,17 @@ def test_each_element_is_encoded_once(backbone: Backbone, monkeypatch: pytest.Mo
 
     gather = ElementStore.gather
     monkeypatch.setattr(ElementStore, "gather", counting)
-    table, rows = CodeTable(backbone, STORE), replace(make_rows(200), mirrored=np.zeros(200, dtype=bool))
+    cache, rows = ElementCache(backbone, STORE), replace(make_rows(200), mirrored=np.zeros(200, dtype=bool))
     for _ in range(2):
-        score_rows(backbone, table, rows, block=20)
+        score_rows(backbone, cache, rows, block=20)
     repeated = {i for i in asked if asked.count(i) > 1}
     assert repeated == set(range(14, 21))  # the one block that holds both kinds, encoded as either
     assert len(asked) == 40 + 7
 
 
-def test_a_table_has_no_gradient_and_one_backbone(backbone: Backbone) -> None:
-    table, rows = CodeTable(backbone, STORE), make_rows(5)
+def test_a_cache_has_no_gradient_and_one_backbone(backbone: Backbone) -> None:
+    cache, rows = ElementCache(backbone, STORE), make_rows(5)
     with pytest.raises(ValueError, match="no gradient"):
-        score_rows(backbone, table, rows, gradient=True)
+        score_rows(backbone, cache, rows, gradient=True)
     with pytest.raises(ValueError, match="Backbone that filled it"):
-        score_rows(make_system(small_config(), seed=3).backbone, table, rows)
+        score_rows(make_system(small_config(), seed=3).backbone, cache, rows)

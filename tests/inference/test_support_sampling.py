@@ -1,23 +1,22 @@
-"""The support set drawn from blocks of pairs is the one that is chosen from all of them at once."""
+"""The support set is that of lowest seeded ranks, drawn from blocks of pairs or from all of them at once."""
 
 from __future__ import annotations
 
 import itertools
+import math
+from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from episode.inference.pairs import PairRows
-from episode.inference.support_sampling import SupportDraw, bare_rows, content_ranks
-from episode.predict.impedance import choose_support
+from episode.inference.pairs import PairRows, bare_rows
+from episode.inference.support_sampling import SupportDraw, content_ranks, draw_support
 from episode.seeds import derive_seed, derive_seeds
-from tiny_world import lively_run
 
 SIZE = 64
-"""Largest support of the tiny run."""
+"""Largest support."""
 
 
 def made_up(count: int, seed: int, elements: int = 30) -> PairRows:
@@ -36,15 +35,29 @@ def digests(elements: int = 30) -> list[bytes]:
 
 
 def keys(rows: PairRows) -> list[str]:
-    """As `pair_keys` has them."""
-    names = [name.decode() for name in digests()]
+    """What ranks are of: both sequences and the orientation."""
+    return keys_of(rows, digests())
+
+
+def keys_of(rows: PairRows, content: Sequence[bytes]) -> list[str]:
+    names = [name.decode() for name in content]
     return [
         f"{names[e]} {names[p]} {int(m)}" for e, p, m in zip(rows.enhancer, rows.promoter, rows.mirrored, strict=True)
     ]
 
 
-def frame(rows: PairRows) -> pd.DataFrame:
-    return pd.DataFrame({"enhancer_id": rows.enhancer, "promoter_id": rows.promoter, "distance": rows.distance})
+def expected(rows: PairRows, content: Sequence[bytes], seed: int) -> list[int]:
+    """The rule as it is written, pair by pair."""
+    names = keys_of(rows, content)
+
+    def place(row: int) -> tuple[object, ...]:
+        distance = rows.distance[row]
+        tie = (rows.enhancer[row], rows.promoter[row], math.inf if np.isnan(distance) else distance)
+        return (derive_seed(seed, names[row]), *tie)
+
+    ordered = sorted(range(len(rows)), key=place)
+    first = {names[row]: row for row in reversed(ordered)}
+    return [row for row in ordered if first[names[row]] == row][:SIZE]
 
 
 def drawn(rows: PairRows, cuts: list[int], seed: int = 0, size: int = SIZE) -> SupportDraw:
@@ -75,11 +88,29 @@ def test_cuts_and_order_do_not_matter(count: int, cuts: list[int], seed: int) ->
         np.testing.assert_array_equal(getattr(whole.rows, name), getattr(other.rows, name))
 
 
+@given(st.integers(1, 30), st.integers(0, 5))
+@settings(deadline=None)
+def test_ranks_do_not_follow_the_order_of_rows(count: int, seed: int) -> None:
+    rows = made_up(count, seed)
+    order = np.random.default_rng(seed).permutation(count)
+    ranks = content_ranks(seed, digests(), rows)
+    assert content_ranks(seed, digests(), rows.take(order)).tolist() == ranks[order].tolist()
+    assert ranks.tolist() == [derive_seed(seed, key) for key in keys(rows)]
+
+
+def test_ranks_depend_on_the_seed_and_are_not_the_order_given() -> None:
+    rows = made_up(50, 0)
+    first, second = (np.argsort(content_ranks(seed, digests(), rows)).tolist() for seed in (0, 1))
+    assert first != list(range(50))
+    assert first != second
+
+
 @pytest.mark.parametrize("seed", [0, 5])
 def test_it_is_what_is_chosen_from_a_table_in_memory(seed: int) -> None:
     rows = made_up(400, 1)
-    chosen = choose_support(lively_run(), keys(rows), frame(rows), seed=seed)
+    chosen = draw_support(content_ranks(seed, digests(), rows), rows, SIZE)
     draw = drawn(rows, [100, 250], seed)
+    assert chosen.tolist() == expected(rows, digests(), seed)
     assert len(chosen) == SIZE and draw.rows is not None
     for name in ("enhancer", "promoter", "mirrored"):
         np.testing.assert_array_equal(getattr(draw.rows, name), getattr(rows, name)[chosen])
@@ -91,7 +122,8 @@ def test_a_repeated_pair_is_in_the_support_once() -> None:
     once, repeated = drawn(rows, []), drawn(twice, [50])
     np.testing.assert_array_equal(once.rank, repeated.rank)
     assert len(once.rank) == len(set(keys(rows)))
-    chosen = choose_support(lively_run(), keys(twice), frame(twice), seed=0)
+    chosen = draw_support(content_ranks(0, digests(), twice), twice, SIZE)
+    assert chosen.tolist() == expected(twice, digests(), 0)
     assert len(chosen) == len(once.rank) and chosen.max() < 40
 
 
@@ -107,8 +139,8 @@ def test_of_equal_contents_the_first_by_ids_and_distance_is_taken() -> None:
         draw = SupportDraw(SIZE)
         for part in (np.arange(2), np.arange(2, 5)):
             draw.offer(content_ranks(0, content, mixed.take(part)), mixed.take(part))
-        chosen = choose_support(lively_run(), ["a b 0"] * 5, frame(mixed), seed=0)
-        assert draw.rows is not None
+        chosen = draw_support(content_ranks(0, content, mixed), mixed, SIZE)
+        assert draw.rows is not None and chosen.tolist() == expected(mixed, content, 0)
         for found in (draw.rows, mixed.take(chosen)):
             assert (found.enhancer.tolist(), found.promoter.tolist(), found.distance.tolist()) == ([0], [2], [30.0])
 

@@ -74,10 +74,10 @@ def test_a_mirrored_pair_is_that_of_the_reverse_complements(backbone: Backbone) 
     plain = replace(rows, mirrored=np.zeros(60, dtype=bool))
     same(score_rows(backbone, STORE, all_mirrored), score_rows(backbone, reverse_complement(STORE), plain))
     unlike = score_rows(backbone, STORE, plain).potential - score_rows(backbone, STORE, all_mirrored).potential
-    assert float(unlike.abs().max()) > 1e-3, "the two layouts must differ at all"
+    assert float(unlike.abs().max()) > 1e-3, "the two orientations must differ at all"
 
 
-def test_pairs_without_orientation_are_the_mean_of_both_layouts(backbone: Backbone) -> None:
+def test_pairs_without_orientation_are_the_mean_of_both_orientations(backbone: Backbone) -> None:
     rows = make_rows(40)
     free = np.arange(40) % 2 == 0
     got = score_rows(backbone, STORE, replace(rows, oriented=~free))

@@ -111,7 +111,7 @@ def test_on_it_adds_the_decay_of_each_pair_to_the_same_potential() -> None:
 
 
 @pytest.mark.parametrize("oriented", [True, False])
-def test_the_mirror_and_the_mean_of_layouts_leave_the_term_alone(oriented: bool) -> None:
+def test_the_mirror_and_the_mean_of_orientations_leave_the_term_alone(oriented: bool) -> None:
     rows, model = make_rows(40, oriented=oriented), backbone(ON)
     flipped = score_rows(model, reverse_complement(STORE), replace(rows, mirrored=~rows.mirrored)).potential
     torch.testing.assert_close(flipped, potential(model, rows), atol=1e-5, rtol=1e-5)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from episode.config import StemConfig
-from episode.encode.bases import UNKNOWN, BaseLayout, mirror_bases
+from episode.dna import UNKNOWN
+from episode.encode.bases import BaseLayout, mirror_bases
 from episode.encode.motifs import MotifBank, load_bank
 from episode.encode.scanner import FLOOR, scan
 from episode.encode.store import ElementStore

@@ -206,7 +206,7 @@ def sequences(folder: Path, table: pd.DataFrame, name: str) -> Dataset:
     return assemble(read_pairs([path]), None, lively_run().facts.windows)
 
 
-def test_pairs_without_coordinates_are_scored_in_both_layouts(folder: Path) -> None:
+def test_pairs_without_coordinates_are_scored_in_both_orientations(folder: Path) -> None:
     """U_I of an unplaced pair is the mean of what it would be with the promoter on either side."""
     table = rows_of("unseen01").head(40)
     placed = read(table, folder, "placed.tsv")

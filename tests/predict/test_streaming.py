@@ -268,7 +268,7 @@ def with_sequences(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
 
 def test_tables_that_bring_sequences(table: pd.DataFrame, tmp_path: Path) -> None:
-    """They need no genome; a pair without coordinates is scored in both layouts."""
+    """They need no genome; a pair without coordinates is scored in both orientations."""
     unplaced = with_sequences(table.head(150), tmp_path)
     unplaced.to_csv(tmp_path / "pairs.tsv", sep="\t", index=False)
     text = predicted(tmp_path / "text", tmp_path / "pairs.tsv", genome=False)

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 import fabricated_folders
-from episode.report.load import Comparison, Evaluation, load_material
 from episode.report.page import write_report
 from made_once import made_once
+from report_drafts import ComparisonDraft, EvaluationDraft
+
+Report = tuple[Path, list[Path]]
 
 
-def reported(name: str, make: Callable[[Path], Path], title: str | None = None) -> tuple[Path, list[Path]]:
+def reported(name: str, make: Callable[[Path], Path], title: str | None = None) -> Report:
     """A fabricated folder with its report, and what was written."""
 
     def make_report(path: Path) -> None:
@@ -27,7 +29,7 @@ def reported(name: str, make: Callable[[Path], Path], title: str | None = None) 
 
 
 @pytest.fixture(scope="session")
-def full_report() -> tuple[Path, list[Path]]:
+def full_report() -> Report:
     """Return an evaluation with everything in it, reported once, and what was written."""
     return reported(
         "full_report", lambda path: fabricated_folders.evaluation(path, environments=9, pairs=300), "A & <B>"
@@ -35,7 +37,7 @@ def full_report() -> tuple[Path, list[Path]]:
 
 
 @pytest.fixture(scope="session")
-def comparison_report() -> tuple[Path, list[Path]]:
+def comparison_report() -> Report:
     """Return a comparison of weak results with an allowed leak, reported once, and what was written."""
     return reported("comparison_report", fabricated_folders.comparison)
 
@@ -52,27 +54,25 @@ def make_folder(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def evaluation_text(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return a small evaluation as JSON, to be changed at will."""
-    loaded = load_material(fabricated_folders.evaluation(tmp_path_factory.mktemp("small"), environments=8, pairs=500))
-    assert isinstance(loaded, Evaluation)
-    return json.dumps([loaded.summary, loaded.figures])
+    """Return the files of a small evaluation."""
+    folder = fabricated_folders.evaluation(tmp_path_factory.mktemp("small"), environments=8, pairs=500)
+    return json.dumps([json.loads((folder / name).read_text()) for name in ("metrics.json", "figures.json")])
 
 
 @pytest.fixture
-def evaluation(evaluation_text: str) -> Evaluation:
+def evaluation(evaluation_text: str) -> EvaluationDraft:
     """Return a fresh copy of the small evaluation."""
-    return Evaluation(*json.loads(evaluation_text))
+    return EvaluationDraft(*json.loads(evaluation_text))
 
 
 @pytest.fixture(scope="session")
-def comparison_text(comparison_report: tuple[Path, list[Path]]) -> str:
-    """Return the fabricated comparison as JSON."""
-    loaded = load_material(comparison_report[0])
-    assert isinstance(loaded, Comparison)
-    return json.dumps([loaded.results, loaded.figures])
+def comparison_text(comparison_report: Report) -> str:
+    """Return the files of the fabricated comparison."""
+    folder = comparison_report[0]
+    return json.dumps([json.loads((folder / name).read_text()) for name in ("results.json", "figures.json")])
 
 
 @pytest.fixture
-def comparison(comparison_text: str) -> Comparison:
+def comparison(comparison_text: str) -> ComparisonDraft:
     """Return a fresh copy of the fabricated comparison."""
-    return Comparison(*json.loads(comparison_text))
+    return ComparisonDraft(*json.loads(comparison_text))

@@ -15,12 +15,16 @@ import pytest
 from episode.cli import report as command
 from episode.errors import EpisodeError
 from episode.figure_style import to_svg
+from episode.metrics.intervals import Estimate
 from episode.report.comparison import comparison_contents
-from episode.report.contents import Contents
+from episode.report.contents import Contents, Gallery, Section
 from episode.report.evaluation import evaluation_contents
-from episode.report.load import Comparison, Evaluation, Number, load_material
-from episode.report.page import page, write_report
-from episode.report.tables import Cell, figure, interval, rich, table, text
+from episode.report.findings import Claim, Findings
+from episode.report.load import Evaluation, load_folder
+from episode.report.page import write_report
+from episode.report.rendering import page, rich
+from episode.report.tables import Cell, Table, figure, interval, text
+from report_drafts import ComparisonDraft, EvaluationDraft
 
 MakeFolder = Callable[..., Path]
 Report = tuple[Path, list[Path]]
@@ -58,10 +62,17 @@ class Reader(html.parser.HTMLParser):
 def without_figures(contents: Contents) -> str:
     """The page of some contents, figures left out."""
     sections = [
-        replace(section, parts=tuple(part for part in section.parts if isinstance(part, str)))
+        replace(section, parts=tuple(part for part in section.parts if not isinstance(part, Gallery)))
         for section in contents.sections
     ]
     return page(replace(contents, sections=tuple(sections)), {}, contents.title)
+
+
+def written(table: Table) -> str:
+    """The page of one table."""
+    claim = Claim("")
+    section = Section("Table", "table", (table,))
+    return page(Contents("", "", Findings(claim, claim, (), ()), (section,), ()), {}, "")
 
 
 @pytest.fixture(params=["full_report", "comparison_report"])
@@ -69,7 +80,7 @@ def report(request: pytest.FixtureRequest) -> Report:
     return request.getfixturevalue(request.param)
 
 
-def test_every_figure_is_written(full_report: Report, comparison_report: Report) -> None:
+def test_every_figure_is_written(full_report: Report, comparison_report: Report):
     for (folder, written), names in ((full_report, EVALUATION), (comparison_report, COMPARISON)):
         assert written[0] == folder / "index.html"
         assert {path.name for path in written[1:]} == {f"{name}{end}" for name in names for end in (".png", ".svg")}
@@ -79,7 +90,7 @@ def test_every_figure_is_written(full_report: Report, comparison_report: Report)
     assert "<h1>Comparison: made-up loops &lt;7 cell lines&gt;</h1>" in comparison_report[1][0].read_text()
 
 
-def test_the_page_is_whole_and_needs_nothing_else(report: Report) -> None:
+def test_the_page_is_whole_and_needs_nothing_else(report: Report):
     content = report[1][0].read_text()
     reader = Reader()
     reader.feed(content)
@@ -99,14 +110,14 @@ def test_the_page_is_whole_and_needs_nothing_else(report: Report) -> None:
     assert used and used <= set(identifiers)
 
 
-def test_inline_figures_take_the_colours_of_the_page(report: Report) -> None:
+def test_inline_figures_take_the_colours_of_the_page(report: Report):
     content = report[1][0].read_text()
     drawn = content[content.index("<svg") : content.rindex("</svg>")]
     assert not re.search(r"(fill|stroke): #[0-9a-f]{6}", drawn)
     assert "prefers-color-scheme: dark" in content and "@media print" in content
 
 
-def test_each_figure_names_its_file_and_key(report: Report) -> None:
+def test_each_figure_names_its_file_and_key(report: Report):
     folder, written = report
     content = written[0].read_text()
     sources = re.findall(r'<span class="source">Drawn from <code>(.*?)</code>', content)
@@ -118,21 +129,21 @@ def test_each_figure_names_its_file_and_key(report: Report) -> None:
 
 
 class TestComparison:
-    def test_the_leak_is_said_at_the_top_and_in_captions(self, comparison_report: Report) -> None:
+    def test_the_leak_is_said_at_the_top_and_in_captions(self, comparison_report: Report):
         content = comparison_report[1][0].read_text()
         top = content.index('<p class="leak" role="note">This split leaks, and it was allowed')
         assert top < content.index('class="claim"')
         captions = re.findall(r"<caption>(.*?)</caption>", content)
-        assert captions[0].startswith('<strong class="leak">This split leaks.</strong> All rows.')
+        assert captions[0].startswith('<strong class="leak">This split leaks.</strong> All methods.')
 
-    def test_no_leak_no_red(self, comparison: Comparison) -> None:
+    def test_no_leak_no_red(self, comparison: ComparisonDraft):
         comparison.results["audit"].update(allowed=False, locus_leak=False)
         for fold in comparison.results["audit"]["folds"]:
             fold.update(enhancer=0.0, promoter=0.0, locus=0.0)
-        content = without_figures(comparison_contents(comparison))
+        content = without_figures(comparison_contents(comparison.load()))
         assert "<table" in content and 'class="leak"' not in content and "split leaks" not in content
 
-    def test_rows_are_grouped_and_nulls_are_dashes(self, comparison_report: Report) -> None:
+    def test_methods_are_grouped_and_nulls_are_dashes(self, comparison_report: Report):
         content = comparison_report[1][0].read_text()
         body = content[content.index('id="rows"') :]
         body = body[: body.index("</tbody>")]
@@ -142,12 +153,12 @@ class TestComparison:
         teacher = body[body.index('data-order="episode.teacher"') :]
         assert '<td class="number" data-order="">–</td>' in teacher[: teacher.index("</tr>")]
 
-    def test_notes_are_numbered_and_listed(self, comparison_report: Report) -> None:
+    def test_notes_are_numbered_and_listed(self, comparison_report: Report):
         content = comparison_report[1][0].read_text()
         assert '<li id="note-1">epivan, sept: own implementation, smaller than published</li>' in content
         assert content.count('<a href="#note-1"') == 2
 
-    def test_clear_differences_are_bold_and_no_others(self, comparison_report: Report) -> None:
+    def test_clear_differences_are_bold_and_no_others(self, comparison_report: Report):
         content = comparison_report[1][0].read_text()
         body = content[content.index('id="differences"') :]
         body = body[: body.index("</tbody>")]
@@ -159,26 +170,27 @@ class TestComparison:
                 assert bool(bold) == (ends[0] * ends[1] > 0), (order, ends)
         assert "<strong>" in body
 
-    def test_subsets_environments_audit_provenance(self, comparison_report: Report) -> None:
+    def test_subsets_environments_audit_provenance(self, comparison_report: Report):
         content = comparison_report[1][0].read_text()
         for anchor in ("subset-hard", "subset-equal_length", "environments-auroc", "seeds", "audit", "provenance"):
             assert f'id="{anchor}"' in content
         assert "62.0 %" in content and "0f" * 32 in content and "config › training › steps" in content
         assert "17 blocks of 5 Mb" in content
 
-    def test_an_empty_table_of_rows_still_gives_a_page(self, comparison: Comparison) -> None:
-        comparison.results.update(rows={}, differences={})
+    def test_an_empty_table_of_methods_still_gives_a_page(self, comparison: ComparisonDraft):
+        comparison.results.update(methods={}, differences={})
         for entry in comparison.results["environments"].values():
-            entry["rows"] = {}
+            entry["methods"] = {}
         comparison.figures.update(precision_recall={}, reliability={}, potential={}, impedance=[], training=[])
-        contents = comparison_contents(Comparison(comparison.results, comparison.figures | {"few_labels": []}))
+        comparison.figures["few_labels"] = []
+        contents = comparison_contents(comparison.load())
         assert list(contents.drawings()) == []
         assert "could not be judged" in without_figures(contents)
 
 
 class TestEvaluation:
-    def test_many_environments_with_long_names(self, make_folder: MakeFolder) -> None:
-        loaded = load_material(
+    def test_many_environments_with_long_names(self, make_folder: MakeFolder):
+        loaded = load_folder(
             make_folder(environments=70, pairs=30, training=False, name="a-rather-long-cell-{}:POLR2A")
         )
         assert isinstance(loaded, Evaluation)
@@ -188,20 +200,20 @@ class TestEvaluation:
         assert to_svg(drawn["aupr_by_environment"].figure).startswith("<?xml")
         assert "a-rather-long-cell-69:<wbr>POLR2A" in without_figures(contents)
 
-    def test_without_a_label(self, evaluation: Evaluation) -> None:
-        summary = evaluation.summary
+    def test_without_a_label(self, evaluation: EvaluationDraft):
+        summary = evaluation.metrics
         for entry in [*summary["environments"].values(), summary["pooled"], summary["macro"], summary["oracle"]]:
             entry.update(
                 {key: None for key, value in entry.items() if isinstance(value, float) and not key.startswith("r_s")}
             )
         summary["mean_impedance"].update(log_loss=None, ece=None)
         summary["intervals"] = {}
-        content = without_figures(evaluation_contents(evaluation))
+        content = without_figures(evaluation_contents(evaluation.load()))
         assert "Ranking could not be judged" in content and "could not be judged: it takes" in content
 
 
 class TestBadFolder:
-    def test_missing_files(self, tmp_path: Path, make_folder: MakeFolder) -> None:
+    def test_missing_files(self, tmp_path: Path, make_folder: MakeFolder):
         with pytest.raises(EpisodeError, match=r"metrics\.json: no such file, nor results\.json"):
             write_report(tmp_path)
         folder = make_folder(environments=2, pairs=60)
@@ -212,33 +224,31 @@ class TestBadFolder:
     @pytest.mark.parametrize(
         ("name", "content", "said"),
         [
-            ("figures.json", '{"training": {}}', "'training' should be a list"),
-            ("figures.json", "[1]", "not a JSON object"),
+            ("figures.json", '{"training": {}}', r"figures\.json: training: needed a list, got {}"),
+            ("figures.json", "[1]", r"figures\.json: .*, got \[1\]"),
             ("figures.json", "{", "not valid JSON"),
-            ("metrics.json", '{"macro": {}}', "no 'environments'"),
-            ("results.json", "{}", "no 'protocol'"),
+            ("metrics.json", '{"macro": {}}', r"metrics\.json: environments: is missing"),
+            ("results.json", "{}", r"results\.json: protocol: is missing"),
         ],
     )
-    def test_damaged_files_leave_nothing_behind(
-        self, make_folder: MakeFolder, name: str, content: str, said: str
-    ) -> None:
+    def test_damaged_files_leave_nothing_behind(self, make_folder: MakeFolder, name: str, content: str, said: str):
         folder = make_folder(environments=2, pairs=60)
         (folder / name).write_text(content)
         with pytest.raises(EpisodeError, match=said):
             write_report(folder)
         assert not (folder / "index.html").exists() and not (folder / "figures").exists()
 
-    def test_results_of_another_format(self, tmp_path: Path, comparison_text: str) -> None:
+    def test_results_of_another_format(self, tmp_path: Path, comparison_text: str):
         results, figures = json.loads(comparison_text)
         (tmp_path / "results.json").write_text(json.dumps(results | {"format_version": 2}))
         (tmp_path / "figures.json").write_text(json.dumps(figures))
-        with pytest.raises(EpisodeError, match="format_version 2, this version reads 1"):
+        with pytest.raises(EpisodeError, match="format_version: needed one of 1, got 2"):
             write_report(tmp_path)
 
 
 def test_without_truth_and_training_by_command(
     make_folder: MakeFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     folder = make_folder(truth=False, training=False, environments=3, pairs=100)
     parser = argparse.ArgumentParser()
     command.register(parser.add_subparsers())
@@ -247,29 +257,33 @@ def test_without_truth_and_training_by_command(
     said = json.loads(capsys.readouterr().out)
     assert said["page"] == str(tmp_path / "page" / "index.html")
     assert {Path(path).stem for path in said["files"][1:]} == EVALUATION - TRAINING - {"impedance_truth"}
-    assert "planted" not in Path(said["page"]).read_text().lower()
+    assert "simulated" not in Path(said["page"]).read_text().lower()
     assert not (folder / "index.html").exists()
     again = write_report(folder, title="Mine")
     for one, two in zip(said["files"], again, strict=True):
         assert Path(one).read_bytes() == two.read_bytes()
 
 
-def test_words_are_escaped_and_symbols_set() -> None:
+def test_words_are_escaped_and_symbols_set():
     assert rich("R_S < U_I & R_SX") == "R<sub>S</sub> &lt; U<sub>I</sub> &amp; R_SX"
-    written = table(
-        "What & why. More.", ["a", "<b>"], [[text("<script>"), figure(-1.0)]], [[text("all"), figure(None)]]
+    table = Table(
+        "What & why. More.",
+        ("a", "<b>"),
+        ((text("<script>"), figure(-1.0)),),
+        ((text("all"), figure(None)),),
     )
-    assert "<script>" not in written and "&lt;script&gt;" in written
-    assert '<td class="number" data-order="-1.0">−1.000</td>' in written
-    assert '<th scope="row" class="word" data-order="all">all</th><td class="number" data-order="">–</td>' in written
+    content = written(table).partition("<body>")[2].rpartition("<script")[0]
+    assert "<script>" not in content and "&lt;script&gt;" in content
+    assert '<td class="number" data-order="-1.0">−1.000</td>' in content
+    assert '<th scope="row" class="word" data-order="all">all</th><td class="number" data-order="">–</td>' in content
 
 
-def test_names_break_at_their_joints_only() -> None:
-    written = table("T.", ["a"], [[text("episode.few_label_8 R_S U_I-x")]])
-    assert "episode.<wbr>few_<wbr>label_<wbr>8 R<sub>S</sub> U<sub>I</sub>-x" in written
+def test_names_break_at_their_joints_only():
+    content = written(Table("T.", ("a",), ((text("episode.few_label_8 R_S U_I-x"),),)))
+    assert "episode.<wbr>few_<wbr>label_<wbr>8 R<sub>S</sub> U<sub>I</sub>-x" in content
 
 
-def test_an_interval_stands_below_its_number() -> None:
-    assert interval(Number(0.5, -0.1, 0.9)) == Cell("0.500", 0.5, "−0.100 to 0.900")
-    assert interval(Number(0.5)) == Cell("0.500", 0.5, "")
-    assert interval(Number()) == Cell("–", None, "")
+def test_an_interval_stands_below_its_number():
+    assert interval(Estimate(value=0.5, low=-0.1, high=0.9)) == Cell("0.500", 0.5, "−0.100 to 0.900")
+    assert interval(Estimate(value=0.5)) == Cell("0.500", 0.5, "")
+    assert interval(Estimate()) == Cell("–", None, "")

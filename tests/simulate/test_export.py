@@ -1,4 +1,4 @@
-"""The files of a planted world: what they hold, that readers take them, that a seed decides their bytes."""
+"""The files of a simulated world: what they hold, that readers take them, that a seed decides their bytes."""
 
 import argparse
 import json

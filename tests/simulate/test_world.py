@@ -1,4 +1,4 @@
-"""The planted world is what it says, and hard enough to mean something."""
+"""The simulated world is what it says, and hard enough to mean something."""
 
 from dataclasses import replace
 
@@ -289,7 +289,7 @@ class TestRefusals:
             ({"enhancer_length": 200}, "cannot hold all motifs"),
             ({"main_effects": 6}, "more main effects than motifs"),
             ({"rules": 26}, "26 rules need more than 5 motifs"),
-            ({"spacer": (5, 2)}, "not a pair of least and most"),
+            ({"spacer": (5, 2)}, "not a pair of minimum and maximum"),
             ({"unseen_lines": 0}, "at least one training and one unseen"),
         ],
     )

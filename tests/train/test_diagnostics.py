@@ -12,8 +12,14 @@ import torch
 from episode.inference.scoring import FrozenScorer, LiveScorer
 from episode.inference.support import student_impedance
 from episode.metrics.metrics import average_precision, oracle_impedance
-from episode.train.diagnostics import CompetitionTotals, idle_spectrum, training_alarms, weak_potential
-from episode.train.validation import EnvironmentCheck, check_environments, student_slope
+from episode.train.diagnostics import (
+    CompetitionTotals,
+    idle_spectrum,
+    student_slope,
+    training_alarms,
+    weak_potential,
+)
+from episode.train.validation import EnvironmentCheck, check_environments
 from small_systems import make_pool, make_rows, make_store, make_system, small_config
 
 BUSY = CompetitionTotals(pull_in=3, push_away=0, tasks=10, lead=0.0)

@@ -46,10 +46,10 @@ def scalar_losses(context: StepContext, tasks: list[Task]) -> dict[str, Tensor]:
         if task.kind == "pseudo_ood":
             reference = _scalar_reference(context, embedding.detach())
         elif task.kind == "mixed":
-            reference = task.share * known[0] + (1 - task.share) * known[1]
+            reference = task.fraction * known[0] + (1 - task.fraction) * known[1]
         else:
             temperature = float(system.temperature().detach())
-            shifted = shifted_impedance(float(known[0]), temperature, task.environment.share, task.share)
+            shifted = shifted_impedance(float(known[0]), temperature, task.environment.prevalence, task.fraction)
             reference = known.new_tensor(max(shifted, 0.0))
         terms["distillation"].append(weights.distillation * (student - reference).square().mean())
         orthogonality = orthogonality_loss(supported.representation[cut], embedding)
@@ -136,7 +136,9 @@ def test_a_prior_shift_adds_the_same_to_every_channel() -> None:
     task = next(task for task in tasks if task.kind == "prior_shift")
     (entry,) = step_losses(context, [task]).tasks
     known = context.system.teacher().detach()[0]
-    shift = shifted_impedance(0.0, float(context.system.temperature().detach()), task.environment.share, task.share)
+    shift = shifted_impedance(
+        0.0, float(context.system.temperature().detach()), task.environment.prevalence, task.fraction
+    )
     assert float(known.min()) + shift > 0
     assert entry["r_reference"] == pytest.approx(float(known.mean()) + shift, rel=1e-5)
 
@@ -151,9 +153,10 @@ def test_what_validation_says_of_a_spectrum() -> None:
     with torch.no_grad():
         channels = student_impedance(system, support)
         impedance = system.exposure(output.representation) @ channels
+        exposure = system.exposure(support.representation)
     assert check.student == pytest.approx(float(impedance[:20].mean()), rel=1e-5)
     assert check.potential - check.ranked + check.student == pytest.approx(impedance.numpy(), rel=1e-4)
-    assert check.student == pytest.approx(mean_impedance(system, channels, support), rel=1e-5)
+    assert check.student == pytest.approx(mean_impedance(system, channels, exposure), rel=1e-5)
 
 
 def test_the_spread_is_that_of_the_mean_over_the_support() -> None:

@@ -63,7 +63,7 @@ def test_the_reference_of_each_kind() -> None:
         elif entry["kind"] == "pseudo_ood":
             assert known.min() - 1e-5 <= got <= known.max() + 1e-5
     (task,) = [task for task in make_context(context.config)[1] if task.kind == "prior_shift"]
-    expected = max(0.0, shifted_impedance(float(known[0]), temperature, task.environment.share, 0.3))
+    expected = max(0.0, shifted_impedance(float(known[0]), temperature, task.environment.prevalence, 0.3))
     (entry,) = [entry for entry in output.tasks if entry["kind"] == "prior_shift"]
     assert entry["r_reference"] == pytest.approx(expected, rel=1e-5)
 

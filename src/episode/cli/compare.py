@@ -1,4 +1,4 @@
-"""``episode compare``: EPIsode and its rivals under one protocol, in one table."""
+"""``episode compare``: EPIsode and its baselines under one protocol, in one table."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from episode.cli.options import add_common, integers, names, print_json
 
 if TYPE_CHECKING:
     from episode.compare.protocol import Protocol
+    from episode.compare.results import ComparisonResults
+    from episode.metrics.intervals import Estimate
 
 __all__ = ["register", "run"]
 
 EXAMPLES = """\
 examples:
   episode compare L pairs.tsv.gz --genome hg19.fa.gz --out compare-l
-      the shipped protocol L on the Hi-C loops, all rows
+      the shipped protocol L on the Hi-C loops, all methods
   episode compare domain-kl my-domain-kl-folder --out compare-kl
       train on its split train, choose on val, report on test
-  episode compare mine.toml dataset --rows ctcf_gbm,episode --out compare-mine
-      a protocol of your own on a dataset folder, some rows only
-  episode compare L pairs.tsv.gz --genome hg19.fa.gz --out compare-l --rows ablation --seeds 0,1,2
-      more rows and seeds: what is there already is kept
+  episode compare mine.toml dataset --methods ctcf_gbm,episode --out compare-mine
+      a protocol of your own on a dataset folder, some methods only
+  episode compare L pairs.tsv.gz --genome hg19.fa.gz --out compare-l --methods ablation --seeds 0,1,2
+      more methods and seeds: what is there already is kept
 """
 
 
@@ -31,9 +33,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command to the parser."""
     parser = subparsers.add_parser(
         "compare",
-        help="compare with rivals under a protocol",
-        description="Train and test EPIsode and its rivals on the folds of a protocol, judge all by the same numbers "
-        "with intervals, and write results.json and figures.json. What is there already is not done again.",
+        help="compare with baselines under a protocol",
+        description="Train and test EPIsode and its baselines on the folds of a protocol, judge all by the same "
+        "numbers with intervals, and write results.json and figures.json. What is there already is not done again.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -44,15 +46,16 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--out", type=Path, required=True, help="folder to write, or to go on with")
     parser.add_argument("--genome", metavar="FILE", help="FASTA or 2bit, where INPUT are tables without sequences")
     parser.add_argument(
+        "--methods",
         "--rows",
         type=names,
         default=[],
         metavar="A,B",
-        help="rows or groups to run now (default: all but the ablations and episode_distance)",
+        help="methods or groups to run now (default: all but the ablations and episode_distance)",
     )
     parser.add_argument("--seeds", type=integers, metavar="0,1,...", help="several seeds (default: that of --seed)")
     parser.add_argument("--workers", type=int, default=0, help="processes of one thread (default: one a core)")
-    parser.add_argument("--allow-leakage", action="store_true", help="go on with a split that leaks, and say so")
+    parser.add_argument("--allow-leakage", action="store_true", help="go on with a split that leaks, and mark it")
     parser.add_argument(
         "--collapse", action="store_true", help="one row for each enhancer and gene, as the protocol says"
     )
@@ -73,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     import os
 
     from episode.compare.jobs import Work, alone
-    from episode.compare.methods.registry import choose_families
+    from episode.compare.methods.registry import choose_runners
     from episode.compare.protocol import load_protocol
     from episode.compare.run import compare
     from episode.config import Config, from_dict, override
@@ -83,17 +86,17 @@ def run(args: argparse.Namespace) -> int:
     if args.workers < 0:
         raise EpisodeError(f"--workers {args.workers}: needed 0 (one a core) or more")
     protocol = load_protocol(args.protocol)
-    families = choose_families(args.rows)
+    runners = choose_runners(args.methods)
     truth = None if args.truth is None else load_truth(args.truth)
     config = from_dict(protocol.settings, Config, where=f"protocol {protocol.name}, settings")
     config = override(config, args.set)
     if config.potential.distance:
         raise EpisodeError(
-            "potential.distance: episode.potential is a sequence-only row in every comparison; to show U_I with the "
-            "distance beside it, add episode_distance to --rows"
+            "potential.distance: episode.potential is a sequence-only method in every comparison; to show U_I with "
+            "the distance beside it, add episode_distance to --methods"
         )
 
-    def say(text: str) -> None:
+    def report(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
     _check_folder(args.out)
@@ -101,17 +104,17 @@ def run(args: argparse.Namespace) -> int:
         dataset, store = _dataset(args, protocol)
         results = compare(
             Work(args.out, dataset, store, protocol, config, args.collapse, args.seed),
-            families,
+            runners,
             seeds=args.seeds or [args.seed],
             workers=args.workers or os.cpu_count() or 1,
             allow_leakage=args.allow_leakage,
             truth=truth,
-            say=say,
+            report=report,
         )
     if args.json:
-        print_json(results)
-        return 0
-    _tell(results, args.out)
+        print_json(results.model_dump(mode="json", by_alias=True))
+    else:
+        _print(results, args.out)
     return 0
 
 
@@ -165,24 +168,21 @@ def _check_folder(out: Path) -> None:
             )
 
 
-def _tell(results: dict[str, Any], out: Path) -> None:
+def _print(results: ComparisonResults, out: Path) -> None:
     """Print the table of the most important numbers."""
-    from episode.compare.folds import worst_leak
-
-    audit = results["audit"]
-    print(f"protocol {results['protocol']['name']}: {results['protocol']['title']}")
-    shares = ", ".join(f"{key} {share:.1%}" for key, share in worst_leak(audit).items())
-    leaks = "  ** THIS SPLIT LEAKS **" if audit["locus_leak"] else ""
-    print(f"test rows that training has seen, in the worst fold: {shares}{leaks}")
-    print(f"{'row':28s}{'macro AUROC':>24s}{'macro AUPR':>24s}{'pooled log-loss':>24s}")
-    for name, entry in sorted(results["rows"].items(), key=lambda item: -(item[1]["macro"]["auroc"]["value"] or 0)):
-        cells = [entry["macro"]["auroc"], entry["macro"]["aupr"], entry["pooled"]["log_loss"]]
+    audit = results.audit
+    print(f"protocol {results.protocol.name}: {results.protocol.title}")
+    seen = ", ".join(f"{key} {fraction:.1%}" for key, fraction in audit.worst().items())
+    leaks = "  ** THIS SPLIT LEAKS **" if audit.locus_leak else ""
+    print(f"test rows that training has seen, in the worst fold: {seen}{leaks}")
+    print(f"{'method':28s}{'macro AUROC':>24s}{'macro AUPR':>24s}{'pooled log-loss':>24s}")
+    for name, entry in sorted(results.methods.items(), key=lambda item: -(item[1].macro.auroc.value or 0)):
+        cells = [entry.macro.auroc, entry.macro.aupr, entry.pooled.log_loss]
         print(f"{name:28s}" + "".join(f"{_cell(cell):>24s}" for cell in cells))
     print(f"numbers: {out / 'results.json'}; a page: episode report {out}")
 
 
-def _cell(cell: dict[str, float | None]) -> str:
-    if cell["value"] is None:
+def _cell(cell: Estimate) -> str:
+    if cell.value is None:
         return "-"
-    interval = "" if cell["low"] is None or cell["high"] is None else f" [{cell['low']:.3f}, {cell['high']:.3f}]"
-    return f"{cell['value']:.3f}{interval}"
+    return f"{cell.value:.3f} [{cell.low:.3f}, {cell.high:.3f}]" if cell.bounded else f"{cell.value:.3f}"

@@ -1,4 +1,4 @@
-"""``episode demo``: the whole way on a planted world, with its truth at hand."""
+"""``episode demo``: end to end on a simulated world, with its truth at hand."""
 
 from __future__ import annotations
 
@@ -47,42 +47,42 @@ def run(args: argparse.Namespace) -> int:
     set_threads(args.threads)
     refuse_existing(args.out)
 
-    def say(text: str) -> None:
+    def report(text: str) -> None:
         print(text, file=sys.stderr if args.json else sys.stdout, flush=True)
 
     if args.seeds is None:
-        result = run_demo(args.out, seed=args.seed, world=args.world, say=say)
+        result = run_demo(args.out, seed=args.seed, world=args.world, report=report)
         if args.json:
             print_json(result.figures())
         else:
-            _tell(result)
+            _print(result)
         return 0
-    results = [run_demo(args.out / f"seed{seed}", seed=seed, world=args.world, say=say) for seed in args.seeds]
+    results = [run_demo(args.out / f"seed{seed}", seed=seed, world=args.world, report=report) for seed in args.seeds]
     summary = summarise_seeds(results, args.out)
     if args.json:
         print_json(summary)
         return 0
-    print(f"{'over ' + str(len(results)) + ' seeds':28s}{'mean':>10s}{'least':>10s}{'greatest':>10s}")
+    print(f"{'over ' + str(len(results)) + ' seeds':28s}{'mean':>10s}{'min':>10s}{'max':>10s}")
     for name, entry in summary.items():
         print(f"{name:28s}{entry['mean']:10.3f}{entry['min']:10.3f}{entry['max']:10.3f}")
     print(f"every seed: {args.out / 'seeds.tsv'}")
     return 0
 
 
-def _tell(result: DemoResult) -> None:
-    """Say what the demo showed, in its last lines."""
-    figures, pooled, truth = result.figures(), result.unseen["pooled"], result.unseen["truth"]
-    count = len(result.unseen["environments"])
+def _print(result: DemoResult) -> None:
+    """Print what the demo showed, in its last lines."""
+    figures, pooled, truth = result.figures(), result.unseen.pooled, result.truth
+    count = len(result.unseen.environments)
     print()
-    print(f"{count} unseen cell lines, {pooled['n']:,} pairs, no label of theirs used:")
+    print(f"{count} unseen cell lines, {pooled.n:,} pairs, no label of theirs used:")
     print(
-        f"  ranking inside a cell line: AUPR {result.unseen['macro']['aupr']:.3f}, "
-        f"{figures['macro_aupr_over_bayes']:.0%} of what the true model reaches ({truth['aupr_bayes_macro']:.3f})"
+        f"  ranking inside a cell line: AUPR {result.unseen.macro.aupr:.3f}, "
+        f"{figures['macro_aupr_over_bayes']:.0%} of what the true model reaches ({truth.aupr_bayes_macro:.3f})"
     )
     print(f"  impedance read from the support set: Spearman {figures['spearman_impedance']:.2f} with the truth")
     print(
-        f"  pooled AUPR: {pooled['aupr_potential']:.3f} by U_I alone, {pooled['aupr']:.3f} with R_S, "
-        f"{truth['aupr_pooled_oracle_impedance']:.3f} with the oracle impedance "
+        f"  pooled AUPR: {pooled.aupr_potential:.3f} by U_I alone, {pooled.aupr:.3f} with R_S, "
+        f"{truth.aupr_pooled_oracle_impedance:.3f} with the oracle impedance "
         f"({figures['oracle_gain_share']:.0%} of its gain)"
     )
     print(

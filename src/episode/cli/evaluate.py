@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from episode.cli.options import add_common, add_selection, open_run, print_json, set_threads, warn
+
+if TYPE_CHECKING:
+    from episode.evaluate.results import EvaluationResults
 
 __all__ = ["register", "run"]
 
@@ -18,7 +21,7 @@ examples:
   episode evaluate run dataset --cell-lines HMEC,IMR90,NHEK --chromosomes chrX --out evaluation
       cell lines and chromosomes that training did not read
   episode evaluate run dataset --split test --truth world/truth --out evaluation
-      a simulated world, with what was planted
+      a simulated world, with its truth
   episode report evaluation
       figures and a page of it
 """
@@ -65,22 +68,22 @@ def run(args: argparse.Namespace) -> int:
     if args.split is None and (dataset.pairs["split"] == "train").any():
         warn('rows of split "train" are among these pairs: if the run was trained on them, the figures flatter it')
     if args.json:
-        print_json(result.summary)
+        print_json(result.results.model_dump(mode="json", by_alias=True))
     else:
-        _print(result.summary)
+        _print(result.results)
         print(f"evaluation: {args.out}")
     return 0
 
 
-def _print(summary: dict[str, Any]) -> None:
+def _print(results: EvaluationResults) -> None:
     columns = ("n", "positives", "aupr_potential", "auroc", "log_loss", "ece", "f1", "r_student", "r_used")
     print(f"{'environment':24s}" + "".join(f"{name:>15s}" for name in columns))
-    parts = [*summary["environments"].items(), ("macro", summary["macro"]), ("pooled", summary["pooled"])]
+    parts = [*results.environments.items(), ("macro", results.macro), ("pooled", results.pooled)]
     for name, entry in parts:
-        print(f"{name:24s}" + "".join(f"{_cell(entry.get(column)):>15s}" for column in columns))
+        print(f"{name:24s}" + "".join(f"{_cell(getattr(entry, column, None)):>15s}" for column in columns))
 
 
-def _cell(value: Any) -> str:
+def _cell(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"

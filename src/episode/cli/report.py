@@ -12,7 +12,7 @@ __all__ = ["register", "run"]
 EXAMPLES = """\
 examples:
   episode report evaluation
-      draw evaluation/index.html and evaluation/figures/ anew from metrics.json and figures.json
+      draw evaluation/index.html and evaluation/figures/ again from metrics.json and figures.json
   episode report compare-l
       the same of a comparison, from results.json and figures.json
   episode report evaluation --out page --title "HMEC, IMR90 and NHEK, unlabelled"
@@ -35,7 +35,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--out", type=Path, help="folder for index.html and figures/ (default: FOLDER)")
     parser.add_argument("--title", help="heading of the page")
-    parser.add_argument("--seed", type=int, default=0, help="taken by every command; a report draws no lots")
+    parser.add_argument("--seed", type=int, default=0, help="accepted by every command; a report has nothing random")
     parser.add_argument("--json", action="store_true", help="print what was written as JSON")
     parser.set_defaults(run=run)
 

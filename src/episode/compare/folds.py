@@ -6,26 +6,24 @@ no metric.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from episode.compare.protocol import MATCHED, Protocol, Subset
+from episode.compare.results import SEEN, Audit, FoldAudit
 from episode.data.dataset import Dataset
 from episode.data.leakage import LeakageAuditor
 from episode.data.splits import held_out_part, select_rows
 from episode.errors import EpisodeError
 from episode.seeds import generator
 
-__all__ = ["SHARES", "Fold", "audit_folds", "collapse", "make_folds", "subset_masks", "worst_leak"]
+__all__ = ["Fold", "audit_folds", "collapse", "make_folds", "subset_masks"]
 
 Mask = NDArray[np.bool_]
-SHARES = ("enhancer", "promoter", "pair", "locus")
-"""What of a test row training may have seen."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class Fold:
 
     @property
     def learnable(self) -> Mask:
-        """Rows whose labels a family may read: those learned from and those chosen on."""
+        """Rows whose labels a runner may read: those learned from and those chosen on."""
         return self.train | self.selection | self.held_out
 
 
@@ -86,8 +84,8 @@ def make_folds(protocol: Protocol, dataset: Dataset) -> list[Fold]:
     return folds
 
 
-def audit_folds(protocol: Protocol, dataset: Dataset, folds: Sequence[Fold], *, allow: bool) -> dict[str, Any]:
-    """Count the test rows of every fold whose elements stand in its training rows; refuse a split that leaks.
+def audit_folds(protocol: Protocol, dataset: Dataset, folds: Sequence[Fold], *, allow: bool) -> Audit:
+    """Count the test rows of every fold whose elements are in its training rows; refuse a split that leaks.
 
     Parameters
     ----------
@@ -97,46 +95,33 @@ def audit_folds(protocol: Protocol, dataset: Dataset, folds: Sequence[Fold], *, 
     allow : bool
         Go on with a leaking split under the policy "refuse"; the audit then says so.
 
-    Returns
-    -------
-    dict
-        ``policy``, ``allowed`` (a leak was let pass on request), ``locus_leak``, and ``folds``: for each its name,
-        the numbers of rows, and the shares of test rows whose enhancer, promoter, pair or locus was seen.
-
     Raises
     ------
     EpisodeError
-        If test rows stand in training, the policy is "refuse", and `allow` is not given.
+        If elements of test rows are in training rows, the policy is "refuse", and `allow` is not given.
     """
     auditor = LeakageAuditor(dataset)
-    records: list[dict[str, Any]] = []
+    audits: list[FoldAudit] = []
     for fold in folds:
         leak = auditor.audit(fold.learnable, fold.test)
-        records.append(
-            {"fold": fold.name, "title": fold.title, "train": leak.rows_a, "test": leak.rows_b}
-            | {key: getattr(leak, key).share for key in SHARES}
-        )
-    leaks = [record for record in records if any(record[key] for key in SHARES)]
+        seen = {key: getattr(leak, key).share for key in SEEN}
+        audits.append(FoldAudit(fold=fold.name, title=fold.title, train=leak.rows_a, test=leak.rows_b, **seen))
+    leaks = [audit for audit in audits if audit.leaks]
     if leaks and protocol.leakage.policy == "refuse" and not allow:
-        worst = max(leaks, key=lambda record: max(record["enhancer"], record["promoter"], record["locus"]))
+        worst = max(leaks, key=lambda audit: max(audit.enhancer, audit.promoter, audit.locus))
         raise EpisodeError(
-            f"protocol {protocol.name} leaks in {len(leaks)} of {len(folds)} folds: in {worst['fold']} "
-            f"({worst['title']}) {worst['enhancer']:.1%} of the test rows have an enhancer, "
-            f"{worst['promoter']:.1%} a promoter, {worst['pair']:.1%} a pair and {worst['locus']:.1%} a locus that "
+            f"protocol {protocol.name} leaks in {len(leaks)} of {len(folds)} folds: in {worst.fold} "
+            f"({worst.title}) {worst.enhancer:.1%} of the test rows have an enhancer, "
+            f"{worst.promoter:.1%} a promoter, {worst.pair:.1%} a pair and {worst.locus:.1%} a locus that "
             "training has seen; hold out chromosomes as well as cell lines, or give --allow-leakage and have the table "
             "say so"
         )
-    return {
-        "policy": protocol.leakage.policy,
-        "allowed": bool(leaks) and protocol.leakage.policy == "refuse",
-        "locus_leak": bool(leaks),
-        "folds": records,
-    }
-
-
-def worst_leak(audit: Mapping[str, Any]) -> dict[str, float]:
-    """Share of test rows of which training has seen each of `SHARES`, in the worst fold of an audit."""
-    return {key: max((fold.get(key) or 0.0 for fold in audit["folds"]), default=0.0) for key in SHARES}
+    return Audit(
+        policy=protocol.leakage.policy,
+        allowed=bool(leaks) and protocol.leakage.policy == "refuse",
+        locus_leak=bool(leaks),
+        folds=audits,
+    )
 
 
 def subset_masks(protocol: Protocol, dataset: Dataset, test: Mask, *, seed: int) -> dict[str, Mask]:

@@ -1,20 +1,18 @@
-"""The work of a comparison: one job for each family, seed and fold, in processes of their own, kept in files.
+"""The work of a comparison: one job for each runner, seed and fold, in processes of their own, kept in files.
 
-    OUT/identity.json                          what the scores belong to
-    OUT/scores/FAMILY/seedK/FOLD.parquet       row (of the dataset), name (of the table's row), score, logit, call
-    OUT/scores/FAMILY/seedK/FOLD.json          seconds, and what the family wants drawn
-    OUT/runs/FAMILY/seedK/FOLD/                the family's own
+    OUT/identity.json                          what the scores belong to (`Identity`)
+    OUT/scores/RUNNER/seedK/FOLD.parquet       row (of the dataset), name (of the method), score, logit, call
+    OUT/scores/RUNNER/seedK/FOLD.json          what the runner took and keeps (`JobOutcome`)
+    OUT/runs/RUNNER/seedK/FOLD/                the runner's own
 
-A job that is there is not done again, so a comparison that was stopped, or is asked for more rows or seeds, goes on. No
-job sees a test label. This module does not know what the scores are worth.
+A job that is there is not done again, so a comparison that was stopped, or is asked for more methods or seeds, goes on.
+No job sees a test label. This module does not know what the scores are worth.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
-import json
 import multiprocessing
 import time
 import traceback
@@ -30,8 +28,8 @@ import pandas as pd
 
 from episode import __version__
 from episode.compare.folds import Fold, collapse, make_folds
-from episode.compare.methods.base import FamilyResult, FewLabels, FoldTask
-from episode.compare.methods.registry import FAMILIES, FEW_LABELS, FamilySpec
+from episode.compare.methods.base import FewLabels, FoldTask, RunnerResult
+from episode.compare.methods.registry import FEW_LABELS, RUNNERS, RunnerSpec
 from episode.compare.protocol import Protocol
 from episode.config import Config, to_dict
 from episode.data.dataset import Dataset
@@ -39,10 +37,25 @@ from episode.data.storage import load_dataset
 from episode.encode.motifs import MotifBank, load_bank
 from episode.encode.store import ElementStore, build_store
 from episode.errors import EpisodeError
-from episode.files import atomic_file, finite, read_json, write_json
+from episode.evaluate.figures import RunFigures
+from episode.files import atomic_file, finite, locked, read_json
+from episode.jobs import check_identity
+from episode.schema import Model, read_model, write_model
 from episode.seeds import generator
 
-__all__ = ["Job", "Work", "alone", "blind", "few_labels", "open_work", "read_scores", "run_jobs"]
+__all__ = [
+    "Identity",
+    "Job",
+    "JobOutcome",
+    "Work",
+    "alone",
+    "blind",
+    "few_labels",
+    "open_work",
+    "read_outcome",
+    "read_scores",
+    "run_jobs",
+]
 
 COLUMNS = ("row", "name", "score", "logit", "call")
 LOCK = ".lock"
@@ -64,7 +77,7 @@ class Work:
     collapsed : bool
         Transcripts of one gene are one row.
     label_seed : int
-        Decides which labels the few-label rows are shown.
+        Decides which labels the few-label methods are shown.
     """
 
     folder: Path
@@ -83,21 +96,49 @@ class Work:
 
 @dataclass(frozen=True)
 class Job:
-    """One family on one fold with one seed."""
+    """One runner on one fold with one seed."""
 
-    family: str
+    runner: str
     seed: int
     fold: str
 
     def path(self, folder: Path, ending: str) -> Path:
         """File of the job's outcome."""
-        return folder / "scores" / self.family / f"seed{self.seed}" / f"{self.fold}{ending}"
+        return folder / "scores" / self.runner / f"seed{self.seed}" / f"{self.fold}{ending}"
+
+
+class Identity(Model):
+    """What the scores in a folder belong to; the rest of a protocol may change, for scores do not depend on it."""
+
+    episode: str
+    """Version."""
+    holdout: dict[str, Any]
+    selection: dict[str, Any]
+    collapse: dict[str, Any]
+    config: dict[str, Any]
+    """Settings of EPIsode."""
+    collapsed: bool
+    label_seed: int
+    pairs: str
+    """Hash of the table of pairs."""
+    windows: dict[str, Any]
+    sources: list[str]
+    """Hashes of the files that the dataset was built from."""
+    genome: str | None
+
+
+class JobOutcome(Model):
+    """What a job leaves beside its scores."""
+
+    seconds: float
+    episode: str
+    """Version."""
+    extras: dict[str, Any]
+    """What the runner wants kept: of a training run of EPIsode the content of `RunFigures`."""
 
 
 def open_work(work: Work, dataset: Dataset) -> None:
     """Make the folder of a comparison, or make sure that the scores in an existing one are of these data and settings.
-
-    What a protocol says of subsets, intervals and leaks may change: scores do not depend on it.
 
     Raises
     ------
@@ -106,27 +147,23 @@ def open_work(work: Work, dataset: Dataset) -> None:
     """
     protocol, manifest = work.protocol.to_dict(), dataset.manifest
     hashed = pd.util.hash_pandas_object(dataset.pairs.drop(columns=["source", "row"], errors="ignore"), index=False)
-    identity = {
-        "episode": __version__,
+    identity = Identity(
+        episode=__version__,
         **{part: protocol[part] for part in ("holdout", "selection", "collapse")},
-        "config": to_dict(work.config),
-        "collapsed": work.collapsed,
-        "label_seed": work.label_seed,
-        "pairs": hashlib.sha256(hashed.to_numpy().tobytes()).hexdigest(),
-        "windows": manifest["windows"],
-        "sources": sorted(source["sha256"] for source in manifest["sources"]),
-        "genome": dataset.genome_hash,
-    }
+        config=to_dict(work.config),
+        collapsed=work.collapsed,
+        label_seed=work.label_seed,
+        pairs=hashlib.sha256(hashed.to_numpy().tobytes()).hexdigest(),
+        windows=manifest["windows"],
+        sources=sorted(source["sha256"] for source in manifest["sources"]),
+        genome=dataset.genome_hash,
+    )
     path = work.folder / "identity.json"
     if path.exists():
-        found = read_json(path)
-        changed = [key for key, value in json.loads(json.dumps(identity)).items() if found.get(key) != value]
-        if changed:
-            raise EpisodeError(
-                f"{work.folder}: holds a comparison with another {', '.join(changed)}; give a new folder for this one"
-            )
-        return
-    write_json(path, identity)
+        where, need = f"{work.folder}: holds a comparison with", "give a new folder for this one"
+        check_identity(read_json(path), identity.model_dump(mode="json"), where=where, need=need)
+    else:
+        write_model(path, identity)
 
 
 @contextlib.contextmanager
@@ -139,22 +176,20 @@ def alone(folder: Path) -> Iterator[None]:
         If another process is at work there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with (folder / LOCK).open("w") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise EpisodeError(
-                    f"{folder}: another process is at work here; wait for it, or give a new folder"
-                ) from None
+
+    def refuse() -> None:
+        raise EpisodeError(f"{folder}: another process is at work here; wait for it, or give a new folder")
+
+    with locked(folder / LOCK, refuse):
+        try:
             yield
-    finally:
-        if [entry.name for entry in folder.iterdir()] == [LOCK]:  # nothing came of it
-            (folder / LOCK).unlink()
-            folder.rmdir()
+        finally:
+            if [entry.name for entry in folder.iterdir()] == [LOCK]:  # nothing came of it
+                (folder / LOCK).unlink()
+                folder.rmdir()
 
 
-def run_jobs(work: Work, dataset: Dataset, jobs: Sequence[Job], *, workers: int, say: Callable[[str], None]) -> None:
+def run_jobs(work: Work, dataset: Dataset, jobs: Sequence[Job], *, workers: int, report: Callable[[str], None]) -> None:
     """Do the jobs whose outcome is not there yet.
 
     Parameters
@@ -166,7 +201,7 @@ def run_jobs(work: Work, dataset: Dataset, jobs: Sequence[Job], *, workers: int,
         Begun in this order.
     workers : int
         Processes, of one thread each.
-    say : callable
+    report : callable
         Called with a line after each job.
 
     Raises
@@ -189,18 +224,18 @@ def run_jobs(work: Work, dataset: Dataset, jobs: Sequence[Job], *, workers: int,
             for future in finished:
                 job = running.pop(future)
                 done += 1
-                where = f"{job.family}, seed {job.seed}, {job.fold}"
+                where = f"{job.runner}, seed {job.seed}, {job.fold}"
                 error = future.exception()
                 if isinstance(error, BrokenProcessPool):
                     raise EpisodeError(
                         f"{where}: its process died, perhaps for want of memory; what was done is kept, so call again, "
-                        "with fewer --workers or --rows"
+                        "with fewer --workers or --methods"
                     )
                 if error is None:
-                    say(f"[{done}/{len(todo)}] {where}: {future.result():.0f} s")
+                    report(f"[{done}/{len(todo)}] {where}: {future.result():.0f} s")
                 else:
                     failed.append(f"{where}: {error}")
-                    say(f"[{done}/{len(todo)}] {where}: FAILED ({error})")
+                    report(f"[{done}/{len(todo)}] {where}: FAILED ({error})")
     finally:
         pool.shutdown(wait=not running, cancel_futures=True)
     if failed:
@@ -208,17 +243,22 @@ def run_jobs(work: Work, dataset: Dataset, jobs: Sequence[Job], *, workers: int,
         raise EpisodeError(f"{len(failed)} of {len(todo)} jobs failed: {failed[0]}{more}; the others are kept")
 
 
-def read_scores(work: Work, job: Job) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Read the outcome of a job: its scores (columns `COLUMNS`), and its seconds and extras."""
+def read_outcome(path: Path) -> JobOutcome:
+    """Read what a job leaves beside its scores."""
+    return read_model(path, JobOutcome, error=EpisodeError)
+
+
+def read_scores(work: Work, job: Job) -> pd.DataFrame:
+    """Read the scores of a job, with the columns `COLUMNS`."""
     path = job.path(work.folder, ".parquet")
     try:
-        return pd.read_parquet(path, columns=list(COLUMNS)), read_json(job.path(work.folder, ".json"))
+        return pd.read_parquet(path, columns=list(COLUMNS))
     except (OSError, ValueError) as error:
         raise EpisodeError(f"{path}: cannot be read ({error}); remove {path.with_suffix('.json')} to redo it") from None
 
 
 def blind(dataset: Dataset, fold: Fold) -> Dataset:
-    """Return the dataset as families see it: no label but the learnable ones, and the split of the fold."""
+    """Return the dataset as runners see it: no label but the learnable ones, and the split of the fold."""
     pairs = dataset.pairs
     split = np.full(len(pairs), "test", dtype=object)
     split[fold.train] = "train"
@@ -229,7 +269,7 @@ def blind(dataset: Dataset, fold: Fold) -> Dataset:
 
 
 def few_labels(dataset: Dataset, fold: Fold, *, seed: int) -> FewLabels:
-    """Choose the test pairs whose labels the few-label rows are shown: of each environment at most half.
+    """Choose the test pairs whose labels the few-label methods are shown: of each environment at most half.
 
     Parameters
     ----------
@@ -260,7 +300,7 @@ _state: dict[str, Any] = {}
 
 
 def _stores(work: Work, dataset: Dataset) -> tuple[MotifBank, ElementStore, ElementStore]:
-    """Build or open the motif scores that rivals read, with their bank, and what EPIsode's own stem reads."""
+    """Build or open the motif scores that baselines read, with their bank, and what EPIsode's own stem reads."""
     own = work.config.stem
     motif = replace(own, kind="motif")
     bank = load_bank(motif)
@@ -283,7 +323,7 @@ def _begin(work: Work) -> None:
 def _run(job: Job) -> float:
     work, dataset = _state["work"], _state["dataset"]
     fold: Fold = _state["folds"][job.fold]
-    family: FamilySpec = next(family for family in FAMILIES if family.name == job.family)
+    runner = next(runner for runner in RUNNERS if runner.name == job.runner)
     task = FoldTask(
         dataset=blind(dataset, fold),
         store=_state["store"],
@@ -292,12 +332,12 @@ def _run(job: Job) -> float:
         few_labels=few_labels(dataset, fold, seed=work.label_seed),
         config=work.config,
         seed=job.seed,
-        folder=work.folder / "runs" / job.family / f"seed{job.seed}" / job.fold,
+        folder=work.folder / "runs" / job.runner / f"seed{job.seed}" / job.fold,
         own_store=_state["own_store"],
     )
     start = time.perf_counter()
     try:
-        result = family.load()(task)
+        result = runner.load()(task)
     except EpisodeError:
         raise
     except Exception as error:
@@ -306,25 +346,29 @@ def _run(job: Job) -> float:
             temporary.write_text(traceback.format_exc())
         raise EpisodeError(f"{type(error).__name__}: {error} (the whole of it: {path})") from None
     seconds = time.perf_counter() - start
-    _write(work, job, family, fold, result, seconds)
+    _write(work, job, runner, fold, result, seconds)
     return seconds
 
 
-def _write(work: Work, job: Job, family: FamilySpec, fold: Fold, result: FamilyResult, seconds: float) -> None:
+def _write(work: Work, job: Job, runner: RunnerSpec, fold: Fold, result: RunnerResult, seconds: float) -> None:
     """Write the scores, then the JSON file that says that they are complete."""
     test = np.flatnonzero(fold.test)
-    missing = set(family.rows) ^ set(result.rows)
-    if missing:
-        raise EpisodeError(f"family {family.name} filled other rows than it says: {', '.join(sorted(missing))}")
+    other = {method.name for method in runner.methods} ^ set(result.methods)
+    if other:
+        raise EpisodeError(f"runner {runner.name} fills other methods than listed: {', '.join(sorted(other))}")
     parts = []
-    for name, scores in result.rows.items():
+    for name, scores in result.methods.items():
         columns = {"score": scores.score, "logit": scores.logit, "call": scores.call}
         for column, values in columns.items():
             if values.shape != test.shape or np.isinf(values).any():
-                raise EpisodeError(f"row {name}: {column} has shape {values.shape} or is infinite; needed {test.shape}")
+                raise EpisodeError(
+                    f"method {name}: {column} has shape {values.shape} or is infinite; needed {test.shape}"
+                )
         parts.append(pd.DataFrame({"row": test, "name": name, **columns}))
     path = job.path(work.folder, ".parquet")
     with atomic_file(path) as temporary:
         pd.concat(parts, ignore_index=True).to_parquet(temporary, index=False)
-    content = {"seconds": round(seconds, 1), "episode": __version__, "extras": dict(result.extras)}
-    write_json(job.path(work.folder, ".json"), finite(content))
+    extras = result.extras
+    kept = extras.model_dump(mode="json") if isinstance(extras, RunFigures) else finite(dict(extras))
+    outcome = JobOutcome(seconds=round(seconds, 1), episode=__version__, extras=kept)
+    write_model(job.path(work.folder, ".json"), outcome)

@@ -19,9 +19,9 @@ import pandas as pd
 import episode
 from episode.config import WindowConfig
 from episode.data.genome import Genome
-from episode.data.pairs import PairTable, empty_dropped, environment_names
+from episode.data.pairs import SIDES, PairTable, empty_dropped, environment_names
 from episode.data.sequences import extract
-from episode.dna import overlap_groups
+from episode.dna import digest, is_mirrored, overlap_groups
 from episode.errors import EpisodeError
 
 __all__ = [
@@ -29,7 +29,7 @@ __all__ = [
     "Dataset",
     "assemble",
     "element_loci",
-    "pair_layout",
+    "pair_orientation",
 ]
 
 FORMAT_VERSION = 1
@@ -67,6 +67,11 @@ class Dataset:
         """Return the codes of one element, a view of shape (length,)."""
         start, end = self._spans
         return self.codes[int(start[element_id]) : int(end[element_id])]
+
+    @cached_property
+    def digests(self) -> list[bytes]:
+        """Digest of each element's sequence, see `episode.dna.digest`: equal where the sequences are."""
+        return [digest(self.sequence(number)).encode() for number in range(len(self.elements))]
 
     @cached_property
     def _spans(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -170,7 +175,7 @@ def assemble(
     pairs["enhancer_id"] = found.enhancer_id
     pairs["promoter_id"] = found.promoter_id
     pairs["locus"] = element_loci(found.elements)[found.enhancer_id]
-    pairs["mirrored"], pairs["has_coordinates"] = pair_layout(pairs)
+    pairs["mirrored"], pairs["has_coordinates"] = pair_orientation(pairs)
     lost = environment_names(table.frame[~found.keep])
     kinds = found.elements["kind"]
     used = genome if found.genome_read else None
@@ -200,11 +205,11 @@ def assemble(
     return Dataset(pairs, found.elements, found.codes, manifest, dropped)
 
 
-def pair_layout(pairs: pd.DataFrame) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+def pair_orientation(pairs: pd.DataFrame) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Return `mirrored` and `has_coordinates` of each pair, see `Dataset`."""
     known = (pairs["enhancer_chrom"] != "") & (pairs["promoter_chrom"] != "")
-    upstream = pairs["promoter_start"] + pairs["promoter_end"] < pairs["enhancer_start"] + pairs["enhancer_end"]
-    return (known & upstream).to_numpy(dtype=bool), known.to_numpy(dtype=bool)
+    ends = (pairs[f"{side}_{end}"].to_numpy(np.int64) for side in SIDES for end in ("start", "end"))
+    return known.to_numpy(bool) & is_mirrored(*ends), known.to_numpy(bool)
 
 
 def element_loci(elements: pd.DataFrame) -> npt.NDArray[np.int32]:

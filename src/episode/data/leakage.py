@@ -15,7 +15,6 @@ import pandas as pd
 from episode.data.dataset import Dataset
 from episode.data.pairs import SPLITS
 from episode.data.splits import Mask
-from episode.dna import digest
 
 __all__ = ["Leakage", "LeakageAuditor", "Shared", "split_audit"]
 
@@ -69,9 +68,7 @@ class LeakageAuditor:
 
     def __init__(self, dataset: Dataset) -> None:
         pairs, elements = dataset.pairs, dataset.elements
-        codes, offset = np.asarray(dataset.codes), elements["offset"].to_numpy()
-        digests = [digest(codes[o : o + n]) for o, n in zip(offset, elements["length"].to_numpy(), strict=True)]
-        self._identity = pd.factorize(pd.Series(digests, dtype="str"))[0].astype(np.int64)
+        self._identity = pd.factorize(np.array(dataset.digests, dtype=object))[0].astype(np.int64)
         self._ids = pairs[["enhancer_id", "promoter_id"]].to_numpy(np.int64)
         sequences = self._identity[self._ids]
         count = int(self._identity.max(initial=0)) + 1

@@ -1,6 +1,6 @@
-"""The bases themselves in bins: what the stems that learn their filters read.
+"""The bases themselves in bins: what the trainable stems read.
 
-Here belong the layout of an element in bins and its reverse complement; both are told in ``docs/stem.md``.
+Here belong the layout of an element in bins and its reverse complement; both are described in ``docs/stem.md``.
 This module does NOT know what reads them nor where they are kept.
 """
 
@@ -12,20 +12,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from episode.encode.scanner import bin_count
+from episode.dna import UNKNOWN
+from episode.encode.bins import bin_count, bin_origin, lacking_bases
 
-__all__ = ["BASES_VERSION", "HALVED", "UNKNOWN", "BaseLayout", "mirror_bases"]
+__all__ = ["BASES_VERSION", "HALVED", "BaseLayout", "mirror_bases"]
 
 BASES_VERSION = 1
-"""Raised whenever the same sequences are laid out otherwise than before."""
-UNKNOWN = 4
-"""An unknown base, and a place of the first or the last bin that lies outside of the element."""
-HALVED = 5
-"""The same, as the first place of an element whose bins have their edges in the middle of bases."""
+"""Raised whenever the same sequences give other rows than before."""
+HALVED = UNKNOWN + 1
+"""An unknown base as the first place of an element whose bins have their edges in the middle of bases."""
 
 
 class BaseLayout:
-    """Lays elements in bins of equal width, symmetrically about their middle.
+    """Divides elements in bins of equal width, symmetrically about their middle.
 
     Parameters
     ----------
@@ -37,7 +36,7 @@ class BaseLayout:
         self.width = bin
 
     def __call__(self, elements: Sequence[np.ndarray]) -> np.ndarray:
-        """Lay several elements out, one after another.
+        """Divide several elements, one after another.
 
         Where an odd number of bases is lacking, the bins begin half a base past the first place of their row: the
         first place is then `HALVED`, and one base more is lacking on the left than on the right.
@@ -56,16 +55,15 @@ class BaseLayout:
         places = bin_count(lengths, self.width) * self.width
         rows = np.full(int(places.sum()), UNKNOWN, dtype=np.uint8)
         starts = np.cumsum(places) - places
-        for start, lacking, codes in zip(starts.tolist(), (places - lengths).tolist(), elements, strict=True):
-            left = start + (lacking + 1) // 2
+        lefts = starts + bin_origin(lengths, self.width)
+        for left, codes in zip(lefts.tolist(), elements, strict=True):
             rows[left : left + len(codes)] = np.minimum(codes, UNKNOWN)
-            if lacking % 2:
-                rows[start] = HALVED
+        rows[starts[lacking_bases(lengths, self.width) % 2 == 1]] = HALVED
         return rows.reshape(-1, self.width)
 
 
 def mirror_bases(rows: Tensor, mask: Tensor, reverse: Tensor) -> Tensor:
-    """Turn elements as laid out into their reverse complements as laid out.
+    """Turn the bases of elements in bins into those of their reverse complements.
 
     Parameters
     ----------
@@ -74,7 +72,7 @@ def mirror_bases(rows: Tensor, mask: Tensor, reverse: Tensor) -> Tensor:
     mask : Tensor, shape (n, max_bins), bool
         True at the bins of each element, which come before the padding.
     reverse : Tensor, shape (n,), bool
-        Which elements to turn; the others are returned as they are.
+        Elements to reverse-complement; the others are returned as they are.
 
     Returns
     -------
@@ -84,7 +82,7 @@ def mirror_bases(rows: Tensor, mask: Tensor, reverse: Tensor) -> Tensor:
     flat = rows.flatten(1)
     place = torch.arange(flat.shape[1], device=rows.device).expand(flat.shape)
     first = (flat[:, :1] == HALVED).long()  # the place that has no partner where edges lie within bases
-    turned = mask.sum(1, keepdim=True) * rows.shape[2] - 1 + first - place
-    inside = (place >= first) & (turned >= first) & reverse[:, None]
-    other = flat.gather(1, torch.where(inside, turned, place))
+    partner = mask.sum(1, keepdim=True) * rows.shape[2] - 1 + first - place
+    inside = (place >= first) & (partner >= first) & reverse[:, None]
+    other = flat.gather(1, torch.where(inside, partner, place))
     return torch.where(inside & (other < UNKNOWN), 3 - other, other).view(rows.shape)

@@ -1,7 +1,7 @@
 """The bank of known motifs: which position weight matrices are used, and what a site scores.
 
-Here belong the choice of JASPAR matrices, their redundancy, log-odds and score thresholds.
-This module does NOT know how sequences are scanned or binned.
+Here belong the choice of JASPAR matrices, their redundancy, log-odds, scores of single sites and score thresholds.
+This module does NOT know bins nor how many sequences are scanned (see `episode.encode.scanner`).
 """
 
 from __future__ import annotations
@@ -16,21 +16,23 @@ from typing import Any
 import numpy as np
 
 from episode.config import StemConfig
+from episode.dna import UNKNOWN
 from episode.errors import ConfigError
 
 __all__ = [
     "GRID",
-    "LEAST_LOG_ODDS",
+    "MIN_LOG_ODDS",
     "PSEUDOCOUNT",
     "MotifBank",
     "load_bank",
     "similarity",
+    "site_scores",
     "thin",
 ]
 
 PSEUDOCOUNT = 0.8
 """Sites added to the counts of every column, shared evenly by the four bases."""
-LEAST_LOG_ODDS = -8.0
+MIN_LOG_ODDS = -8.0
 """The most one mismatch can cost, in bits; matrices made from many sites would else charge up to 17."""
 GRID = 256
 """Log-odds are whole multiples of 1/GRID bit, so that sums of them are exact in float32 in any order."""
@@ -48,7 +50,7 @@ class MotifBank:
     names : tuple of str
         Names of the transcription factors; not always distinct.
     probabilities : tuple of np.ndarray, each shape (length, 4), float32
-        Share of A, C, G, T at each position of a site; each row sums to 1.
+        Fraction of A, C, G, T at each position of a site; each row sums to 1.
     gate : MotifBank or None
         All matrices of the factor of the boundary gate; they are scanned by themselves.
 
@@ -76,7 +78,7 @@ class MotifBank:
             if matrix.ndim != 2 or matrix.shape[1] != 4 or matrix.shape[0] == 0:
                 raise ValueError(f"{name}: a matrix of shape (length, 4) is needed, not {matrix.shape}")
             if not (matrix >= 0).all() or np.abs(matrix.sum(axis=1) - 1).max() > 1e-4:
-                raise ValueError(f"{name}: each row must be four shares that sum to 1")
+                raise ValueError(f"{name}: each row must be four fractions that sum to 1")
             matrix.setflags(write=False)
         object.__setattr__(self, "probabilities", matrices)
 
@@ -124,7 +126,7 @@ class MotifBank:
     def log_odds(self, motif: int) -> np.ndarray:
         """Return what each base at each position adds to the score of a site.
 
-        ``log2(p / 0.25)``, not below `LEAST_LOG_ODDS`, rounded to a multiple of ``1 / GRID``.
+        ``log2(p / 0.25)``, not below `MIN_LOG_ODDS`, rounded to a multiple of ``1 / GRID``.
         The pseudocount is in the probabilities already (see `load_bank`).
 
         Parameters
@@ -137,8 +139,8 @@ class MotifBank:
         np.ndarray, shape (length, 4), float32
             Bits, columns A, C, G, T.
         """
-        shares = self.probabilities[motif].astype(np.float64)
-        bits = np.log2(np.maximum(shares * 4, 2.0**LEAST_LOG_ODDS))
+        fractions = self.probabilities[motif].astype(np.float64)
+        bits = np.log2(np.maximum(fractions * 4, 2.0**MIN_LOG_ODDS))
         return (np.rint(bits * GRID) / GRID).astype(np.float32)
 
     def reverse_complement(self) -> MotifBank:
@@ -160,7 +162,7 @@ class MotifBank:
         Returns
         -------
         np.ndarray, shape (n_motifs,), float32
-            The least reachable score s with ``P(score >= s) <= p``, in bits; where even the best site is
+            The lowest reachable score s with ``P(score >= s) <= p``, in bits; where even the best site is
             likelier than `p`, the best score.
 
         References
@@ -184,7 +186,7 @@ class MotifBank:
                 {
                     "id": identifier,
                     "name": name,
-                    "probabilities": [[float(str(share)) for share in row] for row in matrix],
+                    "probabilities": [[float(str(fraction)) for fraction in row] for row in matrix],
                 }
                 for identifier, name, matrix in zip(self.ids, self.names, self.probabilities, strict=True)
             ],
@@ -215,6 +217,32 @@ class MotifBank:
         )
 
 
+def site_scores(codes: np.ndarray, log_odds: np.ndarray, starts: np.ndarray | None = None) -> np.ndarray:
+    """Score single sites of one matrix on the strand that is given.
+
+    Parameters
+    ----------
+    codes : np.ndarray, shape (length,), uint8
+        A=0, C=1, G=2, T=3, anything else 4.
+    log_odds : np.ndarray, shape (width, 4)
+        Score of each base at each position of a site.
+    starts : np.ndarray, shape (n,), int64, optional
+        First bases of the sites; by default of all that fit.
+
+    Returns
+    -------
+    np.ndarray, shape (n,), of the type of `log_odds`
+        -inf where a base is unknown.
+    """
+    table = np.full((len(log_odds), UNKNOWN + 1), -np.inf, dtype=log_odds.dtype)
+    table[:, :UNKNOWN] = log_odds
+    count = max(len(codes) - len(log_odds) + 1, 0) if starts is None else len(starts)
+    total = np.zeros(count, dtype=log_odds.dtype)
+    for place, column in enumerate(table):
+        total += column[codes[place : place + count] if starts is None else codes[starts + place]]
+    return total
+
+
 def load_bank(config: StemConfig) -> MotifBank:
     """Load the JASPAR CORE vertebrate matrices that the stem and the boundary gate use.
 
@@ -226,7 +254,7 @@ def load_bank(config: StemConfig) -> MotifBank:
     Parameters
     ----------
     config : StemConfig
-        Kind, release, least information and greatest similarity.
+        Kind, release, minimum information and maximum similarity.
 
     Returns
     -------
@@ -272,7 +300,7 @@ def thin(matrices: list[np.ndarray], max_similarity: float) -> list[int]:
     Parameters
     ----------
     matrices : list of np.ndarray, each shape (length, 4)
-        Shares of A, C, G, T.
+        Fractions of A, C, G, T.
     max_similarity : float
         Matrices with a greater `similarity` to a kept one are left out.
 
@@ -299,7 +327,7 @@ def similarity(matrices: list[np.ndarray]) -> np.ndarray:
     Parameters
     ----------
     matrices : list of np.ndarray, each shape (length, 4)
-        Shares of A, C, G, T.
+        Fractions of A, C, G, T.
 
     Returns
     -------
@@ -318,7 +346,7 @@ def similarity(matrices: list[np.ndarray]) -> np.ndarray:
 
 
 def _excess(matrices: list[np.ndarray], longest: int) -> np.ndarray:
-    """Stack ``share - 1/4`` into shape (n, longest, 4), zero past the end of each matrix, each of norm 1.
+    """Stack ``fraction - 1/4`` into shape (n, longest, 4), zero past the end of each matrix, each of norm 1.
 
     Every column has the mean 1/4, so the correlation of two matrices is the product of what exceeds it.
     """
@@ -331,12 +359,12 @@ def _excess(matrices: list[np.ndarray], longest: int) -> np.ndarray:
 
 def _information(matrix: np.ndarray) -> float:
     """Return the information content of a matrix in bits against a uniform background."""
-    shares = matrix.astype(np.float64)
-    return float((shares * np.log2(np.where(shares > 0, shares * 4, 1.0))).sum())
+    fractions = matrix.astype(np.float64)
+    return float((fractions * np.log2(np.where(fractions > 0, fractions * 4, 1.0))).sum())
 
 
 def _threshold(log_odds: np.ndarray, p: float) -> float:
-    """Return the least score whose tail probability under equally likely bases is at most `p`, in bits."""
+    """Return the lowest score whose tail probability under equally likely bases is at most `p`, in bits."""
     steps = np.rint(log_odds * GRID).astype(np.int64)
     lowest = steps.min(axis=1)
     steps = steps - lowest[:, None]

@@ -1,6 +1,6 @@
 """Scanning: DNA to the best score of every motif on either strand in every bin.
 
-The layout of bins, the score of a site and the exact symmetry under reverse complement are told in
+The layout of bins, the score of a site and the exact symmetry under reverse complement are described in
 ``docs/stem.md``. This module does NOT know where sequences come from nor where tokens are kept.
 """
 
@@ -14,32 +14,28 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from episode.dna import UNKNOWN
+from episode.encode.bins import bin_count, bin_origin, lacking_bases
 from episode.encode.motifs import MotifBank
 from episode.threads import in_threads
 
-__all__ = ["CODE_VERSION", "FLOOR", "Scanner", "bin_count", "scan", "scan_many"]
+__all__ = ["CODE_VERSION", "FLOOR", "Scanner", "scan", "scan_many"]
 
 CODE_VERSION = 1
 """Raised whenever the same sequences and bank give other tokens than before."""
 FLOOR = -32.0
-"""Bits; the score of a bin without a complete site of known bases, and the least score of any bin."""
+"""Bits; the score of a bin without a complete site of known bases, and the lowest score of any bin."""
 
-UNKNOWN = 4
-LETTERS = 5
+LETTERS = UNKNOWN + 1
 WORD = 4
 WORDS = LETTERS**WORD
 UNKNOWN_BITS = -1024.0
 BLOCK = 1 << 16
 TILE = 8192
-"""Positions whose scores are held at a time: few enough to stay in the cache until the best of them are taken."""
+"""Positions scored at a time: few enough that their scores stay in the processor cache."""
 DTYPES = {np.dtype(np.float16): torch.float16, np.dtype(np.float32): torch.float32}
 FILL = 16
 """Motifs whose columns, two of each, fill whole vectors: what is left of one is slow to take the maximum of."""
-
-
-def bin_count(lengths: np.ndarray, bin: int) -> np.ndarray:
-    """Return the number of bins of elements: their lengths over the bin width, rounded up."""
-    return -(-lengths // bin)
 
 
 def scan(codes: np.ndarray, bank: MotifBank, bin: int) -> np.ndarray:
@@ -91,7 +87,7 @@ class _Group:
 
     @property
     def reach(self) -> int:
-        """Letters of a site on either side of its centre."""
+        """Bases of a site on either side of its centre."""
         return self.words * WORD // 2
 
     def score(self, words: torch.Tensor) -> torch.Tensor:
@@ -110,15 +106,15 @@ class _Group:
 
 
 @dataclass(frozen=True)
-class _Layout:
-    """Elements laid out as one line of letters, in which those that overlap share theirs.
+class _Sequence:
+    """Elements joined to one sequence, in which elements that overlap share their bases.
 
     Parameters
     ----------
     words : Tensor, int32
-        Number of the word that begins at each letter.
+        Number of the word that begins at each base.
     centre : np.ndarray, shape (n_bins,), int64
-        Letter of the first site centre of each bin; no site about a centre of the bin has letters of other elements.
+        Base of the first site centre of each bin; no site about a centre of the bin has bases of other elements.
     halved : np.ndarray, shape (n_bins,), bool
         The left edge of the bin lies in the middle of a base.
     """
@@ -138,7 +134,7 @@ class _Runs:
     bins: int
 
     def best(self, scores: torch.Tensor, width: int) -> torch.Tensor:
-        """Greatest of the scores (positions, columns) in each bin, shape (rows * bins, columns)."""
+        """Maximum of the scores (positions, columns) in each bin, shape (rows * bins, columns)."""
         size = scores.shape[1]
         shape, strides = (self.rows, self.bins, width, size), (self.pitch * size, width * size, size, 1)
         return scores.as_strided(shape, strides, self.first * size).amax(dim=2).flatten(0, 1)
@@ -163,11 +159,11 @@ class _Line:
     edges: torch.Tensor
 
     @classmethod
-    def of(cls, layout: _Layout, tile: np.ndarray, width: int) -> _Line:
+    def of(cls, joined: _Sequence, tile: np.ndarray, width: int) -> _Line:
         """Look at the bins of a tile."""
-        low = int(layout.centre[tile].min())
-        first = layout.centre[tile] - low
-        inner = first + layout.halved[tile]
+        low = int(joined.centre[tile].min())
+        first = joined.centre[tile] - low
+        inner = first + joined.halved[tile]
         cuts = np.concatenate([[0], np.flatnonzero(np.diff(inner) != width) + 1])
         begin, bins = inner[cuts].tolist(), np.diff(cuts, append=len(tile)).tolist()
         runs: list[_Runs] = []
@@ -192,7 +188,7 @@ class _Line:
 class Scanner:
     """A bank made ready for scanning; build it once when many batches are scanned.
 
-    A site is cut into words of four letters, and what a word adds to the scores of all motifs is looked up in
+    A site is cut into words of four bases, and what a word adds to the scores of all motifs is looked up in
     a table: a quarter of the additions of a matrix product with one-hot DNA, and no multiplication. Bases in which
     elements overlap are scanned once.
 
@@ -246,26 +242,26 @@ class Scanner:
         total = int(bin_count(lengths, self.width).sum())
         tokens = torch.empty((total, 2 * self._n_motifs), dtype=self._dtype)
         if total > 0:
-            layout = self._lay_out(elements, lengths, place)
+            joined = self._join(elements, lengths, place)
 
             def scan_part(tiles: list[np.ndarray]) -> None:
-                tokens[torch.from_numpy(np.concatenate(tiles))] = self._best(layout, tiles)
+                tokens[torch.from_numpy(np.concatenate(tiles))] = self._best(joined, tiles)
 
-            in_threads(scan_part, self._parts(layout.centre))
+            in_threads(scan_part, self._parts(joined.centre))
         return tokens.view(total, 2, self._n_motifs).numpy()
 
-    def _lay_out(self, elements: Sequence[np.ndarray], lengths: np.ndarray, place: np.ndarray | None) -> _Layout:
-        """Join elements and lay bins of equal width symmetrically about the middle of each.
+    def _join(self, elements: Sequence[np.ndarray], lengths: np.ndarray, place: np.ndarray | None) -> _Sequence:
+        """Join elements, with bins of equal width symmetrically about the middle of each.
 
-        A stretch is what overlaps: every letter that a site about some centre in a bin of one of its elements could
-        have. Where such sites reach from an element over its end into another, its bin gets a copy of its own letters.
+        A stretch is what overlaps: every base that a site about some centre in a bin of one of its elements could
+        have. Where such sites reach from an element over its end into another, its bin gets a copy of its own bases.
         """
         count = bin_count(lengths, self.width)
-        lacking = count * self.width - lengths
-        before = (lacking + 1) // 2 + self._reach
+        origin = bin_origin(lengths, self.width)
+        before = origin + self._reach
         span = count * self.width + 2 * self._reach
         place = np.cumsum(span) - span + before if place is None else place
-        letters = np.full(int(span.sum()), UNKNOWN, dtype=np.uint8)
+        bases = np.full(int(span.sum()), UNKNOWN, dtype=np.uint8)
         starts, stretch = np.empty_like(lengths), np.empty_like(lengths)
         begins: list[int] = []
         ends: list[int] = []
@@ -275,19 +271,19 @@ class Scanner:
             start = int(place[i]) + shift
             joins = low <= start - before[i] < high
             if joins:
-                known = letters[start : min(ends[-1], start + len(codes))]
+                known = bases[start : min(ends[-1], start + len(codes))]
                 joins = np.array_equal(known, codes[: len(known)])
             if not joins:
                 start, low = high + int(before[i]), high
                 shift = start - int(place[i])
                 begins.append(start)
                 ends.append(start)
-            letters[start : start + len(codes)] = codes
+            bases[start : start + len(codes)] = codes
             starts[i], stretch[i] = start, len(begins) - 1
             ends[-1] = max(ends[-1], start + len(codes))
             high = max(high, start - int(before[i]) + int(span[i]))
         number = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
-        centre = np.repeat(starts - (lacking + 1) // 2, count) + number * self.width
+        centre = np.repeat(starts - origin, count) + number * self.width
         left, size = centre - self._reach, self.width + 2 * self._reach
         first, stop, known_first, known_stop = (
             np.repeat(x, count) for x in (starts, starts + lengths, np.array(begins)[stretch], np.array(ends)[stretch])
@@ -295,10 +291,11 @@ class Scanner:
         crossing = ((left < first) & (known_first < first)) | ((left + size > stop) & (known_stop > stop))
         own = left[crossing, None] + np.arange(size)
         inside = (own >= first[crossing, None]) & (own < stop[crossing, None])
-        copies = np.where(inside, letters[own], np.uint8(UNKNOWN))
+        copies = np.where(inside, bases[own], np.uint8(UNKNOWN))
         centre[crossing] = high + self._reach + np.arange(len(copies)) * size
-        letters = np.concatenate([letters[:high], copies.ravel(), np.full(WORD - 1, UNKNOWN, dtype=np.uint8)])
-        return _Layout(_word_numbers(letters), centre, np.repeat(lacking % 2 == 1, count))
+        bases = np.concatenate([bases[:high], copies.ravel(), np.full(WORD - 1, UNKNOWN, dtype=np.uint8)])
+        halved = lacking_bases(lengths, self.width) % 2 == 1
+        return _Sequence(_word_numbers(bases), centre, np.repeat(halved, count))
 
     def _parts(self, centre: np.ndarray) -> list[list[np.ndarray]]:
         """Divide bins into tiles, those whose positions are scored together, and tiles into blocks."""
@@ -308,7 +305,7 @@ class Scanner:
         size = max(1, self._block // TILE)
         return [tiles[i : i + size] for i in range(0, len(tiles), size)]
 
-    def _best(self, layout: _Layout, tiles: list[np.ndarray]) -> torch.Tensor:
+    def _best(self, joined: _Sequence, tiles: list[np.ndarray]) -> torch.Tensor:
         """Return the best score of every column in the bins of some tiles, shape (n_bins, 2 * n_motifs).
 
         The ``width + 1`` positions from one edge to the next, both included, hold all centres of a bin. A
@@ -318,10 +315,10 @@ class Scanner:
         All other positions count for all columns, and so does either edge for the columns that it is not the edge of:
         the last may be counted for all even lengths, the first for all odd ones.
         """
-        lines = [_Line.of(layout, tile, self.width) for tile in tiles]
+        lines = [_Line.of(joined, tile, self.width) for tile in tiles]
         found = []
         for group in self._groups:  # its table stays in the cache for all the tiles
-            inner, edges = zip(*(line.score(group, layout.words, self.width) for line in lines), strict=True)
+            inner, edges = zip(*(line.score(group, joined.words, self.width) for line in lines), strict=True)
             best, (first, last) = torch.cat([run for runs in inner for run in runs]), torch.cat(edges, dim=1)
             for edge, columns in ((last, slice(group.even)), (first, slice(group.even, None))):
                 torch.maximum(best[:, columns], edge[:, columns], out=best[:, columns])
@@ -329,20 +326,20 @@ class Scanner:
         return torch.cat(found, dim=1).clamp_(min=FLOOR).to(self._dtype).index_select(1, self._columns)
 
 
-def _word_numbers(letters: np.ndarray) -> torch.Tensor:
-    """Number the word that begins at each letter but the last ones, int32."""
-    size = len(letters) - WORD + 1
-    words = letters[:size].astype(np.int32)
+def _word_numbers(bases: np.ndarray) -> torch.Tensor:
+    """Number the word that begins at each base but the last ones, int32."""
+    size = len(bases) - WORD + 1
+    words = bases[:size].astype(np.int32)
     for k in range(1, WORD):
         words *= LETTERS
-        words += letters[k : k + size]
+        words += bases[k : k + size]
     return torch.from_numpy(words)
 
 
 def _groups(bank: MotifBank) -> tuple[tuple[_Group, ...], torch.Tensor]:
     """Gather motifs by word count and tabulate what each word adds to their scores.
 
-    A motif is laid so that its centre falls on the middle of the words; the letters beyond it add nothing. A group is
+    A motif is placed with its centre on the middle of the words; the bases beyond it add nothing. A group is
     filled up to whole vectors with motifs of fewer words, as columns of nothing would cost the same.
     Returns the groups and where among their columns those of the tokens (strand, then motif) are.
     """
@@ -371,7 +368,7 @@ def _groups(bank: MotifBank) -> tuple[tuple[_Group, ...], torch.Tensor]:
 
 
 def _word_table(bits: np.ndarray, n_words: int) -> np.ndarray:
-    """Sum scores of letters into scores of words: (letters, 5, 2, n) to (n_words * 625, 2 * n)."""
+    """Sum scores of bases into scores of words: (bases, 5, 2, n) to (n_words * 625, 2 * n)."""
     parts = bits.reshape(n_words, WORD, LETTERS, -1)
     table = parts[:, 0]
     for k in range(1, WORD):

@@ -1,7 +1,8 @@
 """Rows of elements on disk: a folder for each recipe, in it segments that are written once and never changed.
 
-The folder is told in ``docs/store.md``. Here belong its files, their checks, and reading rows of several segments as if
-they were one array. This module does NOT know what an element is, nor how its rows are made: it keeps rows by digest.
+The folder is described in ``docs/store.md``. Here belong its files, their checks, and reading rows of several segments
+as if they were one array. This module does NOT know what an element is, nor how its rows are made: it keeps rows by
+digest.
 """
 
 from __future__ import annotations
@@ -226,14 +227,14 @@ class SegmentFolder:
         self.folder, self.row, self.dtype = folder, row, dtype
         self._facts = {"format_version": FORMAT_VERSION, **recipe, "row": list(row), "dtype": dtype.name}
 
-    def find(self, digests: np.ndarray, *, mend: bool = False) -> Found:
+    def find(self, digests: np.ndarray, *, remove_damaged: bool = False) -> Found:
         """Find rows in segments that are sound.
 
         Parameters
         ----------
         digests : np.ndarray, shape (n,), S16
             Distinct.
-        mend : bool
+        remove_damaged : bool
             Remove the damaged segments that were met; the lock must be held.
         """
         segments, damaged = self._segments()
@@ -253,7 +254,7 @@ class SegmentFolder:
             if not unsound:
                 break
             segments = [segment for segment in segments if segment.folder not in unsound]
-        if mend:
+        if remove_damaged:
             for path in damaged:
                 remove_folder(path)
         start = np.full(len(digests), -1, dtype=np.int64)

@@ -1,8 +1,8 @@
 """Tokens of all elements of a dataset, made once and read many times.
 
 Here belong what of a dataset has to be encoded and what a cache holds already, and the gathering of padded batches.
-This module does NOT know how an element is scored or laid out, how a cache lies on disk, nor which elements make a
-pair.
+This module does NOT know how an element is scored or divided in bins, how a cache lies on disk, nor which elements
+make a pair.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ import torch
 from torch import Tensor
 
 from episode.config import StemConfig
-from episode.dna import digest
-from episode.encode.bases import BASES_VERSION, UNKNOWN, BaseLayout, mirror_bases
+from episode.dna import UNKNOWN, digest
+from episode.encode.bases import BASES_VERSION, BaseLayout
+from episode.encode.bins import bin_count
 from episode.encode.motifs import MotifBank
-from episode.encode.scanner import CODE_VERSION, FLOOR, Scanner, bin_count
+from episode.encode.scanner import CODE_VERSION, FLOOR, Scanner
 from episode.encode.segments import DIGEST, FORMAT_VERSION, Rows, SegmentFolder
 from episode.errors import EpisodeError
 from episode.files import release_pages
@@ -35,12 +36,12 @@ from episode.threads import torch_threads
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-__all__ = ["ElementStore", "Sequences", "build_store", "mirror", "row_shape", "verify_stores"]
+__all__ = ["ElementStore", "Sequences", "build_store", "row_shape", "verify_stores"]
 
 BATCH = 1 << 20
 """Base pairs scanned at a time."""
 SEGMENT, SEGMENTS = 64 << 20, 64
-"""A segment has at least so many bytes, unless less is missing; and what is missing makes no more than so many."""
+"""Minimum bytes of a segment, unless less is missing; and maximum number of segments of what is missing."""
 CHROMOSOME = 1 << 40
 """Longer than any chromosome."""
 RELEASE = 64 << 20
@@ -59,7 +60,7 @@ class Sequences(Protocol):
         """One row an element: ``length`` and ``offset`` into `codes`, both in bases.
 
         If they are known also ``digest``, and ``chrom`` and ``start``, which save work: what is scanned of an element
-        is its sequence, whatever they say.
+        is its sequence, whatever these columns hold.
         """
 
     @property
@@ -155,35 +156,6 @@ class ElementStore:
         return tokens if self.dtype == np.uint8 else tokens.float(), torch.from_numpy(inside)
 
 
-def mirror(tokens: Tensor, mask: Tensor, reverse: Tensor) -> Tensor:
-    """Turn tokens of elements into those of their reverse complements.
-
-    Parameters
-    ----------
-    tokens : Tensor, shape (n, max_bins, 2, n_motifs), or (n, max_bins, bin), uint8
-        As from `ElementStore.gather`; any channels may stand in place of motifs.
-    mask : Tensor, shape (n, max_bins), bool
-        True at the bins of each element, which come before the padding.
-    reverse : Tensor, shape (n,), bool
-        Which elements to turn; the others are returned as they are.
-
-    Returns
-    -------
-    Tensor, of the same shape
-        Padding stays where it is. A copy, or the tokens themselves where no element is to be turned.
-    """
-    if tokens.dtype == torch.uint8:
-        return mirror_bases(tokens, mask, reverse)
-    if not bool(reverse.any()):
-        return tokens
-    place = torch.arange(mask.shape[1], device=tokens.device).expand(mask.shape)
-    turned = torch.where(mask & reverse[:, None], mask.sum(dim=1, keepdim=True) - 1 - place, place)
-    turned = turned + mask.shape[1] * torch.arange(len(tokens), device=tokens.device)[:, None]
-    strand = torch.arange(2, device=tokens.device) ^ reverse[:, None].long()
-    source = 2 * turned[:, :, None] + strand[:, None, :]
-    return tokens.flatten(0, 2).index_select(0, source.flatten()).view(tokens.shape)
-
-
 def build_store(
     dataset: Sequences,
     bank: MotifBank,
@@ -253,12 +225,12 @@ def verify_stores(bank: MotifBank, config: StemConfig, cache: Path) -> tuple[int
         folder = recipe.folder(cache)
         if folder.folder.exists():
             if os.access(folder.folder, os.W_OK):
-                with folder.writing(_say_waiting):
+                with folder.writing(_report_waiting):
                     found = folder.verify()
             else:
                 found = folder.verify(remove=False)
                 if found[1]:
-                    raise EpisodeError(f"{found[1][0]}; needs the right to write in {folder.folder} to mend it")
+                    raise EpisodeError(f"{found[1][0]}; needs the right to write in {folder.folder} to correct it")
             sound, damaged = sound + found[0], damaged + found[1]
     return sound, damaged
 
@@ -305,9 +277,9 @@ def _scores(bank: MotifBank, bin: int, precision: str) -> _Recipe:
 
 
 def _bases(bin: int) -> _Recipe:
-    layout = BaseLayout(bin)
+    encode = BaseLayout(bin)
     facts = {"code_version": BASES_VERSION, "bank": "bases", "bin": bin}
-    return _Recipe(facts, bin, (bin,), np.dtype(np.uint8), lambda: lambda elements, _: layout(elements))
+    return _Recipe(facts, bin, (bin,), np.dtype(np.uint8), lambda: lambda elements, _: encode(elements))
 
 
 class _Work:
@@ -365,8 +337,8 @@ class _Work:
     def _add(self, recipe: _Recipe, bins: np.ndarray, folder: SegmentFolder) -> None:
         """Encode what a folder lacks, segment after segment."""
         digests = self._digests[self._distinct]
-        with folder.writing(_say_waiting):
-            missing = np.flatnonzero(folder.find(digests, mend=True).start < 0)
+        with folder.writing(_report_waiting):
+            missing = np.flatnonzero(folder.find(digests, remove_damaged=True).start < 0)
             size = np.cumsum(bins[missing]) * recipe.row_bytes
             number = size // max(SEGMENT, int(size.max(initial=0)) // SEGMENTS)
             encoder = recipe.encoder()
@@ -381,7 +353,7 @@ class _Work:
         return tqdm(total=total, desc="scan", unit="bp", unit_scale=True, disable=not self._progress)
 
     def _encode(self, encoder: Encoder, elements: np.ndarray, bar: tqdm[NoReturn]) -> Iterator[np.ndarray]:
-        """Encode elements some at a time, about `BATCH` base pairs, one element at least."""
+        """Encode elements in batches of about `BATCH` base pairs, at least one element each."""
         number = (np.cumsum(self._length[elements]) - self._length[elements]) // BATCH
         for batch in np.split(elements, np.flatnonzero(np.diff(number)) + 1):
             if len(batch):
@@ -407,5 +379,5 @@ def _places(elements: pd.DataFrame) -> np.ndarray | None:
     return number * CHROMOSOME + elements["start"].to_numpy(np.int64)
 
 
-def _say_waiting() -> None:
+def _report_waiting() -> None:
     print("another process is encoding into the same cache; waiting for it", file=sys.stderr)

@@ -1,6 +1,6 @@
-"""Prior shift: an environment resampled to another share of positives, and the impedance it then has.
+"""Prior shift: an environment resampled to another prevalence, and the impedance it then has.
 
-Knows nothing about models.
+This module does NOT know models.
 """
 
 from __future__ import annotations
@@ -12,34 +12,34 @@ import numpy as np
 __all__ = ["draw_prior", "resample_to_prior", "shifted_impedance"]
 
 
-def _logit(share: float) -> float:
-    return math.log(share / (1 - share))
+def _logit(prevalence: float) -> float:
+    return math.log(prevalence / (1 - prevalence))
 
 
-def shifted_impedance(impedance: float, temperature: float, share: float, prior: float) -> float:
+def shifted_impedance(impedance: float, temperature: float, prevalence: float, prior: float) -> float:
     """``R_ref = R_T + T (logit pi_c - logit pi)``: exact at alpha = 1/2, first order otherwise.
 
     Parameters
     ----------
     impedance, temperature : float
         R_T(c) and T, in the units of U_I.
-    share, prior : float
+    prevalence, prior : float
         pi_c and pi, in (0, 1).
     """
-    return impedance + temperature * (_logit(share) - _logit(prior))
+    return impedance + temperature * (_logit(prevalence) - _logit(prior))
 
 
 def draw_prior(
-    rng: np.random.Generator, impedance: float, temperature: float, share: float, *, reach: float = 1.5
+    rng: np.random.Generator, impedance: float, temperature: float, prevalence: float, *, reach: float = 1.5
 ) -> float:
     """Draw pi within `reach` logits of pi_c, only where the shifted impedance is not negative."""
-    centre = _logit(share)
+    centre = _logit(prevalence)
     high = min(centre + reach, centre + impedance / temperature)
     return float(1 / (1 + math.exp(-rng.uniform(centre - reach, high))))
 
 
 def resample_to_prior(rng: np.random.Generator, label: np.ndarray, prior: float) -> np.ndarray:
-    """Drop rows of one class, at random, so that the share of positives becomes `prior`.
+    """Drop rows of one class, at random, so that the prevalence becomes `prior`.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def resample_to_prior(rng: np.random.Generator, label: np.ndarray, prior: float)
     label : ndarray, shape (n,)
         1 or 0.
     prior : float
-        Wanted share of positives.
+        Wanted prevalence.
 
     Returns
     -------

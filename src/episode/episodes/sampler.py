@@ -1,7 +1,7 @@
 """Episodes: one environment, a support set and a query set that share no locus.
 
 Rows alone would leak (many rows repeat an enhancer-gene pair), so whole loci go to one side or the other. The generator
-is passed in: the same generator gives the same task. Knows nothing about models.
+is passed in: the same generator gives the same task. This module does NOT know models.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from episode.config import EpisodesConfig
-from episode.seeds import derive_seeds
 
 __all__ = [
     "KINDS",
@@ -21,7 +20,6 @@ __all__ = [
     "draw_shown",
     "draw_sizes",
     "split_by_locus",
-    "support_order",
 ]
 
 KINDS = ("train", "pseudo_ood", "prior_shift", "mixed")
@@ -52,8 +50,8 @@ class EnvironmentPool:
     teacher: int | None
 
     @property
-    def share(self) -> float:
-        """Share of positives among labelled rows; NaN where there are none."""
+    def prevalence(self) -> float:
+        """Fraction of positives among labelled rows; NaN where there are none."""
         known = self.label[self.label >= 0]
         return float(known.mean()) if len(known) else float("nan")
 
@@ -80,8 +78,8 @@ class Task:
         The halves swap roles: support rows are queried too, with the query rows as their support.
     other : EnvironmentPool or None
         Second environment of a mixed task.
-    share : float
-        Mixed task: share of `environment` in the support. Prior shift: the drawn share of positives.
+    fraction : float
+        Mixed task: fraction of the support from `environment`. Prior shift: the drawn prevalence.
     """
 
     environment: EnvironmentPool
@@ -91,11 +89,11 @@ class Task:
     shown: np.ndarray
     two_way: bool = False
     other: EnvironmentPool | None = None
-    share: float = float("nan")
+    fraction: float = float("nan")
 
 
 def draw_kind(rng: np.random.Generator, config: EpisodesConfig, *, pseudo_ood: bool, several: bool) -> str:
-    """Draw a kind of task by its configured share, leaving out those that the data cannot give."""
+    """Draw a kind of task by its configured weight, leaving out those that the data cannot give."""
     weights = np.array(
         [
             config.train,
@@ -118,8 +116,8 @@ def split_by_locus(
     locus : ndarray, shape (n,)
         Locus of each candidate row.
     query, support : int
-        Wanted sizes. Each side gets its share of all loci, thinned to what is wanted: so a query set holds as many
-        distinct elements as it can. An environment too small for both gives each side its share of what there is.
+        Wanted sizes. Each side gets its part of all loci, thinned to what is wanted: so a query set holds as many
+        distinct elements as it can. An environment too small for both gives each side its part of what there is.
 
     Returns
     -------
@@ -154,24 +152,7 @@ def draw_sizes(rng: np.random.Generator, config: EpisodesConfig) -> tuple[int, b
 
 
 def draw_shown(rng: np.random.Generator, config: EpisodesConfig, size: int) -> np.ndarray:
-    """Label dropout: mostly no label of the support is shown, else a random share of them."""
+    """Label dropout: mostly no label of the support is shown, else a random fraction of them."""
     if rng.random() >= config.label_shown:
         return np.zeros(size, dtype=bool)
     return rng.random(size) < rng.random()
-
-
-def support_order(keys: list[str], seed: int) -> np.ndarray:
-    """Order rows by a seeded hash of their own content, so that the order of the table does not matter.
-
-    Parameters
-    ----------
-    keys : list of str
-        Content of each row, such as both element names.
-    seed : int
-
-    Returns
-    -------
-    ndarray of int64
-        Positions in the order in which they are taken into a support set.
-    """
-    return np.argsort(derive_seeds(seed, map(str.encode, keys)), kind="stable")

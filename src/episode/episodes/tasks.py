@@ -1,6 +1,6 @@
 """Drawing one task from the environments that training may use.
 
-The generator is passed in; the same generator and pools give the same task. Knows nothing about models.
+The generator is passed in; the same generator and pools give the same task. This module does NOT know models.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class TaskSource:
         ----------
         rng : numpy.random.Generator
         impedance : ndarray, shape (environments known to the Teacher,)
-            R_T now, its least channel; bounds the drawn shares of positives.
+            R_T now, its smallest channel; bounds the drawn prevalence.
         temperature : float
             T now.
         """
@@ -51,10 +51,10 @@ class TaskSource:
         if kind == "mixed":
             return self._mixed(rng, pool)
         if kind == "prior_shift" and pool.two_classes and pool.teacher is not None:
-            prior = draw_prior(rng, float(impedance[pool.teacher]), temperature, pool.share)
+            prior = draw_prior(rng, float(impedance[pool.teacher]), temperature, pool.prevalence)
             labelled = np.flatnonzero(pool.label >= 0)
             index = labelled[resample_to_prior(rng, pool.label[labelled], prior)]
-            return self._split(rng, pool, "prior_shift", index, share=prior)
+            return self._split(rng, pool, "prior_shift", index, fraction=prior)
         kind = "pseudo_ood" if kind == "pseudo_ood" else "train"
         return self._split(rng, pool, kind, np.arange(len(pool.rows)))
 
@@ -64,7 +64,7 @@ class TaskSource:
         pool: EnvironmentPool,
         kind: str,
         index: np.ndarray,
-        share: float = float("nan"),
+        fraction: float = float("nan"),
     ) -> Task:
         support_size, two_way = draw_sizes(rng, self.config)
         support, query = split_by_locus(rng, pool.locus[index], query=self.config.query, support=support_size)
@@ -72,15 +72,17 @@ class TaskSource:
         shown = np.zeros(len(support), dtype=bool)
         if kind == "train":
             shown = draw_shown(rng, self.config, len(support))
-        return Task(pool, kind, pool.rows[support], pool.rows[query], shown, two_way and len(support) > 0, share=share)
+        return Task(
+            pool, kind, pool.rows[support], pool.rows[query], shown, two_way and len(support) > 0, fraction=fraction
+        )
 
     def _mixed(self, rng: np.random.Generator, pool: EnvironmentPool) -> Task:
         others = [other for other in self.training if other.name != pool.name]
         other = others[int(rng.integers(len(others)))]
         size, _ = draw_sizes(rng, self.config)
-        share = float(rng.uniform())
-        first = min(round(size * share), len(pool.rows))
-        second = min(size - round(size * share), len(other.rows))
+        fraction = float(rng.uniform())
+        first = min(round(size * fraction), len(pool.rows))
+        second = min(size - round(size * fraction), len(other.rows))
         support = np.concatenate(
             [
                 rng.choice(pool.rows, size=first, replace=False),
@@ -88,5 +90,5 @@ class TaskSource:
             ]
         )
         nothing = np.zeros(0, dtype=np.int64)
-        share = first / max(1, first + second)
-        return Task(pool, "mixed", support, nothing, np.zeros(len(support), dtype=bool), False, other, share)
+        fraction = first / max(1, first + second)
+        return Task(pool, "mixed", support, nothing, np.zeros(len(support), dtype=bool), False, other, fraction)

@@ -1,9 +1,9 @@
 """Evaluating a run on a dataset: predict without its labels, then compare with them, then write the folder.
 
 FOLDER/
-  metrics.json         see `episode.evaluate.summary`; ``intervals`` and ``provenance`` beside it
+  metrics.json         see `episode.evaluate.results`
   metrics.tsv          one row an environment, then macro and pooled
-  figures.json         see `episode.evaluate.curves`: what a report draws
+  figures.json         see `episode.evaluate.figures`: what a report draws
   predictions.parquet  every pair with U_I, R_E, logit, probability and label
   environments.tsv     one row an environment: the estimate of its impedance
   training.jsonl       the run's training log
@@ -17,7 +17,6 @@ import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -28,12 +27,21 @@ from episode.data.dataset import Dataset
 from episode.encode.store import ElementStore
 from episode.errors import EpisodeError
 from episode.evaluate.curves import evaluation_figures
+from episode.evaluate.figures import RunAlarm
+from episode.evaluate.results import (
+    EvaluationIntervals,
+    EvaluationProvenance,
+    EvaluationResults,
+    ScopeEstimates,
+    Summary,
+)
 from episode.evaluate.summary import Truth, metrics_table, summarise
-from episode.files import atomic_file, read_json, write_json
+from episode.files import atomic_file, read_json
 from episode.metrics.bootstrap import block_ids
-from episode.metrics.intervals import RowScores, summarise_rows
+from episode.metrics.intervals import MethodScores, summarise_methods
 from episode.predict.pairs import Predictions, predict_dataset
 from episode.predict.writers import write_parquet
+from episode.schema import parse_model, write_model
 from episode.seeds import generator
 
 __all__ = ["Evaluation", "check_windows", "evaluate", "write_evaluation"]
@@ -45,10 +53,10 @@ DRAWS = 1000
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Predictions of a dataset and the numbers that its labels make of them (content of metrics.json)."""
+    """Predictions of a dataset, and the numbers that its labels make of them."""
 
     predictions: Predictions
-    summary: dict[str, Any]
+    results: EvaluationResults
 
 
 def evaluate(
@@ -70,7 +78,7 @@ def evaluate(
     store : ElementStore
     seed : int
     truth : Truth, optional
-        What a simulator planted.
+        Of a simulated world.
     known_only : bool
         Keep only environments that the Teacher knows.
     """
@@ -88,9 +96,14 @@ def evaluate(
         truth=truth,
         training_impedance=run.facts.calibration["training_impedance"],
     )
-    summary["intervals"] = _intervals(dataset, predictions, summary, seed)
-    summary["provenance"] = _provenance(run, dataset, seed)
-    return Evaluation(predictions, summary)
+    return Evaluation(
+        predictions,
+        EvaluationResults(
+            **dict(summary),
+            intervals=_intervals(dataset, predictions, summary, seed),
+            provenance=_provenance(run, dataset, seed),
+        ),
+    )
 
 
 def check_windows(run: Run, dataset: Dataset) -> None:
@@ -110,7 +123,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, run_folder: Path) 
     write_parquet(evaluation.predictions.pairs, folder / "predictions.parquet")
     for name, table in (
         ("environments.tsv", evaluation.predictions.environments),
-        ("metrics.tsv", metrics_table(evaluation.summary)),
+        ("metrics.tsv", metrics_table(evaluation.results)),
     ):
         with atomic_file(folder / name) as temporary:
             table.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
@@ -118,29 +131,26 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, run_folder: Path) 
     with atomic_file(folder / "training.jsonl") as temporary:
         shutil.copyfile(log, temporary)
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    write_json(folder / "figures.json", evaluation_figures(evaluation.predictions.pairs, evaluation.summary, lines))
+    write_model(folder / "figures.json", evaluation_figures(evaluation.predictions.pairs, evaluation.results, lines))
     alarms = run_folder / "alarms.json"
-    content = evaluation.summary | {"training_alarms": read_json(alarms) if alarms.exists() else []}
-    write_json(folder / "metrics.json", content)
+    raised = read_json(alarms) if alarms.exists() else []
+    training_alarms = [parse_model(alarm, RunAlarm, where=str(alarms), error=EpisodeError) for alarm in raised]
+    write_model(folder / "metrics.json", evaluation.results.model_copy(update={"training_alarms": training_alarms}))
 
 
-def _intervals(dataset: Dataset, predictions: Predictions, summary: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Return 95 % intervals by resampling blocks of the genome; empty where no pair is labelled.
-
-    ``macro``, ``pooled`` and ``environments.<name>`` are of the impedance used, ``mean_impedance`` is of U_I with the
-    training mean everywhere, ``gain`` their paired difference (the first minus the second, macro and ``pooled``).
-    """
+def _intervals(dataset: Dataset, predictions: Predictions, summary: Summary, seed: int) -> EvaluationIntervals | None:
+    """Return 95 % intervals by resampling blocks of the genome; None where no pair is labelled."""
     pairs = predictions.pairs
     label = pairs["label"].to_numpy(np.int8)
     if not (label >= 0).any():
-        return {}
+        return None
     potential, logit = (pairs[name].to_numpy(np.float64)[None] for name in ("potential", "logit"))
     nothing = np.full(logit.shape, np.nan)
-    table = {FUSED: RowScores(logit, logit, nothing)}
-    mean = summary["mean_impedance"]["impedance"]
+    table = {FUSED: MethodScores(logit, logit, nothing)}
+    mean = summary.mean_impedance.impedance
     if mean is not None:
-        table[MEAN] = RowScores(potential, (potential - mean) / summary["temperature"], nothing)
-    found = summarise_rows(
+        table[MEAN] = MethodScores(potential, (potential - mean) / summary.temperature, nothing)
+    found = summarise_methods(
         label,
         pairs["environment"].to_numpy(str),
         block_ids(dataset.pairs, BLOCK_BP),
@@ -150,31 +160,32 @@ def _intervals(dataset: Dataset, predictions: Predictions, summary: dict[str, An
         draws=DRAWS,
         rng=generator(seed, "blocks"),
     )
-    rows = found["rows"]
-    return {
-        **found["intervals"],
-        "block_bp": BLOCK_BP,
-        **{scope: rows[FUSED][scope] for scope in ("macro", "pooled")},
-        "environments": {name: entry["rows"][FUSED] for name, entry in found["environments"].items()},
-        MEAN: {scope: rows[MEAN][scope] for scope in ("macro", "pooled")} if MEAN in rows else {},
-        "gain": found["differences"].get(f"{FUSED}-{MEAN}", {}),
-    }
+    used, flat = found.methods[FUSED], found.methods.get(MEAN)
+    return EvaluationIntervals(
+        **dict(found.intervals),
+        block_bp=BLOCK_BP,
+        macro=used.macro,
+        pooled=used.pooled,
+        environments={name: entry.methods[FUSED] for name, entry in found.environments.items()},
+        mean_impedance=None if flat is None else ScopeEstimates(macro=flat.macro, pooled=flat.pooled),
+        gain=found.differences.get(f"{FUSED}-{MEAN}"),
+    )
 
 
-def _provenance(run: Run, dataset: Dataset, seed: int) -> dict[str, Any]:
+def _provenance(run: Run, dataset: Dataset, seed: int) -> EvaluationProvenance:
     facts = run.facts
-    versions = {name: facts.provenance[name] for name in ("episode", "torch", "numpy") if name in facts.provenance}
-    return {
-        "episode": __version__,
-        "python": platform.python_version(),
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seed": seed,
-        "training seed": facts.seed,
-        "training versions": versions,
-        "training environments": len(facts.environments),
-        "training sources": facts.provenance.get("sources", []),
-        "calibration slope left": facts.calibration["residual_slope"],
-        "genome SHA-256": dataset.genome_hash,
-        "sources": dataset.manifest.get("sources", []),
-        "config": to_dict(facts.config),
-    }
+    told = facts.provenance
+    return EvaluationProvenance(
+        episode=__version__,
+        python=platform.python_version(),
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        seed=seed,
+        training_seed=facts.seed,
+        training_versions={name: str(told[name]) for name in ("episode", "torch", "numpy") if name in told},
+        training_environments=len(facts.environments),
+        training_sources=told.get("sources", []),
+        calibration_slope_left=facts.calibration["residual_slope"],
+        genome_sha256=dataset.genome_hash,
+        sources=dataset.manifest.get("sources", []),
+        config=to_dict(facts.config),
+    )

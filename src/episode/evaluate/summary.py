@@ -1,4 +1,4 @@
-"""From predictions to the content of ``metrics.json``: per environment, macro, pooled, oracle, truth.
+"""From predictions to the numbers of ``metrics.json``: per environment, macro, pooled, oracle, truth.
 
 The impedances in here are those that the prediction used; nothing is chosen after looking at labels, except
 under the name *oracle*. This module does not know how the predictions were made, nor how they are drawn.
@@ -7,7 +7,7 @@ under the name *oracle*. This module does not know how the predictions were made
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,15 @@ from scipy.special import expit
 from scipy.stats import spearmanr
 
 from episode.errors import DatasetError
+from episode.evaluate.results import (
+    EnvironmentSummary,
+    MacroSummary,
+    MeanImpedance,
+    OracleSummary,
+    PooledSummary,
+    Summary,
+    TruthSummary,
+)
 from episode.metrics.metrics import (
     average_precision,
     binary_metrics,
@@ -30,29 +39,14 @@ from episode.metrics.metrics import (
 __all__ = ["Truth", "check_truth", "load_truth", "metrics_table", "summarise", "true_logit"]
 
 PAIR_KEY = ["cell_line", "enhancer_name", "promoter_name"]
-POOLED_KEYS = (
-    "n",
-    "positives",
-    "share_positive",
-    "aupr_potential",
-    "aupr",
-    "auroc",
-    "log_loss",
-    "brier",
-    "ece",
-    "f1",
-    "precision",
-    "recall",
-    "calibration_slope",
-    "calibration_intercept",
-)
-MACRO_KEYS = POOLED_KEYS[2:]
-LEAST_GAIN = 1e-6
+MACRO_KEYS = tuple(key for key in MacroSummary.model_fields if key != "environments")
+ESTIMATES = ("r_student", "r_student_sd", "r_student_low", "r_student_high", "r_teacher", "r_used")
+MIN_GAIN = 1e-6
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What a simulator planted.
+    """The truth of a simulated world.
 
     Parameters
     ----------
@@ -87,10 +81,10 @@ def load_truth(folder: Path) -> Truth:
         raise DatasetError(f"{table}:{int(impedance.isna().argmax()) + 2}: impedance is not a number")
     environments["impedance"] = impedance.astype(np.float64)
     try:
-        planted = pd.read_parquet(parquet)
+        simulated = pd.read_parquet(parquet)
     except (OSError, ValueError) as error:
         raise DatasetError(f"{parquet}: not a readable Parquet file ({error})") from None
-    pairs = _columns(planted, parquet, [*PAIR_KEY, "potential", "logit"]).drop_duplicates()
+    pairs = _columns(simulated, parquet, [*PAIR_KEY, "potential", "logit"]).drop_duplicates()
     if pairs.duplicated(PAIR_KEY).any():
         first = pairs.loc[pairs.duplicated(PAIR_KEY), PAIR_KEY].iloc[0].to_list()
         raise DatasetError(f"{parquet}: {' '.join(first)} has two different truths")
@@ -104,14 +98,14 @@ def summarise(
     temperature: float,
     truth: Truth | None,
     training_impedance: float,
-) -> dict[str, Any]:
-    """Compute everything that ``metrics.json`` says.
+) -> Summary:
+    """Compute everything that predictions and labels say.
 
     Parameters
     ----------
     predictions : DataFrame, one row a pair
         ``environment``, ``cell_line``, ``enhancer_name``, ``promoter_name`` (str), ``label`` (1, 0, -1
-        unknown), ``potential``, ``impedance``, ``logit`` (float). Unlabelled rows are ignored.
+        unknown), ``potential``, ``impedance``, ``logit`` (float). Unlabelled pairs are ignored.
     environments : DataFrame, one row an environment
         ``environment``, ``cell_line`` (str), ``known`` (bool), ``r_student``, ``r_student_sd``,
         ``r_student_low``, ``r_student_high``, ``r_teacher``, ``r_used`` (float), ``support_size`` (int),
@@ -121,19 +115,15 @@ def summarise(
     truth : Truth or None
         Where the data are simulated.
     training_impedance : float
-        Mean impedance of the training environments, the rival that knows nothing of the environment.
+        Mean impedance of the training environments, the baseline that knows nothing of the environment.
 
     Returns
     -------
-    dict
-        Plain Python values, None for what is not defined; safe for JSON. ``environments.<name>``, ``macro``
-        (mean over the environments in which a number is defined), ``pooled`` (all labelled rows together),
-        ``oracle`` (the mean impedance of an environment that minimises log-loss given the model's own potential, T
-        and, with a spectrum, what the impedance of each pair departs from that mean; where one class only makes it
-        infinite, the impedance that was used), ``mean_impedance`` (every environment set to
-        `training_impedance`), ``temperature``, and ``truth`` where given. ``gain_share`` is what the correction adds
-        to the pooled AUPR of the potential alone, as a share of what the oracle
-        adds; None where the oracle adds nothing.
+    Summary
+        The *oracle* is the mean impedance of an environment that minimises log-loss given the model's own potential, T
+        and, with a spectrum, the deviation of each pair's impedance from that mean; where one class only makes it
+        infinite, the impedance that was used. ``mean_impedance`` sets every environment to `training_impedance`.
+        ``gain_share`` is None where the oracle adds nothing.
 
     Raises
     ------
@@ -152,48 +142,52 @@ def summarise(
     potential, impedance, logit = (scored[name].to_numpy(float) for name in ("potential", "impedance", "logit"))
     bayes = None if truth is None else true_logit(scored, truth)
 
-    described: dict[str, dict[str, Any]] = {}
+    described: dict[str, EnvironmentSummary] = {}
     oracle_logit = logit.copy()
     for row in environments.to_dict("records"):
-        rows = (scored["environment"] == row["environment"]).to_numpy()
-        ranked = potential[rows] - (impedance[rows] - row["r_used"])
-        entry = _environment(row, label[rows], logit[rows], potential[rows])
-        entry["r_oracle"] = oracle_impedance(ranked, label[rows], temperature)
-        if entry["r_oracle"] is not None:
-            oracle_logit[rows] = (ranked - entry["r_oracle"]) / temperature
+        here = (scored["environment"] == row["environment"]).to_numpy()
+        ranked = potential[here] - (impedance[here] - row["r_used"])
+        oracle = oracle_impedance(ranked, label[here], temperature)
+        if oracle is not None:
+            oracle_logit[here] = (ranked - oracle) / temperature
+        known: dict[str, Any] = {key: _number(row[key]) for key in ESTIMATES} | {"r_oracle": oracle}
         if truth is not None and bayes is not None:
-            planted = truth.environments.set_index("cell_line")["impedance"]
-            entry["r_true"] = _number(planted[row["cell_line"]])
-            entry["aupr_bayes"] = average_precision(label[rows], bayes[rows])
-        described[str(row["environment"])] = entry
+            simulated = truth.environments.set_index("cell_line")["impedance"]
+            known["r_true"] = _number(simulated[row["cell_line"]])
+            known["aupr_bayes"] = average_precision(label[here], bayes[here])
+        described[str(row["environment"])] = EnvironmentSummary(
+            **_metrics(label[here], logit[here], potential[here]),
+            known=bool(row["known"]),
+            support_size=int(row["support_size"]),
+            warnings=str(row["warnings"]),
+            **known,
+        )
 
-    summary: dict[str, Any] = {
-        "temperature": _number(temperature),
-        "environments": described,
-        "macro": {"environments": len(described)}
-        | {key: _mean(entry[key] for entry in described.values()) for key in MACRO_KEYS},
-        "pooled": {key: _with_share(label, logit, potential)[key] for key in POOLED_KEYS},
-    }
-    summary["oracle"] = _oracle(summary, label, oracle_logit)
+    means = {key: _mean(getattr(entry, key) for entry in described.values()) for key in MACRO_KEYS}
+    macro = MacroSummary(environments=len(described), **means)
+    everything = _metrics(label, logit, potential)
+    pooled = PooledSummary(**{key: everything[key] for key in PooledSummary.model_fields})
     mean_logit = (potential - training_impedance) / temperature
     mean_loss = log_loss(label, mean_logit) if math.isfinite(training_impedance) else None
-    summary["mean_impedance"] = {
-        "impedance": _number(training_impedance),
-        "log_loss": mean_loss,
-        "ece": None if mean_loss is None else expected_calibration_error(label, expit(mean_logit)),
-    }
-    if bayes is not None:
-        summary["truth"] = _truth(summary, label, bayes)
-    return summary
+    mean = MeanImpedance(
+        impedance=_number(training_impedance),
+        log_loss=mean_loss,
+        ece=None if mean_loss is None else expected_calibration_error(label, expit(mean_logit)),
+    )
+    best = _oracle(list(described.values()), pooled, label, oracle_logit)
+    return Summary(
+        temperature=float(temperature),
+        environments=described,
+        macro=macro,
+        pooled=pooled,
+        oracle=best,
+        mean_impedance=mean,
+        truth=None if bayes is None else _truth(list(described.values()), macro, best, mean, label, bayes),
+    )
 
 
-def metrics_table(summary: Mapping[str, Any]) -> pd.DataFrame:
+def metrics_table(summary: Summary) -> pd.DataFrame:
     """Lay a summary out as the rows of ``metrics.tsv``: each environment, then ``macro`` and ``pooled``.
-
-    Parameters
-    ----------
-    summary : mapping
-        As returned by `summarise`.
 
     Returns
     -------
@@ -201,69 +195,62 @@ def metrics_table(summary: Mapping[str, Any]) -> pd.DataFrame:
         ``level`` (environment, macro or pooled), ``environment`` ("" where none), and the keys of an
         environment; empty where a level has no such number.
     """
-    rows = [{"level": "environment", "environment": name} | entry for name, entry in summary["environments"].items()]
-    macro = {key: value for key, value in summary["macro"].items() if key != "environments"}
-    rows += [
-        {"level": "macro", "environment": ""} | macro,
-        {"level": "pooled", "environment": ""} | summary["pooled"],
-    ]
-    return pd.DataFrame(rows).astype({"n": "Int64", "positives": "Int64"})
+    content = summary.model_dump()
+    rows = [{"level": "environment", "environment": name} | entry for name, entry in content["environments"].items()]
+    rows += [{"level": level} | content[level] | {"environment": ""} for level in ("macro", "pooled")]
+    table = pd.DataFrame([{key: value for key, value in row.items() if key != "environments"} for row in rows])
+    return table.astype({"n": "Int64", "positives": "Int64"})
 
 
-def _environment(
-    row: Mapping[Any, Any],
-    label: NDArray[np.int_],
-    logit: NDArray[np.float64],
-    potential: NDArray[np.float64],
-) -> dict[str, Any]:
-    entry = _with_share(label, logit, potential)
-    entry["known"] = bool(row["known"])
-    for key in ("r_student", "r_student_sd", "r_student_low", "r_student_high", "r_teacher", "r_used"):
-        entry[key] = _number(row[key])
-    entry["support_size"] = int(row["support_size"])
-    entry["warnings"] = str(row["warnings"])
-    return entry
-
-
-def _with_share(label: NDArray[np.int_], logit: NDArray[np.float64], potential: NDArray[np.float64]) -> dict[str, Any]:
+def _metrics(label: NDArray[np.int_], logit: NDArray[np.float64], potential: NDArray[np.float64]) -> dict[str, Any]:
+    """Return the metrics of some labelled pairs, with their prevalence."""
     metrics = asdict(binary_metrics(label, logit, potential))
-    share = metrics["positives"] / metrics["n"] if metrics["n"] else None
-    return {"n": metrics.pop("n"), "positives": metrics.pop("positives"), "share_positive": share} | metrics
+    return metrics | {"share_positive": metrics["positives"] / metrics["n"] if metrics["n"] else None}
 
 
-def _oracle(summary: Mapping[str, Any], label: NDArray[np.int_], oracle_logit: NDArray[np.float64]) -> dict[str, Any]:
-    pooled, entries = summary["pooled"], list(summary["environments"].values())
-    aupr = average_precision(label, oracle_logit)
-    share = None
-    if aupr is not None and aupr - pooled["aupr_potential"] > LEAST_GAIN:
-        share = (pooled["aupr"] - pooled["aupr_potential"]) / (aupr - pooled["aupr_potential"])
-    return {
-        "aupr": aupr,
-        "log_loss": log_loss(label, oracle_logit),
-        "gain_share": share,
-        "interval_coverage": _mean(
-            float(entry["r_student_low"] <= entry["r_oracle"] <= entry["r_student_high"])
+def _oracle(
+    entries: Sequence[EnvironmentSummary],
+    pooled: PooledSummary,
+    label: NDArray[np.int_],
+    oracle_logit: NDArray[np.float64],
+) -> OracleSummary:
+    aupr, potential, used = average_precision(label, oracle_logit), pooled.aupr_potential, pooled.aupr
+    gain = None
+    if aupr is not None and potential is not None and used is not None and aupr - potential > MIN_GAIN:
+        gain = (used - potential) / (aupr - potential)
+    return OracleSummary(
+        aupr=aupr,
+        log_loss=log_loss(label, oracle_logit),
+        gain_share=gain,
+        interval_coverage=_mean(
+            float(entry.r_student_low <= entry.r_oracle <= entry.r_student_high)
             for entry in entries
-            if None not in (entry["r_student_low"], entry["r_student_high"], entry["r_oracle"])
+            if entry.r_student_low is not None and entry.r_student_high is not None and entry.r_oracle is not None
         ),
-        "spearman_impedance": _spearman(entries, "r_student", "r_oracle"),
-    }
+        spearman_impedance=_spearman(entries, "r_oracle"),
+    )
 
 
-def _truth(summary: Mapping[str, Any], label: NDArray[np.int_], bayes: NDArray[np.float64]) -> dict[str, Any]:
-    entries = list(summary["environments"].values())
-    macro = _mean(entry["aupr_bayes"] for entry in entries)
-    return {
-        "spearman_impedance": _spearman(entries, "r_student", "r_true"),
-        "aupr_pooled_oracle_impedance": summary["oracle"]["aupr"],
-        "oracle_gain_share": summary["oracle"]["gain_share"],
-        "interval_coverage": summary["oracle"]["interval_coverage"],
-        "aupr_bayes_pooled": average_precision(label, bayes),
-        "aupr_bayes_macro": macro,
-        "macro_aupr_over_bayes": None if not macro else summary["macro"]["aupr"] / macro,
-        "log_loss_bayes": log_loss(label, bayes),
-        "log_loss_mean_impedance": summary["mean_impedance"]["log_loss"],
-    }
+def _truth(
+    entries: Sequence[EnvironmentSummary],
+    macro: MacroSummary,
+    oracle: OracleSummary,
+    mean: MeanImpedance,
+    label: NDArray[np.int_],
+    bayes: NDArray[np.float64],
+) -> TruthSummary:
+    best = _mean(entry.aupr_bayes for entry in entries)
+    return TruthSummary(
+        spearman_impedance=_spearman(entries, "r_true"),
+        aupr_pooled_oracle_impedance=oracle.aupr,
+        oracle_gain_share=oracle.gain_share,
+        interval_coverage=oracle.interval_coverage,
+        aupr_bayes_pooled=average_precision(label, bayes),
+        aupr_bayes_macro=best,
+        macro_aupr_over_bayes=None if not best or macro.aupr is None else macro.aupr / best,
+        log_loss_bayes=log_loss(label, bayes),
+        log_loss_mean_impedance=mean.log_loss,
+    )
 
 
 def check_truth(pairs: pd.DataFrame, truth: Truth) -> None:
@@ -285,7 +272,7 @@ def check_truth(pairs: pd.DataFrame, truth: Truth) -> None:
 
 
 def true_logit(scored: pd.DataFrame, truth: Truth) -> NDArray[np.float64]:
-    """Return the planted log-odds of each pair of `scored`, shape (n,)."""
+    """Return the log-odds that drew the label of each pair of `scored`, shape (n,)."""
     joined = scored[PAIR_KEY].merge(truth.pairs, on=PAIR_KEY, how="left", validate="many_to_one")
     return joined["logit"].to_numpy(np.float64)
 
@@ -307,9 +294,10 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def _spearman(entries: Iterable[Mapping[str, Any]], left: str, right: str) -> float | None:
-    """Rank correlation over environments; None below three, or where one side does not vary."""
-    both = [(entry[left], entry[right]) for entry in entries if None not in (entry[left], entry[right])]
+def _spearman(entries: Sequence[EnvironmentSummary], reference: str) -> float | None:
+    """Rank correlation of R_S with a reference over environments; None below three, or where one does not vary."""
+    both = [(entry.r_student, getattr(entry, reference)) for entry in entries]
+    both = [pair for pair in both if None not in pair]
     if len(both) < 3 or min(len(set(side)) for side in zip(*both, strict=True)) < 2:
         return None
     return _number(spearmanr(*zip(*both, strict=True)).statistic)

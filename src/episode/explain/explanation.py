@@ -34,7 +34,7 @@ class Options:
     Parameters
     ----------
     site_p : float
-        Chance of a random site's scoring as high as a candidate must.
+        Probability that a random site scores as high as a candidate must.
     most_sites : int
         Candidates of an element; of more the furthest above their thresholds are tried.
     joint : int
@@ -57,7 +57,7 @@ class Options:
 
 @dataclass(frozen=True)
 class SiteEffect:
-    """What is said of one site.
+    """Effects of one site.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ class Explanation:
     candidates : dict of str to int
         Candidates tried, by kind.
     left_out : int
-        Candidates left out for being too many.
+        Candidates left out because there were too many.
     """
 
     chosen: Chosen

@@ -1,6 +1,6 @@
 """Figures of explanations: tracks of a pair, logos of its strongest sites, and motifs over all pairs.
 
-The look is that of the reports. Knows nothing about models.
+The look is that of the reports. This module does NOT know models.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SHOWN = 5
 MOTIFS = 12
 """Motifs in the summary."""
 WORTH = 0.02
-"""Share of the greatest effect of a pair below which a site is a tick only."""
+"""Fraction of the largest effect of a pair below which a site is a tick only."""
 PALE = 0.05
 """Joint knock-outs that all are smaller than this stay pale: to two decimals they are next to nothing."""
 POINTERS = (">", "<")
@@ -196,8 +196,10 @@ def _known(axes: Axes, effect: SiteEffect, found: BaseEffects, bank: MotifBank) 
     style(axes)
     axes.grid(visible=False)
     owner = bank.gate if effect.site.gate and bank.gate is not None else bank
-    shares = owner.probabilities[effect.site.motif]
-    draw_logo(axes, information(shares if effect.site.strand == 0 else shares[::-1, ::-1]), start=effect.site.start)
+    fractions = owner.probabilities[effect.site.motif]
+    draw_logo(
+        axes, information(fractions if effect.site.strand == 0 else fractions[::-1, ::-1]), start=effect.site.start
+    )
     axes.set_xlim(found.start, found.start + len(found.reference))
     axes.set_ylim(0, 2)
     axes.set_ylabel("motif,\nbits", fontsize=8)

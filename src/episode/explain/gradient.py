@@ -2,7 +2,7 @@
 
 The path goes from a background to the pair as it is. The background is the mean score of each channel over bins and
 strands of elements of the same kind, the same in every bin: all along the path the best bin of a channel stays the
-best, and a turned pair has a turned background. Does NOT know where sites are.
+best, and a mirrored pair has a mirrored background. This module does NOT know where sites are.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from episode.encode.scanner import FLOOR
-from episode.encode.store import ElementStore, mirror
 from episode.errors import EpisodeError
 from episode.explain.mutations import ElementScores
 from episode.explain.pair_scorer import KINDS, Pair
+from episode.inference.orientation import gather_oriented, mean_orientation, mirror
 from episode.model.backbone import Backbone
 
 __all__ = ["TOLERANCE", "Background", "Gradient", "integrate", "require_captum"]
@@ -117,15 +117,17 @@ def integrate(backbone: Backbone, scores: ElementScores, pair: Pair, background:
     Sundararajan, Taly, Yan. Axiomatic Attribution for Deep Networks. ICML 2017.
     """
     for steps in STEPS:
-        parts = [_one_layout(backbone, scores, pair, layout, background, steps) for layout in pair.layouts]
-        gradient = _average(parts, steps)
+        parts = [
+            _integrate_oriented(backbone, scores, pair, mirrored, background, steps) for mirrored in pair.orientations
+        ]
+        gradient = _average(parts)
         if abs(gradient.gap) <= TOLERANCE:
             break
     return gradient
 
 
-def _one_layout(
-    backbone: Backbone, scores: ElementScores, pair: Pair, layout: bool, background: Background, steps: int
+def _integrate_oriented(
+    backbone: Backbone, scores: ElementScores, pair: Pair, mirrored: bool, background: Background, steps: int
 ) -> Gradient:
     inputs: list[Tensor] = []
     masks: list[Tensor] = []
@@ -136,9 +138,9 @@ def _one_layout(
     for kind in KINDS:
         for store, mean in ((stores[kind], background.scores), (stores[kind].gate, background.gate)):
             if store is not None:
-                tokens, mask = _laid_out(store, layout)
-                inputs.append(tokens.to(device))
-                masks.append(mask.to(device))
+                tokens, mask = gather_oriented(store, np.array([0]), np.array([mirrored]), device)
+                inputs.append(tokens)
+                masks.append(mask)
                 level = torch.from_numpy(mean[kind]).to(inputs[-1])
                 baselines.append(level.expand_as(inputs[-1]).contiguous())
     parts = 2 if gated else 1
@@ -158,33 +160,26 @@ def _one_layout(
     )
     with torch.no_grad():
         difference = float(potential(*inputs) - potential(*baselines))
-    turned = [_stored_frame(part, mask, layout) for part, mask in zip(found, masks, strict=True)]
-    main = {"enhancer": turned[0], "promoter": turned[parts]}
-    gate = {"enhancer": turned[1], "promoter": turned[parts + 1]} if gated else {}
+    stored = [_stored_frame(part, mask, mirrored) for part, mask in zip(found, masks, strict=True)]
+    main = {"enhancer": stored[0], "promoter": stored[parts]}
+    gate = {"enhancer": stored[1], "promoter": stored[parts + 1]} if gated else {}
     return Gradient(main, gate, difference, steps)
 
 
-def _laid_out(store: ElementStore, layout: bool) -> tuple[Tensor, Tensor]:
-    """Tokens of a store of one element as the layout wants it."""
-    tokens, mask = store.gather(np.array([0]))
-    return mirror(tokens, mask, torch.tensor([layout])), mask
+def _stored_frame(attribution: Tensor, mask: Tensor, mirrored: bool) -> np.ndarray:
+    """Bring attributions of one element back from its orientation to the strand that is stored."""
+    stored: np.ndarray = mirror(attribution.detach(), mask, torch.tensor([mirrored]).to(mask.device))[0].cpu().numpy()
+    return stored.astype(np.float64)
 
 
-def _stored_frame(attribution: Tensor, mask: Tensor, layout: bool) -> np.ndarray:
-    """Turn attributions of one element back from its layout."""
-    turned: np.ndarray = mirror(attribution.detach(), mask, torch.tensor([layout]).to(mask.device))[0].cpu().numpy()
-    return turned.astype(np.float64)
-
-
-def _average(parts: list[Gradient], steps: int) -> Gradient:
-    """Mean over layouts."""
-    share = 1 / len(parts)
+def _average(parts: list[Gradient]) -> Gradient:
+    """Mean over orientations."""
     first = parts[0]
     return Gradient(
-        {kind: share * sum((part.scores[kind] for part in parts), np.zeros(())) for kind in first.scores},
-        {kind: share * sum((part.gate[kind] for part in parts), np.zeros(())) for kind in first.gate},
-        share * sum(part.difference for part in parts),
-        steps,
+        {kind: mean_orientation([part.scores[kind] for part in parts]) for kind in first.scores},
+        {kind: mean_orientation([part.gate[kind] for part in parts]) for kind in first.gate},
+        mean_orientation([part.difference for part in parts]),
+        first.steps,
     )
 
 

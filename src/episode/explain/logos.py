@@ -1,6 +1,6 @@
 """Sequence logos: letters of DNA as outlines, stacked to given heights.
 
-Knows nothing about models or motifs.
+This module does NOT know models or motifs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["LETTER_COLOURS", "draw_logo", "information"]
 LETTER_COLOURS = {"A": "#009e73", "C": "#0072b2", "G": "#b8860b", "T": "#d55e00"}
 """As logos are coloured by custom, in shades that colour-blind readers tell apart."""
 GAP = 0.06
-"""Share of the width of a position left free."""
+"""Fraction of the width of a position left free."""
 
 
 @functools.cache
@@ -68,8 +68,8 @@ def draw_logo(axes: Axes, heights: np.ndarray, *, start: float = 0.0, faint_belo
 
 
 def information(probabilities: np.ndarray) -> np.ndarray:
-    """Heights of the usual logo of a motif in bits, shape (n, 4), from shares (n, 4) against a uniform background."""
-    shares = np.asarray(probabilities, dtype=np.float64)
-    bits = 2 + (shares * np.log2(np.where(shares > 0, shares, 1.0))).sum(axis=1, keepdims=True)
-    heights: np.ndarray = shares * bits
+    """Heights of the usual logo of a motif in bits, (n, 4), from fractions (n, 4), against a uniform background."""
+    fractions = np.asarray(probabilities, dtype=np.float64)
+    bits = 2 + (fractions * np.log2(np.where(fractions > 0, fractions, 1.0))).sum(axis=1, keepdims=True)
+    heights: np.ndarray = fractions * bits
     return heights

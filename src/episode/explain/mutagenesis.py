@@ -1,7 +1,7 @@
 """In-silico mutagenesis: how much U_I of a pair falls when bases of one element, or of both, are taken away.
 
 A site is knocked out by making its bases unknown: the stem then scores every site that needs one of them as absent, and
-no new site can arise by chance, so one variant is enough and there is nothing to draw. Base by base the three other
+no new site can arise at random, so one variant is enough and there is nothing to draw. Base by base the three other
 bases are tried. An effect is U_I as it is less U_I after the change: what raises U_I has a positive effect.
 """
 
@@ -72,7 +72,7 @@ class BaseEffects:
 def knock_out(
     scores: ElementScores, probe: PairProbe, kind: str, sites: Sequence[Site], *, channels: int
 ) -> list[Knockout]:
-    """Knock out candidate sites of one element one by one, and say which motif explains each.
+    """Knock out candidate sites of one element one by one, and find which motif explains each.
 
     Of overlapping candidates the one whose own channel moves U_I most leads, see `lead_sites`; where the stem has no
     channel of a motif, the whole effect decides.
@@ -149,7 +149,7 @@ def _unknown(site: Site) -> Edit:
 
 
 def _blocks(count: int, bins: int) -> Iterator[slice]:
-    """Cut `count` variants of an element of so many bins into blocks."""
+    """Cut `count` variants of an element of `bins` bins into blocks."""
     size = max(1, BINS_AT_A_TIME // bins)
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))

@@ -1,6 +1,7 @@
 """Elements as scores, as they are and with some of their bases replaced.
 
-Where the stem scans known motifs, only the bins that an edit can change are scanned again. Knows no partners.
+Where the stem scans known motifs, only the bins that an edit can change are scanned again. This module does NOT know
+partners.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from episode.checkpoint import Run
 from episode.data.dataset import Dataset
 from episode.encode.bases import BaseLayout
+from episode.encode.bins import bin_count, bins_around, whole_bins
 from episode.encode.motifs import MotifBank
 from episode.encode.scanner import Scanner
 from episode.encode.store import ElementStore
@@ -83,25 +85,20 @@ class Rescanner:
         ndarray, shape (len(edits), bins, 2, motifs)
         """
         result = np.repeat(np.asarray(tokens)[None], len(edits), axis=0)
-        plans = [self._plan(len(codes), len(tokens), edit) for edit in edits]
+        plans = [self._plan(len(codes), edit) for edit in edits]
         pieces = [edit.apply(codes)[low:high] for edit, (low, high, _, _) in zip(edits, plans, strict=True)]
         scanned = self._scan(pieces) if pieces else result[:0]
         row = 0
         for variant, (low, high, first, last) in zip(result, plans, strict=True):
             skip = first - low // self.bin
             variant[first:last] = scanned[row + skip : row + skip + last - first]
-            row += -(-(high - low) // self.bin)
+            row += bin_count(high - low, self.bin)
         return result
 
-    def _plan(self, length: int, bins: int, edit: Edit) -> tuple[int, int, int, int]:
+    def _plan(self, length: int, edit: Edit) -> tuple[int, int, int, int]:
         """Return the piece to scan (bases) and the bins to take from it, both half-open."""
-        lacking = bins * self.bin - length
-        low, high = 2 * edit.start, 2 * (edit.start + len(edit.bases))  # in half bases, as centres lie on them
-        first = max((low - self._reach - 2 + lacking) // (2 * self.bin), 0)
-        last = min((high + self._reach + 2 + lacking) // (2 * self.bin) + 1, bins)
-        around = -(-(self._reach + lacking) // (2 * self.bin))
-        before, after = max(first - around, 0), max(bins - last - around, 0)
-        return before * self.bin, length - after * self.bin, first, last
+        first, last = bins_around(edit.start, edit.start + len(edit.bases), self._reach, length, self.bin)
+        return *whole_bins(first, last, self._reach, length, self.bin), first, last
 
 
 class ElementScores:

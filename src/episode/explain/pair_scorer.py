@@ -1,6 +1,6 @@
 """U_I of one pair while one or both of its elements are changed; the partner's codes are made once.
 
-Knows nothing about why elements are changed.
+This module does NOT know why elements are changed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from episode.encode.store import ElementStore
 from episode.explain.mutations import ElementScores
 from episode.inference.element_cache import encode_elements
+from episode.inference.orientation import mean_orientation
 from episode.model.backbone import Backbone, ElementCodes
 
 __all__ = ["KINDS", "Pair", "PairProbe"]
@@ -29,7 +30,7 @@ class Pair:
     ----------
     enhancer, promoter : int
         Rows of the element store.
-    layouts : tuple of bool
+    orientations : tuple of bool
         Mirrored or not; both where coordinates are unknown, and U_I is their mean.
     distance : float
         bp, NaN where unknown; read by a contact decay alone.
@@ -37,7 +38,7 @@ class Pair:
 
     enhancer: int
     promoter: int
-    layouts: tuple[bool, ...]
+    orientations: tuple[bool, ...]
     distance: float = math.nan
 
     def element(self, kind: str) -> int:
@@ -46,7 +47,7 @@ class Pair:
 
 
 class PairProbe:
-    """Asks the Backbone.
+    """Scores a pair, its elements changed or not.
 
     Parameters
     ----------
@@ -62,11 +63,11 @@ class PairProbe:
 
     @torch.no_grad()
     def _encode(self, variants: ElementStore, kind: str) -> list[ElementCodes]:
-        """Encode all rows of a store in every layout."""
+        """Encode all rows of a store in every orientation."""
         rows = np.arange(len(variants))
         return [
-            encode_elements(self.backbone, variants, kind, rows, np.full(len(rows), layout))
-            for layout in self.pair.layouts
+            encode_elements(self.backbone, variants, kind, rows, np.full(len(rows), mirrored))
+            for mirrored in self.pair.orientations
         ]
 
     def potential(self) -> float:
@@ -97,10 +98,10 @@ class PairProbe:
         n, m = len(enhancers[0].mask), len(promoters[0].mask)
         left = torch.arange(n).repeat_interleave(m)
         right = torch.arange(m).repeat(n)
-        total = np.zeros(n * m)
+        potentials = []
         for enhancer, promoter in zip(enhancers, promoters, strict=True):
             device = enhancer.mask.device
             distance = torch.full((n * m,), self.pair.distance, dtype=torch.float64, device=device)
             output = self.backbone(enhancer.take(left.to(device)), promoter.take(right.to(device)), distance)
-            total += output.potential.double().cpu().numpy()
-        return (total / len(enhancers)).reshape(n, m)
+            potentials.append(output.potential.double().cpu().numpy())
+        return mean_orientation(potentials).reshape(n, m)

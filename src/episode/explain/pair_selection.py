@@ -1,6 +1,6 @@
 """Which pairs of a dataset are explained, and where their elements lie.
 
-U_I knows no cell line, so a pair that stands in several is one. Reads no label and knows nothing about sites.
+U_I knows no cell line, so a pair found in several is one. This module does NOT read labels, nor know sites.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from episode.data.dataset import Dataset
 from episode.encode.store import ElementStore
 from episode.errors import EpisodeError, InputError, Problem
 from episode.explain.pair_scorer import KINDS, Pair
+from episode.inference.orientation import orientations
 from episode.inference.pairs import pair_rows
 from episode.inference.scoring import score_rows
 from episode.seeds import generator
@@ -75,12 +76,12 @@ class Chosen:
 
     @property
     def oriented(self) -> bool:
-        """Whether coordinates, and so the layout, are known."""
-        return len(self.pair.layouts) == 1
+        """Whether coordinates, and so the orientation, are known."""
+        return len(self.pair.orientations) == 1
 
 
 def distinct_pairs(dataset: Dataset) -> Dataset:
-    """Keep the first row of every pair of elements in one layout."""
+    """Keep the first row of every pair of elements in one orientation."""
     again = dataset.pairs.duplicated(IDENTITY)
     return dataset.select(~again.to_numpy())
 
@@ -153,10 +154,10 @@ def read_pair_list(path: Path, dataset: Dataset) -> list[Chosen]:
 def _chosen(dataset: Dataset, row: int, number: int) -> Chosen:
     pair = dataset.pairs.iloc[row]
     mirrored, oriented = bool(pair["mirrored"]), bool(pair["has_coordinates"])
-    layouts = (mirrored,) if oriented else (False, True)
+    read = orientations(np.array([mirrored]), np.array([oriented]))[1].tolist()
     return Chosen(
         number,
-        Pair(int(pair["enhancer_id"]), int(pair["promoter_id"]), layouts, float(pair["distance"])),
+        Pair(int(pair["enhancer_id"]), int(pair["promoter_id"]), tuple(read), float(pair["distance"])),
         {kind: _placed(dataset, pair, kind) for kind in KINDS},
         mirrored,
     )

@@ -1,4 +1,4 @@
-"""Candidate motif sites of one element, and what is said of them once they were tried.
+"""Candidate motif sites of one element, and how overlapping ones are grouped.
 
 Coordinates count bases of the element as it is stored (forward strand of the genome), 0-based half-open. This module
 does NOT know models: a candidate is a matter of score alone.
@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from episode.dna import UNKNOWN
-from episode.encode.motifs import MotifBank
+from episode.encode.bins import bins_at
+from episode.encode.motifs import MotifBank, site_scores
 
 __all__ = ["Site", "find_sites", "gate_sites", "lead_sites", "strongest"]
 
@@ -84,10 +84,10 @@ def find_sites(
     for motif, threshold in enumerate(thresholds.tolist()):
         bits = bank.log_odds(motif)
         for strand, table in enumerate((bits, bits[::-1, ::-1])):
-            scores = _scores(codes, table)
+            scores = site_scores(codes, table)
             best: dict[int, int] = {}
             for start in np.flatnonzero(scores >= threshold).tolist():
-                for place in _bins(start, len(bits), len(codes), bin):
+                for place in bins_at(2 * start + len(bits), len(codes), bin):
                     if place not in best or scores[start] > scores[best[place]]:
                         best[place] = start
             for start in sorted(set(best.values())):
@@ -101,7 +101,7 @@ def find_sites(
 def gate_sites(sites: Sequence[Site]) -> list[Site]:
     """Make one site of what several matrices of the boundary gate find in one place on one strand.
 
-    They are read together, so the matrix that stands furthest above its threshold stands for all.
+    They are read together, so the matrix that stands furthest above its threshold represents all.
     """
     joined = []
     for strand in (0, 1):
@@ -111,24 +111,6 @@ def gate_sites(sites: Sequence[Site]) -> list[Site]:
             reach = min(site.start for site in group), max(site.end for site in group)
             joined.append(replace(mine[lead], reach=reach))
     return joined
-
-
-def _scores(codes: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """Score every start of a site by log-odds (width, 4); -inf where a base is unknown or none fits."""
-    starts = max(len(codes) - len(table) + 1, 0)
-    letters = np.full((len(table), UNKNOWN + 1), -np.inf, dtype=np.float32)
-    letters[:, :UNKNOWN] = table
-    total = np.zeros(starts, dtype=np.float32)
-    for place, column in enumerate(letters):
-        total += column[codes[place : place + starts]]
-    return total
-
-
-def _bins(start: int, width: int, length: int, bin: int) -> tuple[int, ...]:
-    """Return the bins that hold the centre of a site; positions are doubled, as centres lie on half bases."""
-    count = -(-length // bin)
-    place, past = divmod(2 * start + width + count * bin - length, 2 * bin)
-    return tuple(at for at in ((place - 1, place) if past == 0 else (place,)) if 0 <= at < count)
 
 
 def strongest(sites: Sequence[Site], most: int) -> list[Site]:
@@ -141,7 +123,7 @@ def lead_sites(sites: Sequence[Site], weight: Sequence[float]) -> list[tuple[int
     """Group overlapping sites under the one that weighs most.
 
     The heaviest site leads and takes in all that have a base within its reach; of the rest the heaviest leads next. So
-    no two leads overlap, and chance matches beside a strong site do not stand as sites of their own.
+    no two leads overlap, and random matches beside a strong site are no sites of their own.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Explanations as tables: sites, interactions, pairs, scores, bases, and what motifs do over all pairs.
 
-The columns are told in ``docs/explain.md``. Positions are 0-based half-open; strands are those of the stored element,
-which is the forward strand of the genome where coordinates are known. Knows no figures.
+The columns are described in ``docs/explain.md``. Positions are 0-based half-open; strands are those of the stored
+element, which is the forward strand of the genome where coordinates are known. This module does NOT know figures.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from episode.dna import DNA_LETTERS, UNKNOWN
+from episode.encode.bins import bin_bounds
 from episode.encode.motifs import MotifBank
 from episode.explain.explanation import Explainer, Explanation, SiteEffect
 from episode.explain.pair_scorer import KINDS
@@ -37,7 +38,7 @@ STRANDS = "+-"
 RAISES, LOWERS = "0,114,178", "213,94,0"
 """Colours of a site in BED: the blue and the red of the figures."""
 WORTH = 0.005
-"""Share of all that a pair's scores add, in size, below which a score is not listed."""
+"""Fraction of all that a pair's scores add, in size, below which a score is not listed."""
 BED_COLUMNS = ["chrom", "start", "end", "name", "score", "strand", "thick_start", "thick_end", "colour"]
 
 
@@ -131,8 +132,8 @@ def gradient_table(explanations: Sequence[Explanation], explainer: Explainer) ->
         for group, names, width, gated in groups:
             for kind, part in group.items():
                 length = explanation.chosen.elements[kind].length
-                lacking = len(part) * width - length
                 for place, strand, motif in np.argwhere(np.abs(part) >= max(WORTH * size, 1e-12)).tolist():
+                    start, end = bin_bounds(place, length, width)
                     rows.append(
                         {
                             "pair": explanation.chosen.name,
@@ -141,8 +142,8 @@ def gradient_table(explanations: Sequence[Explanation], explainer: Explainer) ->
                             "motif": names[motif][1],
                             "gate": gated,
                             "bin": place,
-                            "start": max((2 * place * width - lacking) // 2, 0),
-                            "end": min(-(-(2 * (place + 1) * width - lacking) // 2), length),
+                            "start": start,
+                            "end": end,
                             "strand": STRANDS[strand],
                             "gradient": part[place, strand, motif],
                         }
@@ -222,14 +223,14 @@ def bed_table(sites: pd.DataFrame) -> pd.DataFrame:
     """Sites with coordinates as BED9: score 1,000 for the strongest effect, colour for its sign."""
     placed = sites[sites["chrom"] != ""]
     size = placed["effect"].abs()
-    greatest = float(size.max()) if len(placed) else 0.0
+    largest = float(size.max()) if len(placed) else 0.0
     frame = pd.DataFrame(
         {
             "chrom": placed["chrom"],
             "start": placed["genome_start"],
             "end": placed["genome_end"],
             "name": placed["motif"].str.replace(r"\s+", "_", regex=True) + "|" + placed["pair"],
-            "score": (1000 * size / (greatest or 1.0)).round().astype("int64"),
+            "score": (1000 * size / (largest or 1.0)).round().astype("int64"),
             "strand": placed["strand"],
             "thick_start": placed["genome_start"],
             "thick_end": placed["genome_end"],
@@ -275,7 +276,7 @@ def _genome(chosen: Chosen, effect: SiteEffect) -> dict[str, Any]:
 
 
 def _faces(chosen: Chosen, effect: SiteEffect) -> str:
-    """Whether the site points at the partner; empty where the layout is unknown."""
+    """Whether the site points at the partner; empty where the orientation is unknown."""
     if not chosen.oriented:
         return ""
     forward = effect.site.strand == int(chosen.mirrored)

@@ -1,6 +1,6 @@
-"""From stored elements to what the pair head reads of them: encoded anew, or once for a Backbone that stays as it is.
+"""From stored elements to what the pair head reads of them: encoded on demand, or once for a Backbone that is frozen.
 
-Knows nothing about which elements make a pair.
+This module does NOT know which elements make a pair.
 """
 
 from __future__ import annotations
@@ -18,71 +18,60 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from episode.encode.store import ElementStore, mirror
+from episode.encode.store import ElementStore
 from episode.errors import EpisodeError
+from episode.inference.orientation import gather_oriented
 from episode.model.backbone import Backbone, ElementCodes
 from episode.threads import in_threads, torch_threads
 
-__all__ = ["CodeTable", "element_codes", "encode_elements", "laid_out"]
+__all__ = ["ElementCache", "element_codes", "encode_elements"]
 
 BLOCK = 64
-"""Elements encoded together; numbers depend on it in the last bit, so it is fixed."""
+"""Elements encoded together; codes depend on it in the last bit, so it is fixed."""
 AHEAD = 4
-"""Blocks that each thread encodes before they are put where they are kept."""
+"""Blocks that each thread encodes before they are stored."""
 BUDGET = 512 << 20
-"""Bytes of codes that a table holds in memory where it has a folder."""
+"""Bytes of codes that a cache with a folder holds in memory."""
 FIELDS = ("tokens", "query", "key", "value", "presence", "factors", "gate")
 """Of `ElementCodes`, in the order in which they are packed."""
 BINNED = {"tokens", "query", "key", "value"}
-"""Those whose last dimension but one is that of the bins."""
+"""Fields whose last dimension but one is that of the bins."""
 Shapes = tuple[tuple[int, ...], ...]
 Place = np.ndarray | tuple[IO[bytes], int]
 """Packed rows in memory, or a file and the byte at which they begin."""
 
 
 def encode_elements(
-    backbone: Backbone, store: ElementStore, kind: str, element: np.ndarray, mirrored: np.ndarray
+    backbone: Backbone, store: ElementStore, kind: str, element: np.ndarray, mirrored: np.ndarray, *, both: bool = False
 ) -> ElementCodes:
-    """Encode elements of one kind ("enhancer" or "promoter") as they are laid out, row by row."""
-    scores, mask = laid_out(backbone, store, element, mirrored)
-    gate = None if store.gate is None else laid_out(backbone, store.gate, element, mirrored)
-    encode = backbone.encode_enhancers if kind == "enhancer" else backbone.encode_promoters
-    return encode(scores, mask, gate)
+    """Encode elements of one kind ("enhancer" or "promoter") in pair orientation, row by row.
 
-
-def _encode_layouts(backbone: Backbone, store: ElementStore, kind: str, element: np.ndarray) -> ElementCodes:
-    """Encode elements of one kind as they are, then as their reverse complements: half of the work is done once."""
-    mirrored = np.repeat([False, True], len(element))
-    gate = None if store.gate is None else laid_out(backbone, store.gate, np.tile(element, 2), mirrored)
-    encode = backbone.encode_enhancers if kind == "enhancer" else backbone.encode_promoters
-    return encode(*laid_out(backbone, store, element, mirrored[: len(element)]), gate, both=True)
-
-
-def laid_out(
-    backbone: Backbone, store: ElementStore, element: np.ndarray, mirrored: np.ndarray
-) -> tuple[Tensor, Tensor]:
-    """Gather rows of elements as they are laid out, and their mask, where the Backbone is."""
-    scores, mask = store.gather(element)
-    scores = mirror(scores, mask, torch.from_numpy(np.ascontiguousarray(mirrored)))
+    With `both` the rows of their reverse complements follow: half of the work is done once.
+    """
     device = next(backbone.parameters()).device
-    return scores.to(device), mask.to(device)
+    gate = None
+    if store.gate is not None:
+        rows = (np.tile(element, 2), np.concatenate([mirrored, ~mirrored])) if both else (element, mirrored)
+        gate = gather_oriented(store.gate, *rows, device)
+    encode = backbone.encode_enhancers if kind == "enhancer" else backbone.encode_promoters
+    return encode(*gather_oriented(store, element, mirrored, device), gate, both=both)
 
 
-class CodeTable:
-    """Codes of the elements of a store, each (kind, element) encoded once in both layouts, when it is first asked for.
+class ElementCache:
+    """Codes of the elements of a store: each (kind, element) is encoded once in both orientations, on first use.
 
-    Elements are encoded in blocks that the ids alone decide, so that the codes of an element are the same to the last
-    bit whatever was asked for before or is asked for with it. The Backbone must not change while the table is in use.
+    Elements are encoded in blocks that the ids alone decide, so the codes of an element are the same to the last bit
+    whatever was requested before or is requested with it. The Backbone must not change while the cache is in use.
 
-    Codes lie in memory up to `BUDGET` bytes, those beyond it in a file without a name, which is gone when the process
-    ends, however it ends. It is read, not mapped, so that memory does not grow with it.
+    Up to `BUDGET` bytes of codes are held in memory, the rest in an unnamed temporary file, which is gone when the
+    process ends, however it ends. The file is read, not mapped, so that memory does not grow with it.
 
     Parameters
     ----------
     backbone : Backbone
     store : ElementStore
     folder : Path, optional
-        Where the file may lie, made if it is not there (its parent must be); without it all codes stay in memory.
+        Where the file may be written; made if absent (its parent must exist). Without it all codes stay in memory.
     """
 
     def __init__(self, backbone: Backbone, store: ElementStore, folder: Path | None = None) -> None:
@@ -92,7 +81,7 @@ class CodeTable:
         self._file: IO[bytes] | None = None
 
     def codes(self, kind: str, element: np.ndarray, mirrored: np.ndarray) -> ElementCodes:
-        """Return the codes of some elements of one kind ("enhancer" or "promoter") as laid out, row by row.
+        """Return the codes of elements of one kind ("enhancer" or "promoter") in pair orientation, row by row.
 
         Padded to the longest of them; the padding holds finite numbers.
 
@@ -124,18 +113,19 @@ class CodeTable:
         return ElementCodes(mask=mask, **fields).to(next(self.backbone.parameters()).device)
 
     def _encode(self, kind: str, numbers: np.ndarray) -> None:
-        """Encode those of some blocks that are not there."""
+        """Encode the blocks that are missing."""
         missing = [number for number in numbers.tolist() if (kind, number) not in self._blocks]
-        some = AHEAD * torch.get_num_threads()  # these are held until they are kept
-        for start in range(0, len(missing), some):
-            part = missing[start : start + some]
+        ahead = AHEAD * torch.get_num_threads()  # held until they are stored
+        for start in range(0, len(missing), ahead):
+            part = missing[start : start + ahead]
             for number, (shapes, packed) in zip(part, in_threads(partial(self._packed, kind), part), strict=True):
                 self._blocks[kind, number] = _Block(shapes, self._kept(packed))
 
     def _packed(self, kind: str, number: int) -> tuple[Shapes, np.ndarray]:
-        """Encode a block; its codes have one row an element as it is, then one an element as its reverse complement."""
+        """Encode a block: one row per element as stored, then one per element as its reverse complement."""
         element = np.arange(number * BLOCK, min((number + 1) * BLOCK, len(self.store)))
-        codes = _encode_layouts(self.backbone, self.store, kind, element)
+        mirrored = np.zeros(len(element), dtype=bool)
+        codes = encode_elements(self.backbone, self.store, kind, element, mirrored, both=True)
         fields = [getattr(codes, name) for name in FIELDS]
         packed = torch.cat([field.flatten(1) for field in fields], dim=1).float().cpu().numpy()
         return tuple(tuple(field.shape[1:]) for field in fields), packed
@@ -153,7 +143,7 @@ class CodeTable:
             _write(self._file, rows)
         except OSError as error:
             raise EpisodeError(
-                f"{self.folder}: no room for what the model says of each element: {error.strerror}; "
+                f"{self.folder}: no room for the codes of the elements: {error.strerror}; "
                 f"{rows.nbytes:,} bytes more were needed for {len(rows) // 2} of {len(self.store):,} elements"
             ) from None
         return self._file, start
@@ -161,7 +151,7 @@ class CodeTable:
 
 @dataclass(frozen=True)
 class _Block:
-    """Packed codes of the elements of a block, one row each and layout, in memory or from some byte of a file on."""
+    """Packed codes of a block, one row per element and orientation, in memory or from a byte offset of a file."""
 
     shapes: Shapes
     place: Place
@@ -182,16 +172,16 @@ class _Block:
 
 
 def element_codes(
-    backbone: Backbone, source: ElementStore | CodeTable, kind: str, element: np.ndarray, mirrored: np.ndarray
+    backbone: Backbone, source: ElementStore | ElementCache, kind: str, element: np.ndarray, mirrored: np.ndarray
 ) -> ElementCodes:
-    """Take codes from a table, or encode the elements."""
-    if isinstance(source, CodeTable):
+    """Take codes from a cache, or encode the elements."""
+    if isinstance(source, ElementCache):
         return source.codes(kind, element, mirrored)
     return encode_elements(backbone, source, kind, element, mirrored)
 
 
 def _unpacked(rows: np.ndarray, shapes: Shapes, bins: int) -> dict[str, Tensor]:
-    """Turn packed rows into fields of so many bins at most: what is cut is padding."""
+    """Turn packed rows into fields of at most `bins` bins: what is cut is padding."""
     parts = torch.from_numpy(rows).split([math.prod(shape) for shape in shapes], dim=1)
     fields = {name: part.unflatten(1, shape) for name, part, shape in zip(FIELDS, parts, shapes, strict=True)}
     return {name: field[..., :bins, :] if name in BINNED else field for name, field in fields.items()}

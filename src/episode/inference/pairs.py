@@ -1,6 +1,6 @@
 """Pairs as arrays, in the form that scoring, episodes and prediction share.
 
-Knows nothing about models.
+This module does NOT know models.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import pandas as pd
 
 from episode.data.dataset import Dataset
 from episode.data.shortcuts import Shortcuts, shortcut_statistics
-from episode.dna import digest
 
-__all__ = ["PairRows", "pair_keys", "pair_rows"]
+__all__ = ["PairRows", "bare_rows", "pair_rows"]
 
 
 @dataclass(frozen=True)
@@ -28,13 +27,13 @@ class PairRows:
     mirrored : ndarray, shape (n,), bool
         The promoter lies upstream: both elements are read reverse-complemented.
     oriented : ndarray, shape (n,), bool
-        Coordinates are known; where not, both layouts are scored and averaged.
+        Coordinates are known; where not, both orientations are scored and averaged.
     label : ndarray, shape (n,), int8
         1, 0, or -1 unknown.
     locus : ndarray, shape (n,), int64
-        Pairs of one locus never stand on both sides of an episode.
+        Pairs of one locus are never on both sides of an episode.
     shortcuts : ndarray, shape (n, 9), float32
-        Standardised shortcut statistics, for the Opportunist alone.
+        Standardised shortcut statistics, for the Opportunist alone; shape (n, 0) where nobody reads them.
     distance : ndarray, shape (n,), float64
         bp, NaN where unknown; for the contact decay alone, where the Backbone has one.
     """
@@ -55,6 +54,10 @@ class PairRows:
         """Return the rows `index`."""
         return PairRows(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
 
+    def element_order(self) -> np.ndarray:
+        """Return the order by enhancer, then promoter, in which neighbours share elements, shape (n,), int64."""
+        return np.lexsort((self.promoter, self.enhancer))
+
     @staticmethod
     def concatenate(parts: list[PairRows]) -> PairRows:
         """Join tables in order."""
@@ -62,9 +65,13 @@ class PairRows:
         return PairRows(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def pair_rows(dataset: Dataset, shortcuts: Shortcuts) -> PairRows:
-    """Turn the pairs of a dataset into arrays, in the order of `dataset.pairs`."""
+def pair_rows(dataset: Dataset, shortcuts: Shortcuts | None = None) -> PairRows:
+    """Turn the pairs of a dataset into arrays, in the order of `dataset.pairs`.
+
+    Without `shortcuts`, which standardise the shortcut statistics, these are not computed.
+    """
     pairs: pd.DataFrame = dataset.pairs
+    none = np.zeros((len(pairs), 0), dtype=np.float32)
     return PairRows(
         enhancer=pairs["enhancer_id"].to_numpy(np.int64),
         promoter=pairs["promoter_id"].to_numpy(np.int64),
@@ -72,18 +79,23 @@ def pair_rows(dataset: Dataset, shortcuts: Shortcuts) -> PairRows:
         oriented=pairs["has_coordinates"].to_numpy(bool),
         label=pairs["label"].to_numpy(np.int8),
         locus=pairs["locus"].to_numpy(np.int64),
-        shortcuts=shortcuts.standardise(shortcut_statistics(dataset)),
+        shortcuts=none if shortcuts is None else shortcuts.standardise(shortcut_statistics(dataset)),
         distance=pairs["distance"].to_numpy(np.float64),
     )
 
 
-def pair_keys(dataset: Dataset) -> list[str]:
-    """Content of every pair as text: kind and bases of both elements, and their layout; free of ids and row order."""
-    names = [digest(dataset.sequence(element)) for element in range(len(dataset.elements))]
-    pairs = dataset.pairs
-    return [
-        f"{names[enhancer]} {names[promoter]} {int(mirrored)}"
-        for enhancer, promoter, mirrored in zip(
-            pairs["enhancer_id"], pairs["promoter_id"], pairs["mirrored"], strict=True
-        )
-    ]
+def bare_rows(
+    enhancer: np.ndarray, promoter: np.ndarray, mirrored: np.ndarray, oriented: np.ndarray, distance: np.ndarray
+) -> PairRows:
+    """Make pairs of all that the potential reads; labels and loci are unknown, shortcut statistics left out."""
+    count = len(enhancer)
+    return PairRows(
+        enhancer=enhancer,
+        promoter=promoter,
+        mirrored=mirrored,
+        oriented=oriented,
+        label=np.full(count, -1, dtype=np.int8),
+        locus=np.full(count, -1, dtype=np.int64),
+        shortcuts=np.zeros((count, 0), dtype=np.float32),
+        distance=distance,
+    )

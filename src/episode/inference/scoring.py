@@ -1,6 +1,6 @@
-"""Pairs as arrays, and the one road from stored elements to (U_I, z_I): used alike by training and prediction.
+"""From pairs of stored elements to (U_I, z_I), the same for training and prediction.
 
-Knows nothing about losses or about what an environment's impedance is.
+This module does NOT know losses, nor what the impedance of an environment is.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from episode.encode.store import ElementStore
-from episode.inference.element_cache import CodeTable, element_codes, laid_out
+from episode.inference.element_cache import ElementCache, element_codes
+from episode.inference.orientation import gather_oriented, mean_unoriented
 from episode.inference.pairs import PairRows
 from episode.model.backbone import Backbone, PairOutput
 from episode.threads import in_threads
@@ -29,15 +30,13 @@ __all__ = [
 
 PIECE = 512
 """Pairs that the head scores at a time; bounds the working memory."""
-
-
 BLOCK = 4096
-"""Pairs scored at a time."""
+"""Pairs whose elements are gathered at a time."""
 
 
 @torch.no_grad()
 def gate_presence(backbone: Backbone, store: ElementStore, rows: PairRows) -> Tensor:
-    """What the boundary gate reads of each distinct element of some pairs as it is laid out, shape (m, 2).
+    """What the boundary gate reads of each distinct element of some pairs in pair orientation, shape (m, 2).
 
     Raises
     ------
@@ -46,32 +45,37 @@ def gate_presence(backbone: Backbone, store: ElementStore, rows: PairRows) -> Te
     """
     if backbone.gate is None or store.gate is None:
         raise ValueError("there is no boundary gate to read")
-    parts = []
+    parts, device = [], next(backbone.parameters()).device
     for element, upstream in ((rows.enhancer, True), (rows.promoter, False)):
         distinct = np.unique(element * 2 + rows.mirrored)
-        sites = laid_out(backbone, store.gate, distinct // 2, distinct % 2 == 1)
+        sites = gather_oriented(store.gate, distinct // 2, distinct % 2 == 1, device)
         parts.append(backbone.gate(*sites, upstream=upstream))
     return torch.cat(parts)
 
 
 def score_rows(
-    backbone: Backbone, source: ElementStore | CodeTable, rows: PairRows, *, block: int = BLOCK, gradient: bool = False
+    backbone: Backbone,
+    source: ElementStore | ElementCache,
+    rows: PairRows,
+    *,
+    block: int = BLOCK,
+    gradient: bool = False,
 ) -> PairOutput:
-    """U_I and z_I of pairs, each distinct (element, layout) of a block encoded once, or taken from a table.
+    """U_I and z_I of pairs; each distinct (element, orientation) of a block is encoded once, or taken from a cache.
 
     Parameters
     ----------
     backbone : Backbone
-    source : ElementStore or CodeTable
-        What the elements are encoded from, or what holds them encoded by this Backbone as it is.
+    source : ElementStore or ElementCache
+        What the elements are encoded from, or their codes by this Backbone as it is.
     rows : PairRows
     block : int
         Pairs scored at a time; the result does not depend on it beyond rounding.
     gradient : bool
-        Keep the graph (training); otherwise no gradient is recorded. A table has none to keep.
+        Keep the graph (training); otherwise no gradient is recorded. A cache has none to keep.
     """
-    if isinstance(source, CodeTable) and (gradient or source.backbone is not backbone):
-        raise ValueError("a table of codes serves the Backbone that filled it, and has no gradient")
+    if isinstance(source, ElementCache) and (gradient or source.backbone is not backbone):
+        raise ValueError("an element cache serves the Backbone that filled it, and has no gradient")
     if not len(rows):
         empty = next(backbone.parameters()).new_zeros(0, backbone.representation_size)
         return PairOutput(empty[:, 0], empty)
@@ -79,10 +83,13 @@ def score_rows(
     with contextlib.nullcontext() if gradient else torch.no_grad():
         for start in range(0, len(rows), block):
             part = rows.take(np.arange(start, min(start + block, len(rows))))
-            output = _score_layout(backbone, source, part, part.mirrored)
+            output = _score_orientation(backbone, source, part, part.mirrored)
             if not part.oriented.all():
-                other = _score_layout(backbone, source, part, ~part.mirrored)
-                output = _average_unoriented(output, other, part.oriented)
+                other = _score_orientation(backbone, source, part, ~part.mirrored)
+                output = PairOutput(
+                    mean_unoriented(output.potential, other.potential, part.oriented),
+                    mean_unoriented(output.representation, other.representation, part.oriented),
+                )
             outputs.append(output)
     return PairOutput.concatenate(outputs)
 
@@ -95,7 +102,7 @@ class Scorer(Protocol):
 
 
 class TableScorer(Scorer, Protocol):
-    """A scorer that tells its table."""
+    """A scorer that knows its table."""
 
     @property
     def rows(self) -> PairRows:
@@ -119,30 +126,31 @@ class LiveScorer:
     def __call__(self, index: np.ndarray, *, gradient: bool = False) -> PairOutput:
         """Score the rows `index`; in one block if a gradient is wanted.
 
-        More than a block are scored in the order of their elements, so that each block encodes few of them.
+        More than a block are scored in the order of their elements, so that each block encodes few elements.
         """
         if gradient or len(index) <= BLOCK:
             block = max(1, len(index))
             return score_rows(self.backbone, self.store, self.rows.take(index), block=block, gradient=gradient)
-        order = np.lexsort((self.rows.promoter[index], self.rows.enhancer[index]))
-        output = score_rows(self.backbone, self.store, self.rows.take(index[order]), block=BLOCK)
+        rows = self.rows.take(index)
+        order = rows.element_order()
+        output = score_rows(self.backbone, self.store, rows.take(order), block=BLOCK)
         return output.take(np.argsort(order))
 
 
 class FrozenScorer:
-    """Hands out what a Backbone that no longer moves said of each row, computed once.
+    """Returns the output of a frozen Backbone for each row, computed once.
 
     Parameters
     ----------
     live : TableScorer
     index : ndarray, shape (m,)
-        The rows that will be asked for.
+        The rows that will be requested.
     """
 
     def __init__(self, live: TableScorer, index: np.ndarray) -> None:
         distinct = np.unique(index)
         self.place = np.full(len(live.rows), -1, dtype=np.int64)
-        order = np.lexsort((live.rows.promoter[distinct], live.rows.enhancer[distinct]))
+        order = live.rows.take(distinct).element_order()
         self.place[distinct[order]] = np.arange(len(distinct))
         self.output = _filled(live, distinct[order])
 
@@ -155,12 +163,12 @@ class FrozenScorer:
             If one of them was not scored.
         """
         if (self.place[index] < 0).any():
-            raise IndexError("a row was asked for that was not scored when the Backbone was frozen")
+            raise IndexError("a row was requested that was not scored when the Backbone was frozen")
         return self.output.take(self.place[index])
 
 
 def _filled(live: Scorer, index: np.ndarray) -> PairOutput:
-    """Score many rows block by block into tables made once: joining blocks would need the memory twice."""
+    """Score many rows block by block into preallocated tables: joining blocks would need the memory twice."""
     first = live(index[:BLOCK])
     potential = first.potential.new_empty(len(index))
     representation = first.representation.new_empty(len(index), first.representation.shape[1])
@@ -171,8 +179,8 @@ def _filled(live: Scorer, index: np.ndarray) -> PairOutput:
     return PairOutput(potential, representation)
 
 
-def _score_layout(
-    backbone: Backbone, source: ElementStore | CodeTable, rows: PairRows, mirrored: np.ndarray
+def _score_orientation(
+    backbone: Backbone, source: ElementStore | ElementCache, rows: PairRows, mirrored: np.ndarray
 ) -> PairOutput:
     distance = None if backbone.decay is None else torch.from_numpy(rows.distance)
     codes, places = [], []
@@ -188,12 +196,5 @@ def _score_layout(
         return output
 
     parts = torch.arange(len(rows)).split(PIECE)
-    shared = isinstance(source, CodeTable)  # training shares out its pairs in its own way, and has autocast
+    shared = isinstance(source, ElementCache)  # training distributes its pairs in its own way, and has autocast
     return PairOutput.concatenate(in_threads(score, parts) if shared else [score(part) for part in parts])
-
-
-def _average_unoriented(output: PairOutput, other: PairOutput, oriented: np.ndarray) -> PairOutput:
-    weight = torch.from_numpy(np.where(oriented, 1.0, 0.5).astype(np.float32)).to(output.potential.device)
-    potential: Tensor = weight * output.potential + (1 - weight) * other.potential
-    weight = weight[:, None]
-    return PairOutput(potential, weight * output.representation + (1 - weight) * other.representation)

@@ -1,6 +1,6 @@
-"""Reading a support set: R_S from unlabelled pairs, and its spread over bootstrap supports.
+"""Reading a support set: R_S from unlabelled pairs, and its standard deviation over bootstrap supports.
 
-Training's validation and prediction both call this; neither labels nor names come here.
+The validation of training and prediction both call this. This module does NOT know labels, nor names of environments.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from episode.model.backbone import PairOutput
 from episode.model.energy import EnergySystem
-from episode.threads import in_threads
+from episode.threads import in_threads, torch_threads
 
 __all__ = ["bootstrap_sd", "embed_support", "mean_impedance", "student_impedance"]
 
@@ -32,11 +32,15 @@ def student_impedance(system: EnergySystem, support: PairOutput) -> Tensor:
 
 
 @torch.no_grad()
-def mean_impedance(system: EnergySystem, impedance: Tensor, pairs: PairOutput) -> float:
-    """Mean of R_E over pairs in an environment of impedances (channels,); with one channel that is the impedance."""
-    return float(system.pair_impedance(impedance, system.exposure(pairs.representation)).mean())
+def mean_impedance(system: EnergySystem, impedance: Tensor, exposure: Tensor) -> float:
+    """Mean of R_E over pairs of exposures (n, channels) in an environment of impedances (channels,).
+
+    With one channel that is the impedance.
+    """
+    return float(system.pair_impedance(impedance, exposure).mean())
 
 
+@torch.no_grad()
 def bootstrap_sd(
     system: EnergySystem,
     support: PairOutput,
@@ -47,7 +51,7 @@ def bootstrap_sd(
 ) -> float:
     """Standard deviation of R_S over supports whose loci are drawn with replacement; 0 with a single locus.
 
-    With a spectrum that of its mean over the pairs of the support set as it is.
+    With a spectrum, that of the mean R_S over the pairs of the original support set.
 
     Parameters
     ----------
@@ -58,16 +62,18 @@ def bootstrap_sd(
         Locus of each pair.
     rng : numpy.random.Generator
     replicates : int
-        Supports drawn.
+        Number of supports drawn.
     """
     distinct, inverse = np.unique(locus, return_inverse=True)
     if len(distinct) < 2:
         return 0.0
+    with torch_threads(1):  # as in the threads below, so that bits do not depend on their number
+        exposure = system.exposure(support.representation)
     rows_of = np.split(np.argsort(inverse, kind="stable"), np.cumsum(np.bincount(inverse))[:-1])
 
     def impedance(drawn: np.ndarray) -> float:
         replicate = support.take(np.concatenate([rows_of[i] for i in drawn]))
-        return mean_impedance(system, student_impedance(system, replicate), support)
+        return mean_impedance(system, student_impedance(system, replicate), exposure)
 
     draws = [rng.integers(len(distinct), size=len(distinct)) for _ in range(replicates)]
     return float(np.std(in_threads(impedance, draws), ddof=1))

@@ -1,7 +1,8 @@
-"""The support set of an environment from blocks of pairs: those of lowest seeded rank, in memory of its own size.
+"""The one sampler of support sets: of an environment's pairs those of lowest seeded rank, each content once.
 
 The rank of a pair is a seeded hash of its content, so neither the order of the pairs nor how they are cut into blocks
-matters; it is the choice of `episode.predict.impedance.choose_support`. Knows neither files nor models.
+matters. Training validation, prediction, in memory and streaming, and comparison all draw here. Knows neither files nor
+models.
 """
 
 from __future__ import annotations
@@ -13,56 +14,67 @@ import numpy as np
 from episode.inference.pairs import PairRows
 from episode.seeds import derive_seeds
 
-__all__ = ["SupportDraw", "bare_rows", "content_ranks"]
+__all__ = ["SupportDraw", "content_ranks", "draw_support"]
 
 
 def content_ranks(seed: int, digests: Sequence[bytes], rows: PairRows) -> np.ndarray:
-    """Rank of each pair by its content, shape (n,), int64: of `episode.inference.pairs.pair_keys`, hashed.
+    """Rank of each pair by its content: the sequences of both elements and their orientation, free of ids.
 
     Parameters
     ----------
     seed : int
     digests : sequence of bytes
-        Digest of each element's sequence, as `episode.dna.digest` gives it.
+        Digest of each element's sequence, see `episode.data.dataset.Dataset.digests`.
     rows : PairRows
         n pairs.
+
+    Returns
+    -------
+    ndarray, shape (n,), int64
+        Equal where the contents are.
     """
     place = (rows.enhancer * len(digests) + rows.promoter) * 2 + rows.mirrored
     distinct, inverse = np.unique(place, return_inverse=True)
     pair, mirrored = np.divmod(distinct, 2)
     enhancer, promoter = np.divmod(pair, len(digests))
-    layout = (b" 0", b" 1")
+    orientation = (b" 0", b" 1")
     names = [
-        digests[e] + b" " + digests[p] + layout[m]
+        digests[e] + b" " + digests[p] + orientation[m]
         for e, p, m in zip(enhancer.tolist(), promoter.tolist(), mirrored.tolist(), strict=True)
     ]
     return derive_seeds(seed, names)[inverse.reshape(-1)]
 
 
-def bare_rows(
-    enhancer: np.ndarray, promoter: np.ndarray, mirrored: np.ndarray, oriented: np.ndarray, distance: np.ndarray
-) -> PairRows:
-    """Pairs with all that the potential reads; labels and loci unknown, no shortcut statistics."""
-    count = len(enhancer)
-    return PairRows(
-        enhancer=enhancer,
-        promoter=promoter,
-        mirrored=mirrored,
-        oriented=oriented,
-        label=np.full(count, -1, dtype=np.int8),
-        locus=np.full(count, -1, dtype=np.int64),
-        shortcuts=np.zeros((count, 0), dtype=np.float32),
-        distance=distance,
-    )
+def draw_support(rank: np.ndarray, rows: PairRows, size: int) -> np.ndarray:
+    """Draw the support set of one environment.
+
+    Parameters
+    ----------
+    rank : ndarray, shape (n,), int64
+        Of `content_ranks`.
+    rows : PairRows
+        The n pairs of the environment.
+    size : int
+        Size of the largest support.
+
+    Returns
+    -------
+    ndarray, shape (m,), int64
+        Positions in `rows`, by ascending rank. Of equal contents the first by enhancer, promoter and distance is taken.
+    """
+    order = np.lexsort((rows.distance, rows.promoter, rows.enhancer, rank))
+    first = np.ones(len(order), dtype=bool)
+    first[1:] = np.diff(rank[order]) != 0
+    return order[first][:size]
 
 
 class SupportDraw:
-    """The pairs of lowest rank among all that were offered, each content once: the first by ids, then by distance.
+    """The draw of `draw_support` from pairs that come block by block, in memory of the support's own size.
 
     Parameters
     ----------
     size : int
-        Largest support.
+        Size of the largest support.
     """
 
     def __init__(self, size: int) -> None:
@@ -85,8 +97,5 @@ class SupportDraw:
             rank, rows = rank[near], rows.take(near)
         if self.rows is not None:
             rank, rows = np.concatenate([self.rank, rank]), PairRows.concatenate([self.rows, rows])
-        order = np.lexsort((rows.distance, rows.promoter, rows.enhancer, rank))
-        first = np.ones(len(order), dtype=bool)
-        first[1:] = np.diff(rank[order]) != 0
-        chosen = order[first][: self.size]
+        chosen = draw_support(rank, rows, self.size)
         self.rank, self.rows = rank[chosen], rows.take(chosen)

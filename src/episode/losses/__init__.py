@@ -1,1 +1,1 @@
-"""Loss terms: pure functions that refuse wrong input and say what they make more real."""
+"""Loss terms: pure functions that refuse wrong input; their docstrings name what they make more real."""

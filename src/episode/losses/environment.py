@@ -1,6 +1,6 @@
-"""Losses on the impedance, and the hinge that holds the level and spread of U_I.
+"""Losses on the impedance, and the hinge that holds mean and standard deviation of U_I.
 
-Pure functions. Who may be moved by which of them stands in `episode.train.gradient_table`, not here.
+Pure functions. Which of them may move which part is given in `episode.train.gradient_table`, not here.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def potential_hinge(
     """
     scaled = potential / temperature.detach()
     mean = relu((scaled.mean() - level).abs() - 0.25).square()
-    spread = scaled.std()
-    return mean_weight * mean + variance_weight * (relu(spread - 4.0) + relu(0.5 - spread)).square()
+    sd = scaled.std()
+    return mean_weight * mean + variance_weight * (relu(sd - 4.0) + relu(0.5 - sd)).square()
 
 
 def motif_sparsity_loss(norms: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """The task loss: imbalanced-margin logistic loss (IMMAX) on logits.
 
-Knows nothing about how the logit was made, nor about environments.
+This module does NOT know how the logit was made, nor environments.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def immax_loss(logit: Tensor, label: Tensor, *, alpha: Tensor | float) -> Tensor
     label : Tensor, shape (n_query,), bool
         True where the pair interacts.
     alpha : float or Tensor, shape ()
-        Share of the margin given to positives, in (0, 1); 0.5 is plain log-loss.
+        Fraction of the margin given to positives, in (0, 1); 0.5 is plain log-loss.
 
     Returns
     -------

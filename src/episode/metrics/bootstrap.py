@@ -5,7 +5,7 @@ resampled here are blocks of the genome. A draw takes as many blocks as there ar
 twice counts twice, so that a draw is a vector of multiplicities and each metric is its weighted form. With all
 multiplicities 1 the numbers are those of `episode.metrics.metrics`, with 2 those of the rows repeated.
 
-A number that is not defined in a draw is NaN there. This module does not know environments, rows of a table, or
+A number that is not defined in a draw is NaN there. This module does not know environments, methods, or
 intervals.
 """
 
@@ -37,7 +37,7 @@ class Ranking:
     aupr: NDArray[np.float64]
     """Average precision, step-wise, tied scores one threshold."""
     precision_at_recall: NDArray[np.float64]
-    """Greatest precision among thresholds that reach the recall."""
+    """Largest precision among thresholds that reach the recall."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,8 @@ def draw_weights(blocks: NDArray[np.int64], draws: int, rng: np.random.Generator
     present = np.unique(blocks)
     if present.size == 0 or present[0] != 0 or present[-1] != present.size - 1:
         raise ValueError("blocks must be numbered 0 to n_blocks - 1 without gaps")
-    share = np.full(present.size, 1 / present.size)
-    return rng.multinomial(present.size, share, size=draws).astype(np.float64)
+    equal = np.full(present.size, 1 / present.size)
+    return rng.multinomial(present.size, equal, size=draws).astype(np.float64)
 
 
 def ranking(
@@ -132,7 +132,7 @@ def ranking(
 ) -> Ranking:
     """Weigh the ranking metrics of one score under every draw.
 
-    All three change only at thresholds where a positive stands ("rungs"), so that a draw needs the weight of positives
+    All three change only at thresholds where a positive is ("rungs"), so that a draw needs the weight of positives
     and negatives between rungs and no more.
 
     Parameters
@@ -192,7 +192,7 @@ def ranking(
 def probability(label: ArrayLike, logit: ArrayLike, blocks: ArrayLike, weights: NDArray[np.float64]) -> Probability:
     """Weigh log-loss, Brier score and calibration error of one logit under every draw.
 
-    The bins of the calibration error are laid anew in each draw, as `episode.metrics.metrics.reliability_curve` lays
+    The bins of the calibration error are made again in each draw, as `episode.metrics.metrics.reliability_curve` makes
     them for the rows repeated: with M the weight of all rows, ``B = min(15, max(1, M // 20))`` bins, and a group of
     rows of equal probability goes to bin ``floor(B m / M)``, m the weight below it and half of its own.
 
@@ -213,13 +213,13 @@ def probability(label: ArrayLike, logit: ArrayLike, blocks: ArrayLike, weights: 
         If shapes differ, a label is neither 0 nor 1, or a logit is not finite.
     """
     truth, scores, block = _rows(label, logit, blocks)
-    chance = expit(scores)
+    predicted = expit(scores)
     loss = np.logaddexp(0.0, np.where(truth == 1, -scores, scores))
-    mass, loss_sum, square_sum = _block_sums(block, weights, np.ones(truth.size), loss, (chance - truth) ** 2)
+    mass, loss_sum, square_sum = _block_sums(block, weights, np.ones(truth.size), loss, (predicted - truth) ** 2)
     return Probability(
         log_loss=_ratio(loss_sum, mass),
         brier=_ratio(square_sum, mass),
-        ece=_calibration_error(truth, chance, block, weights),
+        ece=_calibration_error(truth, predicted, block, weights),
     )
 
 
@@ -254,16 +254,16 @@ def decision(label: ArrayLike, call: ArrayLike, blocks: ArrayLike, weights: NDAr
 
 
 def _calibration_error(
-    truth: NDArray[np.float64], chance: NDArray[np.float64], block: NDArray[np.int64], weights: NDArray[np.float64]
+    truth: NDArray[np.float64], predicted: NDArray[np.float64], block: NDArray[np.int64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return the expected calibration error in each draw, shape (draws,)."""
     draws, n = weights.shape[0], truth.size
     result = np.full(draws, np.nan)
     if n == 0:
         return result
-    order = np.argsort(chance, kind="stable")
-    residual, column = (chance - truth)[order], block[order]
-    last = np.flatnonzero(np.append(np.diff(chance[order]) > 0, True))  # the last row of each group of equal chance
+    order = np.argsort(predicted, kind="stable")
+    residual, column = (predicted - truth)[order], block[order]
+    last = np.flatnonzero(np.append(np.diff(predicted[order]) > 0, True))  # the last row of each group of ties
     edge = np.arange(1, BINS, dtype=np.float64)
     for part in _chunks(draws, n):
         weight = np.take(weights[part], column, axis=1)

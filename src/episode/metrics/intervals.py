@@ -1,8 +1,8 @@
-"""From the scores of all rows of a table to the numbers of ``results.json``, each with its interval.
+"""From the scores of all methods to the numbers of a comparison, each with its interval.
 
-One set of draws of blocks (see `episode.metrics.bootstrap`) serves every row, scope and difference, so that a
-difference is paired. A row is judged on the pairs that it scores under every seed; a difference on those that both
-rows score. An interval holds the middle 95 % of the draws.
+One set of draws of blocks (see `episode.metrics.bootstrap`) serves every method, scope and difference, so that a
+difference is paired. A method is judged on the pairs that it scores under every seed; a difference on those that both
+methods score. An interval holds the middle 95 % of the draws.
 
 *macro* is the mean over environments where the metric is defined, a subset the same within the subset, *pooled* all
 pairs as one set. In a draw in which an environment lacks a class, that environment is left out of the draw's mean.
@@ -10,50 +10,207 @@ Where more than a tenth of the draws were so curtailed, the number carries ``dra
 average fewer environments, and its interval is to be read with care. There is no interval where fewer than two blocks
 stand behind a number: blocks cannot then be resampled.
 
-With several seeds a number is the mean over them, in each draw too: the interval is one of pairs, and ``spread`` tells
-of seeds.
+With several seeds a number is the mean over them, in each draw too: the interval is one of pairs, and ``spread`` holds
+the standard deviation over seeds.
 
 This module does not know how scores were made, nor where results are kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
-from typing import Any
+from typing import Annotated, Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AliasChoices, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from episode.errors import EpisodeError
 from episode.metrics.bootstrap import decision, draw_weights, probability, ranking
+from episode.schema import Model
 
-__all__ = ["FORMAT_VERSION", "LEVEL", "METRICS", "RowScores", "check_results", "summarise_rows"]
+__all__ = [
+    "LEVEL",
+    "METRICS",
+    "ByMethod",
+    "ByMetric",
+    "Difference",
+    "EnvironmentNumbers",
+    "Estimate",
+    "MethodNumbers",
+    "MethodScores",
+    "Resampling",
+    "ScopedEstimates",
+    "ScoreSummary",
+    "summarise_methods",
+]
 
-FORMAT_VERSION = 1
+T = TypeVar("T")
 LEVEL = 0.95
 WHOLE_DRAWS = 0.9
-RANKING = ("auroc", "aupr", "precision_at_recall_70")
-PROBABILITY = ("log_loss", "brier", "ece")
-DECISION = ("f1", "precision", "recall")
-METRICS = (*RANKING, *PROBABILITY, *DECISION, *(f"{name}_chosen" for name in DECISION))
+
+
+class Estimate(Model):
+    """A number with its 95 % interval; None where it is not defined."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    draws: int | None = Field(default=None, exclude_if=lambda draws: draws is None)
+    """Draws that were whole, where so many were curtailed that the interval is to be read with care."""
+
+    def __neg__(self) -> Estimate:
+        """Return the number and its interval seen from the other side."""
+        value, high, low = (None if part is None else -part for part in (self.value, self.low, self.high))
+        return Estimate(value=value, low=low, high=high, draws=self.draws)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the number and both ends of its interval are known."""
+        return None not in (self.value, self.low, self.high)
+
+
+class ByMetric(Model, Generic[T]):
+    """Something of every metric of a scope; ``_chosen`` is of a call at a threshold chosen on validation pairs."""
+
+    auroc: T
+    aupr: T
+    precision_at_recall_70: T
+    log_loss: T
+    brier: T
+    ece: T
+    f1: T
+    precision: T
+    recall: T
+    f1_chosen: T
+    precision_chosen: T
+    recall_chosen: T
+
+    def __getitem__(self, metric: str) -> T:
+        """Return what belongs to a metric, one of `METRICS`."""
+        found: T = getattr(self, metric)
+        return found
+
+
+METRICS = tuple(ByMetric.model_fields)
 """Every metric of a scope, in this order."""
 
-RESERVED = frozenset({"macro", "pooled", "n", "seeds", "spread", "note", *METRICS})
+
+class ScopedEstimates(Model):
+    """Numbers with their intervals over every scope; the file has the subsets by their names, beside "pooled"."""
+
+    macro: ByMetric[Estimate]
+    """Mean over environments."""
+    pooled: ByMetric[Estimate]
+    """All pairs together."""
+    subsets: dict[str, ByMetric[Estimate]]
+    """Mean over environments within each subset."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, content: Any) -> Any:
+        """Put what is no field under ``subsets``."""
+        if not isinstance(content, dict) or "subsets" in content:
+            return content
+        fields = cls.model_fields
+        subsets = {key: value for key, value in content.items() if key not in fields}
+        return {key: value for key, value in content.items() if key in fields} | {"subsets": subsets}
+
+    @model_serializer(mode="wrap")
+    def _spread_out(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content = write(self)
+        return {"macro": content.pop("macro"), "pooled": content.pop("pooled"), **content.pop("subsets"), **content}
+
+    def estimate(self, scope: str, metric: str) -> Estimate:
+        """Return a number of a scope ("macro", "pooled" or a subset); not defined where there is no such scope."""
+        found = {"macro": self.macro, "pooled": self.pooled, **self.subsets}.get(scope)
+        return Estimate() if found is None else found[metric]
+
+
+class MethodNumbers(ScopedEstimates):
+    """Numbers of one method."""
+
+    n: int
+    """Labelled pairs that it scores under every seed."""
+    seeds: int
+    spread: ByMetric[float | None]
+    """Standard deviation (n - 1) over seeds of the macro metrics; None with one seed."""
+
+
+class Difference(ScopedEstimates):
+    """Paired differences of two methods; the file has the macro metrics at its top."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, content: Any) -> Any:
+        if not isinstance(content, dict) or "macro" in content:
+            return content
+        macro = {metric: content[metric] for metric in METRICS if metric in content}
+        subsets = {key: value for key, value in content.items() if key not in (*METRICS, "pooled")}
+        return {"macro": macro, "subsets": subsets} | {key: content[key] for key in ("pooled",) if key in content}
+
+    @model_serializer(mode="wrap")
+    def _spread_out(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content = write(self)
+        return {**content["macro"], "pooled": content["pooled"], **content["subsets"]}
+
+
+ByMethod = Annotated[dict[str, T], Field(validation_alias=AliasChoices("methods", "rows"))]
+"""A field ``methods``: something of every method by its name. Files of older versions call it ``rows``."""
+
+
+class EnvironmentNumbers(Model):
+    """One environment, with the numbers of every method inside it."""
+
+    n: int
+    positives: int
+    share_positive: float
+    """Prevalence."""
+    methods: ByMethod[ByMetric[Estimate]]
+
+
+class Resampling(Model):
+    """How intervals were drawn."""
+
+    blocks: int
+    draws: int
+    level: float
 
 
 @dataclass(frozen=True)
-class RowScores:
-    """What one row of the table says of all pairs.
+class ScoreSummary:
+    """What the scores of all methods say.
+
+    Parameters
+    ----------
+    methods : dict of str to MethodNumbers
+    environments : dict of str to EnvironmentNumbers
+    differences : dict of str to Difference
+        By "a-b", the names of two methods.
+    intervals : Resampling
+    """
+
+    methods: dict[str, MethodNumbers]
+    environments: dict[str, EnvironmentNumbers]
+    differences: dict[str, Difference]
+    intervals: Resampling
+
+
+RESERVED = frozenset({"macro", *MethodNumbers.model_fields, *Difference.model_fields, "note", *METRICS})
+
+
+@dataclass(frozen=True)
+class MethodScores:
+    """What one method says of all pairs.
 
     Parameters
     ----------
     score : ndarray, shape (n_seeds, n), float
-        Ranks; NaN where the row says nothing of a pair.
+        Ranks; NaN where the method says nothing of a pair.
     logit : ndarray, shape (n_seeds, n), float
-        Log-odds of interaction; NaN where the row claims no probability.
+        Log-odds of interaction; NaN where the method claims no probability.
     call : ndarray, shape (n_seeds, n), float
-        1 or 0: `score` against a threshold chosen on validation rows; NaN where none was chosen. A metric of the logit
+        1 or 0: `score` against a threshold chosen on validation pairs; NaN where none was chosen. A metric of the logit
         or the call is defined in a set of pairs only if every scored pair has one.
 
     Raises
@@ -78,7 +235,7 @@ class RowScores:
 
 @dataclass(frozen=True)
 class _Numbers:
-    """Metrics of one row in the cells of one scope.
+    """Metrics of one method in the cells of one scope.
 
     Parameters
     ----------
@@ -87,7 +244,7 @@ class _Numbers:
     seeds : ndarray, shape (n_metrics, n_cells, n_seeds), float
         The data as they are, seed by seed.
     blocks : tuple of frozenset of int
-        For each cell the blocks in which the row scores a pair.
+        For each cell the blocks in which the method scores a pair.
     """
 
     draws: NDArray[np.float64]
@@ -101,13 +258,13 @@ class _Numbers:
 
 
 class _Bootstrap:
-    """Evaluates rows of the table on sets of pairs, always under the same draws."""
+    """Evaluates methods on sets of pairs, always under the same draws."""
 
     def __init__(
         self,
         label: NDArray[np.int8],
         blocks: NDArray[np.int64],
-        table: Mapping[str, RowScores],
+        table: Mapping[str, MethodScores],
         draws: int,
         rng: np.random.Generator,
     ) -> None:
@@ -121,13 +278,13 @@ class _Bootstrap:
         self._table = table
         self.n_blocks = drawn.shape[1]
 
-    def scored(self, row: str) -> NDArray[np.bool_]:
-        """Tell which labelled pairs a row scores under every seed, shape (n,)."""
-        return self._known & np.isfinite(self._table[row].score).all(axis=0)
+    def scored(self, method: str) -> NDArray[np.bool_]:
+        """Return which labelled pairs a method scores under every seed, shape (n,)."""
+        return self._known & np.isfinite(self._table[method].score).all(axis=0)
 
-    def numbers(self, row: str, on: NDArray[np.bool_], cells: Sequence[NDArray[np.int64]]) -> _Numbers:
-        """Evaluate a row on the pairs `on` of each cell."""
-        scores = self._table[row]
+    def numbers(self, method: str, on: NDArray[np.bool_], cells: Sequence[NDArray[np.int64]]) -> _Numbers:
+        """Evaluate a method on the pairs `on` of each cell."""
+        scores = self._table[method]
         shape = (len(METRICS), len(cells))
         draws = np.full((*shape, self._weights.shape[0]), np.nan)
         seeds = np.full((*shape, scores.score.shape[0]), np.nan)
@@ -138,7 +295,7 @@ class _Bootstrap:
             seeds[:, place] = np.stack([one[:, 0] for one in each], axis=1)
         return _Numbers(draws, seeds, tuple(frozenset(self._blocks[pairs].tolist()) for pairs in kept))
 
-    def _evaluate(self, scores: RowScores, seed: int, pairs: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _evaluate(self, scores: MethodScores, seed: int, pairs: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return every metric of one seed on some pairs, shape (n_metrics, 1 + n_draws)."""
         result = np.full((len(METRICS), self._weights.shape[0]), np.nan)
         if pairs.size == 0:
@@ -154,18 +311,18 @@ class _Bootstrap:
         return result
 
 
-def summarise_rows(
+def summarise_methods(
     label: NDArray[np.int8],
     environment: NDArray[np.str_],
     blocks: NDArray[np.int64],
-    table: Mapping[str, RowScores],
+    table: Mapping[str, MethodScores],
     *,
     subsets: Mapping[str, NDArray[np.bool_]],
     claims: Sequence[tuple[str, str]],
     draws: int,
     rng: np.random.Generator,
-) -> dict[str, Any]:
-    """Compute the parts ``rows``, ``environments``, ``differences`` and ``intervals`` of ``results.json``.
+) -> ScoreSummary:
+    """Compute all numbers of some methods, with their intervals and paired differences.
 
     Parameters
     ----------
@@ -174,27 +331,20 @@ def summarise_rows(
     environment : ndarray, shape (n,), str
     blocks : ndarray, shape (n,), int
         See `episode.metrics.bootstrap.block_ids`.
-    table : mapping of str to RowScores
-        The rows of the table over the same n pairs.
+    table : mapping of str to MethodScores
+        The methods over the same n pairs.
     subsets : mapping of str to bool ndarray, shape (n,)
     claims : sequence of (str, str)
-        Pairs of rows (a, b) whose differences a - b are stated.
+        Methods (a, b) whose differences a - b are stated.
     draws : int
         Number of draws, at least 1.
     rng : numpy.random.Generator
-
-    Returns
-    -------
-    dict
-        JSON-ready, see the module docstring; what the arrays cannot tell is left to the caller: the ``note`` of a row
-        and ``block_bp`` of ``intervals``. A number is ``{"value", "low", "high"}``, null where not defined;
-        ``spread`` is the standard deviation (n - 1) over seeds of the macro metrics, null with one seed.
 
     Raises
     ------
     ValueError
         If shapes differ, a label is none of -1, 0, 1, no pair is labelled, `draws` is not positive, a claim names an
-        unknown row, or a subset is named like a key of a row or a metric.
+        unknown method, or a subset is named like a key of a method or a metric.
     """
     label, environment = np.asarray(label), np.asarray(environment, dtype=str)
     _check_input(label, environment, blocks, table, subsets, claims, draws)
@@ -203,64 +353,68 @@ def summarise_rows(
     members = [np.flatnonzero((environment == name) & (label >= 0)) for name in names]
     scopes = {"macro": members, "pooled": [np.flatnonzero(label >= 0)]}
     scopes |= {name: [pairs[mask[pairs]] for pairs in members] for name, mask in subsets.items()}
-    scored = {row: engine.scored(row) for row in table}
+    scored = {method: engine.scored(method) for method in table}
 
-    rows: dict[str, dict[str, Any]] = {row: {} for row in table}
-    differences: dict[str, dict[str, Any]] = {f"{a}-{b}": {} for a, b in claims}
-    by_environment: dict[str, dict[str, Any]] = {name: {} for name in names}
+    estimates: dict[str, dict[str, ByMetric[Estimate]]] = {method: {} for method in table}
+    differences: dict[str, dict[str, ByMetric[Estimate]]] = {f"{a}-{b}": {} for a, b in claims}
+    inside: dict[str, dict[str, ByMetric[Estimate]]] = {name: {} for name in names}
     spread = {}
     for scope, cells in scopes.items():
-        whole = {row: engine.numbers(row, scored[row], cells) for row in table}
-        for row, numbers in whole.items():
-            rows[row][scope] = _stated(numbers)
+        whole = {method: engine.numbers(method, scored[method], cells) for method in table}
+        for method, numbers in whole.items():
+            estimates[method][scope] = _estimates(numbers)
             if scope == "macro":
-                spread[row] = _spread(numbers)
+                spread[method] = _seed_deviation(numbers)
                 for place, name in enumerate(names):
-                    by_environment[name][row] = _stated(numbers, [place])
+                    inside[name][method] = _estimates(numbers, [place])
         shared: dict[tuple[str, bytes], _Numbers] = {}
         for a, b in claims:
             both = scored[a] & scored[b]
             sides = []
-            for row in (a, b):
-                if (both == scored[row]).all():
-                    sides.append(whole[row])
+            for method in (a, b):
+                if (both == scored[method]).all():
+                    sides.append(whole[method])
                     continue
-                key = (row, np.packbits(both).tobytes())
+                key = (method, np.packbits(both).tobytes())
                 if key not in shared:
-                    shared[key] = engine.numbers(row, both, cells)
+                    shared[key] = engine.numbers(method, both, cells)
                 sides.append(shared[key])
-            difference = _stated(sides[0].minus(sides[1]))
-            differences[f"{a}-{b}"] |= difference if scope == "macro" else {scope: difference}
+            differences[f"{a}-{b}"][scope] = _estimates(sides[0].minus(sides[1]))
 
-    for row, scores in table.items():
-        rows[row] |= {
-            "n": int(scored[row].sum()),
-            "seeds": int(scores.score.shape[0]),
-            "spread": spread[row],
-        }
-    environments = {
-        name: {
-            "n": int(pairs.size),
-            "positives": int(label[pairs].sum()),
-            "share_positive": float(label[pairs].mean()),
-            "rows": by_environment[name],
-        }
-        for name, pairs in zip(names, members, strict=True)
-    }
-    intervals = {"blocks": engine.n_blocks, "draws": draws, "level": LEVEL}
-    return {"rows": rows, "environments": environments, "differences": differences, "intervals": intervals}
+    return ScoreSummary(
+        methods={
+            method: MethodNumbers(
+                **_scoped(estimates[method]),
+                n=int(scored[method].sum()),
+                seeds=int(scores.score.shape[0]),
+                spread=spread[method],
+            )
+            for method, scores in table.items()
+        },
+        environments={
+            name: EnvironmentNumbers(
+                n=int(pairs.size),
+                positives=int(label[pairs].sum()),
+                share_positive=float(label[pairs].mean()),
+                methods=inside[name],
+            )
+            for name, pairs in zip(names, members, strict=True)
+        },
+        differences={name: Difference(**_scoped(found)) for name, found in differences.items()},
+        intervals=Resampling(blocks=engine.n_blocks, draws=draws, level=LEVEL),
+    )
 
 
 def _check_input(
     label: NDArray[np.int8],
     environment: NDArray[np.str_],
     blocks: NDArray[np.int64],
-    table: Mapping[str, RowScores],
+    table: Mapping[str, MethodScores],
     subsets: Mapping[str, NDArray[np.bool_]],
     claims: Sequence[tuple[str, str]],
     draws: int,
 ) -> None:
-    """Refuse what `summarise_rows` says it refuses."""
+    """Refuse what `summarise_methods` says it refuses."""
     if label.ndim != 1 or environment.shape != label.shape or blocks.shape != label.shape:
         raise ValueError(f"shapes differ: label {label.shape}, environment {environment.shape}, blocks {blocks.shape}")
     if not np.isin(label, (-1, 0, 1)).all():
@@ -269,51 +423,61 @@ def _check_input(
         raise ValueError("no pair is labelled")
     if draws < 1:
         raise ValueError(f"draws must be positive, not {draws}")
-    for row, scores in table.items():
+    for method, scores in table.items():
         if scores.score.shape[1] != label.size:
-            raise ValueError(f"row {row} has {scores.score.shape[1]} pairs, needs {label.size}")
+            raise ValueError(f"method {method} has {scores.score.shape[1]} pairs, needs {label.size}")
     for name, mask in subsets.items():
         if name in RESERVED:
-            raise ValueError(f"a subset may not be called {name}: that is a key of a row or a metric")
+            raise ValueError(f"a subset may not be called {name}: that is a key of a method or a metric")
         if mask.dtype != np.bool_ or mask.shape != label.shape:
             raise ValueError(f"subset {name} has {mask.dtype} {mask.shape}, needs bool {label.shape}")
-    for row in {row for claim in claims for row in claim}:
-        if row not in table:
-            raise ValueError(f"a claim names row {row}, which is not in the table")
+    for method in {method for claim in claims for method in claim}:
+        if method not in table:
+            raise ValueError(f"a claim names method {method}, which is not in the table")
 
 
-def _stated(numbers: _Numbers, cells: Sequence[int] | None = None) -> dict[str, dict[str, Any]]:
-    """State every metric, as the mean over the cells where it is defined, with its interval."""
-    chosen = range(len(numbers.blocks)) if cells is None else cells
-    stated: dict[str, dict[str, Any]] = {}
-    for place, metric in enumerate(METRICS):
-        by_cell = numbers.draws[place, list(chosen)]
-        defined = np.isfinite(by_cell[:, 0])
-        if not defined.any():
-            stated[metric] = {"value": None, "low": None, "high": None}
-            continue
-        mean = _mean_of_defined(by_cell[defined])
-        stated[metric] = {"value": float(mean[0]), "low": None, "high": None}
-        behind = frozenset[int]().union(*(numbers.blocks[cell] for cell in np.array(chosen)[defined]))
-        usable = mean[1:][np.isfinite(mean[1:])]
-        if len(behind) < 2 or usable.size == 0:
-            continue
-        tail = (1 - LEVEL) / 2
-        low, high = np.quantile(usable, [tail, 1 - tail])
-        stated[metric] |= {"low": float(low), "high": float(high)}
-        complete = int(np.isfinite(by_cell[defined, 1:]).all(axis=0).sum())
-        if complete < WHOLE_DRAWS * (mean.size - 1):
-            stated[metric]["draws"] = complete
-    return stated
+def _scoped(found: Mapping[str, ByMetric[Estimate]]) -> dict[str, Any]:
+    """Divide the numbers of every scope into the fields of `ScopedEstimates`."""
+    subsets = {scope: numbers for scope, numbers in found.items() if scope not in ("macro", "pooled")}
+    return {"macro": found["macro"], "pooled": found["pooled"], "subsets": subsets}
 
 
-def _spread(numbers: _Numbers) -> dict[str, float | None]:
+def _estimates(numbers: _Numbers, cells: Sequence[int] | None = None) -> ByMetric[Estimate]:
+    """Return every metric, as the mean over the cells where it is defined, with its interval."""
+    chosen = list(range(len(numbers.blocks)) if cells is None else cells)
+    return ByMetric[Estimate](
+        **{
+            metric: _estimate(numbers.draws[place, chosen], [numbers.blocks[cell] for cell in chosen])
+            for place, metric in enumerate(METRICS)
+        }
+    )
+
+
+def _estimate(by_cell: NDArray[np.float64], blocks: Sequence[frozenset[int]]) -> Estimate:
+    """Average one metric, shape (n_cells, 1 + n_draws), over the cells where it is defined."""
+    defined = np.isfinite(by_cell[:, 0])
+    if not defined.any():
+        return Estimate()
+    mean = _mean_of_defined(by_cell[defined])
+    value = float(mean[0])
+    behind = frozenset[int]().union(*(found for found, known in zip(blocks, defined, strict=True) if known))
+    usable = mean[1:][np.isfinite(mean[1:])]
+    if len(behind) < 2 or usable.size == 0:
+        return Estimate(value=value)
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(usable, [tail, 1 - tail])
+    complete = int(np.isfinite(by_cell[defined, 1:]).all(axis=0).sum())
+    curtailed = complete < WHOLE_DRAWS * (mean.size - 1)
+    return Estimate(value=value, low=float(low), high=float(high), draws=complete if curtailed else None)
+
+
+def _seed_deviation(numbers: _Numbers) -> ByMetric[float | None]:
     """Return the standard deviation over seeds of each metric's mean over cells."""
-    spread: dict[str, float | None] = {}
+    found: dict[str, float | None] = {}
     for metric, by_cell in zip(METRICS, numbers.seeds, strict=True):
         mean = _mean_of_defined(by_cell)
-        spread[metric] = float(mean.std(ddof=1)) if mean.size > 1 and np.isfinite(mean).all() else None
-    return spread
+        found[metric] = float(mean.std(ddof=1)) if mean.size > 1 and np.isfinite(mean).all() else None
+    return ByMetric[float | None](**found)
 
 
 def _mean_of_defined(by_cell: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -322,95 +486,3 @@ def _mean_of_defined(by_cell: NDArray[np.float64]) -> NDArray[np.float64]:
     count = defined.sum(axis=0)
     total = np.where(defined, by_cell, 0.0).sum(axis=0)
     return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
-
-
-def check_results(content: Mapping[str, Any]) -> None:
-    """Check that the content of a ``results.json`` is complete.
-
-    - ``format_version`` is 1;
-    - ``protocol`` has ``name``, ``title``, ``sentence`` and ``subsets`` (name to text);
-    - each of ``rows`` has ``n``, ``seeds``, ``spread``, ``note`` and, under ``macro``, ``pooled`` and every subset, all
-      of `METRICS`;
-    - each of ``environments`` has ``n``, ``positives``, ``share_positive`` and, in ``rows``, the same rows with all of
-      `METRICS`;
-    - each of ``differences`` has all of `METRICS`, which are macro, and again under ``pooled`` and every subset;
-    - ``audit`` has ``policy``, ``allowed``, ``locus_leak`` and ``folds``, each with ``fold``, ``train``, ``test``,
-      ``enhancer``, ``promoter``, ``pair`` and ``locus``;
-    - ``intervals`` has ``blocks``, ``block_bp``, ``draws`` and ``level``;
-    - ``provenance`` is there.
-
-    A metric is ``{"value", "low", "high"}``, each a number or null.
-
-    Raises
-    ------
-    EpisodeError
-        Naming the first key that is missing or holds something else.
-    """
-    if _get(content, "format_version") != FORMAT_VERSION:
-        raise EpisodeError(f"results: format_version is {content['format_version']!r}, needs {FORMAT_VERSION}")
-    for key in ("name", "title", "sentence"):
-        _get(content, "protocol", key)
-    scopes = ("pooled", *_get_mapping(content, "protocol", "subsets"))
-    rows = _get_mapping(content, "rows")
-    for row in rows:
-        for key in ("n", "seeds", "note"):
-            _get(content, "rows", row, key)
-        for metric in METRICS:
-            _check_number(content, "rows", row, "spread", metric)
-        for scope in ("macro", *scopes):
-            _check_metrics(content, "rows", row, scope)
-    for name in _get_mapping(content, "environments"):
-        for key in ("n", "positives", "share_positive"):
-            _check_number(content, "environments", name, key)
-        for row in rows:
-            _check_metrics(content, "environments", name, "rows", row)
-    for claim in _get_mapping(content, "differences"):
-        _check_metrics(content, "differences", claim)
-        for scope in scopes:
-            _check_metrics(content, "differences", claim, scope)
-    for key in ("policy", "allowed", "locus_leak"):
-        _get(content, "audit", key)
-    for place, _ in enumerate(_get(content, "audit", "folds")):
-        for key in ("fold", "train", "test", "enhancer", "promoter", "pair", "locus"):
-            _get(content, "audit", "folds", place, key)
-    for key in ("blocks", "block_bp", "draws", "level"):
-        _check_number(content, "intervals", key)
-    _get_mapping(content, "provenance")
-
-
-def _check_metrics(content: Mapping[str, Any], *path: str) -> None:
-    """Check that every metric stands at a place."""
-    for metric in METRICS:
-        for key in ("value", "low", "high"):
-            _check_number(content, *path, metric, key)
-
-
-def _check_number(content: Mapping[str, Any], *path: str | int) -> None:
-    """Check that a number or null stands at a place."""
-    value = _get(content, *path)
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-        raise EpisodeError(f"results: {_dotted(path)} is {value!r}, needs a number or null")
-
-
-def _get_mapping(content: Mapping[str, Any], *path: str | int) -> Mapping[str, Any]:
-    """Return the object at a place."""
-    value = _get(content, *path)
-    if not isinstance(value, Mapping):
-        raise EpisodeError(f"results: {_dotted(path)} is {value!r}, needs an object")
-    return value
-
-
-def _get(content: Any, *path: str | int) -> Any:
-    """Return what stands at a place."""
-    value = content
-    for depth, key in enumerate(path, 1):
-        try:
-            value = value[key]
-        except (KeyError, IndexError, TypeError):
-            raise EpisodeError(f"results: {_dotted(path[:depth])} is missing") from None
-    return value
-
-
-def _dotted(path: Iterable[str | int]) -> str:
-    """Write a place as ``rows.distance.macro``."""
-    return ".".join(map(str, path))

@@ -1,7 +1,7 @@
-"""Reading the share of positives from a distribution of scores: the rivals of the Student under label shift.
+"""Reading the prevalence from a distribution of scores: the baselines of the Student under label shift.
 
-Both estimators hold the class-conditional distributions fixed and let only the share of positives move; under
-concept shift they have nothing to read and find about the training share. They want probabilities that are
+Both estimators hold the class-conditional distributions fixed and let only the prevalence move; under concept
+shift they have nothing to read and find about the training prevalence. They want probabilities that are
 calibrated on the training environments, so IMMAX logits go through `inverse_link` first.
 
 NumPy only: this is called inside the training loop. It does not know environments, models or labels of the
@@ -40,20 +40,20 @@ class SourceScores:
 
 
 def em_prior(probability: ArrayLike, train_prior: float, *, tol: float = 1e-5, max_iter: int = 300) -> float:
-    """Estimate the share of positives by expectation maximisation.
+    """Estimate the prevalence by expectation maximisation.
 
-    Each step re-weights the probabilities to the current share and takes their mean as the next share.
+    Each step re-weights the probabilities to the current prevalence and takes their mean as the next.
 
     Parameters
     ----------
     probability : array_like, shape (n,), float
-        P(y = 1 | x) as calibrated on data with share `train_prior`; n >= 1.
+        P(y = 1 | x) as calibrated on data of prevalence `train_prior`; n >= 1.
     train_prior : float
-        Share of positives in those data, in (0, 1).
+        Prevalence in those data, in (0, 1).
     tol : float
-        Stop when the share moves by less.
+        Stop when the prevalence moves by less.
     max_iter : int
-        Stop after so many steps.
+        Stop after this number of steps.
 
     Returns
     -------
@@ -72,9 +72,9 @@ def em_prior(probability: ArrayLike, train_prior: float, *, tol: float = 1e-5, m
     """
     scores = _scores(probability)
     _check_prior(train_prior)
-    chance = np.clip(scores, PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)
+    source = np.clip(scores, PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)
     # p(x | y=0) / p(x | y=1), by Bayes' rule from the source probability
-    against = (1 - chance) / chance * (train_prior / (1 - train_prior))
+    against = (1 - source) / source * (train_prior / (1 - train_prior))
     prior = train_prior
     for _ in range(max_iter):
         previous = prior
@@ -113,9 +113,9 @@ def source_scores(label: ArrayLike, probability: ArrayLike, *, threshold: float 
 
 
 def bbse_prior(probability: ArrayLike, source: SourceScores) -> float:
-    """Estimate the share of positives by black-box shift estimation.
+    """Estimate the prevalence by black-box shift estimation.
 
-    The mean score is a mixture of the two class means of the source; solve for the mixing share.
+    The mean score is a mixture of the two class means of the source; solve for the mixing fraction.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def inverse_link(logit: ArrayLike, alpha: float) -> NDArray[np.float64]:
     logit : array_like, any shape, float
         ``(U_I - R_E) / T``, stable for magnitudes up to 1e4.
     alpha : float
-        IMMAX's share of the margin given to positives, in (0, 1).
+        IMMAX's fraction of the margin given to positives, in (0, 1).
 
     Returns
     -------
@@ -163,14 +163,14 @@ def inverse_link(logit: ArrayLike, alpha: float) -> NDArray[np.float64]:
 
 
 def prior_to_impedance(prior: float, train_prior: float, reference_impedance: float, temperature: float) -> float:
-    """Translate a share of positives into the impedance that says the same.
+    """Translate a prevalence into the impedance that says the same.
 
     ``R = R_ref + T (logit train_prior - logit prior)``: fewer positives, more impedance.
 
     Parameters
     ----------
     prior, train_prior : float
-        Share of positives here, and where `reference_impedance` holds; both in (0, 1).
+        Prevalence here, and where `reference_impedance` holds; both in (0, 1).
     reference_impedance : float
         Units of ``U_I``.
     temperature : float
@@ -186,13 +186,13 @@ def prior_to_impedance(prior: float, train_prior: float, reference_impedance: fl
     return reference_impedance + temperature * (_log_odds(train_prior) - _log_odds(prior))
 
 
-def _log_odds(share: float) -> float:
-    return float(np.log(share) - np.log1p(-share))
+def _log_odds(prevalence: float) -> float:
+    return float(np.log(prevalence) - np.log1p(-prevalence))
 
 
-def _check_prior(share: float) -> None:
-    if not 0 < share < 1:
-        raise ValueError(f"a share must lie strictly between 0 and 1, not {share}")
+def _check_prior(prevalence: float) -> None:
+    if not 0 < prevalence < 1:
+        raise ValueError(f"a prevalence must lie strictly between 0 and 1, not {prevalence}")
 
 
 def _scores(probability: ArrayLike, threshold: float | None = None) -> NDArray[np.float64]:

@@ -34,6 +34,7 @@ __all__ = [
     "binary_metrics",
     "calibration_line",
     "expected_calibration_error",
+    "is_collapsed",
     "log_loss",
     "oracle_impedance",
     "precision_at_recall",
@@ -43,7 +44,9 @@ __all__ = [
 BINS = 15
 ROWS_PER_BIN = 20
 COLLAPSE_RECALL = 0.98
+"""Recall from which nearly all positives are called; nearly none is up to 1 less this."""
 COLLAPSE_MARGIN = 0.02
+"""Largest difference of precision from prevalence, and largest fraction of negatives called, of a constant call."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class Metrics:
     recall: float | None
     """Recall of the same call."""
     collapsed: bool | None
-    """The call at 0.5 is (nearly) constant, see `binary_metrics`."""
+    """The call at 0.5 is (nearly) constant, see `is_collapsed`."""
     calibration_slope: float | None
     """Slope of the logistic recalibration, 1 when calibrated, see `calibration_line`."""
     calibration_intercept: float | None
@@ -94,14 +97,14 @@ class Calibration:
 
 @dataclass(frozen=True)
 class ReliabilityCurve:
-    """Predicted against observed share of positives in bins of equal mass.
+    """Predicted against observed prevalence in bins of equal mass.
 
     Parameters
     ----------
     probability : ndarray, shape (n_bins,), float
         Mean predicted probability in the bin, ascending.
     observed : ndarray, shape (n_bins,), float
-        Share of positives in the bin.
+        Prevalence in the bin.
     count : ndarray, shape (n_bins,), int
         Rows in the bin, each at least 1.
     """
@@ -113,11 +116,6 @@ class ReliabilityCurve:
 
 def binary_metrics(label: ArrayLike, logit: ArrayLike, potential: ArrayLike) -> Metrics:
     """Compute every number of one set of pairs.
-
-    *Collapsed* means that the call at probability 0.5 says nearly the same of every pair: either recall >=
-    0.98 with precision within 0.02 of the share of positives (nearly all are called), or recall <= 0.02 with
-    at most 2 % of the negatives called (nearly none is). Where positives are rare the second can befall a
-    model whose ranking is good: the threshold 0.5 is then of no use, which is what the flag says.
 
     Parameters
     ----------
@@ -152,8 +150,6 @@ def binary_metrics(label: ArrayLike, logit: ArrayLike, potential: ArrayLike) -> 
     precision, recall, f1, _ = precision_recall_fscore_support(
         truth, called.astype(np.int8), average="binary", zero_division=0.0
     )
-    all_called = recall >= COLLAPSE_RECALL and abs(precision - positives / n) <= COLLAPSE_MARGIN
-    none_called = recall <= 1 - COLLAPSE_RECALL and called[truth == 0].mean() <= COLLAPSE_MARGIN
     line = calibration_line(truth, scores)
     return Metrics(
         n=n,
@@ -167,10 +163,22 @@ def binary_metrics(label: ArrayLike, logit: ArrayLike, potential: ArrayLike) -> 
         f1=float(f1),
         precision=float(precision),
         recall=float(recall),
-        collapsed=bool(all_called or none_called),
+        collapsed=is_collapsed(precision, recall, float(called[truth == 0].mean()), positives / n),
         calibration_slope=None if line is None else line.slope,
         calibration_intercept=None if line is None else line.intercept,
     )
+
+
+def is_collapsed(precision: float, recall: float, false_positive_rate: float, prevalence: float) -> bool:
+    """Whether a call says nearly the same of every pair.
+
+    Either recall is at least 0.98 with precision within 0.02 of the prevalence (nearly all pairs are called), or recall
+    is at most 0.02 with at most 2 % of the negatives called (nearly none is). Where positives are rare the second can
+    befall a model whose ranking is good: the threshold is then of no use, which is what this says.
+    """
+    all_called = recall >= COLLAPSE_RECALL and abs(precision - prevalence) <= COLLAPSE_MARGIN
+    none_called = recall <= 1 - COLLAPSE_RECALL and false_positive_rate <= COLLAPSE_MARGIN
+    return bool(all_called or none_called)
 
 
 def average_precision(label: ArrayLike, score: ArrayLike) -> float | None:
@@ -206,7 +214,7 @@ def auroc(label: ArrayLike, score: ArrayLike) -> float | None:
 
 
 def precision_at_recall(label: ArrayLike, score: ArrayLike, recall: float = 0.7) -> float | None:
-    """Greatest precision among the thresholds that reach a recall, None with one class only.
+    """Largest precision among the thresholds that reach a recall, None with one class only.
 
     Parameters
     ----------
@@ -276,8 +284,8 @@ def log_loss(label: ArrayLike, logit: ArrayLike) -> float | None:
 def expected_calibration_error(label: ArrayLike, probability: ArrayLike) -> float | None:
     """Expected calibration error with adaptive bins of equal mass; None without a labelled row.
 
-    The bins are those of `reliability_curve`; the error is ``sum_b (n_b / n) |mean probability_b - share
-    positive_b|``.
+    The bins are those of `reliability_curve`; the error is ``sum_b (n_b / n) |mean probability_b -
+    prevalence_b|``.
 
     Parameters
     ----------
@@ -293,10 +301,10 @@ def expected_calibration_error(label: ArrayLike, probability: ArrayLike) -> floa
 
 
 def reliability_curve(label: ArrayLike, probability: ArrayLike) -> ReliabilityCurve:
-    """Lay labelled rows in bins of equal mass by predicted probability.
+    """Divide labelled rows into bins of equal mass by predicted probability.
 
     There are ``B = min(15, max(1, n // 20))`` bins. A row goes to bin ``floor(B (r + 1/2) / n)``, r its
-    0-based rank by probability; rows of equal probability share their mean rank, hence a bin, so the result
+    0-based rank by probability; rows of equal probability have one mean rank, hence one bin, so the result
     does not depend on row order. Bins left empty by ties are not returned.
 
     Parameters
@@ -306,20 +314,20 @@ def reliability_curve(label: ArrayLike, probability: ArrayLike) -> ReliabilityCu
     probability : array_like, shape (n,), float
         In [0, 1].
     """
-    truth, chance = _labelled(label, probability)
-    if chance.size and (chance.min() < 0 or chance.max() > 1):
+    truth, predicted = _labelled(label, probability)
+    if predicted.size and (predicted.min() < 0 or predicted.max() > 1):
         raise ValueError("a probability lies outside [0, 1]")
     n = truth.size
     if n == 0:
         return ReliabilityCurve(np.empty(0), np.empty(0), np.empty(0, dtype=np.int64))
     bins = min(BINS, max(1, n // ROWS_PER_BIN))
-    _, tied, ties = np.unique(chance, return_inverse=True, return_counts=True)
+    _, tied, ties = np.unique(predicted, return_inverse=True, return_counts=True)
     mean_rank = np.cumsum(ties) - (ties + 1) / 2
     place = np.floor(bins * (mean_rank + 0.5) / n).astype(np.int64)[tied]
     count = np.bincount(place, minlength=bins)
     used = count > 0
     return ReliabilityCurve(
-        probability=(np.bincount(place, chance, bins)[used] / count[used]),
+        probability=(np.bincount(place, predicted, bins)[used] / count[used]),
         observed=(np.bincount(place, truth, bins)[used] / count[used]),
         count=count[used],
     )
@@ -369,10 +377,10 @@ def calibration_line(label: ArrayLike, logit: ArrayLike) -> Calibration | None:
 
 
 def oracle_impedance(potential: ArrayLike, label: ArrayLike, temperature: float) -> float | None:
-    """Find the scalar impedance that minimises log-loss, given the labels: an oracle, not to be had in use.
+    """Find the scalar impedance that minimises log-loss, given the labels: an oracle, not available at prediction time.
 
     Log-loss is convex in R and its derivative vanishes where the mean of ``sigmoid((U_I - R) / T)`` equals
-    the share of positives. That R lies between ``min U_I - T logit(share)`` and ``max U_I - T logit(share)``.
+    the prevalence. That R lies between ``min U_I - T logit(prevalence)`` and ``max U_I - T logit(prevalence)``.
     It may be negative: the oracle is not held to ``R_E >= 0``.
 
     Parameters
@@ -399,13 +407,13 @@ def oracle_impedance(potential: ArrayLike, label: ArrayLike, temperature: float)
     truth, potentials = _labelled(label, potential)
     if _lacks_a_class(truth):
         return None
-    share = float(truth.mean())
-    shift = temperature * float(log_odds(share))
+    prevalence = float(truth.mean())
+    shift = temperature * float(log_odds(prevalence))
     lower, upper = float(potentials.min()) - shift, float(potentials.max()) - shift
     margin = 1e-6 * (temperature + abs(lower) + abs(upper))
 
     def excess(impedance: float) -> float:
-        return float(expit((potentials - impedance) / temperature).mean()) - share
+        return float(expit((potentials - impedance) / temperature).mean()) - prevalence
 
     return float(brentq(excess, lower - margin, upper + margin, xtol=1e-10 * (temperature + abs(lower))))
 

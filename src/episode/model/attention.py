@@ -1,6 +1,6 @@
 """Attention blocks: rotary positions, cross-boundary attention, anchor pooling, set attention.
 
-Knows nothing about energy or environments; masks are True where a token is real.
+This module does NOT know energy or environments; masks are True where a token is real.
 """
 
 from __future__ import annotations

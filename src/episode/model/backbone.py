@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from episode.config import BackboneConfig
+from episode.encode.bins import reversed_bins
 from episode.model.attention import AnchorPooling, CrossBoundaryAttention
 from episode.model.decay import ContactDecay
 from episode.model.gate import GateEncoder, GateHead
@@ -23,8 +24,8 @@ from episode.model.stem import REFERENCE, Stem, StoredScores
 
 __all__ = ["Backbone", "ElementCodes", "PairOutput", "Sites"]
 
-WHISPER = 0.1
-"""What the attended tokens say starts this much smaller: at first they say the same of any pair, with noise."""
+SUMMARY_SCALE = 0.1
+"""Initial scale of the summary of the attended tokens, which at first differs between pairs by noise alone."""
 Sites = tuple[Tensor, Tensor]
 """Scores of the gate's matrices, (n, bins, 2, matrices) in bits, and their mask (n, bins)."""
 
@@ -72,7 +73,7 @@ class ElementCodes:
 
 @dataclass(frozen=True)
 class PairOutput:
-    """What the Backbone says of each pair.
+    """Output of the Backbone for each pair.
 
     Parameters
     ----------
@@ -144,7 +145,7 @@ class Backbone(nn.Module):
         self.promoter_pool = AnchorPooling(config.width, config.anchors)
         self.summary = nn.Linear(2 * config.anchors * config.width, config.summary)
         with torch.no_grad():
-            self.summary.weight.mul_(WHISPER)
+            self.summary.weight.mul_(SUMMARY_SCALE)
         channels = config.summary + 3 * config.bilinear
         self.mix = nn.Linear(channels, config.kan_inputs)
         self.energy = FourierKAN(config.kan_inputs, 1, config.kan_frequencies)
@@ -157,7 +158,7 @@ class Backbone(nn.Module):
     def encode_enhancers(
         self, rows: Tensor, mask: Tensor, gate: Sites | None = None, *, both: bool = False
     ) -> ElementCodes:
-        """Encode enhancers as laid out.
+        """Encode enhancers in pair orientation.
 
         Parameters
         ----------
@@ -175,7 +176,7 @@ class Backbone(nn.Module):
     def encode_promoters(
         self, rows: Tensor, mask: Tensor, gate: Sites | None = None, *, both: bool = False
     ) -> ElementCodes:
-        """Encode promoters as laid out; see `encode_enhancers`."""
+        """Encode promoters in pair orientation; see `encode_enhancers`."""
         codes = self._encode(self.promoter, rows, mask, self.promoter_reads, self.enhancer_reads, both)
         return self._gated(codes, gate, upstream=False)
 
@@ -200,7 +201,7 @@ class Backbone(nn.Module):
         return replace(codes, gate=self.gate(*sites, upstream=upstream))
 
     def motif_norms(self) -> Tensor:
-        """Norm of what each channel of the stem feeds into, by element kind, strand and road, shape (8 * channels,)."""
+        """Norm of what each channel of the stem feeds into, by element kind, strand and path, shape (8 * channels,)."""
         encoders = (self.enhancer, self.promoter)
         return torch.cat([layer.weight.norm(dim=0) for e in encoders for layer in (e.project, e.factor)])
 
@@ -280,8 +281,8 @@ class ElementEncoder(nn.Module):
     ) -> ElementCodes:
         """Encode scores (n, bins, 2, channels); `reads` makes the queries, `is_read` the keys and values.
 
-        The reverse complement of an element has its scores, bins turned round and strands swapped: of `both`, what is
-        read of the scores is computed once.
+        The reverse complement of an element has its scores, bin order reversed and strands swapped: with `both`, what
+        is read of the scores is computed once.
         """
         occupied = occupancy(scores, learned=False).flatten(2)
         tokens = self.project(occupied)
@@ -291,7 +292,9 @@ class ElementEncoder(nn.Module):
         present = occupancy(best - doublings[:, None, None] * charge)
         if both:
             swapped = self.project.weight.unflatten(1, (2, -1)).flip(1).flatten(1)
-            tokens = torch.cat([tokens, _turned(linear(occupied, swapped, self.project.bias), mask)])
+            other = linear(occupied, swapped, self.project.bias)
+            source = reversed_bins(mask)[..., None].expand_as(other)
+            tokens = torch.cat([tokens, other.gather(1, source)])
             present, mask = torch.cat([present, present.flip(1)]), torch.cat([mask, mask])
         tokens = self.norm(tokens)
         tokens = tokens + self.mix(tokens)
@@ -307,10 +310,3 @@ class ElementEncoder(nn.Module):
             factors=self.factor(present.flatten(1)),
             gate=present.new_zeros(len(present), 0),
         )
-
-
-def _turned(tokens: Tensor, mask: Tensor) -> Tensor:
-    """Turn the bins (n, bins, width) of each element round, and leave its padding where it is."""
-    place = torch.arange(mask.shape[1], device=mask.device)
-    source = torch.where(mask, mask.sum(1, keepdim=True) - 1 - place, place)
-    return tokens.gather(1, source[..., None].expand_as(tokens))

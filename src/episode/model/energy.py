@@ -56,7 +56,7 @@ class EnergySystem(nn.Module):
     environments : int
         Number of environments that the Teacher knows.
     base_logit : float
-        Logit of the share of positives in the training set.
+        Logit of the prevalence in the training set.
     gate_levels : Tensor, shape (2, matrices), or None
         Of the matrices of the boundary gate, see `episode.model.gate`; None for no gate.
     stem : Stem or None

@@ -34,12 +34,12 @@ class GateEncoder(nn.Module):
     """Log expected number of sites that face the partner, and of sites that face away; never sees the partner.
 
     With s the scores of the factor's matrices in one bin on one strand, held at 0 bits, x the distance of the bin from
-    the inner edge as a share of the element, and L its length,
+    the inner edge as a fraction of the element, and L its length,
 
         z = s_0 + sum_j w_j (s_j - c_j) / 3.5 + place(x)
         a = log sum_bins exp((z - theta) / tau) - gamma log(L / 10 kb),    out = softplus(a + 1).
 
-    A longer element has better chance sites; the last term takes that back, so that lengths do not rank.
+    A longer element has better random sites; the last term corrects for it, so that lengths do not rank.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class GateEncoder(nn.Module):
         self.register_buffer("centre", levels[1, 1:].clone().float())
 
     def forward(self, scores: Tensor, mask: Tensor, *, upstream: bool) -> Tensor:
-        """Read elements as laid out.
+        """Read elements in pair orientation.
 
         Parameters
         ----------
@@ -70,7 +70,7 @@ class GateEncoder(nn.Module):
             Bits; strands forward and reverse.
         mask : Tensor, shape (n, bins), bool
         upstream : bool
-            The elements stand upstream of their partners: forward sites face the partner, else reverse ones do.
+            The elements lie upstream of their partners: forward sites face the partner, else reverse ones do.
 
         Returns
         -------
@@ -116,7 +116,7 @@ class GateHead(nn.Module):
 
     @torch.no_grad()
     def standardise(self, presence: Tensor) -> None:
-        """Take mean and spread of the inputs from elements of the training pairs, shape (n, 2); done once."""
+        """Take mean and SD of the inputs from elements of the training pairs, shape (n, 2); done once."""
         self.mean.copy_(presence.mean(0))
         self.spread.copy_(presence.std(0) + 1e-3)
 

@@ -1,6 +1,6 @@
 """Fourier Kolmogorov-Arnold layer: every edge carries its own truncated Fourier series.
 
-Knows nothing about enhancers, promoters or energy.
+This module does NOT know enhancers, promoters or energy.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The stems that learn: bases in bins to strand-aware scores in bins, as the store of the motif stem has them.
+"""Trainable stems: bases in bins to strand-aware scores in bins, as the store of the motif stem has them.
 
-Layout, strands, centres and edges are those of ``docs/stem.md``: the reverse complement of an element has the scores of
-the element, bins turned round and strands swapped. This module knows one element at a time, and no environment.
+Bins, strands, centres and edges are those of ``docs/stem.md``: the reverse complement of an element has the scores of
+the element, bin order reversed and strands swapped. `episode.encode.scanner` scans known motifs once; here filters need
+gradients, so they are convolved. This module knows one element at a time; it does NOT know environments.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from episode.config import StemConfig
-from episode.encode.bases import HALVED, UNKNOWN
+from episode.dna import UNKNOWN
+from episode.encode.bases import HALVED
 from episode.encode.motifs import MotifBank
 from episode.encode.scanner import FLOOR
 
@@ -26,7 +28,7 @@ REFERENCE = 1000.0
 """Base pairs; an element of this length is charged nothing for being long."""
 DOUBLINGS = 4
 """Length beyond the reference, in doublings, over which the charge of a channel that starts at random is measured."""
-LETTERS = 5
+LETTERS = UNKNOWN + 1
 UNKNOWN_SCORE = -1024.0
 """What an unknown base adds to a site; more than all others together can make good."""
 SPREAD = 2.0
@@ -97,7 +99,7 @@ class ConvStem(Stem):
         Parameters
         ----------
         rows : Tensor, shape (n, bins, bin), uint8
-            Bases as laid out by `episode.encode.bases.BaseLayout`.
+            Bases as from `episode.encode.bases.BaseLayout`.
         mask : Tensor, shape (n, bins), bool
 
         Returns
@@ -196,7 +198,7 @@ class _BestSite(torch.autograd.Function):
 class KmerStem(Stem):
     """A learned embedding of k-mers, summed over the sites of a bin and divided by the root of their number.
 
-    A site on the reverse strand has the embedding of the reverse-complement k-mer. The root keeps chance sums of bins
+    A site on the reverse strand has the embedding of the reverse-complement k-mer. The root keeps random sums of bins
     with few and with many known sites alike.
 
     Parameters
@@ -216,8 +218,8 @@ class KmerStem(Stem):
         self.embedding = nn.Parameter(torch.randn(4**k + 1, channels))
         forward = torch.arange(4**k)
         digits = [(forward // 4**i) % 4 for i in range(k)]
-        turned = sum((3 - digit) * 4 ** (k - 1 - i) for i, digit in enumerate(digits))
-        self.register_buffer("reverse", torch.cat([torch.as_tensor(turned), torch.tensor([4**k])]), persistent=False)
+        reverse = sum((3 - digit) * 4 ** (k - 1 - i) for i, digit in enumerate(digits))
+        self.register_buffer("reverse", torch.cat([torch.as_tensor(reverse), torch.tensor([4**k])]), persistent=False)
 
     def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
         """Score elements.
@@ -225,7 +227,7 @@ class KmerStem(Stem):
         Parameters
         ----------
         rows : Tensor, shape (n, bins, bin), uint8
-            Bases as laid out by `episode.encode.bases.BaseLayout`.
+            Bases as from `episode.encode.bases.BaseLayout`.
         mask : Tensor, shape (n, bins), bool
 
         Returns
@@ -278,8 +280,8 @@ def new_stem(config: StemConfig, bank: MotifBank) -> Stem:
 def start_thresholds(config: StemConfig, bank: MotifBank) -> Tensor:
     """Score at which each channel starts as half occupied, shape (channels,).
 
-    Of a known matrix the score that a random site reaches with chance ``config.site_p``; of a filter that starts at
-    random `START`; of an embedding 0.
+    Of a known matrix the score that a random site reaches with probability ``config.site_p``; of a filter that starts
+    at random `START`; of an embedding 0.
     """
     known = torch.from_numpy(bank.thresholds(config.site_p))
     if config.kind == "motif":
@@ -288,19 +290,19 @@ def start_thresholds(config: StemConfig, bank: MotifBank) -> Tensor:
 
 
 def _growth(number: float, kurtosis: float = 0.0) -> float:
-    """By how much the greatest of `number` random scores rises for each doubling of their number.
+    """By how much the maximum of `number` random scores rises for each doubling of their number.
 
-    The mean over the next `DOUBLINGS`, for scores of standard deviation 1 without skew. The median of the greatest is
+    The mean over the next `DOUBLINGS`, for scores of standard deviation 1 without skew. The median of the maximum is
     the quantile 2^(-1/number) of one, taken from the normal one z by the expansion of Cornish and Fisher,
     z + kurtosis (z^3 - 3 z) / 24. The excess kurtosis of a sum over L positions, each with four normal values, centred,
     is -2 / L; for the shortest filters, which soon have seen every site, the expansion falls, and nothing is charged.
     """
 
-    def greatest(count: float) -> float:
+    def maximum(count: float) -> float:
         z = NormalDist().inv_cdf(2 ** (-1 / count))
         return z + kurtosis * (z**3 - 3 * z) / 24
 
-    return max(0.0, (greatest(number * 2**DOUBLINGS) - greatest(number)) / DOUBLINGS)
+    return max(0.0, (maximum(number * 2**DOUBLINGS) - maximum(number)) / DOUBLINGS)
 
 
 def _padded(rows: Tensor, length: int) -> tuple[Tensor, Tensor]:

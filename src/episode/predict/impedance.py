@@ -10,23 +10,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 import torch
 from scipy.special import expit, ndtri, stdtrit
 
 from episode.checkpoint import Run
 from episode.encode.store import ElementStore
-from episode.inference.element_cache import CodeTable
+from episode.inference.element_cache import ElementCache
 from episode.inference.pairs import PairRows
 from episode.inference.scoring import score_rows
 from episode.inference.support import bootstrap_sd, mean_impedance, student_impedance
 from episode.model.backbone import PairOutput
 from episode.model.energy import fuse
-from episode.seeds import derive_seeds, generator
+from episode.seeds import generator
 
 __all__ = [
     "EnvironmentEstimate",
-    "choose_support",
     "departure",
     "estimate_environment",
     "exposure_of",
@@ -89,42 +87,17 @@ class EnvironmentEstimate:
     warnings: tuple[str, ...]
 
 
-def choose_support(run: Run, keys: list[str], pairs: pd.DataFrame, *, seed: int) -> np.ndarray:
-    """Choose the support set of an environment, up to the largest size of the run's configuration.
-
-    Parameters
-    ----------
-    run : Run
-    keys : list of str
-        Content of each of its pairs: they order the support, so that the order of the table does not matter. A content
-        that is repeated is taken once.
-    pairs : DataFrame
-        Those pairs, with `enhancer_id`, `promoter_id` and `distance`: of equal contents the first by these is taken.
-    seed : int
-
-    Returns
-    -------
-    ndarray of int64
-        Positions in `keys`.
-    """
-    rank = derive_seeds(seed, map(str.encode, keys))
-    ties = [pairs[name].to_numpy() for name in ("distance", "promoter_id", "enhancer_id")]
-    order = np.lexsort((*ties, rank))
-    first = np.unique(rank[order], return_index=True)[1]
-    return order[first][: run.facts.config.episodes.support_max]
-
-
 def estimate_environment(
-    run: Run, source: ElementStore | CodeTable, support: PairRows, name: str, *, seed: int
+    run: Run, source: ElementStore | ElementCache, support: PairRows, name: str, *, seed: int
 ) -> EnvironmentEstimate:
     """Estimate the impedance of one environment from its unlabelled pairs.
 
     Parameters
     ----------
     run : Run
-    source : ElementStore or CodeTable
+    source : ElementStore or ElementCache
     support : PairRows
-        The support set, see `choose_support`; labels are not read.
+        The support set, see `episode.inference.support_sampling`; labels are not read.
     name : str
         Environment name; the Teacher is asked if it knows it.
     seed : int
@@ -133,7 +106,9 @@ def estimate_environment(
     facts, system = run.facts, run.system
     output = score_rows(system.backbone, source, support)
     student = student_impedance(system, output)
-    r_student = mean_impedance(system, student, output)
+    with torch.no_grad():
+        exposure = system.exposure(output.representation)
+    r_student = mean_impedance(system, student, exposure)
     sd = bootstrap_sd(system, output, support.locus, generator(seed, "bootstrap"))
     half = half_width(run, sd)
     known = name in facts.environments
@@ -143,7 +118,7 @@ def estimate_environment(
         teacher = system.teacher()[facts.environments.index(name)]
         used = fuse(teacher, student, weight)
         used_half = (1 - weight) * half
-    r_used = mean_impedance(system, used, output)
+    r_used = mean_impedance(system, used, exposure)
     distance = facts.domain.distance(output.representation.double().mean(0).cpu().numpy())
     return EnvironmentEstimate(
         environment=name,
@@ -155,7 +130,7 @@ def estimate_environment(
         r_student_sd=sd,
         r_student_low=max(least_impedance(student.tolist(), r_student), r_student - half),
         r_student_high=r_student + half,
-        r_teacher=mean_impedance(system, teacher, output),
+        r_teacher=mean_impedance(system, teacher, exposure),
         r_used=r_used,
         r_used_low=max(least_impedance(used.tolist(), r_used), r_used - used_half),
         r_used_high=r_used + used_half,

@@ -15,12 +15,12 @@ from scipy.special import expit
 from episode.checkpoint import Run
 from episode.data.dataset import Dataset
 from episode.encode.store import ElementStore
-from episode.inference.element_cache import CodeTable
-from episode.inference.pairs import PairRows, pair_keys, pair_rows
+from episode.inference.element_cache import ElementCache
+from episode.inference.pairs import PairRows, pair_rows
 from episode.inference.scoring import score_rows
+from episode.inference.support_sampling import content_ranks, draw_support
 from episode.predict.impedance import (
     EnvironmentEstimate,
-    choose_support,
     departure,
     estimate_environment,
     exposure_of,
@@ -35,7 +35,6 @@ __all__ = [
     "distance_warning",
     "environment_frame",
     "genome_warning",
-    "labelled_rows",
     "missing_distance",
     "other_genome",
     "predict_dataset",
@@ -68,6 +67,8 @@ class Predictions:
         channels are columns student_1, student_2, ..., teacher_1, ..., used_1, ...; with one they are left out.
     estimates : tuple of EnvironmentEstimate
         The same, as they were made.
+    supports : tuple of ndarray of int64
+        Of each estimate, the rows of `pairs` that are its support set.
     exposure : ndarray, shape (n, K)
         Of every pair to the channels.
     """
@@ -75,6 +76,7 @@ class Predictions:
     pairs: pd.DataFrame
     environments: pd.DataFrame
     estimates: tuple[EnvironmentEstimate, ...]
+    supports: tuple[np.ndarray, ...]
     exposure: np.ndarray
 
 
@@ -103,18 +105,21 @@ def predict_dataset(
         Labelled pairs that refine the impedance of the environments they belong to.
     """
     pairs = dataset.pairs
-    rows = pair_rows(dataset, run.facts.shortcuts)
-    keys = pair_keys(dataset)
+    rows = pair_rows(dataset)
+    rank = content_ranks(seed, dataset.digests, rows)
     environment, names = pd.factorize(pairs["environment"], sort=True)
-    codes = CodeTable(run.system.backbone, store)
+    codes = ElementCache(run.system.backbone, store)
     estimates: list[EnvironmentEstimate] = []
+    supports: list[np.ndarray] = []
     for number, name in enumerate(names):
         index = np.flatnonzero(environment == number)
-        chosen = index[choose_support(run, [keys[i] for i in index], pairs.iloc[index], seed=seed)]
-        estimate = estimate_environment(run, codes, rows.take(chosen), str(name), seed=seed)
+        support = index[draw_support(rank[index], rows.take(index), run.facts.config.episodes.support_max)]
+        estimate = estimate_environment(run, codes, rows.take(support), str(name), seed=seed)
         if labelled is not None:
-            estimate = refine_with_labels(run, estimate, labelled[1], labelled_rows(run, labelled[0], str(name)))
+            mine = labelled[0].select(labelled[0].pairs["environment"] == name)
+            estimate = refine_with_labels(run, estimate, labelled[1], pair_rows(mine))
         estimates.append(estimate)
+        supports.append(support)
     scores = score_pairs(run, codes, rows, environment, estimates, batch=batch)
     result = pairs.drop(columns=[name for name in COLUMNS if name in pairs]).assign(**scores.columns)
     first = pairs.drop_duplicates("environment").set_index("environment")
@@ -122,13 +127,7 @@ def predict_dataset(
         EnvironmentFacts(first.loc[name, "cell_line"], first.loc[name, "assay"], int((environment == number).sum()))
         for number, name in enumerate(names)
     ]
-    return Predictions(result, environment_frame(facts, estimates), tuple(estimates), scores.exposure)
-
-
-def labelled_rows(run: Run, labelled: Dataset, environment: str) -> PairRows:
-    """Pairs of one environment in a dataset of labelled pairs."""
-    mine = np.flatnonzero((labelled.pairs["environment"] == environment).to_numpy())
-    return pair_rows(labelled, run.facts.shortcuts).take(mine)
+    return Predictions(result, environment_frame(facts, estimates), tuple(estimates), tuple(supports), scores.exposure)
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ class Scores:
 
 def score_pairs(
     run: Run,
-    source: ElementStore | CodeTable,
+    source: ElementStore | ElementCache,
     rows: PairRows,
     environment: np.ndarray,
     estimates: Sequence[EnvironmentEstimate],
@@ -161,7 +160,7 @@ def score_pairs(
     Parameters
     ----------
     run : Run
-    source : ElementStore or CodeTable
+    source : ElementStore or ElementCache
     rows : PairRows
         n pairs; neither labels nor shortcut statistics are read.
     environment : ndarray, shape (n,), int
@@ -173,7 +172,7 @@ def score_pairs(
     temperature = float(run.system.temperature())
     potential = np.zeros(len(rows))
     exposure = np.ones((len(rows), run.system.exposure.channels))
-    order = np.lexsort((rows.promoter, rows.enhancer))
+    order = rows.element_order()
     for start in range(0, len(rows), batch):
         index = order[start : start + batch]
         output = score_rows(run.system.backbone, source, rows.take(index), block=batch)

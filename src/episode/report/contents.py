@@ -1,15 +1,48 @@
-"""What stands on a page, in order: words at the top, then sections of text, tables and figures."""
+"""What a page shows, in order: findings at the top, then sections of text, tables and figures.
+
+Plain data. Nothing in here knows HTML, nor where the numbers come from.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar, Literal
+
+from pydantic import JsonValue
 
 from episode.figure_style import Drawing
 from episode.report.findings import Findings
+from episode.report.tables import Note, Table
 
-__all__ = ["Contents", "Section"]
+__all__ = ["Contents", "Gallery", "Notes", "Part", "Section", "Text", "make_section", "provenance_lines"]
+
+
+@dataclass(frozen=True)
+class Text:
+    """Paragraphs of plain text; `` `code` `` is set as code."""
+
+    paragraphs: tuple[str, ...]
+    kind: ClassVar[Literal["text"]] = "text"
+
+
+@dataclass(frozen=True)
+class Notes:
+    """The remarks that the cells of a table link to, in the order of their numbers."""
+
+    notes: tuple[Note, ...]
+    kind: ClassVar[Literal["notes"]] = "notes"
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Figures side by side where there is room."""
+
+    drawings: tuple[Drawing, ...]
+    kind: ClassVar[Literal["gallery"]] = "gallery"
+
+
+Part = Text | Notes | Table | Gallery
 
 
 @dataclass(frozen=True)
@@ -22,18 +55,17 @@ class Section:
         Plain text.
     anchor : str
         Where links lead; unique on the page.
-    parts : tuple of str or Drawing
-        HTML as it is, and figures; figures that follow each other stand side by side where there is room.
+    parts : tuple of Part
     """
 
     title: str
     anchor: str
-    parts: tuple[str | Drawing, ...]
+    parts: tuple[Part, ...]
 
 
 @dataclass(frozen=True)
 class Contents:
-    """A page without its skeleton.
+    """All that a page shows.
 
     Parameters
     ----------
@@ -43,17 +75,48 @@ class Contents:
         Plain text below it; may be empty.
     findings : Findings
     sections : tuple of Section
-    provenance : dict
-        Shown last; may be nested.
+    provenance : tuple of (str, str)
+        Names and values, shown last.
     """
 
     title: str
     lead: str
     findings: Findings
     sections: tuple[Section, ...]
-    provenance: dict[str, Any]
+    provenance: tuple[tuple[str, str], ...]
 
     def drawings(self) -> Iterable[Drawing]:
         """Yield every figure in reading order."""
         for section in self.sections:
-            yield from (part for part in section.parts if isinstance(part, Drawing))
+            for part in section.parts:
+                if isinstance(part, Gallery):
+                    yield from part.drawings
+
+
+def make_section(title: str, anchor: str, *parts: Part | Drawing | None) -> Section | None:
+    """Make a section of what is there; None where nothing is. Figures that follow each other make one gallery."""
+    kept: list[Part] = []
+    for part in parts:
+        if isinstance(part, Drawing):
+            last = kept[-1] if kept else None
+            if isinstance(last, Gallery):
+                kept[-1] = Gallery((*last.drawings, part))
+            else:
+                kept.append(Gallery((part,)))
+        elif part is not None:
+            kept.append(part)
+    return Section(title, anchor, tuple(kept)) if kept else None
+
+
+def provenance_lines(content: JsonValue, path: str = "") -> Iterable[tuple[str, str]]:
+    """Yield nested values as names and values; a list of plain values is one line."""
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield from provenance_lines(value, f"{path} › {key}" if path else str(key))
+    elif isinstance(content, list) and any(isinstance(item, dict | list) for item in content):
+        for place, item in enumerate(content, start=1):
+            yield from provenance_lines(item, f"{path} {place}")
+    elif isinstance(content, list):
+        yield path, ", ".join(map(str, content)) or "–"
+    else:
+        yield path, "–" if content is None else str(content)

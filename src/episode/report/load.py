@@ -1,43 +1,34 @@
-"""What a report is made from: the JSON files of one folder, read and checked.
+"""What a report is made from: the files of one folder, read and checked into typed results.
 
-Nothing here computes or draws, and nothing but JSON is read.
+Nothing here computes or draws.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol, TypeVar
 
+from episode.compare.results import ComparisonResults
 from episode.errors import EpisodeError
-from episode.files import read_json
+from episode.evaluate.figures import ComparisonFigures, Figures
+from episode.evaluate.results import EvaluationResults
+from episode.metrics.intervals import ByMetric, Estimate
+from episode.schema import Model, read_model
 
-__all__ = ["Comparison", "Evaluation", "Number", "load_material", "number", "potential_reads"]
+__all__ = ["Comparison", "Evaluation", "load_folder"]
 
-EVALUATION_SECTIONS = ("environments", "macro", "pooled", "oracle", "mean_impedance", "temperature")
-COMPARISON_SECTIONS = ("protocol", "rows", "environments", "differences", "audit", "intervals", "provenance")
-MAPPINGS = ("precision_recall", "reliability", "potential")
-LISTS = ("impedance", "few_labels", "training")
-FORMAT = 1
+M = TypeVar("M", bound=Model)
 
 
-@dataclass(frozen=True)
-class Number:
-    """A number with its interval; None where it is not defined."""
-
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-
-    def __neg__(self) -> Number:
-        """Return the number and its interval seen from the other side."""
-        value, high, low = (None if part is None else -part for part in (self.value, self.low, self.high))
-        return Number(value, low, high)
+class _Scopes(Protocol):
+    """What has numbers over environments and over all pairs together."""
 
     @property
-    def bounded(self) -> bool:
-        """Whether the number and both ends of its interval are known."""
-        return None not in (self.value, self.low, self.high)
+    def macro(self) -> ByMetric[Estimate]: ...
+
+    @property
+    def pooled(self) -> ByMetric[Estimate]: ...
 
 
 @dataclass(frozen=True)
@@ -46,14 +37,45 @@ class Evaluation:
 
     Parameters
     ----------
-    summary : dict
-        ``metrics.json``, see `episode.evaluate.summary.summarise`.
-    figures : dict
-        ``figures.json``, see `episode.evaluate.curves`.
+    results : EvaluationResults
+        ``metrics.json``.
+    figures : Figures
+        ``figures.json``.
     """
 
-    summary: dict[str, Any]
-    figures: dict[str, Any]
+    results: EvaluationResults
+    figures: Figures
+
+    @property
+    def has_intervals(self) -> bool:
+        """Whether there are intervals over blocks of the genome."""
+        return self.used("macro", "aupr").bounded
+
+    @property
+    def potential_reads(self) -> str:
+        """What U_I of the evaluated run reads, in words."""
+        distance = " and their distance" if self.results.reads_distance else " only"
+        return f"the two DNA sequences{distance}"
+
+    def used(self, scope: str, metric: str) -> Estimate:
+        """Return a number with the impedance used; `scope` is "macro" or "pooled". Not defined without intervals."""
+        return _pick(self.results.intervals, scope, metric)
+
+    def inside(self, environment: str, metric: str) -> Estimate:
+        """Return a number with the impedance used inside an environment; not defined without intervals."""
+        intervals = self.results.intervals
+        found = None if intervals is None else intervals.environments.get(environment)
+        return Estimate() if found is None else found[metric]
+
+    def mean_impedance(self, scope: str, metric: str) -> Estimate:
+        """Return a number with the training mean everywhere; not defined without intervals."""
+        intervals = self.results.intervals
+        return _pick(None if intervals is None else intervals.mean_impedance, scope, metric)
+
+    def gain(self, scope: str, metric: str) -> Estimate:
+        """Return the number with the impedance used less that with the training mean, paired."""
+        intervals = self.results.intervals
+        return _pick(None if intervals is None else intervals.gain, scope, metric)
 
 
 @dataclass(frozen=True)
@@ -62,17 +84,17 @@ class Comparison:
 
     Parameters
     ----------
-    results : dict
+    results : ComparisonResults
         ``results.json``.
-    figures : dict
-        ``figures.json``, see `episode.evaluate.curves`.
+    figures : ComparisonFigures
+        ``figures.json``.
     """
 
-    results: dict[str, Any]
-    figures: dict[str, Any]
+    results: ComparisonResults
+    figures: ComparisonFigures
 
 
-def load_material(folder: Path) -> Evaluation | Comparison:
+def load_folder(folder: Path) -> Evaluation | Comparison:
     """Read the folder of a comparison (it holds ``results.json``) or of an evaluation (``metrics.json``).
 
     Raises
@@ -80,58 +102,29 @@ def load_material(folder: Path) -> Evaluation | Comparison:
     EpisodeError
         If neither is there, ``figures.json`` is missing, or a file is damaged or lacks a part.
     """
-    results, metrics = folder / "results.json", folder / "metrics.json"
-    if results.is_file():
-        content = read_json(results)
-        _check(results, content, COMPARISON_SECTIONS, "episode compare")
-        if content.get("format_version") != FORMAT:
-            raise EpisodeError(
-                f"{results}: format_version {content.get('format_version')!r}, this version reads {FORMAT}"
-            )
-        return Comparison(content, _figures(folder))
-    if not metrics.is_file():
+    results, metrics, figures = (folder / f"{name}.json" for name in ("results", "metrics", "figures"))
+    if not results.is_file() and not metrics.is_file():
         raise EpisodeError(
             f"{metrics}: no such file, nor results.json beside it; a report needs a folder that 'episode evaluate' or "
             "'episode compare' wrote"
         )
-    content = read_json(metrics)
-    _check(metrics, content, EVALUATION_SECTIONS, "episode evaluate")
-    return Evaluation(content, _figures(folder))
+    if not figures.is_file():
+        raise EpisodeError(f"{figures}: no such file; run the command that wrote {folder} again")
+    if results.is_file():
+        author = "episode compare"
+        return Comparison(_read(results, ComparisonResults, author), _read(figures, ComparisonFigures, author))
+    author = "episode evaluate"
+    return Evaluation(_read(metrics, EvaluationResults, author), _read(figures, Figures, author))
 
 
-def number(section: dict[str, Any], *keys: str) -> Number:
-    """Follow `keys` down nested objects to ``{value, low, high}``; what is absent is not defined."""
-    found: Any = section
-    for key in keys:
-        found = found.get(key) if isinstance(found, dict) else None
-    if not isinstance(found, dict):
-        return Number()
-    return Number(found.get("value"), found.get("low"), found.get("high"))
+def _read(path: Path, kind: type[M], author: str) -> M:
+    try:
+        return read_model(path, kind, error=EpisodeError)
+    except EpisodeError as problem:
+        raise EpisodeError(f"{problem}\n{path}: was it written by this version's '{author}'?") from None
 
 
-def potential_reads(summary: dict[str, Any]) -> str:
-    """Say what U_I of the evaluated run reads, by the configuration in ``metrics.json``."""
-    config = summary.get("provenance", {}).get("config", {})
-    distance = config.get("potential", {}).get("distance", False)
-    return "the two DNA sequences and their distance" if distance else "the two DNA sequences only"
-
-
-def _figures(folder: Path) -> dict[str, Any]:
-    path = folder / "figures.json"
-    if not path.is_file():
-        raise EpisodeError(f"{path}: no such file; run the command that wrote {folder} again")
-    content = read_json(path)
-    _check(path, content, (), "episode evaluate' or 'episode compare")
-    empty: dict[str, Any] = {name: {} for name in MAPPINGS} | {name: [] for name in LISTS}
-    for name, kind in [(name, dict) for name in MAPPINGS] + [(name, list) for name in LISTS]:
-        if not isinstance(content.get(name, empty[name]), kind):
-            raise EpisodeError(f"{path}: {name!r} should be {'an object' if kind is dict else 'a list'}")
-    return empty | content
-
-
-def _check(path: Path, content: Any, sections: tuple[str, ...], author: str) -> None:
-    if not isinstance(content, dict):
-        raise EpisodeError(f"{path}: not a JSON object; was it written by '{author}'?")
-    absent = [name for name in sections if name not in content]
-    if absent:
-        raise EpisodeError(f"{path}: no {absent[0]!r}; was it written by '{author}'?")
+def _pick(scopes: _Scopes | None, scope: str, metric: str) -> Estimate:
+    if scopes is None:
+        return Estimate()
+    return (scopes.macro if scope == "macro" else scopes.pooled)[metric]

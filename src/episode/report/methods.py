@@ -1,86 +1,18 @@
-"""What the rows and the metrics of a comparison are called, in words, and how they are grouped.
+"""The metrics of a comparison in words, and its methods by group and by metric.
 
-Names only: this module holds no numbers but those asked of it, and knows neither tables nor figures.
+This module does NOT know what a method is called or means (see `episode.compare.methods.registry`), nor how tables and
+figures look.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from episode.compare.methods.registry import GROUPS as REGISTERED
-from episode.compare.methods.registry import row_group, row_order
-from episode.report.load import number
+from episode.compare.methods.registry import find_method, ordered
+from episode.compare.results import ComparisonResults
 
-__all__ = [
-    "EPISODE",
-    "GROUPS",
-    "IMPEDANCE",
-    "METRICS",
-    "SEQUENCE",
-    "SHORTCUT",
-    "TITLES",
-    "WITH_DISTANCE",
-    "Metric",
-    "best",
-    "group_of",
-    "meaning",
-    "ordered",
-    "rows_of",
-]
-
-EPISODE, IMPEDANCE, SEQUENCE = "EPIsode", "impedance", "sequence"
-SHORTCUT, WITH_DISTANCE, ABLATION, OTHER = "shortcut", "with_distance", "ablation", "other"
-TITLES = {
-    EPISODE: "EPIsode",
-    IMPEDANCE: "impedance rival",
-    SEQUENCE: "sequence rival",
-    SHORTCUT: "shortcut",
-    WITH_DISTANCE: "with distance",
-    ABLATION: "ablation",
-    OTHER: "other",
-}
-"""What a group is called, in the order of the table."""
-
-MEANINGS = {
-    "episode.potential": "U_I alone: DNA only",
-    "episode.student": "U_I with R_S, no labels",
-    "episode.teacher": "U_I with R_T, known environments",
-    "episode.fused": "U_I with the impedance in use",
-    "episode.few_label_0": "no label shown",
-    "episode.few_label_8": "8 labels an environment",
-    "episode.few_label_32": "32 labels an environment",
-    "episode.few_label_128": "128 labels an environment",
-    "mean_impedance": "one impedance for all",
-    "em": "label shift by EM",
-    "bbse": "label shift by BBSE",
-    "oracle": "reads the test labels",
-    "bayes": "the planted truth",
-    "cross_attention": "plain cross attention",
-    "decoupled": "domain discriminator",
-    "epivan": "CNN, BiGRU, attention",
-    "sept": "domain-adversarial CNN-LSTM",
-    "motif_gbm": "trees on motif scores",
-    "ctcf_convergence": "convergent CTCF, one number",
-    "ctcf_gbm": "trees on CTCF numbers",
-    "kmer_lr": "k-mer logistic regression",
-    "distance": "distance alone",
-    "promoter_degree": "pairs of the promoter",
-    "opportunist": "shortcut statistics",
-    "episode_distance": "DNA and distance",
-    "ablation.no_competition": "no pull, no push",
-    "ablation.no_distillation": "R_S not taught by R_T",
-    "ablation.no_pseudo_ood": "no pseudo-unseen tasks",
-    "ablation.no_prior_shift": "no resampled shares",
-    "ablation.single_pool": "mixed batches, no episodes",
-}
-"""What a row is, in a few words."""
-
-GROUPS: dict[str, tuple[str, ...]] = {
-    group: tuple(row for row in row_order() if row_group(row) == group) for group in REGISTERED
-}
-"""The rows of each group, in the order of the table."""
+__all__ = ["METRICS", "Metric", "best", "methods_of"]
 
 
 @dataclass(frozen=True)
@@ -90,6 +22,11 @@ class Metric:
     name: str
     better: int
     unit: str = ""
+
+    @property
+    def heading(self) -> str:
+        """Name with the unit."""
+        return f"{self.name} ({self.unit})" if self.unit else self.name
 
 
 METRICS = {
@@ -108,29 +45,13 @@ METRICS = {
 }
 
 
-def group_of(row: str) -> str:
-    """Return the group of a row, "other" where nobody has said."""
-    return next((group for group, rows in GROUPS.items() if row in rows), OTHER)
+def methods_of(results: ComparisonResults, group: str) -> list[str]:
+    """Return the methods of a comparison that belong to a group, in the order of the table."""
+    return [name for name in ordered(results.methods) if find_method(name).group == group]
 
 
-def meaning(row: str) -> str:
-    """Say in a few words what a row is; "" where nobody has said."""
-    return MEANINGS.get(row, "")
-
-
-def ordered(rows: Iterable[str]) -> list[str]:
-    """Sort rows by group, then as listed in it; strangers last, by name."""
-    place = {row: index for index, row in enumerate(row for group in GROUPS.values() for row in group)}
-    return sorted(rows, key=lambda row: (place.get(row, len(place)), row))
-
-
-def rows_of(results: dict[str, Any], group: str) -> list[str]:
-    """Return the rows of ``results.json`` that belong to a group, in order."""
-    return [row for row in ordered(results["rows"]) if group_of(row) == group]
-
-
-def best(results: dict[str, Any], rows: Sequence[str], metric: str, level: str = "macro") -> str | None:
-    """Return the best of `rows` by a metric of ``results.json``, None where none of them has it."""
-    values = {row: number(results["rows"], row, level, metric).value for row in rows}
-    known = {row: METRICS[metric].better * value for row, value in values.items() if value is not None}
-    return max(known, key=lambda row: known[row]) if known else None
+def best(results: ComparisonResults, methods: Sequence[str], metric: str) -> str | None:
+    """Return the best of some methods by a macro metric, None where none of them has it."""
+    values = {method: results.estimate(method, "macro", metric).value for method in methods}
+    known = {method: METRICS[metric].better * value for method, value in values.items() if value is not None}
+    return max(known, key=lambda method: known[method]) if known else None

@@ -1,6 +1,6 @@
-"""Planted worlds with known U_I, R_E(c), T and labels, to try the method where the truth is known.
+"""Simulated worlds with known U_I, R_E(c), T and labels, to try the method where the truth is known.
 
-Knows nothing about models: it makes the files a user would bring, and a truth that training never reads.
+This module does NOT know models: it makes the files a user would bring, and a truth that training never reads.
 """
 
 from episode.simulate.config import PRESETS, SETS, WORLDS, SetConfig, WorldConfig

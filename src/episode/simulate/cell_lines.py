@@ -1,6 +1,6 @@
 """Cell lines: their impedance, the factors behind it, the pairs they are asked about, and the labels.
 
-The mathematics is in docs/simulator.md. Knows nothing about motifs or DNA: it sees burdens and potentials.
+The mathematics is in docs/simulator.md. This module does NOT know motifs or DNA: it sees burdens and potentials.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LOWEST_DEVIATION = -2.8
 """Clip of the impedance deviation; with a mean impedance of 3 T it keeps R_E positive."""
 
 GROWTH = 1.25
-"""Factor by which the active share grows where a cell line's candidates do not suffice."""
+"""Factor by which the active fraction grows where a cell line's candidates do not suffice."""
 
 
 def draw_environments(config: WorldConfig, kappa: float, role: str, n: int, rng: np.random.Generator) -> pd.DataFrame:
@@ -29,7 +29,7 @@ def draw_environments(config: WorldConfig, kappa: float, role: str, n: int, rng:
     Parameters
     ----------
     kappa : float
-        Share of the deviation that is label shift.
+        Fraction of the deviation that is label shift.
     role : str
         "train" or "unseen", the stem of the names.
 
@@ -134,7 +134,7 @@ def draw_pairs(
     line : Series
         A row of `draw_environments` or `draw_spectrum`.
     prior : float
-        Share of positives of the reference environment (mean impedance) over the universe.
+        Prevalence of the reference environment (mean impedance) over the universe.
     part : str
         Name of the chromosome set.
 
@@ -147,7 +147,7 @@ def draw_pairs(
     Raises
     ------
     ConfigError
-        If the set is too small for so many pairs.
+        If the set is too small for the wanted number of pairs.
     """
     sizes: SetConfig = getattr(config, part)
     n = round(float(np.exp(rng.uniform(*np.log(sizes.pairs)))))
@@ -165,7 +165,7 @@ def draw_pairs(
         active = np.zeros(len(threshold), dtype=bool)
         for kind in (is_enhancer, ~is_enhancer):
             here = kind & members
-            active[here] = threshold[here] < _active_chance(score[here], min(0.95, float(share[here][0])))
+            active[here] = threshold[here] < _active_probability(score[here], min(0.95, float(share[here][0])))
         kept = accepted[active[enhancer] & active[promoter]]
         if len(kept) >= n:
             break
@@ -187,8 +187,8 @@ def _selection_score(config: WorldConfig, elements: pd.DataFrame, line: pd.Serie
     return config.selection * (score + line["nuisance_factor"] * elements["nuisance"].to_numpy())
 
 
-def _active_chance(score: np.ndarray, share: float) -> np.ndarray:
-    """Return the logistic chance of being active, its level set so that `share` of the elements are."""
+def _active_probability(score: np.ndarray, share: float) -> np.ndarray:
+    """Return the logistic probability of being active, its level set so that `share` of the elements are."""
     level = brentq(lambda a: float(expit(a + score).mean()) - share, -30.0, 30.0)
     return expit(level + score)
 

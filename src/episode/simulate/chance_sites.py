@@ -1,6 +1,7 @@
-"""Chance sites: stretches of background that look like a planted motif, and how they are taken out.
+"""Chance sites: stretches of background that look like an inserted motif, and how they are taken out.
 
-Knows nothing about elements, potentials or files: it sees one stretch of DNA, what is planted in it, and the motifs.
+This module does NOT know elements, potentials or files: it sees one stretch of DNA, what is inserted in it, and the
+motifs.
 """
 
 from __future__ import annotations
@@ -9,28 +10,29 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from episode.encode.motifs import site_scores
 from episode.errors import ConfigError
 
 __all__ = ["ChanceSites"]
 
 WORD = 8
-"""Letters of the longest window that is looked up before a whole site is scored."""
+"""Bases of the longest window that is looked up before a whole site is scored."""
 MASKS = 64
 ROUNDS = 100
 """Times that a stretch is gone over, each site that is found losing a base."""
 
 
 class ChanceSites:
-    """Finds, and takes out, sites as good as the weakest planted one of their motif.
+    """Finds, and takes out, sites as good as the weakest inserted one of their motif.
 
-    Every window is first looked up by its most telling `WORD` letters, for all motifs and both strands at once; only
-    what can still reach a motif's least score is scored in full.
+    Every window is first looked up by its most informative `WORD` bases, for all motifs and both strands at once; only
+    what can still reach a motif's minimum score is scored in full.
 
     Parameters
     ----------
     log_odds : sequence of ndarray, each shape (width, 4)
         Score of each base (A, C, G, T) at each position of a site, in any unit, at most 32 motifs.
-    least : sequence of float
+    minimum : sequence of float
         Score from which on a stretch counts as a site of the motif.
     names : sequence of str
         Names of the motifs, for messages.
@@ -41,14 +43,14 @@ class ChanceSites:
         If there are more than 32 motifs.
     """
 
-    def __init__(self, log_odds: Sequence[np.ndarray], least: Sequence[float], names: Sequence[str]) -> None:
+    def __init__(self, log_odds: Sequence[np.ndarray], minimum: Sequence[float], names: Sequence[str]) -> None:
         matrices = [m for bits in log_odds for m in (bits.astype(np.float64), bits[::-1, ::-1].astype(np.float64))]
         if len(matrices) > MASKS:
             raise ValueError(f"{len(log_odds)} motifs: at most {MASKS // 2} can be looked for at once")
         self._matrices, self._names = matrices, tuple(names)
-        self._least = np.repeat(np.asarray(least, dtype=np.float64), 2) - 1e-9
+        self._minimum = np.repeat(np.asarray(minimum, dtype=np.float64), 2) - 1e-9
         self._word = min([WORD, *(len(m) for m in matrices)])
-        self._start = [self._telling(m) for m in matrices]
+        self._start = [self._informative(m) for m in matrices]
         self._table = np.zeros(4**self._word, dtype=np.uint64)
         for k, matrix in enumerate(matrices):
             start = self._start[k]
@@ -57,10 +59,10 @@ class ChanceSites:
             for row in inside:
                 score = (score[:, None] + row[None, :]).reshape(-1)
             rest = matrix.max(axis=1).sum() - inside.max(axis=1).sum()
-            self._table |= (score + rest >= self._least[k]).astype(np.uint64) << np.uint64(k)
+            self._table |= (score + rest >= self._minimum[k]).astype(np.uint64) << np.uint64(k)
 
-    def _telling(self, matrix: np.ndarray) -> int:
-        """Return where the word begins in which the worst letters cost most."""
+    def _informative(self, matrix: np.ndarray) -> int:
+        """Return where the word begins in which the worst bases cost most."""
         cost = matrix.max(axis=1) - matrix.mean(axis=1)
         sums = [cost[i : i + self._word].sum() for i in range(len(matrix) - self._word + 1)]
         return int(np.argmax(sums))
@@ -96,20 +98,18 @@ class ChanceSites:
             start = hits[(masks >> np.uint64(k)) & np.uint64(1) == 1] - self._start[k]
             start = start[(start >= 0) & (start + len(matrix) <= len(dna))]
             if len(start):
-                letters = dna[start[:, None] + np.arange(len(matrix))]
-                score = matrix[np.arange(len(matrix)), letters].sum(axis=1)
-                found += [(k, int(at)) for at in start[score >= self._least[k]]]
+                found += [(k, int(at)) for at in start[site_scores(dna, matrix, start) >= self._minimum[k]]]
         return found
 
-    def remove(self, dna: np.ndarray, planted: np.ndarray, rng: np.random.Generator) -> None:
-        """Change single bases of the background until no site is left that is not planted; in place.
+    def remove(self, dna: np.ndarray, inserted: np.ndarray, rng: np.random.Generator) -> None:
+        """Change single bases of the background until no site is left that is not inserted; in place.
 
-        A site that planted bases alone make as good stays.
+        A site that inserted bases alone make as good stays.
 
         Parameters
         ----------
         dna : ndarray, shape (length,), uint8
-        planted : ndarray, shape (length,), bool
+        inserted : ndarray, shape (length,), bool
             Bases that may not be changed.
         rng : Generator
 
@@ -122,35 +122,35 @@ class ChanceSites:
         for _ in range(ROUNDS):
             places = []
             for k, start in self.find(dna, changed):
-                at = self._changeable(dna, planted, k, start)
+                at = self._changeable(dna, inserted, k, start)
                 if at is not None:
                     dna[at] = (dna[at] + rng.integers(1, 4)) % 4
                     places.append(at)
             if not places:
                 break
             changed = np.array(places)
-        self._check(dna, planted)
+        self._check(dna, inserted)
 
-    def _changeable(self, dna: np.ndarray, planted: np.ndarray, k: int, start: int) -> int | None:
+    def _changeable(self, dna: np.ndarray, inserted: np.ndarray, k: int, start: int) -> int | None:
         """Return the background base of a site whose change can cost it most; None if no change can."""
         matrix = self._matrices[k]
         place = np.arange(start, start + len(matrix))
         drop = matrix[np.arange(len(matrix)), dna[place]] - matrix.min(axis=1)
-        drop[planted[place]] = -np.inf
+        drop[inserted[place]] = -np.inf
         worst = int(np.argmax(drop))
         return int(place[worst]) if drop[worst] > 0 else None
 
-    def _check(self, dna: np.ndarray, planted: np.ndarray) -> None:
-        """Refuse a stretch with sites that planted bases alone do not make."""
+    def _check(self, dna: np.ndarray, inserted: np.ndarray) -> None:
+        """Refuse a stretch with sites that inserted bases alone do not make."""
         left = [
             self._names[k // 2]
             for k, start in self.find(dna)
-            if self._changeable(dna, planted, k, start) is not None
-            or not planted[start : start + len(self._matrices[k])].any()
+            if self._changeable(dna, inserted, k, start) is not None
+            or not inserted[start : start + len(self._matrices[k])].any()
         ]
         if left:
             raise ConfigError(
                 f"chance_sites = False: {len(left)} chance sites of {', '.join(sorted(set(left)))} are left in "
-                f"{len(dna):,} bp after {ROUNDS} rounds of changing bases; needed motifs whose weakest planted site "
+                f"{len(dna):,} bp after {ROUNDS} rounds of changing bases; needed motifs whose weakest inserted site "
                 "DNA can do without on both strands: raise weakest_site or min_information, or allow chance sites"
             )

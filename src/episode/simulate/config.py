@@ -1,6 +1,6 @@
-"""How large and how hard a planted world is, and the presets.
+"""How large and how hard a simulated world is, and the presets.
 
-Knows nothing about how the world is drawn or written.
+This module does NOT know how the world is drawn or written.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from episode.errors import ConfigError
 __all__ = ["PRESETS", "SETS", "WORLDS", "SetConfig", "WorldConfig"]
 
 WORLDS = {"label": 1.0, "concept": 0.0, "both": 0.5}
-"""Share of the impedance that is label shift, by world."""
+"""Fraction of the impedance that is label shift, by world."""
 
 SETS = ("train", "val", "test")
 """Chromosome sets; the pairs of a set carry its name as their split."""
@@ -27,12 +27,12 @@ class SetConfig:
     loci: int
     """Number of loci, dealt evenly to the chromosomes."""
     pairs: tuple[int, int]
-    """Least and most pairs of a cell line on these chromosomes (log-uniform)."""
+    """Smallest and largest number of pairs of a cell line on these chromosomes (log-uniform)."""
 
 
 @dataclass(frozen=True)
 class WorldConfig:
-    """Size and difficulty of a planted world. Lengths in base pairs, potentials in units of U_I."""
+    """Size and difficulty of a simulated world. Lengths in base pairs, potentials in units of U_I."""
 
     train: SetConfig
     """Where the training cell lines get the pairs of split "train"."""
@@ -49,11 +49,11 @@ class WorldConfig:
     promoter_length: int
     """Length of every promoter."""
     enhancers_per_locus: tuple[int, int]
-    """Least and most enhancers of a locus (uniform)."""
+    """Smallest and largest number of enhancers of a locus (uniform)."""
     promoters_per_locus: tuple[int, int]
-    """Least and most promoters of a locus (uniform)."""
+    """Smallest and largest number of promoters of a locus (uniform)."""
     spacer: tuple[int, int] = (20, 120)
-    """Least and most background between two elements of a locus."""
+    """Smallest and largest number of base pairs of background between two elements of a locus."""
     locus_gap: int = 600
     """Background between two loci."""
     temperature: float = 1.0
@@ -63,7 +63,7 @@ class WorldConfig:
     potential_sd: float = 1.7
     """SD of U_I / T over all pairs of the universe."""
     share_positive: float = 0.25
-    """Share of positives over all pairs of the universe at the mean impedance."""
+    """Prevalence over all pairs of the universe at the mean impedance."""
     grammar_motifs: int = 5
     """Motifs that count in enhancers, and as many others that count in promoters."""
     main_effects: int = 3
@@ -73,38 +73,38 @@ class WorldConfig:
     oriented_rules: int = 1
     """How many of the rules ask for convergent sites."""
     grammar_presence: float = 0.45
-    """Chance that an element carries a given motif of the grammar."""
+    """Probability that an element carries a given motif of the grammar."""
     burden_motifs: int = 8
     """Motifs of the trace, and as many others of the nuisance; half of each count negatively."""
     burden_presence: float = 0.4
-    """Chance that an element carries a given motif of the trace or of the nuisance."""
+    """Probability that an element carries a given motif of the trace or of the nuisance."""
     selection: float = 1.25
     """Log-odds of an element's being active per unit of factor times burden; one for trace and nuisance."""
     trace_share: float = 0.75
     """R² of the impedance deviation on the trace factor."""
     active_enhancers: float = 0.35
-    """Share of the enhancers that are candidates in a cell line (more only where they would not suffice)."""
+    """Fraction of the enhancers that are candidates in a cell line (more only where they would not suffice)."""
     active_promoters: float = 0.5
     """The same for promoters."""
     min_information: float = 14.0
-    """Least information content of a planted motif, in bits."""
+    """Minimum information content of an inserted motif, in bits."""
     motif_length: tuple[int, int] = (8, 18)
-    """Least and most columns of a planted motif."""
+    """Minimum and maximum number of columns of an inserted motif."""
     weakest_site: float = 0.3
-    """Planted sites that score below this quantile of the motif's own sites are drawn again."""
+    """Inserted sites that score below this quantile of the motif's own sites are drawn again."""
     chance_sites: bool = True
-    """Background may hold sites as good as planted ones; if not, presence is a function of the DNA."""
+    """Background may hold sites as good as inserted ones; if not, presence is a function of the DNA."""
 
     def __post_init__(self) -> None:
         for item in fields(self):
             value = getattr(self, item.name)
             if isinstance(value, tuple) and not 0 <= value[0] <= value[1]:
-                raise ConfigError(f"{item.name} {value} is not a pair of least and most")
+                raise ConfigError(f"{item.name} {value} is not a pair of minimum and maximum")
         longest = (self.grammar_motifs + 2 * self.burden_motifs) * self.motif_length[1]
         if longest > min(self.enhancer_length, self.promoter_length):
             raise ConfigError(
                 f"elements of {min(self.enhancer_length, self.promoter_length)} bp cannot hold all motifs at "
-                f"once ({longest} bp): make the elements longer or plant fewer motifs"
+                f"once ({longest} bp): make the elements longer or insert fewer motifs"
             )
         if self.main_effects > self.grammar_motifs or self.oriented_rules > self.rules:
             raise ConfigError("more main effects than motifs, or more oriented rules than rules")

@@ -1,6 +1,6 @@
 """The elements that exist, where they lie, which motif sites they carry, and the pairs they can form.
 
-Knows nothing about cell lines, weights or DNA: sites are known by slot and strand only.
+This module does NOT know cell lines, weights or DNA: sites are known by slot and strand only.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from episode.dna import is_mirrored
 from episode.simulate.config import SETS, SetConfig, WorldConfig
 
 __all__ = ["Slots", "Universe", "channel_names", "draw_universe"]
@@ -32,7 +33,7 @@ class Slots:
     channels: int = 1
     """Impedances of a cell line; each has an equal part of the trace."""
     exposure: slice = field(default_factory=lambda: slice(0, 0))
-    """Motifs that tell the exposure of a pair: the first is read in enhancers, the second in promoters."""
+    """Motifs that decide the exposure of a pair: the first is read in enhancers, the second in promoters."""
 
     @property
     def traces(self) -> tuple[slice, ...]:
@@ -64,7 +65,7 @@ class Universe:
     ----------
     elements : DataFrame
         Index = element id; kind, name, chrom, start, end (0-based half-open), locus, set, trace and nuisance
-        (standardised burdens; trace_1, trace_2, ... with several channels), gc (share of G and C in the background).
+        (standardised burdens; trace_1, trace_2, ... with several channels), gc (fraction of G and C in the background).
     sites : ndarray, shape (n_elements, n_slots), int8
         1: one site on the forward strand, -1: one on the reverse strand, 0: none.
     pairs : DataFrame
@@ -151,10 +152,10 @@ def _draw_sites(
 ) -> np.ndarray:
     """Draw which element carries which motif, and on which strand."""
     shape = (len(is_enhancer), slots.count)
-    chance = np.full(slots.count, config.burden_presence)
-    chance[slots.enhancer] = chance[slots.promoter] = config.grammar_presence
-    chance[slots.exposure] = exposure_presence
-    present = rng.random(shape) < chance
+    probability = np.full(slots.count, config.burden_presence)
+    probability[slots.enhancer] = probability[slots.promoter] = config.grammar_presence
+    probability[slots.exposure] = exposure_presence
+    present = rng.random(shape) < probability
     present[~is_enhancer, slots.enhancer] = False
     present[is_enhancer, slots.promoter] = False
     for slot, elsewhere in zip(
@@ -171,12 +172,12 @@ def _all_pairs(elements: pd.DataFrame, is_enhancer: np.ndarray) -> pd.DataFrame:
     left = table[is_enhancer]
     right = table.loc[~is_enhancer, ["locus", "start", "end", "element"]]
     pairs = left.merge(right, on="locus", suffixes=("_e", "_p"))
-    mirrored = pairs["start_p"] + pairs["end_p"] < pairs["start_e"] + pairs["end_e"]
+    ends = (pairs[name].to_numpy(np.int64) for name in ("start_e", "end_e", "start_p", "end_p"))
     return pd.DataFrame(
         {
             "enhancer": pairs["element_e"].to_numpy(),
             "promoter": pairs["element_p"].to_numpy(),
             "set": pairs["set"].to_numpy(),
-            "mirrored": mirrored.to_numpy(),
+            "mirrored": is_mirrored(*ends),
         }
     )

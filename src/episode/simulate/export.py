@@ -1,6 +1,6 @@
-"""Write a planted world as the files a user would bring, its truth beside them.
+"""Write a simulated world as the files a user would bring, its truth beside them.
 
-Knows nothing about how the world was drawn.
+This module does NOT know how the world was drawn.
 """
 
 from __future__ import annotations

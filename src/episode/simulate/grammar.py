@@ -1,6 +1,6 @@
-"""The motif grammar: which motifs are planted and how they make the true intrinsic potential U_I.
+"""The motif grammar: which motifs are inserted and how they make the true intrinsic potential U_I.
 
-Knows nothing about cell lines.
+This module does NOT know cell lines.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Grammar", "Rule", "draw_grammar", "draw_motifs"]
 
 CROSS_SCORE = 0.55
-"""Two planted motifs must not score more than this share of their best on each other's consensus."""
+"""Two inserted motifs must not score more than this fraction of their best on each other's consensus."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Grammar:
 
 
 def draw_grammar(config: WorldConfig, universe: Universe, slots: Slots, rng: np.random.Generator) -> Grammar:
-    """Draw rules and weights so that no term dominates and U_I has the wished spread and share of positives.
+    """Draw rules and weights so that no term dominates and U_I has the wished standard deviation and prevalence.
 
     Every term gets a weight of random size within 25 % of the same contribution to the SD of U_I; the rules
     together weigh as much as the main effects. One main effect and one rule in three lower U_I.
@@ -83,9 +83,9 @@ def draw_grammar(config: WorldConfig, universe: Universe, slots: Slots, rng: np.
 def _terms(rules: tuple[Rule, ...], universe: Universe, slots: Slots) -> np.ndarray:
     """Return which rule holds in which pair, shape (n_pairs, n_rules), bool."""
     pairs = universe.pairs
-    layout = np.where(pairs["mirrored"].to_numpy(), -1, 1).astype(np.int8)[:, None]
-    enhancer = universe.sites[pairs["enhancer"].to_numpy(), slots.enhancer] * layout
-    promoter = universe.sites[pairs["promoter"].to_numpy(), slots.promoter] * layout
+    orientation = np.where(pairs["mirrored"].to_numpy(), -1, 1).astype(np.int8)[:, None]
+    enhancer = universe.sites[pairs["enhancer"].to_numpy(), slots.enhancer] * orientation
+    promoter = universe.sites[pairs["promoter"].to_numpy(), slots.promoter] * orientation
     held = np.ones((len(pairs), len(rules)), dtype=bool)
     for k, rule in enumerate(rules):
         if rule.enhancer is not None:
@@ -126,17 +126,17 @@ def draw_motifs(config: WorldConfig, bank: MotifBank, n: int, rng: np.random.Gen
             chosen.append(i)
             if len(chosen) == n:
                 return tuple(chosen)
-    raise ConfigError(f"the motif bank has only {len(chosen)} distinct motifs fit to be planted; {n} are needed")
+    raise ConfigError(f"the motif bank has only {len(chosen)} distinct motifs fit to be inserted; {n} are needed")
 
 
 def _alike(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the greatest share of its best score that either motif reaches on the other's consensus."""
+    """Return the largest fraction of its best score that either motif reaches on the other's consensus."""
     flipped = b[::-1, ::-1]
     return max(_cross_score(a, b), _cross_score(b, a), _cross_score(a, flipped), _cross_score(flipped, a))
 
 
 def _cross_score(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the best score of `a` over all offsets on the consensus of `b`, as a share of a's best.
+    """Return the best score of `a` over all offsets on the consensus of `b`, as a fraction of a's best.
 
     Columns of `a` that hang over the consensus count 0, as background does on average or better.
     """

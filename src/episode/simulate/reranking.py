@@ -1,6 +1,6 @@
 """The world whose environments re-rank pairs: several impedances a cell line, and the exposure of a pair to each.
 
-The mathematics is in docs/simulator.md. Knows nothing about DNA: an exposure is read from sites.
+The mathematics is in docs/simulator.md. This module does NOT know DNA: an exposure is read from sites.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class SpectrumConfig:
     deviation_sd: float = 1.25
     """SD over cell lines of each impedance, in units of T."""
     presence: float = 0.5
-    """Chance that an element carries the exposure motif of its kind."""
+    """Probability that an element carries the exposure motif of its kind."""
     enhancer_weight: float = 2.5
-    """Log-odds by which the motif in the enhancer turns a pair to the first channel, its absence to the second."""
+    """Log-odds by which the motif in the enhancer moves a pair to the first channel, its absence to the second."""
     promoter_weight: float = 1.2
     """The same for the motif in the promoter."""
 
@@ -42,7 +42,7 @@ def spectrum_slots(config: WorldConfig, spectrum: SpectrumConfig) -> Slots:
     Raises
     ------
     ConfigError
-        If elements cannot hold so many motifs, or the trace motifs cannot be shared out evenly.
+        If elements cannot hold all motifs, or the trace motifs cannot be divided evenly.
     """
     if config.burden_motifs % (2 * spectrum.channels):
         raise ConfigError(

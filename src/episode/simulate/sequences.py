@@ -1,6 +1,6 @@
-"""The DNA of a planted world: background with planted sites, laid out on its chromosomes.
+"""The DNA of a simulated world: background with inserted sites, placed on its chromosomes.
 
-Knows nothing about cell lines.
+This module does NOT know cell lines.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from episode.encode.motifs import site_scores
 from episode.seeds import generator
 from episode.simulate.chance_sites import ChanceSites
 from episode.simulate.world import World
@@ -27,7 +28,7 @@ class Genome:
     ----------
     codes : dict
         Chromosome name to ndarray of uint8, A=0 C=1 G=2 T=3.
-    sites : DataFrame, one row a planted site
+    sites : DataFrame, one row an inserted site
         element (row of ``universe.elements``), slot, chrom, start, end (0-based half-open), strand ("+" or "-").
     """
 
@@ -40,7 +41,7 @@ class Genome:
 
 
 def draw_genome(world: World) -> Genome:
-    """Draw the DNA of a world: elements with their planted sites, between them background.
+    """Draw the DNA of a world: elements with their inserted sites, between them background.
 
     Bases of the background are independent, with the GC content of the element (0.42 between elements), but for
     those changed where the world allows no chance sites; sites never overlap.
@@ -56,7 +57,7 @@ def draw_genome(world: World) -> Genome:
         drawn = sample_sites(world.bank.probabilities[motif], count, world.config.weakest_site, rng)
         pools.append(iter(drawn))
     elements = world.universe.elements
-    planted: list[tuple[int, int, str, int, int, str]] = []
+    inserted: list[tuple[int, int, str, int, int, str]] = []
     columns = (elements[name].tolist() for name in ("chrom", "start", "end", "gc"))
     for element, (chrom, start, end, gc) in enumerate(zip(*columns, strict=True)):
         dna = chromosomes[chrom][start:end]
@@ -69,29 +70,29 @@ def draw_genome(world: World) -> Genome:
             site = next(pools[slot])
             forward = sites[element, slot] > 0
             dna[at : at + len(site)] = site if forward else 3 - site[::-1]
-            planted.append((element, slot, chrom, start + at, start + at + len(site), "+" if forward else "-"))
+            inserted.append((element, slot, chrom, start + at, start + at + len(site), "+" if forward else "-"))
     names = ["element", "slot", "chrom", "start", "end", "strand"]
-    genome = Genome(chromosomes, pd.DataFrame(planted, columns=names))
+    genome = Genome(chromosomes, pd.DataFrame(inserted, columns=names))
     if not world.config.chance_sites:
         _remove_chance_sites(world, genome)
     return genome
 
 
 def _remove_chance_sites(world: World, genome: Genome) -> None:
-    """Leave no site that the motif stem scores as high as the weakest planted site of its motif, but the planted."""
+    """Leave no site that the motif stem scores as high as the weakest inserted site of its motif, but the inserted."""
     log_odds = [world.bank.log_odds(motif) for motif in world.motifs]
-    least = np.full(len(log_odds), np.inf)
-    planted = {chrom: np.zeros(len(dna), dtype=bool) for chrom, dna in genome.codes.items()}
+    minimum = np.full(len(log_odds), np.inf)
+    inserted = {chrom: np.zeros(len(dna), dtype=bool) for chrom, dna in genome.codes.items()}
     for _, slot, chrom, start, end, strand in genome.sites.itertuples(index=False):
-        planted[chrom][start:end] = True
+        inserted[chrom][start:end] = True
         site = genome.codes[chrom][start:end]
         site = site if strand == "+" else 3 - site[::-1]
-        least[slot] = min(least[slot], float(log_odds[slot][np.arange(len(site)), site].sum()))
+        minimum[slot] = min(minimum[slot], float(site_scores(site, log_odds[slot])[0]))
     names = [world.bank.names[motif] for motif in world.motifs]
-    chance = ChanceSites(log_odds, least.tolist(), names)
+    chance = ChanceSites(log_odds, minimum.tolist(), names)
     rng = generator(world.seed, "simulate", "chance")
     for chrom, dna in genome.codes.items():
-        chance.remove(dna, planted[chrom], rng)
+        chance.remove(dna, inserted[chrom], rng)
 
 
 def sample_sites(probabilities: np.ndarray, count: int, weakest: float, rng: np.random.Generator) -> np.ndarray:

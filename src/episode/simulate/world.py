@@ -1,6 +1,6 @@
-"""A planted world: the truth that a model trained on it should find.
+"""A simulated world: the truth that a model trained on it should find.
 
-Draws everything but DNA (`sequences` does that). Knows nothing about files.
+Draws everything but DNA (`sequences` does that). This module does NOT know files.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["World", "simulate"]
 
 @dataclass(frozen=True)
 class World:
-    """A planted world.
+    """A simulated world.
 
     Parameters
     ----------
@@ -46,11 +46,11 @@ class World:
     grammar : Grammar
         How sites make U_I.
     bank : MotifBank
-        Where the planted motifs come from.
+        Where the inserted motifs come from.
     motifs : tuple of int
         Row of the bank for every slot.
     prior : float
-        Share of positives over the universe in the reference environment, that of the mean impedance.
+        Prevalence over the universe in the reference environment, that of the mean impedance.
     environments : DataFrame
         One row a cell line: cell_line, role, deviation, impedance, temperature, trace_factor,
         nuisance_factor, label_shift, concept_shift, pairs, share_positive; in the world "rerank" those of
@@ -77,21 +77,21 @@ class World:
 
 
 def simulate(config: WorldConfig, world: str, seed: int, *, bank: MotifBank | None = None) -> World:
-    """Draw a planted world.
+    """Draw a simulated world.
 
     Parameters
     ----------
     config : WorldConfig
         One of `PRESETS` or your own.
     world : str
-        "label": class-conditional distributions are the same everywhere, the share of positives moves.
+        "label": class-conditional distributions are the same everywhere, the prevalence moves.
         "concept": candidates are the same whatever the impedance, the same pair becomes less likely.
         "both": half and half.
         "rerank": "concept" with two impedances a cell line, to which pairs are exposed by their sequences.
     seed : int
         The same seed gives the same world, to the byte.
     bank : MotifBank, optional
-        Where to take the planted motifs from; by default the bank of the motif stem.
+        Where to take the inserted motifs from; by default the bank of the motif stem.
 
     Raises
     ------

@@ -20,8 +20,8 @@ from episode.data.shortcuts import Shortcuts, shortcut_statistics
 from episode.encode.motifs import MotifBank, load_bank
 from episode.encode.store import ElementStore, build_store, row_shape
 from episode.episodes.roles import Roles, assign_roles
-from episode.episodes.sampler import support_order
-from episode.inference.pairs import PairRows, pair_keys, pair_rows
+from episode.inference.pairs import PairRows, pair_rows
+from episode.inference.support_sampling import content_ranks
 
 __all__ = ["Material", "gather_material"]
 
@@ -110,7 +110,8 @@ def gather_material(
     ValueError
         If `store` has other elements or rows than the dataset and the configuration ask for.
     """
-    roles = assign_roles(dataset.pairs, config.episodes, seed, order=_support_order(dataset, seed))
+    rank = content_ranks(seed, dataset.digests, pair_rows(dataset))
+    roles = assign_roles(dataset.pairs, config.episodes, seed, order=rank)
     bank = load_bank(config.stem)
     if store is None:
         store = build_store(dataset, bank, config.stem, cache)
@@ -137,10 +138,3 @@ def gather_material(
         genome_sha256=dataset.genome_hash,
         pairs_sha256=hashlib.sha256(pd.util.hash_pandas_object(used, index=False).to_numpy().tobytes()).hexdigest(),
     )
-
-
-def _support_order(dataset: Dataset, seed: int) -> np.ndarray:
-    """Rank of every row in the order in which prediction would take it into a support set."""
-    rank = np.empty(len(dataset.pairs), dtype=np.int64)
-    rank[support_order(pair_keys(dataset), seed)] = np.arange(len(rank))
-    return rank

@@ -1,30 +1,47 @@
-"""What must be looked at after a training: alarms in plain words.
+"""What needs attention after a training run: the slope of the Student, thresholds of alarms, alarms as sentences.
 
-Pure: numbers in, sentences out.
+Numbers in, sentences out; reports read the slope and the thresholds from here. A collapsed call is defined in
+`episode.metrics.metrics.is_collapsed`. This module does NOT know models, files or pages.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from episode.metrics.metrics import Metrics, binary_metrics
-from episode.train.validation import EnvironmentCheck, student_slope
 
-__all__ = ["Alarm", "CompetitionTotals", "idle_spectrum", "training_alarms", "weak_potential"]
+if TYPE_CHECKING:
+    from episode.train.validation import EnvironmentCheck
 
-LEAST_SLOPE = 0.3
-LEAST_SPREAD = 0.1
+__all__ = [
+    "MIN_SLOPE",
+    "Alarm",
+    "CompetitionTotals",
+    "idle_spectrum",
+    "impedance_slope",
+    "student_slope",
+    "training_alarms",
+    "weak_potential",
+]
+
+MIN_SLOPE = 0.3
+"""Slope of R_S on the impedance that the labels call for, below which the Student repeats the mean impedance."""
+MIN_IMPEDANCE_SD = 0.1
+"""Standard deviation of impedances over environments, in units of T, below which that slope is not judged."""
 SHORTCUT_MARGIN = 0.01
-LEAST_DEPARTURE = 0.05
-"""Spread of R_E over the pairs of an environment, in units of T, below which a spectrum does nothing."""
+"""Lead of the Opportunist over the Student, in nats, above which labels follow shortcut statistics."""
+MIN_DEVIATION = 0.05
+"""Standard deviation of R_E over the pairs of an environment, in units of T, below which a spectrum does nothing."""
 
 
 @dataclass(frozen=True)
 class Alarm:
-    """One thing to look at.
+    """One thing that needs attention.
 
     Parameters
     ----------
@@ -40,7 +57,7 @@ class Alarm:
 
 @dataclass(frozen=True)
 class CompetitionTotals:
-    """What the competition did over the whole training.
+    """What the competition did over the whole training run.
 
     Parameters
     ----------
@@ -58,6 +75,33 @@ class CompetitionTotals:
     lead: float
 
 
+def impedance_slope(oracle: ArrayLike, student: ArrayLike, *, temperature: float | None = None) -> float:
+    """Slope of R_S on the impedance that the labels call for.
+
+    Parameters
+    ----------
+    oracle, student : array_like, shape (environments,)
+        Environments whose oracle is NaN are left out.
+    temperature : float, optional
+        T; with it the slope is not judged where the oracle hardly varies (`MIN_IMPEDANCE_SD`).
+
+    Returns
+    -------
+    float
+        NaN with fewer than three environments, and where the oracle does not vary.
+    """
+    x, y = np.asarray(oracle, dtype=np.float64), np.asarray(student, dtype=np.float64)
+    x, y = x[np.isfinite(x)], y[np.isfinite(x)]
+    if len(x) < 3 or x.std() == 0 or (temperature is not None and x.std() / temperature < MIN_IMPEDANCE_SD):
+        return math.nan
+    return float(np.cov(x, y, bias=True)[0, 1] / x.var())
+
+
+def student_slope(checks: list[EnvironmentCheck]) -> float:
+    """Slope of R_S on the impedance that the labels of environments call for, see `impedance_slope`."""
+    return impedance_slope([check.oracle for check in checks], [check.student for check in checks])
+
+
 def training_alarms(
     checks: list[EnvironmentCheck],
     judged: list[EnvironmentCheck],
@@ -67,7 +111,7 @@ def training_alarms(
     *,
     directions: int | None = None,
 ) -> list[Alarm]:
-    """Return the alarms of a finished training.
+    """Return the alarms of a finished training run.
 
     Parameters
     ----------
@@ -87,11 +131,11 @@ def training_alarms(
         if _metrics(check, temperature).collapsed:
             alarms.append(Alarm("collapse", f"{check.name}: nearly every pair gets the same call at probability 0.5"))
     slope = student_slope(judged)
-    if math.isfinite(slope) and slope < LEAST_SLOPE and np.std(teacher) / temperature >= LEAST_SPREAD:
+    if slope < MIN_SLOPE and np.std(teacher) / temperature >= MIN_IMPEDANCE_SD:
         alarms.append(
             Alarm(
                 "mean_impedance_student",
-                f"the Student moves {slope:.2f} for each unit that the labels call for (below {LEAST_SLOPE}): "
+                f"the Student moves {slope:.2f} for each unit that the labels call for (below {MIN_SLOPE}): "
                 "it repeats the average impedance rather than reading the support set",
             )
         )
@@ -145,11 +189,11 @@ def idle_spectrum(checks: list[EnvironmentCheck], temperature: float, directions
             f"impedance channels had nothing to start from and what they hold may be chance; {advice}",
         )
     spread = [float(np.std(check.potential - check.ranked)) / temperature for check in checks if len(check.potential)]
-    if spread and np.mean(spread) < LEAST_DEPARTURE:
+    if spread and np.mean(spread) < MIN_DEVIATION:
         return Alarm(
             "idle_spectrum",
             f"R_E differs by {np.mean(spread):.3f} T (SD) between the pairs of a validation environment (below "
-            f"{LEAST_DEPARTURE}): the impedance channels do no more than one would; {advice}",
+            f"{MIN_DEVIATION}): the impedance channels do no more than one would; {advice}",
         )
     return None
 

@@ -26,7 +26,7 @@ from episode.train.calibration import calibrate
 from episode.train.data import Material
 from episode.train.diagnostics import Alarm, CompetitionTotals, training_alarms
 from episode.train.pacing import PacingLock
-from episode.train.state import LOG, STATE, Progress, check_identity, write_log
+from episode.train.state import LOG, STATE, Progress, check_same_run, write_log
 from episode.train.validation import EnvironmentCheck, check_environments, mean_of_known
 
 __all__ = ["TrainingResult", "close_training", "finished_training"]
@@ -171,7 +171,7 @@ def finished_training(folder: Path, material: Material) -> TrainingResult:
     facts = load_run(folder).facts
     told = facts.provenance
     held = {"config": to_dict(facts.config), "seed": facts.seed, "roles": facts.roles} | told.get("identity", {})
-    check_identity(held, material.identity | {"roles": _names(material)}, f"{folder}: holds a finished run of")
+    check_same_run(held, material.identity | {"roles": _names(material)}, f"{folder}: holds a finished run of")
     entries = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
     chosen = [e for e in entries if e["kind"] == "validation" and e["step"] == told["best_step"]][-1]
     return TrainingResult(

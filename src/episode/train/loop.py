@@ -34,6 +34,7 @@ from episode.model.energy import PARTS, EnergySystem
 from episode.seeds import derive_seed, generator
 from episode.train.calibration import calibrate
 from episode.train.data import Material, gather_material
+from episode.train.diagnostics import student_slope
 from episode.train.distributed import Processes
 from episode.train.exposure_init import start_exposure
 from episode.train.finalize import TrainingResult, close_training, finished_training
@@ -44,7 +45,7 @@ from episode.train.pacing import PacingLock
 from episode.train.sharded_scoring import SharedScorer
 from episode.train.state import Progress, Start, claim_folder, restore_training, save_training
 from episode.train.step import DIVERGED, StepContext, StepOutput, step_losses
-from episode.train.validation import check_environments, mean_of_known, student_slope
+from episode.train.validation import check_environments, mean_of_known
 
 __all__ = ["TrainingResult", "train"]
 

@@ -103,8 +103,7 @@ class SharedScorer:
         """Positions in `index` of each process: neighbours by element, so that each encodes few."""
         if not self._divides:
             return [np.arange(len(index))]
-        order = np.lexsort((self.rows.promoter[index], self.rows.enhancer[index]))
-        return np.array_split(order, self.processes.count)
+        return np.array_split(self.rows.take(index).element_order(), self.processes.count)
 
     def backward(self) -> None:
         """Carry the gradients at `leaves` into the Backbone; all processes end with the same sum."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from torch import Tensor
 from episode.checkpoint import load_state, save_state
 from episode.errors import CheckpointError, EpisodeError
 from episode.files import atomic_file, locked, remove_leftovers
+from episode.jobs import check_identity
 from episode.model.energy import EnergySystem
 from episode.train.distributed import Processes
 from episode.train.optimizers import PartOptimisers
@@ -33,7 +33,7 @@ __all__ = [
     "STATE",
     "Progress",
     "Start",
-    "check_identity",
+    "check_same_run",
     "claim_folder",
     "restore_training",
     "save_training",
@@ -171,19 +171,16 @@ def save_training(
     save_state(folder / STATE, tensors, {"identity": identity, "progress": counts, "pacing": pacing.state()})
 
 
-def check_identity(held: dict[str, Any], asked: dict[str, Any], where: str) -> None:
-    """Refuse to resume, or to take for one's own, a training of other data, settings or seed.
+def check_same_run(held: dict[str, Any], asked: dict[str, Any], where: str) -> None:
+    """Refuse to resume, or to take for one's own, a training run of other data, settings or seed.
 
     Raises
     ------
     CheckpointError
-        It names the keys of `asked` that `held` has not, or has otherwise.
+        See `episode.jobs.check_identity`.
     """
-    changed = [key for key, value in json.loads(json.dumps(asked)).items() if key not in held or held[key] != value]
-    if changed:
-        raise CheckpointError(
-            f"{where} another {', '.join(changed)}; resume needs the same dataset, configuration and seed"
-        )
+    need = "resume needs the same dataset, configuration and seed"
+    check_identity(held, asked, where=where, need=need, error=CheckpointError)
 
 
 def restore_training(
@@ -199,7 +196,7 @@ def restore_training(
     if not (folder / STATE).exists():
         raise CheckpointError(f"{folder}: no {STATE} there; every process needs to see the run folder")
     tensors, words = load_state(folder / STATE)
-    check_identity(words.get("identity", {}), identity, f"{folder}: was started with")
+    check_same_run(words.get("identity", {}), identity, f"{folder}: was started with")
 
     def part(prefix: str) -> dict[str, Tensor]:
         return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}

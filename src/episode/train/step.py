@@ -274,11 +274,11 @@ def _reference(context: StepContext, task: Task, embedding: Tensor, impedances: 
     if index is None:
         return context.system.teacher.reference(embedding.detach())
     if task.kind == "mixed" and task.other is not None and task.other.teacher is not None:
-        return task.share * known[index] + (1 - task.share) * known[task.other.teacher]
+        return task.fraction * known[index] + (1 - task.fraction) * known[task.other.teacher]
     if task.kind == "prior_shift":
         temperature = float(context.system.temperature().detach())
-        share, prior = task.environment.share, task.share
-        shifted = [shifted_impedance(value, temperature, share, prior) for value in known[index].tolist()]
+        prevalence, prior = task.environment.prevalence, task.fraction
+        shifted = [shifted_impedance(value, temperature, prevalence, prior) for value in known[index].tolist()]
         return known.new_tensor(shifted).clamp_min(0)
     return known[index]
 

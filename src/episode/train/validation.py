@@ -19,7 +19,7 @@ from episode.metrics.metrics import average_precision, oracle_impedance
 from episode.model.backbone import PairOutput
 from episode.model.energy import EnergySystem
 
-__all__ = ["EnvironmentCheck", "check_environments", "mean_of_known", "student_slope"]
+__all__ = ["EnvironmentCheck", "check_environments", "mean_of_known"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def check_environments(
         output = score(pool.rows)
         support = PairOutput(output.potential[:support_max], output.representation[:support_max])
         channels = student_impedance(system, support)
-        student = mean_impedance(system, channels, support)
+        student = mean_impedance(system, channels, system.exposure(support.representation))
         spread = 0.0
         if bootstrap is not None:
             spread = bootstrap_sd(system, support, pool.locus[:support_max], bootstrap)
@@ -109,16 +109,6 @@ def check_environments(
             )
         )
     return checks
-
-
-def student_slope(checks: list[EnvironmentCheck]) -> float:
-    """Slope of R_S on the impedance that the labels call for; NaN with fewer than three environments."""
-    x = np.array([check.oracle for check in checks])
-    y = np.array([check.student for check in checks])
-    x, y = x[np.isfinite(x)], y[np.isfinite(x)]
-    if len(x) < 3 or x.std() == 0:
-        return float("nan")
-    return float(np.cov(x, y, bias=True)[0, 1] / x.var())
 
 
 def mean_of_known(values: list[float]) -> float:

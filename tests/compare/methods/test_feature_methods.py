@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from episode.compare.folds import Fold
 from episode.compare.methods import ctcf, kmer_lr, motif_gbm, shortcuts
 from episode.compare.methods.base import Family, FoldTask, Scores
-from episode.compare.methods.features import Features, Layouts, ctcf_index, elements_in_use, layouts, motif_table
+from episode.compare.methods.features import Features, ctcf_index, elements_in_use, motif_table, oriented_pairs
 from episode.compare.methods.select import (
     LogOdds,
     calibrated,
@@ -22,6 +22,7 @@ from episode.compare.methods.select import (
 )
 from episode.encode.motifs import MotifBank
 from episode.encode.store import ElementStore
+from episode.inference.orientation import OrientedPairs
 from episode.metrics.metrics import auroc, best_f1_threshold, calibration_line, log_loss
 from known import known
 from small_systems import all_rows, reverse_complement
@@ -137,7 +138,7 @@ def test_the_genome_read_from_the_other_strand_gives_the_same_scores(name: str, 
 def convergent(task: FoldTask, motif: int) -> NDArray[np.float64]:
     every = np.arange(len(task.dataset.pairs))
     table = motif_table(task.store, elements_in_use(task.dataset, every), np.array([motif]))
-    return ctcf.convergence(table, layouts(task.dataset, every))
+    return ctcf.convergence(table, oriented_pairs(task.dataset, every))
 
 
 def test_planted_convergence_is_found(fold_task: FoldTask) -> None:
@@ -281,7 +282,7 @@ def test_chosen_on_selection_by_models_of_fit_calibrated_beside_held_out_rows_le
         (np.flatnonzero(fold.train).tolist(), [0.5]),
     ]
     assert (chosen.setting, chosen.from_selection) == (0.5, True)
-    value = 0.5 * features(layouts(task.dataset, np.arange(len(fold.test))))[:, 0].astype(np.float64)
+    value = 0.5 * features(oriented_pairs(task.dataset, np.arange(len(fold.test))))[:, 0].astype(np.float64)
     label = task.dataset.pairs["label"].to_numpy()
     line = calibration_line(label[fold.held_out], value[fold.held_out])
     assert line is not None and line.slope > 0
@@ -328,7 +329,7 @@ def test_shares_of_positives_that_differ_between_groups_do_not_spoil_the_calibra
     fold = Fold("two groups", ~test, first, held_out & (group == 1), held_out, nothing, test)
     task = replace(fold_task, dataset=replace(fold_task.dataset, pairs=pairs), fold=fold)
 
-    def features(which: Layouts) -> NDArray[np.float32]:
+    def features(which: OrientedPairs) -> NDArray[np.float32]:
         return value[which.enhancer][:, None].astype(np.float32)
 
     found = choose_and_learn(task, features, kmer_lr.PenalisedRegression(settings=(1.0,), fallback=1.0))
@@ -405,7 +406,7 @@ def test_pairs_without_coordinates_teach_in_both_layouts_and_are_scored_by_the_m
     task, _ = recorded
     n = len(task.dataset.pairs)
 
-    def features(which: Layouts) -> NDArray[np.float32]:
+    def features(which: OrientedPairs) -> NDArray[np.float32]:
         return np.stack([which.enhancer + 1000.0 * which.mirrored, which.enhancer], axis=1).astype(np.float32)
 
     task = with_pairs(task, has_coordinates=np.zeros(n, dtype=bool), mirrored=np.zeros(n, dtype=bool))
@@ -431,7 +432,7 @@ def test_without_both_classes_nothing_is_chosen(part: str, how: str, recorded: t
     chosen = choose_and_learn(task, features, learner)
     assert (chosen.setting, chosen.from_selection) == (9.0, False)
     assert len(learner.seen) == 1 and learner.seen[0][1] == [9.0]
-    value = features(layouts(task.dataset, np.flatnonzero(task.fold.test)))[:, 0].astype(np.float64)
+    value = features(oriented_pairs(task.dataset, np.flatnonzero(task.fold.test)))[:, 0].astype(np.float64)
     np.testing.assert_array_equal(chosen.scores.score, 9.0 * value)
     np.testing.assert_array_equal(chosen.scores.logit, 9.0 * value)
     assert np.isnan(chosen.scores.call).all()

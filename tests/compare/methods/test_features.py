@@ -14,9 +14,9 @@ from episode.compare.methods.features import (
     ctcf_index,
     elements_in_use,
     kmer_table,
-    laid_out,
-    layouts,
     motif_table,
+    oriented_maxima,
+    oriented_pairs,
 )
 from episode.compare.methods.motif_gbm import motif_features
 from episode.data.dataset import Dataset
@@ -40,9 +40,9 @@ def maxima(*values: tuple[float, float]) -> ElementTable:
     return ElementTable(np.arange(len(values)), np.array(values, dtype=np.float32)[:, :, None])
 
 
-def test_both_layouts_of_a_pair_without_coordinates_are_read_and_averaged() -> None:
+def test_both_orientations_of_a_pair_without_coordinates_are_read_and_averaged() -> None:
     dataset = made_up(["A", "C", "G"], [(0, 1, False, True), (0, 2, False, False), (1, 2, True, True)])
-    which = layouts(dataset, np.array([2, 1, 0]))
+    which = oriented_pairs(dataset, np.array([2, 1, 0]))
     assert which.pair.tolist() == [0, 1, 1, 2]
     assert which.enhancer.tolist() == [1, 0, 0, 0]
     assert which.promoter.tolist() == [2, 2, 2, 1]
@@ -50,7 +50,7 @@ def test_both_layouts_of_a_pair_without_coordinates_are_read_and_averaged() -> N
     assert which.weight.tolist() == [1, 0.5, 0.5, 1]
     averaged = which.average(np.array([[1.0, 2.0, 6.0, 3.0], [0.0, 1.0, 0.0, -1.0]]))
     assert averaged.tolist() == [[1, 4, 3], [0, 0.5, -1]]
-    nothing = layouts(dataset, np.zeros(0, dtype=np.int64))
+    nothing = oriented_pairs(dataset, np.zeros(0, dtype=np.int64))
     assert len(nothing) == 0 and nothing.average(np.zeros((2, 0))).shape == (2, 0)
 
 
@@ -80,7 +80,7 @@ def test_elements_in_use_are_those_of_the_rows_given() -> None:
 
 def test_a_mirrored_pair_reads_the_other_strands() -> None:
     dataset = made_up(["A", "C"], [(0, 1, False, True), (0, 1, True, True)])
-    upstream, downstream = laid_out(maxima((5, 1), (2, 7)), layouts(dataset, np.array([0, 1])))
+    upstream, downstream = oriented_maxima(maxima((5, 1), (2, 7)), oriented_pairs(dataset, np.array([0, 1])))
     assert upstream[:, :, 0].tolist() == [[5, 1], [1, 5]]
     assert downstream[:, :, 0].tolist() == [[2, 7], [7, 2]]
 
@@ -88,20 +88,20 @@ def test_a_mirrored_pair_reads_the_other_strands() -> None:
 def test_convergence_is_forward_upstream_times_reverse_downstream() -> None:
     dataset = made_up(["A"] * 3, [(0, 1, False, True), (0, 1, True, True), (0, 1, False, False), (2, 2, False, True)])
     table = maxima((5, 1), (2, 7), (-3, -4))
-    which = layouts(dataset, np.arange(4))
+    which = oriented_pairs(dataset, np.arange(4))
     assert which.average(convergence(table, which)).tolist() == [35, 2, 18.5, 0]
 
 
 def test_ctcf_features_by_hand() -> None:
     dataset = made_up(["A"] * 3, [(0, 1, False, True), (0, 2, True, True)])
-    features = ctcf_features(maxima((5, 1), (2, 7), (-3, 4)))(layouts(dataset, np.array([0, 1])))
+    features = ctcf_features(maxima((5, 1), (2, 7), (-3, 4)))(oriented_pairs(dataset, np.array([0, 1])))
     assert features.tolist() == [[5, 1, 2, 7, 35, 5, 2], [1, 5, 4, -3, 0, 0, 20]]
 
 
 def test_motif_features_by_hand() -> None:
     values = np.array([[[5, -2], [1, 3]], [[2, 4], [7, 6]]], dtype=np.float32)
     dataset = made_up(["A", "C"], [(0, 1, False, True)])
-    features = motif_features(ElementTable(np.arange(2), values), ctcf=1)(layouts(dataset, np.array([0])))
+    features = motif_features(ElementTable(np.arange(2), values), ctcf=1)(oriented_pairs(dataset, np.array([0])))
     maxima_of_both = [5, -2, 1, 3, 2, 4, 7, 6]
     products = [5 * 7, 0, 1 * 2, 3 * 4, 5 * 2, 0, 1 * 7, 3 * 6]
     assert features.tolist() == [[*maxima_of_both, *products, 0]]
@@ -109,7 +109,7 @@ def test_motif_features_by_hand() -> None:
 
 def test_two_negative_sites_make_no_product() -> None:
     dataset = made_up(["A", "C"], [(0, 1, False, True)])
-    which = layouts(dataset, np.array([0]))
+    which = oriented_pairs(dataset, np.array([0]))
     table = maxima((-9, -9), (-9, -9))
     assert convergence(table, which).tolist() == [0]
     assert ctcf_features(table)(which)[0, 4:].tolist() == [0, 0, 0]
@@ -158,7 +158,7 @@ def test_convergent_sites_in_real_letters(fold_task: FoldTask) -> None:
     dataset = made_up([forward, reverse], rows)
     store = build_store(dataset, fold_task.bank, replace(fold_task.config.stem, bin=32))
     table = motif_table(store, np.array([0, 1]), np.array([ctcf_index(fold_task.bank)]))
-    score = convergence(table, layouts(dataset, np.arange(4)))
+    score = convergence(table, oriented_pairs(dataset, np.arange(4)))
     best = float(fold_task.bank.max_score[ctcf_index(fold_task.bank)])
     assert score[0] == pytest.approx(best**2, rel=0.01)
     # mirrored: reverse-complemented in place, so the element with the reverse site reads forward

@@ -1,6 +1,6 @@
 """EPIsode with one part taken away at a time: the same training and prediction, another configuration or pool.
 
-Each family fills one row, ``ablation.<its name>``, with what prediction does. How a run is trained and read is in
+Each runner fills one method, ``ablation.<its name>``, with what prediction does. How a run is trained and read is in
 `trained_run`; settings that are not named here stay those of the comparison.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from episode.compare.methods.base import FamilyResult, FoldTask
+from episode.compare.methods.base import FoldTask, RunnerResult
 from episode.compare.methods.trained_run import learning_part, score_variant
 from episode.config import Config
 from episode.data.dataset import Dataset
@@ -19,20 +19,20 @@ POOL = "all training rows"
 """Cell line and environment of every training row of `single_pool`."""
 
 
-def no_competition(task: FoldTask) -> FamilyResult:
+def no_competition(task: FoldTask) -> RunnerResult:
     """Neither pull-in nor push-away."""
     losses = replace(task.config.losses, pull_in=0.0, push_away=0.0)
     return _score("no_competition", task, replace(task.config, losses=losses))
 
 
-def no_distillation(task: FoldTask) -> FamilyResult:
+def no_distillation(task: FoldTask) -> RunnerResult:
     """No distillation, nor the mixed environments, which teach by nothing else."""
     losses = replace(task.config.losses, distillation=0.0)
     episodes = replace(task.config.episodes, mixed=0.0)
     return _score("no_distillation", task, replace(task.config, losses=losses, episodes=episodes))
 
 
-def no_pseudo_ood(task: FoldTask) -> FamilyResult:
+def no_pseudo_ood(task: FoldTask) -> RunnerResult:
     """No pseudo-OOD environments: the Teacher knows every training cell line.
 
     Push-away goes with them: it acts only on a lead of the Opportunist that is absent there.
@@ -41,13 +41,13 @@ def no_pseudo_ood(task: FoldTask) -> FamilyResult:
     return _score("no_pseudo_ood", task, replace(task.config, episodes=episodes))
 
 
-def no_prior_shift(task: FoldTask) -> FamilyResult:
-    """No training environments resampled to another share of positives."""
+def no_prior_shift(task: FoldTask) -> RunnerResult:
+    """No training environments resampled to another prevalence."""
     episodes = replace(task.config.episodes, prior_shift=0.0)
     return _score("no_prior_shift", task, replace(task.config, episodes=episodes))
 
 
-def single_pool(task: FoldTask) -> FamilyResult:
+def single_pool(task: FoldTask) -> RunnerResult:
     """Plain batches in place of episodes: all training rows are one environment, and every task is drawn from it alike.
 
     No environment is known to the Teacher afterwards. Prediction goes by environment as ever.
@@ -58,5 +58,5 @@ def single_pool(task: FoldTask) -> FamilyResult:
     return _score("single_pool", task, replace(task.config, episodes=episodes), pool)
 
 
-def _score(name: str, task: FoldTask, config: Config, learning: Dataset | None = None) -> FamilyResult:
+def _score(name: str, task: FoldTask, config: Config, learning: Dataset | None = None) -> RunnerResult:
     return score_variant(f"ablation.{name}", task, config, learning)

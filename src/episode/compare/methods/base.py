@@ -1,8 +1,8 @@
-"""What every row of a comparison is given and what it gives back.
+"""What the runner of a method is given and what it gives back.
 
-A family learns from the training rows of one fold and scores its test rows; one family may fill several rows of the
-table. It never sees a test label: `FoldTask.dataset` holds -1 in place of every label outside the training rows.
-This module knows no particular rival.
+A runner learns from the training pairs of one fold and scores its test pairs; it may fill several methods. It never
+sees a test label: `FoldTask.dataset` holds -1 in place of every label outside the training pairs. This module knows no
+particular method.
 """
 
 from __future__ import annotations
@@ -20,24 +20,25 @@ from episode.config import Config
 from episode.data.dataset import Dataset
 from episode.encode.motifs import MotifBank
 from episode.encode.store import ElementStore
+from episode.evaluate.figures import RunFigures
 
-__all__ = ["Family", "FamilyResult", "FewLabels", "FoldTask", "Scores"]
+__all__ = ["FewLabels", "FoldTask", "Runner", "RunnerResult", "Scores"]
 
 
 @dataclass(frozen=True)
 class FewLabels:
-    """Labels of test pairs of one fold that a few-label row may read.
+    """Labels of test pairs of one fold that a few-label method may read.
 
     Parameters
     ----------
     rows : dict of int to ndarray of int64
         For each number of labels an environment of this fold: the dataset rows whose labels are shown. The rows of a
-        smaller number are among those of a larger one. An environment that is tested in several folds is shown so many
-        in each, of its test rows there.
+        smaller number are among those of a larger one. An environment that is tested in several folds is shown that
+        number in each, of its test rows there.
     label : ndarray, shape (n_pairs,), int8
         Over all rows of the dataset: 1 or 0 where shown for the largest number, else -1.
     left_out : ndarray, shape (n_pairs,), bool
-        Rows that no few-label row is judged on: those shown, and every other row with the same two elements.
+        Rows that no few-label method is judged on: those shown, and every other row with the same two elements.
     """
 
     rows: Mapping[int, NDArray[np.int64]]
@@ -47,7 +48,7 @@ class FewLabels:
 
 @dataclass(frozen=True)
 class FoldTask:
-    """One fold for one family.
+    """One fold for one runner.
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ class FoldTask:
         Settings of EPIsode.
     seed : int
     folder : Path
-        The family's own, for what it wants to keep; may not exist yet.
+        The runner's own, for what it wants to keep; may not exist yet.
     own_store : ElementStore
         Every element as EPIsode's own stem reads it: `store` where `config.stem.kind` is "motif".
     """
@@ -83,14 +84,14 @@ class FoldTask:
 
 @dataclass(frozen=True)
 class Scores:
-    """What one row of the table says of the test rows of one fold, in the order of ``np.flatnonzero(fold.test)``.
+    """What one method says of the test rows of one fold, in the order of ``np.flatnonzero(fold.test)``.
 
     Parameters
     ----------
     score : ndarray, shape (n_test,), float
-        Ranks; NaN where the row says nothing of a pair.
+        Ranks; NaN where the method says nothing of a pair.
     logit : ndarray, shape (n_test,), float
-        Log-odds of interaction; NaN where the row claims no probability.
+        Log-odds of interaction; NaN where the method claims no probability.
     call : ndarray, shape (n_test,), float
         1 or 0: `score` against a threshold chosen on the fold's held-out training rows; NaN where none was chosen.
     """
@@ -101,15 +102,15 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class FamilyResult:
-    """The rows that a family fills, and anything worth drawing (JSON-ready)."""
+class RunnerResult:
+    """The methods that a runner fills, and what it wants kept (JSON-ready): a training run leaves its figures."""
 
-    rows: Mapping[str, Scores]
-    extras: Mapping[str, Any] = field(default_factory=dict)
+    methods: Mapping[str, Scores]
+    extras: RunFigures | Mapping[str, Any] = field(default_factory=dict)
 
 
-class Family(Protocol):
+class Runner(Protocol):
     """Learns and scores one fold."""
 
-    def __call__(self, task: FoldTask) -> FamilyResult:
+    def __call__(self, task: FoldTask) -> RunnerResult:
         """Return the scores of `task.fold.test`."""

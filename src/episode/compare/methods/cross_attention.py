@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from episode.compare.methods.base import FamilyResult, FoldTask
+from episode.compare.methods.base import FoldTask, RunnerResult
 from episode.compare.methods.neural import NetworkOutput, Recipe, score_network
 from episode.compare.methods.neural_inputs import ElementBatch, MotifTokens
 from episode.model.attention import CrossBoundaryAttention
@@ -22,8 +22,8 @@ HIDDEN = 32
 DROPOUT = 0.2
 
 
-def score_fold(task: FoldTask) -> FamilyResult:
-    """Learn one fold and score its test rows; fills the row ``cross_attention``."""
+def score_fold(task: FoldTask) -> RunnerResult:
+    """Learn one fold and score its test rows; fills ``cross_attention``."""
     inputs = MotifTokens(task.store, task.bank.thresholds(task.config.stem.site_p))
     return score_network(task, "cross_attention", inputs, lambda _: CrossAttention(inputs.channels), RECIPE)
 

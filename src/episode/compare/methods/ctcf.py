@@ -10,20 +10,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from episode.compare.methods.base import FamilyResult, FoldTask
+from episode.compare.methods.base import FoldTask, RunnerResult
 from episode.compare.methods.features import (
     FORWARD,
     REVERSE,
     ElementTable,
     Features,
-    Layouts,
     ctcf_index,
     elements_in_use,
-    laid_out,
-    layouts,
     motif_table,
+    oriented_maxima,
+    oriented_pairs,
 )
 from episode.compare.methods.select import BoostedTrees, choose_and_learn, number_log_odds, score_number
+from episode.inference.orientation import OrientedPairs
 from episode.seeds import derive_seed
 
 __all__ = ["convergence", "ctcf_features", "score_convergence", "score_gbm"]
@@ -33,39 +33,39 @@ FALLBACK_TREES = 60
 LEAVES = 7
 
 
-def score_convergence(task: FoldTask) -> FamilyResult:
+def score_convergence(task: FoldTask) -> RunnerResult:
     """Fill `ctcf_convergence`: one number that ranks as it is, nothing learned but its calibration."""
     rows = _rows(task)
-    which = layouts(task.dataset, rows)
+    which = oriented_pairs(task.dataset, rows)
     number = np.full(len(task.dataset.pairs), np.nan)
     number[rows] = which.average(convergence(_table(task), which))
-    return FamilyResult({"ctcf_convergence": score_number(task, number, number_log_odds(task, number))})
+    return RunnerResult({"ctcf_convergence": score_number(task, number, number_log_odds(task, number))})
 
 
-def score_gbm(task: FoldTask) -> FamilyResult:
+def score_gbm(task: FoldTask) -> RunnerResult:
     """Fill `ctcf_gbm`: boosted trees on 7 numbers."""
     seed = derive_seed(task.seed, "ctcf_gbm", task.fold.name)
     trees = BoostedTrees(TREES, FALLBACK_TREES, leaves=LEAVES, seed=seed)
     chosen = choose_and_learn(task, ctcf_features(_table(task)), trees)
     extras = {"rounds": int(chosen.setting), "chosen_on_selection": chosen.from_selection}
-    return FamilyResult({"ctcf_gbm": chosen.scores}, extras)
+    return RunnerResult({"ctcf_gbm": chosen.scores}, extras)
 
 
-def convergence(table: ElementTable, which: Layouts) -> NDArray[np.float64]:
+def convergence(table: ElementTable, which: OrientedPairs) -> NDArray[np.float64]:
     """Best forward site upstream times best reverse site downstream.
 
     Parameters
     ----------
     table : ElementTable
         Of `motif_table`, CTCF alone.
-    which : Layouts
+    which : OrientedPairs
 
     Returns
     -------
     ndarray, shape (m,), float64
         Bits squared, at least 0.
     """
-    upstream, downstream = (np.maximum(side[:, :, 0], 0).astype(np.float64) for side in laid_out(table, which))
+    upstream, downstream = (np.maximum(side[:, :, 0], 0).astype(np.float64) for side in oriented_maxima(table, which))
     product: NDArray[np.float64] = upstream[:, FORWARD] * downstream[:, REVERSE]
     return product
 
@@ -85,8 +85,8 @@ def ctcf_features(table: ElementTable) -> Features:
         product, lesser convergent site, divergent product, of sites not below 0 bits.
     """
 
-    def features(which: Layouts) -> NDArray[np.float32]:
-        upstream, downstream = (side[:, :, 0] for side in laid_out(table, which))
+    def features(which: OrientedPairs) -> NDArray[np.float32]:
+        upstream, downstream = (side[:, :, 0] for side in oriented_maxima(table, which))
         a, b = np.maximum(upstream, 0), np.maximum(downstream, 0)
         columns = [
             *upstream.T,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from episode.compare.methods.base import FamilyResult, FoldTask
+from episode.compare.methods.base import FoldTask, RunnerResult
 from episode.compare.methods.neural import NetworkOutput, Recipe, domain_head, reverse_gradient, score_network
 from episode.compare.methods.neural_inputs import ElementBatch, MotifTokens
 from episode.model.attention import AnchorPooling, CrossBoundaryAttention
@@ -28,8 +28,8 @@ STRENGTH = 0.3
 """Of the reversed gradient."""
 
 
-def score_fold(task: FoldTask) -> FamilyResult:
-    """Learn one fold and score its test rows; fills the row ``decoupled``."""
+def score_fold(task: FoldTask) -> RunnerResult:
+    """Learn one fold and score its test rows; fills ``decoupled``."""
     inputs = MotifTokens(task.store, task.bank.thresholds(task.config.stem.site_p))
     return score_network(task, "decoupled", inputs, lambda cell_lines: Decoupled(inputs.channels, cell_lines), RECIPE)
 

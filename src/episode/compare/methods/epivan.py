@@ -3,7 +3,7 @@
 As in the paper: overlapping 6-mers of the two sequences are embedded, each element has its own convolution, ReLU and
 max-pooling, the two are laid end to end, and batch normalisation, dropout of one half, a bidirectional GRU, additive
 attention and one dense unit follow; positives and negatives are balanced (the paper copies positives, here batches are
-drawn half and half, and the log-odds corrected back to the training share).
+drawn half and half, and the log-odds corrected back to the training prevalence).
 
 Smaller or different here: the 100-dimensional pre-trained dna2vec vectors are replaced by 16-dimensional learned ones;
 windows are 2,048 bases of either element (paper: 3,000 of enhancers, 2,000 of promoters); the vectors of four
@@ -22,9 +22,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding_bag, max_pool1d, relu
 
-from episode.compare.methods.base import FamilyResult, FoldTask
+from episode.compare.methods.base import FoldTask, RunnerResult
 from episode.compare.methods.neural import NetworkOutput, Recipe, score_network
-from episode.compare.methods.neural_inputs import UNKNOWN, DnaWindows, ElementBatch
+from episode.compare.methods.neural_inputs import DnaWindows, ElementBatch
+from episode.dna import UNKNOWN
 
 __all__ = ["Epivan", "score_fold"]
 
@@ -40,8 +41,8 @@ UNITS = 24
 DROPOUT = 0.5
 
 
-def score_fold(task: FoldTask) -> FamilyResult:
-    """Learn one fold and score its test rows; fills the row ``epivan``."""
+def score_fold(task: FoldTask) -> RunnerResult:
+    """Learn one fold and score its test rows; fills ``epivan``."""
     return score_network(task, "epivan", DnaWindows(task.dataset), lambda _: Epivan(), RECIPE)
 
 

@@ -1,7 +1,7 @@
-"""What the tables of features are made of: pairs as they are laid out, motif maxima, k-mer frequencies.
+"""What the tables of features are made of: oriented pairs, motif maxima, k-mer frequencies.
 
-Here belongs everything that is read off sequences and layouts without labels. This module does NOT know folds, labels,
-or what is learned from a feature.
+Here belongs everything that is read off sequences and orientations without labels. This module does NOT know folds,
+labels, or what is learned from a feature.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from episode.data.dataset import Dataset
+from episode.dna import UNKNOWN
 from episode.encode.motifs import MotifBank
 from episode.encode.scanner import FLOOR
 from episode.encode.store import ElementStore
 from episode.errors import EpisodeError
+from episode.inference.orientation import OrientedPairs, mirror, orientations
 
 __all__ = [
     "CTCF",
@@ -24,14 +27,13 @@ __all__ = [
     "REVERSE",
     "ElementTable",
     "Features",
-    "Layouts",
     "canonical_kmers",
     "ctcf_index",
     "elements_in_use",
     "kmer_table",
-    "laid_out",
-    "layouts",
     "motif_table",
+    "oriented_maxima",
+    "oriented_pairs",
 ]
 
 CTCF = "MA0139"
@@ -39,44 +41,8 @@ CTCF = "MA0139"
 FORWARD, REVERSE = 0, 1
 
 
-@dataclass(frozen=True)
-class Layouts:
-    """Pairs in the order in which their elements are read.
-
-    A pair with coordinates has one layout, upstream element first; a pair without has both, each with half the weight.
-
-    Parameters
-    ----------
-    pair : ndarray, shape (m,), int64
-        Place in the list of pairs asked for, ascending; twice where both layouts are read.
-    enhancer, promoter : ndarray, shape (m,), int64
-        Element ids.
-    mirrored : ndarray, shape (m,), bool
-        Both elements are read reverse-complemented.
-    """
-
-    pair: NDArray[np.int64]
-    enhancer: NDArray[np.int64]
-    promoter: NDArray[np.int64]
-    mirrored: NDArray[np.bool_]
-
-    def __len__(self) -> int:
-        return len(self.pair)
-
-    @property
-    def weight(self) -> NDArray[np.float64]:
-        """1 over the number of layouts of the pair, shape (m,)."""
-        return 1.0 / np.bincount(self.pair)[self.pair]
-
-    def average(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Average the values of layouts, shape (..., m), to those of pairs, shape (..., n_pairs)."""
-        first = np.flatnonzero(np.diff(self.pair, prepend=-1))
-        mean: NDArray[np.float64] = np.add.reduceat(values * self.weight, first, axis=-1) if len(first) else values
-        return mean
-
-
-Features = Callable[[Layouts], NDArray[np.float32]]
-"""From m layouts to a table of shape (m, n_features)."""
+Features = Callable[[OrientedPairs], NDArray[np.float32]]
+"""From m oriented pairs to a table of shape (m, n_features)."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +73,8 @@ class ElementTable:
         return self.numbers[place]
 
 
-def layouts(dataset: Dataset, rows: NDArray[np.int64]) -> Layouts:
-    """Lay some pairs of a dataset out by the mirror rule.
+def oriented_pairs(dataset: Dataset, rows: NDArray[np.int64]) -> OrientedPairs:
+    """Orient some pairs of a dataset by the mirror rule.
 
     Parameters
     ----------
@@ -117,13 +83,10 @@ def layouts(dataset: Dataset, rows: NDArray[np.int64]) -> Layouts:
         Rows of ``dataset.pairs``, in any order.
     """
     pairs = dataset.pairs
-    oriented = pairs["has_coordinates"].to_numpy(bool)[rows]
-    pair = np.repeat(np.arange(len(rows)), np.where(oriented, 1, 2))
-    second = np.diff(pair, prepend=-1) == 0
-    taken = rows[pair]
-    mirrored = pairs["mirrored"].to_numpy(bool)[taken] ^ second
-    enhancer, promoter = (pairs[name].to_numpy(np.int64)[taken] for name in ("enhancer_id", "promoter_id"))
-    return Layouts(pair, enhancer, promoter, mirrored)
+    mirrored, oriented = (pairs[name].to_numpy(bool)[rows] for name in ("mirrored", "has_coordinates"))
+    pair, mirrored = orientations(mirrored, oriented)
+    enhancer, promoter = (pairs[name].to_numpy(np.int64)[rows[pair]] for name in ("enhancer_id", "promoter_id"))
+    return OrientedPairs(pair, enhancer, promoter, mirrored)
 
 
 def elements_in_use(dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -156,23 +119,26 @@ def motif_table(store: ElementStore, ids: NDArray[np.int64], motifs: NDArray[np.
     return ElementTable(ids, numbers)
 
 
-def laid_out(table: ElementTable, which: Layouts) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Motif maxima of both elements of each layout, strands as they are read.
+def oriented_maxima(table: ElementTable, which: OrientedPairs) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Motif maxima of both elements of each oriented pair, strands as they are read.
 
     Parameters
     ----------
     table : ElementTable
         As from `motif_table`.
-    which : Layouts
+    which : OrientedPairs
 
     Returns
     -------
     enhancer, promoter : ndarray, each of shape (m, 2, k), float32
-        The enhancer is the upstream element of the layout.
+        The enhancer is the upstream element.
     """
-    turned = which.mirrored[:, None, None]
-    enhancer, promoter = (table.rows(ids) for ids in (which.enhancer, which.promoter))
-    return np.where(turned, enhancer[:, ::-1], enhancer), np.where(turned, promoter[:, ::-1], promoter)
+    mirrored, bin = torch.from_numpy(which.mirrored), torch.ones((len(which), 1), dtype=torch.bool)
+    enhancer, promoter = (
+        mirror(torch.from_numpy(table.rows(ids))[:, None], bin, mirrored)[:, 0].numpy()
+        for ids in (which.enhancer, which.promoter)
+    )
+    return enhancer, promoter
 
 
 def ctcf_index(bank: MotifBank) -> int:
@@ -248,5 +214,5 @@ def _kmers(codes: NDArray[np.uint8], k: int) -> tuple[NDArray[np.int64], NDArray
     for shift in range(k):
         base = codes[shift : shift + places]
         number = number * 4 + np.minimum(base, 3)
-        known &= base < 4
+        known &= base < UNKNOWN
     return number, known

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from episode.compare.methods.base import FamilyResult, FoldTask
-from episode.compare.methods.features import Layouts, elements_in_use, kmer_table
+from episode.compare.methods.base import FoldTask, RunnerResult
+from episode.compare.methods.features import elements_in_use, kmer_table
 from episode.compare.methods.select import LogOdds, choose_and_learn
+from episode.inference.orientation import OrientedPairs
 
 __all__ = ["PenalisedRegression", "score_fold"]
 
@@ -26,17 +27,17 @@ PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 ITERATIONS = 1000
 
 
-def score_fold(task: FoldTask) -> FamilyResult:
+def score_fold(task: FoldTask) -> RunnerResult:
     """Fill `kmer_lr`."""
     rows = np.flatnonzero(task.fold.learnable | task.fold.test)
     table = kmer_table(task.dataset, elements_in_use(task.dataset, rows), K)
 
-    def features(which: Layouts) -> NDArray[np.float32]:
+    def features(which: OrientedPairs) -> NDArray[np.float32]:
         return np.concatenate([table.rows(which.enhancer), table.rows(which.promoter)], axis=1)
 
     chosen = choose_and_learn(task, features, PenalisedRegression())
     extras = {"c": chosen.setting, "chosen_on_selection": chosen.from_selection}
-    return FamilyResult({"kmer_lr": chosen.scores}, extras)
+    return RunnerResult({"kmer_lr": chosen.scores}, extras)
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ class PenalisedRegression:
             standard = features.astype(np.float64)
             centre = weight @ standard / weight.sum()
             standard -= centre
-            spread = np.sqrt(np.einsum("i,ij,ij->j", weight, standard, standard) / weight.sum())
-            scale = np.where(spread > 1e-12, spread, np.inf)
+            deviation = np.sqrt(np.einsum("i,ij,ij->j", weight, standard, standard) / weight.sum())
+            scale = np.where(deviation > 1e-12, deviation, np.inf)
             standard /= scale
             models = [
                 LogisticRegression(C=c, max_iter=ITERATIONS).fit(standard, label, sample_weight=weight)

@@ -8,19 +8,19 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from episode.compare.methods.base import FamilyResult, FoldTask
+from episode.compare.methods.base import FoldTask, RunnerResult
 from episode.compare.methods.features import (
     FORWARD,
     REVERSE,
     ElementTable,
     Features,
-    Layouts,
     ctcf_index,
     elements_in_use,
-    laid_out,
     motif_table,
+    oriented_maxima,
 )
 from episode.compare.methods.select import BoostedTrees, choose_and_learn
+from episode.inference.orientation import OrientedPairs
 from episode.seeds import derive_seed
 
 __all__ = ["motif_features", "score_fold"]
@@ -29,15 +29,15 @@ ROUNDS = tuple(range(10, 401, 10))
 FALLBACK_ROUNDS = 100
 
 
-def score_fold(task: FoldTask) -> FamilyResult:
+def score_fold(task: FoldTask) -> RunnerResult:
     """Fill `motif_gbm`."""
     rows = np.flatnonzero(task.fold.learnable | task.fold.test)
     table = motif_table(task.store, elements_in_use(task.dataset, rows))
     seed = derive_seed(task.seed, "motif_gbm", task.fold.name)
-    trees = BoostedTrees(ROUNDS, FALLBACK_ROUNDS, leaves=15, seed=seed, feature_share=0.2)
+    trees = BoostedTrees(ROUNDS, FALLBACK_ROUNDS, leaves=15, seed=seed, feature_fraction=0.2)
     chosen = choose_and_learn(task, motif_features(table, ctcf_index(task.bank)), trees)
     extras = {"rounds": int(chosen.setting), "chosen_on_selection": chosen.from_selection}
-    return FamilyResult({"motif_gbm": chosen.scores}, extras)
+    return RunnerResult({"motif_gbm": chosen.scores}, extras)
 
 
 def motif_features(table: ElementTable, ctcf: int) -> Features:
@@ -58,8 +58,8 @@ def motif_features(table: ElementTable, ctcf: int) -> Features:
         reverse); and the lesser of the two convergent CTCF sites.
     """
 
-    def features(which: Layouts) -> NDArray[np.float32]:
-        upstream, downstream = laid_out(table, which)
+    def features(which: OrientedPairs) -> NDArray[np.float32]:
+        upstream, downstream = oriented_maxima(table, which)
         a, b = np.maximum(upstream, 0), np.maximum(downstream, 0)
         columns = [
             upstream.reshape(len(which), -1),

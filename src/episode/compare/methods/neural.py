@@ -1,4 +1,4 @@
-"""How every neural rival learns and scores: one protocol for all of them.
+"""How every neural baseline learns and scores: one protocol for all of them.
 
 A network learns from the rows `fit` and is judged a few times on `selection` by average precision. The best number of
 steps, scaled by the size of the data, is then learned from the start twice: from the training rows beside the held-out
@@ -20,23 +20,24 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from episode.compare.methods.base import FamilyResult, FoldTask
+from episode.compare.methods.base import FoldTask, RunnerResult
 from episode.compare.methods.neural_inputs import ElementBatch, ElementInputs
 from episode.compare.methods.select import calibrated, rest
 from episode.data.dataset import Dataset
+from episode.inference.orientation import mean_orientation
 from episode.metrics.metrics import average_precision
 from episode.seeds import derive_seed, generator
 
 __all__ = ["NetworkOutput", "Recipe", "domain_head", "reverse_gradient", "score_network"]
 
 CLIP = 1.0
-"""Greatest gradient norm."""
+"""Largest gradient norm."""
 PREDICTION_BATCH = 256
 """Pairs scored at a time."""
-MOST_JUDGED = 4096
+MAX_JUDGED = 4096
 """Selection or held-out rows that are scored; of more, a random part is drawn once."""
-MOST_GROWTH = 2.0
-"""A training after the choice has at most this many times the steps of `Recipe`, however much larger its data are."""
+MAX_GROWTH = 2.0
+"""Training after the choice has at most this many times the steps of `Recipe`, however much larger its data are."""
 
 Rows = NDArray[np.int64]
 
@@ -57,7 +58,7 @@ class Recipe:
         Of AdamW.
     balanced : bool
         Half of a batch are positives. The log-odds are then those of a population with as many positives as
-        negatives; ``logit(share of positives among the rows learned from)`` is added to them.
+        negatives; ``logit(prevalence among the rows learned from)`` is added to them.
     """
 
     steps: int
@@ -111,8 +112,8 @@ def domain_head(width: int, hidden: int, domains: int) -> nn.Sequential:
 
 
 def score_network(
-    task: FoldTask, row: str, inputs: ElementInputs, build: Callable[[int], nn.Module], recipe: Recipe
-) -> FamilyResult:
+    task: FoldTask, method: str, inputs: ElementInputs, build: Callable[[int], nn.Module], recipe: Recipe
+) -> RunnerResult:
     """Choose, learn and score one fold.
 
     Torch's global generator is put back as it was.
@@ -120,8 +121,8 @@ def score_network(
     Parameters
     ----------
     task : FoldTask
-    row : str
-        Name of the row; decides the randomness together with `task.seed`.
+    method : str
+        Name of the method; decides the randomness together with `task.seed`.
     inputs : ElementInputs
     build : callable
         From the number of training cell lines to a new network, called as ``network(enhancers, promoters,
@@ -131,23 +132,23 @@ def score_network(
 
     Returns
     -------
-    FamilyResult
-        The one row; `score` and `logit` are the log-odds, calibrated on `held_out`. Where `fit`, `selection` or
+    RunnerResult
+        The one method; `score` and `logit` are the log-odds, calibrated on `held_out`. Where `fit`, `selection` or
         `held_out` lacks a class, `recipe.steps` are taken, and nothing is calibrated or called.
     """
-    learner = _Learner(task, row, inputs, build, recipe)
+    learner = _Learner(task, method, inputs, build, recipe)
     with torch.random.fork_rng(devices=[]):
         return learner.score_fold()
 
 
 class _Learner:
     def __init__(
-        self, task: FoldTask, row: str, inputs: ElementInputs, build: Callable[[int], nn.Module], recipe: Recipe
+        self, task: FoldTask, method: str, inputs: ElementInputs, build: Callable[[int], nn.Module], recipe: Recipe
     ) -> None:
-        self.fold, self.seed, self.row, self.build, self.recipe = task.fold, task.seed, row, build, recipe
+        self.fold, self.seed, self.method, self.build, self.recipe = task.fold, task.seed, method, build, recipe
         self.pairs = _Pairs(task.dataset, inputs)
 
-    def score_fold(self) -> FamilyResult:
+    def score_fold(self) -> RunnerResult:
         fold, label = self.fold, self.pairs.label
         fit, beside, train = (self.pairs.labelled(mask) for mask in (fold.fit, rest(fold), fold.train))
         selection, held_out = (self._some(self.pairs.labelled(mask)) for mask in (fold.selection, fold.held_out))
@@ -164,7 +165,7 @@ class _Learner:
             network = self._learn("train", train, steps)
         score = self.pairs.log_odds(network, np.flatnonzero(fold.test)) + self._offset(train)
         scores = calibrated(score, label[known], judged)
-        return FamilyResult({self.row: scores}, {"steps": steps, "selection": checks})
+        return RunnerResult({self.method: scores}, {"steps": steps, "selection": checks})
 
     def _choose(self, fit: Rows, selection: Rows) -> tuple[int, nn.Module, list[dict[str, float]]]:
         """Learn from `fit`; the number of steps, the first of equals, and the network then, and every check."""
@@ -183,20 +184,20 @@ class _Learner:
 
     def _scaled(self, steps: int, rows: Rows, fit: Rows) -> int:
         """As many passes over `rows` as `steps` make over `fit`, within bounds."""
-        return min(round(steps * len(rows) / len(fit)), round(MOST_GROWTH * self.recipe.steps))
+        return min(round(steps * len(rows) / len(fit)), round(MAX_GROWTH * self.recipe.steps))
 
     def _some(self, rows: Rows) -> Rows:
-        """At most `MOST_JUDGED` of the rows, the same of the same."""
-        if len(rows) <= MOST_JUDGED:
+        """At most `MAX_JUDGED` of the rows, the same of the same."""
+        if len(rows) <= MAX_JUDGED:
             return rows
-        return np.sort(self._generator("judged").choice(rows, MOST_JUDGED, replace=False))
+        return np.sort(self._generator("judged").choice(rows, MAX_JUDGED, replace=False))
 
     def _learn(
         self, phase: str, rows: Rows, steps: int, judge: Callable[[int, nn.Module], None] | None = None
     ) -> nn.Module:
         """Train a new network; `judge` is called at equal intervals, `Recipe.checks` times."""
         recipe = self.recipe
-        torch.default_generator.manual_seed(derive_seed(self.seed, self.row, phase, "torch"))
+        torch.default_generator.manual_seed(derive_seed(self.seed, self.method, phase, "torch"))
         names, domain = np.unique(self.pairs.cell_line[rows], return_inverse=True)
         domain_of = np.full(len(self.pairs.label), -1, dtype=np.int64)
         domain_of[rows] = domain
@@ -230,14 +231,14 @@ class _Learner:
             yield np.concatenate([next(stream) for stream in streams])
 
     def _offset(self, rows: Rows) -> float:
-        """What is added to the network's log-odds to bring them back to the share of positives in `rows`."""
+        """What is added to the network's log-odds to bring them back to the prevalence in `rows`."""
         positives = int((self.pairs.label[rows] == 1).sum())
         if not self.recipe.balanced or positives in (0, len(rows)):
             return 0.0
         return float(np.log(positives) - np.log(len(rows) - positives))
 
     def _generator(self, *names: str) -> np.random.Generator:
-        return generator(self.seed, self.row, *names)
+        return generator(self.seed, self.method, *names)
 
 
 class _Pairs:
@@ -280,7 +281,7 @@ class _Pairs:
                 logit[part] = self.run(network, batch, placed & self.mirrored[batch]).logit.double().numpy()
                 if not placed.all():
                     other = self.run(network, batch[~placed], np.ones(int((~placed).sum()), dtype=bool)).logit
-                    logit[part[~placed]] = (logit[part[~placed]] + other.double().numpy()) / 2
+                    logit[part[~placed]] = mean_orientation([logit[part[~placed]], other.double().numpy()])
         network.train(was_training)
         return logit
 

@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from episode.data.dataset import Dataset
-from episode.dna import crop_offset, reverse_complement
+from episode.dna import UNKNOWN, crop_offset, reverse_complement
 from episode.encode.store import ElementStore
+from episode.inference.orientation import mirror
 
-__all__ = ["UNKNOWN", "DnaWindows", "ElementBatch", "ElementInputs", "MotifTokens"]
+__all__ = ["DnaWindows", "ElementBatch", "ElementInputs", "MotifTokens"]
 
-UNKNOWN = 4
-"""Code of a base that is not known, and of the padding."""
 MOST_TOKENS = 64
 """Tokens of the longest element; bins of longer ones are pooled."""
 WINDOW = 2048
@@ -77,12 +76,11 @@ class MotifTokens:
         tokens = [self._element(int(i)) for i in ids]
         count = np.array([len(t) for t in tokens], dtype=np.int64)
         longest = int(count.max(initial=1))
-        values = torch.zeros((len(tokens), longest, self.channels), dtype=torch.uint8)
-        for row, (token, turn) in enumerate(zip(tokens, reverse.tolist(), strict=True)):
-            laid_out = np.ascontiguousarray(token[::-1, ::-1]) if turn else token
-            values[row, : len(token)] = torch.from_numpy(laid_out).flatten(1)
+        values = torch.zeros((len(tokens), longest, 2, self.channels // 2))
+        for row, token in zip(values, tokens, strict=True):
+            row[: len(token)] = torch.from_numpy(token)
         mask = torch.arange(longest) < torch.from_numpy(count)[:, None]
-        return ElementBatch(values.float().div_(255.0), mask)
+        return ElementBatch(mirror(values.div_(255.0), mask, torch.from_numpy(reverse)).flatten(2), mask)
 
     def _element(self, element: int) -> NDArray[np.uint8]:
         """Tokens of one element, shape (tokens, 2, n_motifs)."""

@@ -17,18 +17,17 @@ from episode.inference.pairs import pair_rows
 from episode.inference.scoring import score_rows
 from episode.inference.support import embed_support
 from episode.metrics.metrics import calibration_line
-from episode.predict.impedance import choose_support
 
 __all__ = ["opportunist_scores", "shortcut_score"]
 
 
 def opportunist_scores(run: Run, store: ElementStore, test: Reading, calibration: Reading) -> Scores:
-    """Return the row `opportunist`.
+    """Return the scores of `opportunist`.
 
-    ``-R_O / T`` alone is no log-odds, and its level differs between trainings. Score and logit are a logistic
+    ``-R_O / T`` alone is no log-odds, and its level differs between training runs. Score and logit are a logistic
     regression on this one number, fitted on the held-out rows of the training part: comparable between folds, and
-    turned round where shortcuts misled there. Where that fit does not exist the number itself ranks, and the logit is
-    NaN. The threshold of the call is chosen on the same rows.
+    of the other sign where shortcuts misled there. Where that fit does not exist the number itself ranks, and the logit
+    is NaN. The threshold of the call is chosen on the same rows.
 
     Parameters
     ----------
@@ -56,9 +55,8 @@ def shortcut_score(run: Run, store: ElementStore, reading: Reading) -> NDArray[n
     system = run.system
     rows = pair_rows(reading.dataset, run.facts.shortcuts)
     score = np.zeros(len(rows))
-    for estimate, index in reading.environments():
-        chosen = index[choose_support(run, [reading.keys[i] for i in index], reading.dataset.pairs.iloc[index], seed=0)]
-        embedding = embed_support(system, score_rows(system.backbone, store, rows.take(chosen)))
+    for (estimate, index), support in zip(reading.environments(), reading.predictions.supports, strict=True):
+        embedding = embed_support(system, score_rows(system.backbone, store, rows.take(support)))
         delta = system.opportunist(torch.from_numpy(rows.shortcuts[index]), embedding).double().numpy()
         score[index] = -(estimate.r_student + delta) / float(system.temperature())
     return score

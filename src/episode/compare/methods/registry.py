@@ -1,161 +1,272 @@
-"""The rows of a comparison and the families that fill them, in the order of the table.
+"""The methods of a comparison: what each is called, means and is claimed against, and the runners that fill them.
 
-Families are imported when they run: this module costs nothing to import.
+The one place that names them. Runners are imported when they run, so that this module costs little to import. It does
+NOT know scores, numbers or how a table looks.
 """
 
 from __future__ import annotations
 
-import difflib
 import importlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from episode.errors import EpisodeError
+from episode.schema import did_you_mean
 
 if TYPE_CHECKING:
-    from episode.compare.methods.base import Family
+    from episode.compare.methods.base import Runner
 
 __all__ = [
+    "ABLATION",
     "BAYES",
-    "FAMILIES",
+    "CLAIMS",
+    "EPISODE",
+    "FEW_LABELS",
     "GROUPS",
+    "IMPEDANCE",
+    "METHODS",
     "ORACLE",
-    "FamilySpec",
-    "choose_families",
-    "row_group",
-    "row_notes",
-    "row_order",
-    "seedless_rows",
+    "OTHER",
+    "RUNNERS",
+    "SEQUENCE",
+    "SHORTCUT",
+    "SPECTRUM_CLAIMS",
+    "WITH_DISTANCE",
+    "Method",
+    "RunnerSpec",
+    "baselines_of",
+    "choose_runners",
+    "find_method",
+    "ordered",
 ]
 
-ORACLE = "oracle"
-"""The impedance of each environment that its labels call for; filled by the runner from episode.potential."""
-BAYES = "bayes"
-"""The log-odds that drew the labels, where a simulator planted them; filled by the runner."""
+EPISODE, IMPEDANCE, SEQUENCE = "EPIsode", "impedance", "sequence"
+SHORTCUT, WITH_DISTANCE, ABLATION, OTHER = "shortcut", "with_distance", "ablation", "other"
+GROUPS = {
+    EPISODE: "EPIsode",
+    IMPEDANCE: "impedance baseline",
+    SEQUENCE: "sequence baseline",
+    SHORTCUT: "shortcut",
+    WITH_DISTANCE: "with distance",
+    ABLATION: "ablation",
+    OTHER: "other",
+}
+"""What a group of methods is called, in the order of the table."""
 FEW_LABELS = (0, 8, 32, 128)
-GROUPS = ("EPIsode", "impedance", "sequence", "shortcut", "with_distance", "ablation")
-"""In the order of the table."""
+"""Numbers of labels of an environment that the methods ``episode.few_label_<number>`` are shown."""
 
 
 @dataclass(frozen=True)
-class FamilySpec:
-    """Where a family lives and what it fills.
+class Method:
+    """A method in words.
 
     Parameters
     ----------
     name : str
+        Key in files.
     group : str
-        One of `GROUPS`, of rows that `groups` does not name.
-    rows : tuple of str
-    module, function : str
+        One of `GROUPS`.
+    meaning : str
+        What it is, in a few words.
+    note : str
+        What a reader must know of it; may be empty.
     random : bool
         Another seed gives other scores.
-    usual : bool
-        Runs when no rows are asked for.
-    notes : dict of str to str
-        What a reader must know of a row.
-    groups : dict of str to str
-        Group of single rows.
     """
 
     name: str
     group: str
-    rows: tuple[str, ...]
+    meaning: str = ""
+    note: str = ""
+    random: bool = True
+
+
+@dataclass(frozen=True)
+class RunnerSpec:
+    """Where a runner lives and which methods it fills.
+
+    Parameters
+    ----------
+    name : str
+        Key in files.
+    methods : tuple of Method
+    module, function : str
+        Of this package.
+    by_default : bool
+        Runs when no methods are asked for.
+    """
+
+    name: str
+    methods: tuple[Method, ...]
     module: str
     function: str = "score_fold"
-    random: bool = True
-    usual: bool = True
-    notes: dict[str, str] = field(default_factory=dict)
-    groups: dict[str, str] = field(default_factory=dict)
+    by_default: bool = True
 
-    def load(self) -> Family:
-        """Import the family."""
+    @property
+    def random(self) -> bool:
+        """Whether another seed gives other scores."""
+        return any(method.random for method in self.methods)
+
+    @property
+    def names(self) -> set[str]:
+        """What the runner may be asked for by: its own name, its methods, and the group of the first of them."""
+        return {self.name, self.methods[0].group, *(method.name for method in self.methods)}
+
+    def load(self) -> Runner:
+        """Import the runner."""
         module = importlib.import_module(f"episode.compare.methods.{self.module}")
-        family: Family = getattr(module, self.function)
-        return family
+        runner: Runner = getattr(module, self.function)
+        return runner
 
 
-FAMILIES = (
-    FamilySpec(
+def _single(method: Method, module: str, function: str = "score_fold", *, by_default: bool = True) -> RunnerSpec:
+    """Return the runner of a method that is filled alone."""
+    return RunnerSpec(method.name, (method,), module, function, by_default)
+
+
+LESS_LABELLED = "{} labels an environment and fold; every labelled pair is left out of all few-label methods"
+SMALLER = "own implementation, smaller than published"
+
+RUNNERS = (
+    RunnerSpec(
         "episode",
-        "EPIsode",
         (
-            "episode.potential",
-            "episode.student",
-            "episode.teacher",
-            "episode.fused",
-            *(f"episode.few_label_{count}" for count in FEW_LABELS),
-            "mean_impedance",
-            "em",
-            "bbse",
-            "opportunist",
-        ),
-        "episode_rows",
-        notes={
-            "episode.potential": "U_I alone: ranks, claims no probability",
-            "episode.teacher": "only environments that the Teacher knows",
-            **{
-                f"episode.few_label_{count}": f"{count} labels an environment and fold; every labelled pair is "
-                "left out of all few-label rows"
+            Method("episode.potential", EPISODE, "U_I alone: DNA only", "U_I alone: ranks, claims no probability"),
+            Method("episode.student", EPISODE, "U_I with R_S, no labels"),
+            Method(
+                "episode.teacher",
+                EPISODE,
+                "U_I with R_T, known environments",
+                "only environments that the Teacher knows",
+            ),
+            Method("episode.fused", EPISODE, "U_I with the impedance in use"),
+            *(
+                Method(
+                    f"episode.few_label_{count}",
+                    EPISODE,
+                    f"{count} labels an environment" if count else "no label shown",
+                    LESS_LABELLED.format(count),
+                )
                 for count in FEW_LABELS
-            },
-            "mean_impedance": "U_I with one impedance for all: the one that fits the held-out training pairs",
-            "em": "U_I with the impedance that EM reads from the scores",
-            "bbse": "U_I with the impedance that BBSE reads from the scores",
-            "opportunist": "EPIsode's own Opportunist: shortcut statistics alone",
-        },
-        groups={"mean_impedance": "impedance", "em": "impedance", "bbse": "impedance", "opportunist": "shortcut"},
+            ),
+            Method(
+                "mean_impedance",
+                IMPEDANCE,
+                "one impedance for all",
+                "U_I with one impedance for all: the one that fits the held-out training pairs",
+            ),
+            Method("em", IMPEDANCE, "label shift by EM", "U_I with the impedance that EM reads from the scores"),
+            Method("bbse", IMPEDANCE, "label shift by BBSE", "U_I with the impedance that BBSE reads from the scores"),
+            Method(
+                "opportunist",
+                SHORTCUT,
+                "shortcut statistics",
+                "EPIsode's own Opportunist: shortcut statistics alone",
+            ),
+        ),
+        "episode_methods",
     ),
-    FamilySpec("cross_attention", "sequence", ("cross_attention",), "cross_attention"),
-    FamilySpec("decoupled", "sequence", ("decoupled",), "decoupled"),
-    FamilySpec(
-        "epivan", "sequence", ("epivan",), "epivan", notes={"epivan": "own implementation, smaller than published"}
+    _single(Method("cross_attention", SEQUENCE, "plain cross attention"), "cross_attention"),
+    _single(Method("decoupled", SEQUENCE, "domain discriminator"), "decoupled"),
+    _single(Method("epivan", SEQUENCE, "CNN, BiGRU, attention", SMALLER), "epivan"),
+    _single(Method("sept", SEQUENCE, "domain-adversarial CNN-LSTM", SMALLER), "sept"),
+    _single(Method("motif_gbm", SEQUENCE, "trees on motif scores"), "motif_gbm"),
+    _single(
+        Method("ctcf_convergence", SEQUENCE, "convergent CTCF, one number", random=False), "ctcf", "score_convergence"
     ),
-    FamilySpec("sept", "sequence", ("sept",), "sept", notes={"sept": "own implementation, smaller than published"}),
-    FamilySpec("motif_gbm", "sequence", ("motif_gbm",), "motif_gbm"),
-    FamilySpec("ctcf_convergence", "sequence", ("ctcf_convergence",), "ctcf", "score_convergence", random=False),
-    FamilySpec("ctcf_gbm", "sequence", ("ctcf_gbm",), "ctcf", "score_gbm", random=False),
-    FamilySpec("kmer_lr", "sequence", ("kmer_lr",), "kmer_lr", random=False),
-    FamilySpec(
-        "distance",
-        "shortcut",
-        ("distance",),
+    _single(Method("ctcf_gbm", SEQUENCE, "trees on CTCF numbers", random=False), "ctcf", "score_gbm"),
+    _single(Method("kmer_lr", SEQUENCE, "k-mer logistic regression", random=False), "kmer_lr"),
+    _single(
+        Method("distance", SHORTCUT, "distance alone", "no sequence: minus the log of the distance", random=False),
         "shortcuts",
         "score_distance",
-        random=False,
-        notes={"distance": "no sequence: minus the log of the distance"},
     ),
-    FamilySpec(
-        "promoter_degree",
-        "shortcut",
-        ("promoter_degree",),
+    _single(
+        Method(
+            "promoter_degree",
+            SHORTCUT,
+            "pairs of the promoter",
+            "no sequence: candidates that share the promoter",
+            random=False,
+        ),
         "shortcuts",
         "score_promoter_degree",
-        random=False,
-        notes={"promoter_degree": "no sequence: candidates that share the promoter"},
     ),
-    FamilySpec(
-        "episode_distance",
+    _single(
+        Method(
+            "episode_distance",
+            WITH_DISTANCE,
+            "DNA and distance",
+            "not a sequence-only method: a training run of its own whose U_I reads the distance as well",
+        ),
         "with_distance",
-        ("episode_distance",),
-        "with_distance",
-        usual=False,
-        notes={
-            "episode_distance": "not a sequence-only row: a training of its own whose U_I reads the distance as well"
-        },
+        by_default=False,
     ),
     *(
-        FamilySpec(f"ablation.{name}", "ablation", (f"ablation.{name}",), "ablations", name, usual=False)
-        for name in ("no_competition", "no_distillation", "no_pseudo_ood", "no_prior_shift", "single_pool")
+        _single(Method(f"ablation.{name}", ABLATION, meaning), "ablations", name, by_default=False)
+        for name, meaning in (
+            ("no_competition", "no pull, no push"),
+            ("no_distillation", "R_S not taught by R_T"),
+            ("no_pseudo_ood", "no pseudo-unseen tasks"),
+            ("no_prior_shift", "no resampled prevalence"),
+            ("single_pool", "mixed batches, no episodes"),
+        )
     ),
 )
+ORACLE = Method(
+    "oracle",
+    IMPEDANCE,
+    "reads the test labels",
+    "reads the labels: the impedance of each environment that they call for",
+    random=False,
+)
+"""Follows from the scores of episode.potential and the labels; no runner fills it."""
+BAYES = Method("bayes", IMPEDANCE, "the simulated truth", "the simulated truth", random=False)
+"""The log-odds that drew the labels, where they are simulated; no runner fills it."""
+
+METHODS = {
+    method.name: method
+    for method in sorted(
+        (*(method for runner in RUNNERS for method in runner.methods), ORACLE, BAYES),
+        key=lambda method: (list(GROUPS).index(method.group), method.name == "opportunist"),
+    )
+}
+"""All methods by name, in the order of the table: by group, EPIsode's own shortcut after the plain ones."""
+
+CLAIMS = (
+    *(
+        ("episode.potential", baseline)
+        for baseline in (
+            "ctcf_convergence",
+            "ctcf_gbm",
+            "motif_gbm",
+            "kmer_lr",
+            "cross_attention",
+            "decoupled",
+            "epivan",
+            "sept",
+            "distance",
+            "promoter_degree",
+            "opportunist",
+        )
+    ),
+    ("episode_distance", "distance"),
+    ("episode_distance", "episode.potential"),
+    *(("episode.student", baseline) for baseline in ("mean_impedance", "em", "bbse", "oracle")),
+    *(("episode.fused", baseline) for baseline in ("episode.student", "episode.teacher", "mean_impedance")),
+    *((f"episode.few_label_{count}", "episode.few_label_0") for count in FEW_LABELS[1:]),
+    *(("episode.fused", method) for method, about in METHODS.items() if about.group == ABLATION),
+)
+"""Methods whose difference, the first less the second, is given with its paired interval."""
+SPECTRUM_CLAIMS = (("episode.student", "episode.potential"), ("episode.fused", "episode.potential"))
+"""The same where there are several impedance channels: with one, both rank alike inside an environment."""
 
 
-def choose_families(asked: Sequence[str]) -> list[FamilySpec]:
-    """Find the families that fill the rows asked for; none asked for means the usual ones.
+def choose_runners(asked: Sequence[str]) -> list[RunnerSpec]:
+    """Find the runners that fill the methods asked for; none asked for means those that run by default.
 
-    A family may be asked for by its own name, by a row, or by its group.
+    A runner may be asked for by its own name, by a method, or by a group.
 
     Raises
     ------
@@ -163,39 +274,27 @@ def choose_families(asked: Sequence[str]) -> list[FamilySpec]:
         At a name that is none of these.
     """
     if not asked:
-        return [family for family in FAMILIES if family.usual]
-    known = {name for family in FAMILIES for name in (family.name, family.group, *family.rows)} | {ORACLE, BAYES}
+        return [runner for runner in RUNNERS if runner.by_default]
+    known = {ORACLE.name, BAYES.name}.union(*(runner.names for runner in RUNNERS))
     for name in asked:
         if name not in known:
-            near = difflib.get_close_matches(name, sorted(known), n=1)
-            meant = f"; did you mean {near[0]!r}?" if near else ""
-            raise EpisodeError(f"--rows: no row {name!r}{meant} There are: {', '.join(sorted(known))}")
-    wanted = {"episode" if name in (ORACLE, BAYES) else name for name in asked}
-    return [family for family in FAMILIES if wanted & {family.name, family.group, *family.rows}]
+            hint = did_you_mean(name, sorted(known))
+            raise EpisodeError(f"--methods: no method {name!r}{hint} There are: {', '.join(sorted(known))}")
+    wanted = {"episode" if name in (ORACLE.name, BAYES.name) else name for name in asked}
+    return [runner for runner in RUNNERS if wanted & runner.names]
 
 
-def row_group(row: str) -> str:
-    """Group of the table that a row belongs to."""
-    if row in (ORACLE, BAYES):
-        return "impedance"
-    return next(family.groups.get(row, family.group) for family in FAMILIES if row in family.rows)
+def find_method(name: str) -> Method:
+    """Return what is known of a method; of one that is not listed, its name and the group "other"."""
+    return METHODS.get(name, Method(name, OTHER))
 
 
-def row_notes() -> dict[str, str]:
-    """What a reader must know of the rows, by row."""
-    notes = {row: note for family in FAMILIES for row, note in family.notes.items()}
-    return notes | {
-        ORACLE: "reads the labels: the impedance of each environment that they call for",
-        BAYES: "the planted truth",
-    }
+def baselines_of(method: str) -> list[str]:
+    """Return what a method is claimed against."""
+    return [second for first, second in CLAIMS if first == method]
 
 
-def seedless_rows() -> set[str]:
-    """Rows that another seed would not change, and those that only follow another row or the truth."""
-    return {row for family in FAMILIES if not family.random for row in family.rows} | {ORACLE, BAYES}
-
-
-def row_order() -> list[str]:
-    """All rows in the order of the table: by group, EPIsode's own shortcut after the plain ones."""
-    rows = [row for family in FAMILIES for row in family.rows] + [ORACLE, BAYES]
-    return sorted(rows, key=lambda row: (GROUPS.index(row_group(row)), row == "opportunist"))
+def ordered(names: Iterable[str]) -> list[str]:
+    """Sort methods as the table has them; those that are not listed last, by name."""
+    place = {name: index for index, name in enumerate(METHODS)}
+    return sorted(names, key=lambda name: (place.get(name, len(place)), name))

@@ -1,18 +1,18 @@
-"""Choose, calibrate on held-out rows, learn again from all training rows, score the test rows: one way for all rivals.
+"""Choose, calibrate on held-out rows, learn again from all training rows, score the test rows: one way for all.
 
-1. Models of every setting learn from ``fit``; the setting with the least log-loss on ``selection`` is taken, the first
-   of equals.
+1. Models of every setting learn from ``fit``; the setting with the smallest log-loss on ``selection`` is taken, the
+   first of equals.
 2. A model of that setting learns from the `rest` of the training rows, all cell lines outside the held-out part of the
    chromosomes and its gap, and scores ``held_out``. The logistic calibration of the log-odds comes from these scores,
    and the threshold of a call is that of best F1 on them once calibrated. ``selection`` would not do: it is one group
-   of cell lines, and the share of positives differs between groups.
+   of cell lines, and the prevalence differs between groups.
 3. A model of that setting learns from all of ``train`` and scores ``test``. Rows rank by the calibrated log-odds, for
    the folds of one cell line are judged together.
 
 A model that has learned from the same rows is not learned twice: with a split column ``fit``, `rest` and ``train`` are
 one. Where ``fit``, ``selection`` or ``held_out`` lacks a class, the learner's own fallback setting is taken, nothing is
-calibrated and nothing is called (NaN). Where ``train`` lacks a class, every pair gets the log-odds of the share of
-positives, with half a pair added to either class. Where no calibration of positive slope exists, log-odds stay as they
+calibrated and nothing is called (NaN). Where ``train`` lacks a class, every pair gets the log-odds of the prevalence,
+with half a pair added to either class. Where no calibration of positive slope exists, log-odds stay as they
 came. Unlabelled rows (-1) are left out everywhere. This module does NOT know what the features are.
 """
 
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from episode.compare.folds import Fold
 from episode.compare.methods.base import FoldTask, Scores
-from episode.compare.methods.features import Features, layouts
+from episode.compare.methods.features import Features, oriented_pairs
 from episode.errors import EpisodeError
 from episode.metrics.metrics import best_f1_threshold, calibration_line, log_loss
 
@@ -96,16 +96,16 @@ class BoostedTrees:
     Parameters
     ----------
     settings : sequence of float
-        Numbers of trees, ascending; one model of the greatest number gives all of them.
+        Numbers of trees, ascending; one model of the largest number gives all of them.
     fallback : float
     leaves : int
         Leaves of a tree.
     seed : int
     learning_rate : float
-    feature_share : float
-        Share of the features that a tree may use.
+    feature_fraction : float
+        Fraction of the features that a tree may use.
     min_leaf : int
-        Least rows of a leaf.
+        Smallest number of rows of a leaf.
 
     References
     ----------
@@ -117,7 +117,7 @@ class BoostedTrees:
     leaves: int
     seed: int
     learning_rate: float = 0.05
-    feature_share: float = 1.0
+    feature_fraction: float = 1.0
     min_leaf: int = 20
 
     def learn(
@@ -127,7 +127,7 @@ class BoostedTrees:
         weight: NDArray[np.float64],
         settings: Sequence[float],
     ) -> list[LogOdds]:
-        """Learn as many trees as the greatest setting says.
+        """Learn as many trees as the largest setting says.
 
         Raises
         ------
@@ -144,7 +144,7 @@ class BoostedTrees:
             "objective": "binary",
             "num_leaves": self.leaves,
             "learning_rate": self.learning_rate,
-            "feature_fraction": self.feature_share,
+            "feature_fraction": self.feature_fraction,
             "min_data_in_leaf": self.min_leaf,
             "max_bin": 63,
             "seed": self.seed % 2**31,
@@ -209,7 +209,7 @@ def choose_and_learn(task: FoldTask, features: Features, learner: Learner) -> Ch
             model = _learn(task, features, learner, train, [setting])[0]
         score = _apply(task, features, [model], np.flatnonzero(fold.test))[0]
     else:
-        score = np.full(int(fold.test.sum()), _share_log_odds(label[train]))
+        score = np.full(int(fold.test.sum()), _prevalence_log_odds(label[train]))
     return Chosen(calibrated(score, label[known], judged), float(setting), chosen)
 
 
@@ -217,7 +217,8 @@ def calibrated(score: NDArray[np.float64], label: NDArray[np.int_], judged: NDAr
     """Correct log-odds by the logistic calibration of held-out rows, and call by them.
 
     Beyond the range of the held-out rows a line steeper than 1 goes on with slope 1: two models that learned next to
-    nothing may differ in level by more than the spread of their log-odds, and a steep line would make that certainty.
+    nothing may differ in level by more than the standard deviation of their log-odds, and a steep line would make that
+    certainty.
 
     Parameters
     ----------
@@ -253,13 +254,13 @@ def number_log_odds(task: FoldTask, number: NDArray[np.float64]) -> NDArray[np.f
     Returns
     -------
     ndarray, shape (n_pairs,)
-        NaN where the number is; the log-odds of the share of positives elsewhere where no finite calibration exists.
+        NaN where the number is; the log-odds of the prevalence elsewhere where no finite calibration exists.
     """
     label = task.dataset.pairs["label"].to_numpy(np.int8)
     train = _known(labelled(task, task.fold.train), number)
     line = calibration_line(label[train], number[train])
-    share = _share_log_odds(label[train])
-    return number * 0.0 + share if line is None else line.intercept + line.slope * number
+    base = _prevalence_log_odds(label[train])
+    return number * 0.0 + base if line is None else line.intercept + line.slope * number
 
 
 def score_number(task: FoldTask, score: NDArray[np.float64], logit: NDArray[np.float64]) -> Scores:
@@ -269,7 +270,7 @@ def score_number(task: FoldTask, score: NDArray[np.float64], logit: NDArray[np.f
     ----------
     task : FoldTask
     score : ndarray, shape (n_pairs,), float
-        Greater means likelier; NaN where there is none, and there the row says nothing.
+        Greater means likelier; NaN where there is none, and there the method says nothing.
     logit : ndarray, shape (n_pairs,), float
         Log-odds, see `number_log_odds`.
 
@@ -288,7 +289,7 @@ def score_number(task: FoldTask, score: NDArray[np.float64], logit: NDArray[np.f
 def _learn(
     task: FoldTask, features: Features, learner: Learner, rows: NDArray[np.int64], settings: Sequence[float]
 ) -> list[LogOdds]:
-    which = layouts(task.dataset, rows)
+    which = oriented_pairs(task.dataset, rows)
     label = task.dataset.pairs["label"].to_numpy(np.int8)[rows]
     return learner.learn(features(which), label[which.pair], which.weight, settings)
 
@@ -299,7 +300,7 @@ def _apply(
     """Log-odds of rows by each model, shape (n_models, n), some rows at a time; two layouts are averaged."""
     parts = []
     for start in range(0, len(rows), BLOCK):
-        which = layouts(task.dataset, rows[start : start + BLOCK])
+        which = oriented_pairs(task.dataset, rows[start : start + BLOCK])
         table = features(which)
         parts.append(which.average(np.stack([model(table) for model in models])))
     return np.concatenate(parts, axis=1)
@@ -318,7 +319,7 @@ def _both_classes(label: NDArray[np.int_] | NDArray[np.int8]) -> bool:
     return len(np.unique(label)) == 2
 
 
-def _share_log_odds(label: NDArray[np.int8]) -> float:
+def _prevalence_log_odds(label: NDArray[np.int8]) -> float:
     positives = int((label == 1).sum())
     return float(np.log((positives + 0.5) / (len(label) - positives + 0.5)))
 

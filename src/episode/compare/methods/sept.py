@@ -3,12 +3,12 @@
 As in the paper: each element goes through two layers of convolution, ReLU and max-pooling on one-hot DNA; the two are
 laid end to end, and batch normalisation, dropout, a bidirectional LSTM and dropout give the features that a label
 predictor and, behind reversed gradients, a domain discriminator read. Batches are drawn half positive, half negative,
-and the log-odds corrected back to the training share.
+and the log-odds corrected back to the training prevalence.
 
 Smaller or different here: windows are 2,048 bases of either element (paper: 3,000 of enhancers, 2,000 of promoters);
 32 filters of 20 bases, then of 5 (300 of 40 each); pooling by 20, then by 4; LSTM of 24 units (50), dense layers of 32
 (100 and 50). The paper's discriminator tells one source from one target cell line whose unlabelled pairs it has; no
-rival is given pairs of the test cell lines here, so it tells the training cell lines apart.
+baseline is given pairs of the test cell lines here, so it tells the training cell lines apart.
 
 References
 ----------
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool1d, relu
 
-from episode.compare.methods.base import FamilyResult, FoldTask
+from episode.compare.methods.base import FoldTask, RunnerResult
 from episode.compare.methods.neural import NetworkOutput, Recipe, domain_head, reverse_gradient, score_network
 from episode.compare.methods.neural_inputs import DnaWindows, ElementBatch
 
@@ -39,8 +39,8 @@ STRENGTH = 1.0
 """Of the reversed gradient."""
 
 
-def score_fold(task: FoldTask) -> FamilyResult:
-    """Learn one fold and score its test rows; fills the row ``sept``."""
+def score_fold(task: FoldTask) -> RunnerResult:
+    """Learn one fold and score its test rows; fills ``sept``."""
     inputs = DnaWindows(task.dataset)
     return score_network(task, "sept", inputs, lambda cell_lines: Sept(inputs.window, cell_lines), RECIPE)
 
@@ -64,7 +64,7 @@ class Sept(nn.Module):
         self.first = nn.ModuleList(nn.Conv1d(4, FILTERS, KERNELS[0]) for _ in range(2))
         self.second = nn.ModuleList(nn.Conv1d(FILTERS, FILTERS, KERNELS[1]) for _ in range(2))
         self.norm = nn.BatchNorm1d(FILTERS)
-        self.dropout = nn.ModuleList(nn.Dropout(share) for share in DROPOUT)
+        self.dropout = nn.ModuleList(nn.Dropout(rate) for rate in DROPOUT)
         self.lstm = nn.LSTM(FILTERS, UNITS, batch_first=True, bidirectional=True)
         length = window
         for kernel, pool in zip(KERNELS, POOLS, strict=True):

@@ -1,30 +1,30 @@
 """EPIsode trained on one fold, and what it says of a part of the fold: shared by its own rows and its variants.
 
 Predictions come from `episode.predict.pairs.predict_dataset` and from nowhere else. Test rows never go into training:
-they are not in the dataset that `learning_part` gives. Which rows of the table are filled is not known here.
+they are not in the dataset that `learning_part` gives. Which methods are filled is not known here.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from episode.checkpoint import Run, load_run
-from episode.compare.methods.base import FamilyResult, FoldTask, Scores
+from episode.compare.methods.base import FoldTask, RunnerResult, Scores
 from episode.config import Config
 from episode.data.dataset import Dataset
 from episode.errors import EpisodeError
 from episode.evaluate.curves import impedance_records, training_series
+from episode.evaluate.figures import RunAlarm, RunFigures
 from episode.files import read_json
-from episode.inference.pairs import pair_keys
 from episode.metrics.metrics import best_f1_threshold
 from episode.predict.impedance import EnvironmentEstimate
 from episode.predict.pairs import Predictions, predict_dataset
+from episode.schema import parse_model
 from episode.train.loop import train
 
 __all__ = ["Reading", "called", "describe", "learning_part", "read_part", "score_variant", "trained_run"]
@@ -38,13 +38,10 @@ class Reading:
     ----------
     dataset : Dataset
         The part.
-    keys : list of str
-        Content of each pair, see `episode.inference.pairs.pair_keys`.
     predictions : Predictions
     """
 
     dataset: Dataset
-    keys: list[str]
     predictions: Predictions
 
     @property
@@ -99,14 +96,14 @@ def trained_run(task: FoldTask, dataset: Dataset) -> Run:
     return run
 
 
-def score_variant(row: str, task: FoldTask, config: Config, learning: Dataset | None = None) -> FamilyResult:
-    """Train EPIsode under another configuration, and fill one row with what prediction does.
+def score_variant(method: str, task: FoldTask, config: Config, learning: Dataset | None = None) -> RunnerResult:
+    """Train EPIsode under another configuration, and fill one method with what prediction does.
 
     The threshold of the call is chosen on the held-out training rows, as EPIsode's own is.
 
     Parameters
     ----------
-    row : str
+    method : str
     task : FoldTask
     config : Config
     learning : Dataset, optional
@@ -116,7 +113,7 @@ def score_variant(row: str, task: FoldTask, config: Config, learning: Dataset | 
     run = trained_run(task, learning_part(task) if learning is None else learning)
     test, calibration = read_part(run, task, task.fold.test), read_part(run, task, task.fold.held_out)
     scores = called(test.logit, test.logit, calibration.logit, calibration.label)
-    return FamilyResult({row: scores}, describe(task, run, test))
+    return RunnerResult({method: scores}, describe(task, run, test))
 
 
 def read_part(run: Run, task: FoldTask, part: NDArray[np.bool_]) -> Reading:
@@ -129,7 +126,7 @@ def read_part(run: Run, task: FoldTask, part: NDArray[np.bool_]) -> Reading:
     part : ndarray, shape (n_pairs,), bool
     """
     dataset = task.dataset.select(part)
-    return Reading(dataset, pair_keys(dataset), predict_dataset(run, dataset, task.own_store))
+    return Reading(dataset, predict_dataset(run, dataset, task.own_store))
 
 
 def called(
@@ -156,24 +153,29 @@ def called(
     return Scores(score, logit, call)
 
 
-def describe(task: FoldTask, run: Run, test: Reading) -> dict[str, Any]:
-    """Return what is worth drawing of a run on one fold, ready for JSON.
+def describe(task: FoldTask, run: Run, test: Reading, *, level: float | None = None) -> RunFigures:
+    """Return what is worth drawing of a run on one fold.
 
-    Returns
-    -------
-    dict
-        ``impedance`` (records of the test environments) and ``training`` as `episode.evaluate.curves` makes them;
-        ``temperature``, ``offset``, ``alarms``, and ``roles`` (environments by role).
+    Parameters
+    ----------
+    task : FoldTask
+    run : Run
+    test : Reading
+        The test rows.
+    level : float, optional
+        Constant impedance that the score of "episode.potential" is made with.
     """
     folder, fold = task.folder / "run", task.fold.name
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return {
-        "impedance": impedance_records(
-            {estimate.environment: asdict(estimate) for estimate in test.predictions.estimates}, fold=fold
+    alarms = folder / "alarms.json"
+    return RunFigures(
+        impedance=impedance_records(
+            {estimate.environment: estimate for estimate in test.predictions.estimates}, fold=fold
         ),
-        "temperature": float(run.system.temperature()),
-        "offset": float(run.system.temperature.offset),
-        "alarms": read_json(folder / "alarms.json"),
-        "roles": run.facts.roles,
-        "training": training_series(lines, fold=fold, seed=task.seed),
-    }
+        temperature=float(run.system.temperature()),
+        offset=float(run.system.temperature.offset),
+        alarms=[parse_model(alarm, RunAlarm, where=str(alarms), error=EpisodeError) for alarm in read_json(alarms)],
+        roles=run.facts.roles,
+        training=training_series(lines, fold=fold, seed=task.seed),
+        level=level,
+    )

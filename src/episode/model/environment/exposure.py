@@ -1,4 +1,4 @@
-"""The exposure: pair representation in, shares of the environment's impedances out.
+"""The exposure: pair representation in, weights of the environment's impedances out.
 
 It reads sequences alone, through a detached z_I; it never learns in which environment a pair is asked about.
 """
@@ -18,7 +18,7 @@ class Exposure(nn.Module):
     """``a(x) = softmax(W s(sg(z_I)) / sqrt(size))``, s the standardisation that the set encoder uses too.
 
     The root keeps a step of Adam, which moves every weight alike, from turning hundreds of channels of z_I at once. It
-    starts even: every pair is exposed to all channels alike, and R_E is a scalar until there is more to say. With one
+    starts even: every pair is exposed to all channels alike, and R_E is a scalar until training changes that. With one
     channel there is nothing to learn, no parameter, no random draw, and the exposure is exactly one.
 
     Parameters

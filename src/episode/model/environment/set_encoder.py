@@ -25,8 +25,8 @@ class SetEncoder(nn.Module):
 
     The *reliability* of a channel is the correlation of its means in two support sets of one environment that share no
     locus, over training environments. A channel that differs between environments for a reason repeats itself in other
-    loci; one that merely tells one list of elements from another does not, and with few environments that is what a
-    Student would memorise. No label and no gradient enters it.
+    loci; one that merely distinguishes one list of elements from another does not, and with few environments that is
+    what a Student would memorise. No label and no gradient enters it.
 
     Parameters
     ----------

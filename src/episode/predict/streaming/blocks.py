@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from episode.data.dataset import pair_layout
+from episode.data.dataset import pair_orientation
 from episode.data.pairs import SIDES, environment_names, group_names
 from episode.data.readers import dropped_rows
 from episode.data.readers.text import TextTable, fail, text_of_arrow
@@ -323,7 +323,7 @@ class Staging:
             write_lines(dropped, self.folder / "dropped" / f"{part.name}.tsv")
         write_json(self.folder / "facts" / f"{part.name}.json", asdict(facts))
         write_block(pd.concat(elements, ignore_index=True), self.folder / "elements" / f"{part.name}.parquet")
-        frame["mirrored"], frame["has_coordinates"] = pair_layout(frame)
+        frame["mirrored"], frame["has_coordinates"] = pair_orientation(frame)
         write_block(frame, self.folder / "rows" / f"{part.name}.parquet")
 
     def _note_sequences(self, part: Part, given: dict[str, dict[str, str]]) -> None:

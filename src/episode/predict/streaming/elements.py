@@ -80,7 +80,7 @@ def write_elements(folder: Path, dataset: Dataset) -> None:
         id=np.arange(len(elements)),
         length=elements["length"],
         offset=elements["offset"],
-        digest=[digest(dataset.sequence(number)) for number in range(len(elements))],
+        digest=[value.decode() for value in dataset.digests],
     )
     write_block(table, folder / CATALOGUE)
 

@@ -23,8 +23,9 @@ from episode.data.sequences import genome_hint
 from episode.encode.store import ElementStore, build_store
 from episode.errors import SHOWN, EpisodeError, GenomeError, InputError, Problem
 from episode.files import finite
+from episode.inference.pairs import pair_rows
 from episode.predict.impedance import EnvironmentEstimate, estimate_environment, refine_with_labels
-from episode.predict.pairs import EnvironmentFacts, environment_frame, labelled_rows, missing_distance, other_genome
+from episode.predict.pairs import EnvironmentFacts, environment_frame, missing_distance, other_genome
 from episode.predict.request import Order
 from episode.predict.streaming.blocks import Part, Staging, parquet_files, plan_parts, stage_dataset, write_lines
 from episode.predict.streaming.elements import CATALOGUE, Catalogue, collect_elements, write_elements
@@ -180,7 +181,8 @@ def make_plan(
     for name, rows in survey.supports(catalogue.elements).items():
         estimate = estimate_environment(run, store, rows, name, seed=order.seed)
         if few is not None and few_store is not None:
-            estimate = refine_with_labels(run, estimate, few_store, labelled_rows(run, few, name))
+            mine = few.select(few.pairs["environment"] == name)
+            estimate = refine_with_labels(run, estimate, few_store, pair_rows(mine))
         estimates.append(estimate)
         report("estimate environments", len(estimates), len(survey.draws))
     pairs = sum(facts.n for facts in survey.environments.values())

@@ -36,7 +36,7 @@ from episode.files import (
     remove_leftovers,
     write_json,
 )
-from episode.inference.element_cache import CodeTable
+from episode.inference.element_cache import ElementCache
 from episode.predict.pairs import score_pairs
 from episode.predict.request import Order, check_same
 from episode.predict.streaming.blocks import Part, parquet_files, refuse_inside
@@ -204,9 +204,9 @@ class Job:
         return self._catalogue.table["id"].to_numpy()
 
     @cached_property
-    def _codes(self) -> CodeTable:
+    def _codes(self) -> ElementCache:
         store = open_store(self.folder, self.order, self.run, self._catalogue)
-        return CodeTable(self.run.system.backbone, store, self.folder / "codes")
+        return ElementCache(self.run.system.backbone, store, self.folder / "codes")
 
     def _scored(self, part: Part) -> Path:
         return self.folder / "scored" / f"{part.name}.parquet"

@@ -17,8 +17,8 @@ from episode.data.genome import Genome
 from episode.data.pairs import SIDES
 from episode.data.sequences import INSIDE, outside_problems, outside_rows
 from episode.errors import SHOWN, Problem
-from episode.inference.pairs import PairRows
-from episode.inference.support_sampling import SupportDraw, bare_rows, content_ranks
+from episode.inference.pairs import PairRows, bare_rows
+from episode.inference.support_sampling import SupportDraw, content_ranks
 from episode.predict.pairs import EnvironmentFacts
 from episode.predict.streaming.blocks import Part, load_numbers, write_lines
 from episode.predict.streaming.elements import Catalogue

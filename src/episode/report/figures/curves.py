@@ -1,17 +1,20 @@
 """Figures of rankings and probabilities: precision against recall, reliability, potentials by label.
 
-Drawn from ``figures.json``. Which rows are laid over each other is for the caller to say.
+Drawn from ``figures.json``. Which methods are drawn over each other is the choice of the caller.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from episode.evaluate.curves import POOLED
+from episode.evaluate.figures import Figures, PrecisionRecall, Reliability
 from episode.figure_style import COLOURS, LINES, Drawing, legend, new_figure, new_panels, short
 
 __all__ = [
@@ -23,27 +26,29 @@ __all__ = [
 ]
 
 PANELS = 24
-"""Environments shown at most; the file has them all."""
+"""Maximum number of environments shown; the file has them all."""
 WIDE_LABEL = 24
 MARKERS = ("o", "s", "^", "D")
+T = TypeVar("T")
+Named = list[tuple[str, dict[str, T]]]
+"""What to call a method, and its curves by environment."""
 
 
-def precision_recall_pooled(figures: dict[str, Any], rows: dict[str, str]) -> Drawing | None:
+def precision_recall_pooled(figures: Figures, methods: Mapping[str, str]) -> Drawing | None:
     """Draw precision against recall over all environments together.
 
     Parameters
     ----------
-    figures : dict
-        Content of ``figures.json``.
-    rows : dict of str to str
-        Up to four rows and what to call them, in the order of importance.
+    figures : Figures
+    methods : mapping of str to str
+        Up to four methods and what to call them, in the order of importance.
     """
-    curves = _curves(figures["precision_recall"], rows, [POOLED])
+    curves = _curves(figures.precision_recall, methods, [POOLED])
     if not curves:
         return None
     figure, axes = new_figure(4.2)
-    share = _draw_recall(axes, curves, POOLED)
-    axes.plot([], [], color=COLOURS["muted"], lw=1, ls="--", label=f"chance (share of positives, {share:.3f})")
+    prevalence = _draw_recall(axes, curves, POOLED)
+    axes.plot([], [], color=COLOURS["muted"], lw=1, ls="--", label=f"chance (prevalence, {prevalence:.3f})")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.02)
     axes.set_xlabel("recall")
@@ -52,17 +57,17 @@ def precision_recall_pooled(figures: dict[str, Any], rows: dict[str, str]) -> Dr
     return Drawing(
         "precision_recall_pooled",
         "Ranking over all environments together",
-        "Recall is the share of the positives that are found, precision the share of the found that are positive. Here "
-        "an impedance can help: it puts pairs of different environments on one scale. Further up is better.",
-        f"figures.json: precision_recall.<row>.{POOLED}",
+        "Recall is the fraction of positives that are found, precision the fraction of found pairs that are positive. "
+        "Here an impedance can help: it puts pairs of different environments on one scale. Further up is better.",
+        f"figures.json: precision_recall.<method>.{POOLED}",
         figure,
     )
 
 
-def precision_recall_by_environment(figures: dict[str, Any], rows: dict[str, str]) -> Drawing | None:
+def precision_recall_by_environment(figures: Figures, methods: Mapping[str, str]) -> Drawing | None:
     """Draw precision against recall inside each environment; parameters as for the pooled figure."""
-    names, more = _environments(figures["precision_recall"], rows)
-    curves = _curves(figures["precision_recall"], rows, names)
+    names, more = _environments(figures.precision_recall, methods)
+    curves = _curves(figures.precision_recall, methods, names)
     if not curves:
         return None
     figure, grid = _panels(len(names), x="recall", y="precision")
@@ -76,16 +81,16 @@ def precision_recall_by_environment(figures: dict[str, Any], rows: dict[str, str
     return Drawing(
         "precision_recall_by_environment",
         "Ranking inside each environment",
-        "One panel an environment; the grey dashes are chance, its share of positives. One impedance cannot move these "
+        "One panel per environment; the grey dashes are chance, its prevalence. One impedance cannot move these "
         f"curves.{more} An environment of one class has no such curve.",
-        "figures.json: precision_recall.<row>.<environment>",
+        "figures.json: precision_recall.<method>.<environment>",
         figure,
     )
 
 
-def reliability_pooled(figures: dict[str, Any], rows: dict[str, str]) -> Drawing | None:
-    """Draw the observed share of positives against the predicted probability, over all environments together."""
-    curves = _curves(figures["reliability"], rows, [POOLED])
+def reliability_pooled(figures: Figures, methods: Mapping[str, str]) -> Drawing | None:
+    """Draw the observed prevalence against the predicted probability, over all environments together."""
+    curves = _curves(figures.reliability, methods, [POOLED])
     if not curves:
         return None
     figure, axes = new_figure(4.2)
@@ -94,26 +99,26 @@ def reliability_pooled(figures: dict[str, Any], rows: dict[str, str]) -> Drawing
     axes.set_xlim(0, top)
     axes.set_ylim(0, top)
     axes.set_xlabel("predicted probability (mean of the bin)")
-    axes.set_ylabel("share of positives in the bin")
+    axes.set_ylabel("prevalence in the bin")
     axes.plot([], [], color=COLOURS["muted"], lw=1, ls="--", label="calibrated")
     legend(figure, columns=1)
     return Drawing(
         "reliability_pooled",
         "Calibration over all environments together",
-        "Bins of equal mass. On the grey dashes a probability means what it says. Pooled calibration can hide "
-        "environments that err in opposite ways: see each.",
-        f"figures.json: reliability.<row>.{POOLED}",
+        "Bins of equal mass. On the grey dashes a probability is calibrated. Pooled calibration can hide "
+        "environments that err in opposite directions: see each.",
+        f"figures.json: reliability.<method>.{POOLED}",
         figure,
     )
 
 
-def reliability_by_environment(figures: dict[str, Any], rows: dict[str, str]) -> Drawing | None:
+def reliability_by_environment(figures: Figures, methods: Mapping[str, str]) -> Drawing | None:
     """Draw the same for each environment."""
-    names, more = _environments(figures["reliability"], rows)
-    curves = _curves(figures["reliability"], rows, names)
+    names, more = _environments(figures.reliability, methods)
+    curves = _curves(figures.reliability, methods, names)
     if not curves:
         return None
-    figure, grid = _panels(len(names), x="predicted probability", y="share of positives")
+    figure, grid = _panels(len(names), x="predicted probability", y="observed prevalence")
     top = _top(curves, names)
     for axes, name in zip(grid, names, strict=True):
         _draw_reliability(axes, curves, name, 2.5)
@@ -124,41 +129,38 @@ def reliability_by_environment(figures: dict[str, Any], rows: dict[str, str]) ->
     return Drawing(
         "reliability_by_environment",
         "Calibration inside each environment",
-        "One panel an environment; on the grey dashes a probability means what it says, above them it is too low, "
+        "One panel per environment; on the grey dashes a probability is calibrated, above them it is too low, "
         f"below them too high.{more}",
-        "figures.json: reliability.<row>.<environment>",
+        "figures.json: reliability.<method>.<environment>",
         figure,
     )
 
 
-def potential_by_environment(figures: dict[str, Any]) -> Drawing | None:
+def potential_by_environment(figures: Figures) -> Drawing | None:
     """Draw how the potentials of positives and of negatives lie in each environment."""
-    found = {name: entry for name, entry in figures["potential"].items() if sum(entry["positive"] + entry["negative"])}
+    found = {name: bins for name, bins in figures.potential.items() if sum(bins.positive + bins.negative)}
     if not found:
         return None
-    names = sorted(found, key=lambda name: -sum(found[name]["positive"]))[:PANELS]
+    names = sorted(found, key=lambda name: -sum(found[name].positive))[:PANELS]
     figure, grid = _panels(
-        len(names), x=r"potential $(U_I - \mathrm{level}) / T$ (nats)", y="share of the class in the bin"
+        len(names), x=r"potential $(U_I - \mathrm{level}) / T$ (nats)", y="fraction of the class in the bin"
     )
     for axes, name in zip(grid, sorted(names), strict=True):
-        edges = np.array(found[name]["edges"])
-        for key, colour, dash, fill in (("negative", "muted", "-", 0.25), ("positive", "red", "-", 0.0)):
-            count = np.array(found[name][key], dtype=float)
-            if not count.sum():
+        bins = found[name]
+        for count, colour, fill in ((bins.negative, "muted", 0.25), (bins.positive, "red", 0.0)):
+            total = sum(count)
+            if not total:
                 continue
-            axes.stairs(count / count.sum(), edges, color=COLOURS[colour], lw=1.3, ls=dash)
+            heights = np.array(count) / total
+            axes.stairs(heights, bins.edges, color=COLOURS[colour], lw=1.3)
             if fill:
-                axes.stairs(count / count.sum(), edges, color=COLOURS[colour], alpha=fill, fill=True)
-        axes.set_title(
-            f"{short(name)}\n{sum(found[name]['positive']):,} of "
-            f"{sum(found[name]['positive']) + sum(found[name]['negative']):,}",
-            fontsize=7.5,
-            color=COLOURS["ink"],
-        )
+                axes.stairs(heights, bins.edges, color=COLOURS[colour], alpha=fill, fill=True)
+        positives, negatives = sum(bins.positive), sum(bins.negative)
+        axes.set_title(f"{short(name)}\n{positives:,} of {positives + negatives:,}", fontsize=7.5, color=COLOURS["ink"])
         axes.margins(x=0.02)
-    grid[0].plot([], [], color=COLOURS["red"], lw=1.5, label="positives")
-    grid[0].plot([], [], color=COLOURS["muted"], lw=4, alpha=0.5, label="negatives")
-    figure.legend(*grid[0].get_legend_handles_labels(), **_legend_place(2))
+    positive = Line2D([], [], color=COLOURS["red"], lw=1.5, label="positives")
+    negative = Line2D([], [], color=COLOURS["muted"], lw=4, alpha=0.5, label="negatives")
+    _legend_above(figure, [positive, negative], columns=2)
     return Drawing(
         "potential_by_environment",
         "Potentials by label and environment",
@@ -170,33 +172,34 @@ def potential_by_environment(figures: dict[str, Any]) -> Drawing | None:
     )
 
 
-def _draw_recall(axes: Axes, curves: list[tuple[str, dict[str, Any]]], name: str) -> float:
-    share = 0.0
+def _draw_recall(axes: Axes, curves: Named[PrecisionRecall], name: str) -> float:
+    """Draw the curves of one environment; return its prevalence."""
+    prevalence = 0.0
     for (label, by_name), (colour, dash) in zip(curves, LINES, strict=False):
         if name in by_name:
-            curve, share = by_name[name], by_name[name]["share"]
-            axes.plot(curve["recall"], curve["precision"], color=COLOURS[colour], ls=dash, lw=1.6, label=label)
-            axes.axhline(curve["share"], color=COLOURS["muted"], lw=1, ls="--", zorder=1)
-    return share
+            curve, prevalence = by_name[name], by_name[name].share
+            axes.plot(curve.recall, curve.precision, color=COLOURS[colour], ls=dash, lw=1.6, label=label)
+            axes.axhline(prevalence, color=COLOURS["muted"], lw=1, ls="--", zorder=1)
+    return prevalence
 
 
-def _draw_reliability(axes: Axes, curves: list[tuple[str, dict[str, Any]]], name: str, size: float) -> None:
+def _draw_reliability(axes: Axes, curves: Named[Reliability], name: str, size: float) -> None:
     axes.plot([0, 1], [0, 1], color=COLOURS["muted"], lw=1, ls="--", zorder=1)
     for (label, by_name), (colour, dash), marker in zip(curves, LINES, MARKERS, strict=False):
         if name in by_name:
             curve = by_name[name]
             drawn = {"color": COLOURS[colour], "ls": dash, "marker": marker, "ms": size, "lw": 1.3, "label": label}
-            axes.plot(curve["probability"], curve["observed"], **drawn)
+            axes.plot(curve.probability, curve.observed, **drawn)
 
 
-def _curves(section: dict[str, Any], rows: dict[str, str], names: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
-    """Return what to call each row that has any of the curves, and its curves."""
-    return [(label, section[row]) for row, label in rows.items() if set(section.get(row, {})) & set(names)]
+def _curves(section: dict[str, dict[str, T]], methods: Mapping[str, str], names: Sequence[str]) -> Named[T]:
+    """Return what to call each method that has any of the curves, and its curves."""
+    return [(label, section[name]) for name, label in methods.items() if set(section.get(name, {})) & set(names)]
 
 
-def _environments(section: dict[str, Any], rows: dict[str, str]) -> tuple[list[str], str]:
-    """Return the environments to show and what is to be said of those left out."""
-    names = sorted({name for row in rows for name in section.get(row, {})} - {POOLED})
+def _environments(section: dict[str, dict[str, T]], methods: Mapping[str, str]) -> tuple[list[str], str]:
+    """Return the environments to show and a sentence about those left out."""
+    names = sorted({name for method in methods for name in section.get(method, {})} - {POOLED})
     return names[:PANELS], _more(len(names))
 
 
@@ -204,41 +207,39 @@ def _more(count: int) -> str:
     return f" The first {PANELS} of {count} environments; the file holds them all." if count > PANELS else ""
 
 
-def _panels(count: int, *, x: str, y: str) -> Any:
+def _panels(count: int, *, x: str, y: str) -> tuple[Figure, list[Axes]]:
     columns = 2 if count <= 4 else 3
     return new_panels(count, columns=columns, height=1.75 if columns == 2 else 1.3, x=x, y=y)
 
 
-def _top(curves: list[tuple[str, dict[str, Any]]], names: Sequence[str]) -> float:
+def _top(curves: Named[Reliability], names: Sequence[str]) -> float:
     """Upper end of both axes: the highest tenth that any point needs."""
     points = [
         value
         for _, by_name in curves
         for name in names
         if name in by_name
-        for value in [*by_name[name]["probability"], *by_name[name]["observed"]]
+        for value in [*by_name[name].probability, *by_name[name].observed]
     ]
     return min(1.0, float(np.ceil(max([*points, 0.05]) * 10.001) / 10))
 
 
-def _shared_legend(figure: Any, grid: list[Axes], curves: list[tuple[str, dict[str, Any]]]) -> None:
-    handles: dict[str, Any] = {}
-    for axes in grid:
-        handles |= {
-            str(line.get_label()): line for line in axes.get_lines() if not str(line.get_label()).startswith("_")
-        }
-    order = [label for label, _ in curves if label in handles]
+def _shared_legend(figure: Figure, grid: list[Axes], curves: Named[T]) -> None:
+    """Put one legend above panels that do not all have every curve; none for a single curve."""
+    drawn = {str(line.get_label()): line for axes in grid for line in axes.get_lines()}
+    order = [label for label, _ in curves if label in drawn]
     if len(order) > 1:
-        columns = 1 if max(map(len, order)) > WIDE_LABEL else 2
-        figure.legend([handles[label] for label in order], order, **_legend_place(columns))
+        _legend_above(figure, [drawn[label] for label in order], columns=1 if max(map(len, order)) > WIDE_LABEL else 2)
 
 
-def _legend_place(columns: int) -> dict[str, Any]:
-    return {
-        "loc": "outside upper left",
-        "ncols": columns,
-        "fontsize": 8.5,
-        "labelcolor": COLOURS["ink"],
-        "frameon": False,
-        "borderpad": 0.1,
-    }
+def _legend_above(figure: Figure, lines: list[Line2D], *, columns: int) -> None:
+    figure.legend(
+        lines,
+        [str(line.get_label()) for line in lines],
+        loc="outside upper left",
+        ncols=columns,
+        fontsize=8.5,
+        labelcolor=COLOURS["ink"],
+        frameon=False,
+        borderpad=0.1,
+    )

@@ -1,4 +1,4 @@
-"""Figures that set rows or environments against each other, with intervals.
+"""Figures that set methods or environments against each other, with intervals.
 
 Drawn from ``results.json`` and ``metrics.json``.
 """
@@ -6,16 +6,17 @@ Drawn from ``results.json`` and ``metrics.json``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
+from episode.compare.methods.registry import EPISODE, GROUPS, IMPEDANCE, SEQUENCE, SHORTCUT, find_method, ordered
+from episode.compare.results import ComparisonResults
 from episode.figure_style import COLOURS, Drawing, legend, new_figure, short
-from episode.report.load import Number, number, potential_reads
-from episode.report.methods import EPISODE, IMPEDANCE, METRICS, SEQUENCE, SHORTCUT, TITLES, group_of, ordered
+from episode.report.load import Evaluation
+from episode.report.methods import METRICS
 
-__all__ = ["aupr_by_environment", "rows_by_metric"]
+__all__ = ["aupr_by_environment", "methods_by_metric"]
 
 NAMED = 60
 FAR = 2.0
@@ -28,56 +29,51 @@ GROUP_LOOKS = {
 OTHER_LOOK = ("purple", "v")
 
 
-def rows_by_metric(
-    results: dict[str, Any], level: str, metric: str, *, chance: float | None = None, rows: Sequence[str] = ()
+def methods_by_metric(
+    results: ComparisonResults, scope: str, metric: str, *, chance: float | None = None
 ) -> Drawing | None:
-    """Draw one metric of every row with its interval, grouped as in the table.
+    """Draw one metric of every method with its interval, grouped as in the table.
 
     Parameters
     ----------
-    results : dict
-        Content of ``results.json``.
-    level : str
+    results : ComparisonResults
+    scope : str
         "macro" or "pooled".
     metric : str
     chance : float or None
         Drawn as a line.
-    rows : sequence of str
-        Only these; all where empty.
     """
-    chosen = [row for row in ordered(results["rows"]) if not rows or row in rows]
-    numbers = {row: number(results["rows"], row, level, metric) for row in chosen}
-    found = [(row, value.value, value) for row, value in numbers.items() if value.value is not None]
+    numbers = {method: results.estimate(method, scope, metric) for method in ordered(results.methods)}
+    found = [(method, number.value, number) for method, number in numbers.items() if number.value is not None]
     if not found:
         return None
     figure, axes = new_figure(1.1 + 0.19 * len(found))
     seen: set[str] = set()
-    for place, (row, middle, value) in enumerate(found):
-        group = group_of(row)
+    for place, (method, middle, number) in enumerate(found):
+        group = find_method(method).group
         colour, marker = GROUP_LOOKS.get(group, OTHER_LOOK)
-        if value.low is not None and value.high is not None:
-            axes.hlines(place, value.low, value.high, color=COLOURS[colour], lw=1.6, alpha=0.6)
-        label = None if group in seen else TITLES[group]
+        if number.low is not None and number.high is not None:
+            axes.hlines(place, number.low, number.high, color=COLOURS[colour], lw=1.6, alpha=0.6)
+        label = None if group in seen else GROUPS[group]
         axes.plot([middle], [place], marker, color=COLOURS[colour], ms=5, label=label)
         seen.add(group)
     if chance is not None:
         axes.axvline(chance, color=COLOURS["muted"], lw=1, ls="--", zorder=1, label="chance")
-    axes.set_yticks(range(len(found)), [row for row, _, _ in found], fontsize=8)
+    axes.set_yticks(range(len(found)), [method for method, _, _ in found], fontsize=8)
     axes.set_ylim(len(found) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
     about = METRICS[metric]
-    unit = f" ({about.unit})" if about.unit else ""
     side = "Further right is better." if about.better > 0 else "Further left is better."
-    where = "mean over environments" if level == "macro" else "all pairs together"
-    axes.set_xlabel(f"{about.name}{unit}, {where}")
+    where = "mean over environments" if scope == "macro" else "all pairs together"
+    axes.set_xlabel(f"{about.heading}, {where}")
     far = _cut_outliers(axes, [middle for _, middle, _ in found]) if about.better < 0 else ""
     legend(figure, columns=3)
     return Drawing(
-        f"rows_{level}_{metric}",
-        f"{about.name} of every row, {where}",
-        f"{side} Bars are 95 % intervals by resampling blocks of the genome. Bars of two rows may overlap and the rows "
-        f"still differ: the table of differences has the paired intervals.{far}",
-        f"results.json: rows.<row>.{level}.{metric}",
+        f"rows_{scope}_{metric}",
+        f"{about.name} of every method, {where}",
+        f"{side} Bars are 95 % intervals by resampling blocks of the genome. Bars of two methods may overlap and the "
+        f"methods still differ: the table of differences has the paired intervals.{far}",
+        f"results.json: methods.<method>.{scope}.{metric}",
         figure,
     )
 
@@ -94,56 +90,54 @@ def _cut_outliers(axes: Axes, values: Sequence[float]) -> str:
     return " An arrow stands for a value beyond the axis."
 
 
-def aupr_by_environment(summary: dict[str, Any]) -> Drawing | None:
+def aupr_by_environment(evaluation: Evaluation) -> Drawing | None:
     """Draw the ranking inside each environment between chance and, where known, the best possible."""
-    rows = [(name, entry) for name, entry in summary["environments"].items() if entry["aupr_potential"] is not None]
-    if not rows:
+    found = sorted(
+        (
+            (entry.aupr_potential, name, entry)
+            for name, entry in evaluation.results.environments.items()
+            if entry.aupr_potential is not None
+        ),
+        key=lambda item: item[0],
+    )
+    if not found:
         return None
-    rows.sort(key=lambda row: row[1]["aupr_potential"])
-    place = np.arange(len(rows))
-    chance = np.array([entry["share_positive"] for _, entry in rows])
-    potential = np.array([entry["aupr_potential"] for _, entry in rows])
-    named = len(rows) <= NAMED
-    figure, axes = new_figure(1.3 + (0.19 * len(rows) if named else 5.5))
-    intervals = [_interval(summary, name) for name, _ in rows]
-    bounded = [
-        (at, value.low, value.high)
-        for at, value in zip(place, intervals, strict=True)
-        if value.low is not None and value.high is not None
-    ]
-    axes.hlines(place, chance, potential, color=COLOURS["grid"], lw=2.5, zorder=1)
-    for at, low, high in bounded:
-        axes.hlines(at, low, high, color=COLOURS["blue"], lw=1.3, alpha=0.6, zorder=2)
-    axes.plot(chance, place, "|", color=COLOURS["muted"], ms=8, mew=1.6, label="chance (share of positives)")
+    place = np.arange(len(found))
+    potential = [aupr for aupr, _, _ in found]
+    prevalence = np.array([entry.share_positive for _, _, entry in found], dtype=np.float64)
+    named = len(found) <= NAMED
+    figure, axes = new_figure(1.3 + (0.19 * len(found) if named else 5.5))
+    axes.hlines(place, prevalence, potential, color=COLOURS["grid"], lw=2.5, zorder=1)
+    intervals = [evaluation.inside(name, "aupr") for _, name, _ in found]
+    for at, interval in enumerate(intervals):
+        if interval.low is not None and interval.high is not None:
+            axes.hlines(at, interval.low, interval.high, color=COLOURS["blue"], lw=1.3, alpha=0.6, zorder=2)
+    axes.plot(prevalence, place, "|", color=COLOURS["muted"], ms=8, mew=1.6, label="chance (prevalence)")
     axes.plot(potential, place, "o", color=COLOURS["blue"], ms=5, label="$U_I$")
-    known = [(entry["aupr_bayes"], at) for (_, entry), at in zip(rows, place, strict=True) if entry.get("aupr_bayes")]
-    if known:
-        look: dict[str, Any] = {"mfc": "none", "mec": COLOURS["green"], "ms": 5, "mew": 1.2}
-        axes.plot(*zip(*known, strict=True), "D", label="best possible", **look)
+    bounded = any(interval.bounded for interval in intervals)
+    best = [(entry.aupr_bayes, at) for at, (_, _, entry) in enumerate(found) if entry.aupr_bayes]
+    if best:
+        axes.plot(*zip(*best, strict=True), "D", label="best possible", mfc="none", mec=COLOURS["green"], ms=5, mew=1.2)
     axes.set_xlim(0, 1)
-    axes.set_ylim(-0.8, len(rows) - 0.2)
+    axes.set_ylim(-0.8, len(found) - 0.2)
     axes.set_xlabel("average precision (AUPR)")
     axes.grid(axis="y", visible=False)
     if named:
-        axes.set_yticks(place, [short(name) for name, _ in rows])
+        axes.set_yticks(place, [short(name) for _, name, _ in found])
     else:
         axes.set_yticks([])
-        axes.set_ylabel(f"{len(rows)} environments, by AUPR")
+        axes.set_ylabel(f"{len(found)} environments, by AUPR")
     legend(figure, columns=3)
     return Drawing(
         "aupr_by_environment",
         "AUPR inside each environment",
         "This ranking is that of the potential U_I, which reads "
-        f"{potential_reads(summary)}; a scalar impedance cannot change it. The bar from the grey tick to the dot is "
+        f"{evaluation.potential_reads}; a scalar impedance cannot change it. The bar from the grey tick to the dot is "
         "what the ranking adds to chance."
         + (" The thin line is the 95 % interval." if bounded else "")
-        + (" The diamond ranks by the planted log-odds: no model can do better on average." if known else ""),
+        + (" The diamond ranks by the simulated log-odds: no model can do better on average." if best else ""),
         "metrics.json: environments.<environment>.aupr_potential, share_positive"
-        + (", aupr_bayes" if known else "")
+        + (", aupr_bayes" if best else "")
         + ("; intervals.environments.<environment>.aupr" if bounded else ""),
         figure,
     )
-
-
-def _interval(summary: dict[str, Any], name: str) -> Number:
-    return number(summary.get("intervals", {}), "environments", name, "aupr")

@@ -1,7 +1,7 @@
 """What the numbers of a report say, in plain words.
 
-Sentences are made from JSON alone. A sentence claims no more than its interval: where that holds chance or zero,
-nothing is claimed. Nothing in here knows how words are shown.
+Sentences are made from JSON alone. A sentence claims no more than its interval: where that includes chance or
+zero, nothing is claimed. Nothing in here knows how words are shown.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from episode.report.load import Number
+from episode.metrics.intervals import Estimate
 
 __all__ = ["Claim", "Findings", "decimal", "environments", "listing", "percent", "signed", "spell", "within"]
 
@@ -19,7 +19,7 @@ NONE = "–"
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence, and the numbers that it stands on, a line each."""
+    """A sentence, and the numbers behind it, one line each."""
 
     text: str
     details: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ class Findings:
     alarms : tuple of str
         What must be looked at first.
     leak : str
-        Said in red; empty where test loci are new to training.
+        Shown in red; empty where test loci are new to training.
     """
 
     ranking: Claim
@@ -61,7 +61,7 @@ def signed(value: float | None, places: int = 3) -> str:
     return written.replace("-", "−") if float(written) else f"{0:.{places}f}"
 
 
-def within(number: Number, *, places: int = 3, sign: bool = False) -> str:
+def within(number: Estimate, *, places: int = 3, sign: bool = False) -> str:
     """Write the interval of a number, ``0.310 to 0.420``; a dash where there is none."""
     if not number.bounded:
         return NONE
@@ -69,16 +69,16 @@ def within(number: Number, *, places: int = 3, sign: bool = False) -> str:
     return f"{write(number.low, places)} to {write(number.high, places)}"
 
 
-def spell(number: Number, *, places: int = 3, sign: bool = False) -> str:
+def spell(number: Estimate, *, places: int = 3, sign: bool = False) -> str:
     """Write a number with its interval: ``0.360 (0.310 to 0.420)``."""
     write = signed if sign else decimal
     interval = within(number, places=places, sign=sign) if number.bounded else "no interval"
     return f"{write(number.value, places)} ({interval})"
 
 
-def percent(share: float) -> str:
-    """Write a share in per cent: whole above one, one digit below."""
-    return f"{100 * share:.0f} %" if share == 0 or share >= 0.01 else f"{100 * share:.1f} %"
+def percent(fraction: float) -> str:
+    """Write a fraction in per cent: whole above one, one digit below."""
+    return f"{100 * fraction:.0f} %" if fraction == 0 or fraction >= 0.01 else f"{100 * fraction:.1f} %"
 
 
 def environments(count: int) -> str:
@@ -86,9 +86,9 @@ def environments(count: int) -> str:
     return f"{count} environment{'' if count == 1 else 's'}"
 
 
-def listing(names: Sequence[str], *, most: int = NAMES_SHOWN) -> str:
+def listing(names: Sequence[str], *, max_names: int = NAMES_SHOWN) -> str:
     """Write "a, b and c"; of many, the first few and how many more."""
-    shown, more = list(names[:most]), len(names) - most
+    shown, more = list(names[:max_names]), len(names) - max_names
     if more > 0:
         return ", ".join(shown) + f" and {more} more"
     return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)

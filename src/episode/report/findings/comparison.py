@@ -1,50 +1,45 @@
-"""The words of a comparison: does the ranking beat its rivals, does the impedance help.
+"""The words of a comparison: does the ranking beat its baselines, does the impedance help.
 
-A row beats another only where the paired interval of their difference leaves zero out; see `episode.report.findings`.
-What should not be trusted is said in `episode.report.findings.cautions`.
+A method beats another only where the paired interval of their difference excludes zero; see
+`episode.report.findings`. What should not be trusted is in `episode.report.findings.cautions`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
+from episode.compare.methods.registry import ORACLE, SEQUENCE, SHORTCUT, WITH_DISTANCE
+from episode.compare.results import ComparisonResults
+from episode.metrics.intervals import Estimate
 from episode.report.findings import Claim, Findings, decimal, listing, signed, spell, within
 from episode.report.findings.cautions import alarms, cautions, leak
-from episode.report.load import Comparison, Number, number
-from episode.report.methods import METRICS, SHORTCUT, WITH_DISTANCE, best, rows_of
+from episode.report.load import Comparison
+from episode.report.methods import METRICS, best, methods_of
 
-__all__ = ["best_rivals", "chance_aupr", "correction_row", "difference", "find_comparison", "standing"]
+__all__ = ["best_baselines", "chance_aupr", "correction_method", "find_comparison", "standing"]
 
 POTENTIAL = "episode.potential"
 CORRECTIONS = ("episode.student", "episode.fused")
-CORRECTION_RIVALS = ("mean_impedance", "em", "bbse")
+CORRECTION_BASELINES = ("mean_impedance", "em", "bbse")
 
 Measure = tuple[str, str]
-"""Level ("macro", "pooled") and metric."""
+"""Scope ("macro", "pooled") and metric."""
 RANKING: tuple[Measure, ...] = (("macro", "auroc"), ("macro", "aupr"))
 CORRECTION: tuple[Measure, ...] = (("pooled", "log_loss"), ("macro", "log_loss"), ("pooled", "ece"))
 
 
-def find_comparison(material: Comparison) -> Findings:
+def find_comparison(comparison: Comparison) -> Findings:
     """Put a comparison into words."""
     return Findings(
-        ranking=_ranking(material.results),
-        impedance=_impedance(material.results),
-        cautions=tuple(cautions(material)),
-        alarms=tuple(alarms(material)),
-        leak=leak(material.results),
+        ranking=_ranking(comparison.results),
+        impedance=_impedance(comparison.results),
+        cautions=tuple(cautions(comparison.results)),
+        alarms=tuple(alarms(comparison)),
+        leak=leak(comparison.results.audit),
     )
 
 
-def difference(results: dict[str, Any], a: str, b: str, level: str, metric: str) -> Number:
-    """Return the paired difference a - b, also where the file holds b - a; not defined where it holds neither."""
-    keys = (metric,) if level == "macro" else (level, metric)
-    found = number(results["differences"], f"{a}-{b}", *keys)
-    return found if found.value is not None else -number(results["differences"], f"{b}-{a}", *keys)
-
-
-def standing(found: Number, metric: str) -> str:
+def standing(found: Estimate, metric: str) -> str:
     """Say where a difference stands: "better", "worse", "open" (zero lies in the interval) or "unknown"."""
     if found.low is None or found.high is None:
         return "unknown"
@@ -52,37 +47,32 @@ def standing(found: Number, metric: str) -> str:
     return "better" if low > 0 else "worse" if high < 0 else "open"
 
 
-def best_rivals(results: dict[str, Any]) -> list[str]:
-    """Return the best sequence rival by macro AUROC and, if another, by macro AUPR."""
-    names = rows_of(results, "sequence")
+def best_baselines(results: ComparisonResults) -> list[str]:
+    """Return the best sequence baseline by macro AUROC and, if another, by macro AUPR."""
+    names = methods_of(results, SEQUENCE)
     found = [best(results, names, metric) for metric in ("auroc", "aupr")]
-    return list(dict.fromkeys(row for row in found if row is not None))
+    return list(dict.fromkeys(method for method in found if method is not None))
 
 
-def correction_row(results: dict[str, Any]) -> str | None:
-    """Return the row that speaks for the impedance: R_S alone, as an unseen environment gets it."""
+def correction_method(results: ComparisonResults) -> str | None:
+    """Return the method that represents the impedance: R_S alone, as an unseen environment gets it."""
     return next(
-        (row for row in CORRECTIONS if number(results["rows"], row, "pooled", "log_loss").value is not None), None
+        (method for method in CORRECTIONS if results.estimate(method, "pooled", "log_loss").value is not None), None
     )
 
 
-def chance_aupr(results: dict[str, Any]) -> float | None:
-    """Return the AUPR of chance, macro: the mean share of positives where both classes are there."""
-    shares = [
-        entry["share_positive"]
-        for entry in results["environments"].values()
-        if entry.get("share_positive") is not None and 0 < entry["share_positive"] < 1
-    ]
-    return sum(shares) / len(shares) if shares else None
+def chance_aupr(results: ComparisonResults) -> float | None:
+    """Return the AUPR of chance, macro: the mean prevalence where both classes are there."""
+    found = [entry.share_positive for entry in results.environments.values() if 0 < entry.share_positive < 1]
+    return sum(found) / len(found) if found else None
 
 
-def _ranking(results: dict[str, Any]) -> Claim:
-    auroc = number(results["rows"], POTENTIAL, "macro", "auroc")
-    aupr = number(results["rows"], POTENTIAL, "macro", "aupr")
+def _ranking(results: ComparisonResults) -> Claim:
+    auroc, aupr = (results.estimate(POTENTIAL, *measure) for measure in RANKING)
     if auroc.value is None:
         return Claim(
-            "Whether U_I ranks could not be judged: the row episode.potential is missing, or no environment has both "
-            "classes."
+            "Whether U_I ranks could not be judged: the method episode.potential is missing, or no environment has "
+            "both classes."
         )
     if auroc.low is None or auroc.high is None:
         chance = "has no interval, so nothing is claimed against chance"
@@ -91,31 +81,33 @@ def _ranking(results: dict[str, Any]) -> Claim:
     elif auroc.high < 0.5:
         chance = "ranks pairs worse than chance"
     else:
-        chance = "cannot be told from chance"
-    rivals = {row: f"{row} (best sequence rival)" for row in best_rivals(results)}
-    against = {row: row for row in rows_of(results, SHORTCUT)} | rivals
+        chance = "does not differ significantly from chance"
+    against = {method: method for method in methods_of(results, SHORTCUT)}
+    against |= {method: f"{method} (best sequence baseline)" for method in best_baselines(results)}
     verdict = f" It {_verdict(results, POTENTIAL, against, RANKING)}." if against else ""
-    own = f"Mean over environments: AUROC {spell(auroc)}, chance 0.5; AUPR {spell(aupr)}, chance "
-    lines = [own + f"{decimal(chance_aupr(results))}."]
-    lines += [_numbers(results, POTENTIAL, rival, RANKING) for rival in against]
-    lines += [_with_distance(results, row) for row in rows_of(results, WITH_DISTANCE)]
+    lines = [
+        f"Mean over environments: AUROC {spell(auroc)}, chance 0.5; AUPR {spell(aupr)}, chance "
+        f"{decimal(chance_aupr(results))}."
+    ]
+    lines += [_numbers(results, POTENTIAL, baseline, RANKING) for baseline in against]
+    lines += [_with_distance(results, method) for method in methods_of(results, WITH_DISTANCE)]
     return Claim(f"{_place(results)} U_I {chance}.{verdict}", tuple(line for line in lines if line))
 
 
-def _with_distance(results: dict[str, Any], row: str) -> str:
-    """Say what a row reaches that is not of sequence only, beside distance alone and sequence alone."""
-    auroc, aupr = (number(results["rows"], row, *measure) for measure in RANKING)
-    rivals = {rival: rival for rival in ("distance", POTENTIAL) if rival in results["rows"]}
-    verdict = f" It {_verdict(results, row, rivals, RANKING)}." if rivals else ""
+def _with_distance(results: ComparisonResults, method: str) -> str:
+    """Describe a method that is not of sequence only, beside distance alone and sequence alone."""
+    auroc, aupr = (results.estimate(method, *measure) for measure in RANKING)
+    baselines = {name: name for name in ("distance", POTENTIAL) if name in results.methods}
+    verdict = f" It {_verdict(results, method, baselines, RANKING)}." if baselines else ""
     return (
-        f"Not a sequence-only row: {row}, whose U_I reads the distance as well, has AUROC {spell(auroc)}, "
+        f"Not a sequence-only method: {method}, whose U_I reads the distance as well, has AUROC {spell(auroc)}, "
         f"AUPR {spell(aupr)}.{verdict}"
     )
 
 
-def _place(results: dict[str, Any]) -> str:
+def _place(results: ComparisonResults) -> str:
     """Say whether training knew the environments that were tested."""
-    known = [bool(entry.get("known")) for entry in results["environments"].values()]
+    known = [entry.known for entry in results.environments.values()]
     if not any(known):
         return "On unseen environments"
     if all(known):
@@ -123,44 +115,44 @@ def _place(results: dict[str, Any]) -> str:
     return f"On {len(known)} environments, {sum(known)} of which training knew,"
 
 
-def _impedance(results: dict[str, Any]) -> Claim:
-    row = correction_row(results)
-    if row is None:
-        return Claim("Whether the impedance correction helps could not be judged: no row has its log-loss.")
-    rivals = {rival: rival for rival in CORRECTION_RIVALS if rival in results["rows"]}
-    if not rivals:
-        return Claim("Whether the impedance correction helps could not be judged: none of its rivals was run.")
-    own = {measure: number(results["rows"], row, *measure) for measure in CORRECTION}
-    lines = ["With it: " + ", ".join(f"{_name(measure)} {spell(value)}" for measure, value in own.items()) + "."]
-    lines += [_numbers(results, row, rival, CORRECTION) for rival in rivals]
-    lines.append(_numbers(results, row, POTENTIAL, RANKING).replace("Against", "Inside environments, against", 1))
-    oracle = number(results["rows"], "oracle", "pooled", "log_loss")
+def _impedance(results: ComparisonResults) -> Claim:
+    method = correction_method(results)
+    if method is None:
+        return Claim("Whether the impedance correction helps could not be judged: no method has its log-loss.")
+    baselines = {name: name for name in CORRECTION_BASELINES if name in results.methods}
+    if not baselines:
+        return Claim("Whether the impedance correction helps could not be judged: none of its baselines was run.")
+    own = ", ".join(f"{_name(measure)} {spell(results.estimate(method, *measure))}" for measure in CORRECTION)
+    lines = [f"With it: {own}."]
+    lines += [_numbers(results, method, baseline, CORRECTION) for baseline in baselines]
+    lines.append(_numbers(results, method, POTENTIAL, RANKING).replace("Against", "Inside environments, against", 1))
+    oracle = results.estimate(ORACLE.name, "pooled", "log_loss")
     if oracle.value is not None:
         lines.append(
             f"The best impedances, read from the test labels, would give a pooled log-loss of {spell(oracle)}."
         )
-    text = f"The impedance correction ({row}) {_verdict(results, row, rivals, CORRECTION)}."
+    text = f"The impedance correction ({method}) {_verdict(results, method, baselines, CORRECTION)}."
     return Claim(text, tuple(line for line in lines if line))
 
 
-def _verdict(results: dict[str, Any], row: str, rivals: dict[str, str], measures: Sequence[Measure]) -> str:
-    """Say how a row stands against some rivals, those of one standing together."""
-    said: dict[tuple[str, str], list[str]] = {}
-    for rival, label in rivals.items():
-        said.setdefault(_stands(results, row, rival, measures), []).append(label)
-    return "; it ".join(f"{verb} {listing(names)}{where}" for (verb, where), names in said.items())
+def _verdict(results: ComparisonResults, method: str, baselines: Mapping[str, str], measures: Sequence[Measure]) -> str:
+    """Say how a method stands against some baselines, those of one standing together."""
+    by_standing: dict[tuple[str, str], list[str]] = {}
+    for baseline, label in baselines.items():
+        by_standing.setdefault(_stands(results, method, baseline, measures), []).append(label)
+    return "; it ".join(f"{verb} {listing(names)}{where}" for (verb, where), names in by_standing.items())
 
 
-def _stands(results: dict[str, Any], row: str, rival: str, measures: Sequence[Measure]) -> tuple[str, str]:
+def _stands(results: ComparisonResults, method: str, baseline: str, measures: Sequence[Measure]) -> tuple[str, str]:
     """Return the verb, and in which measures it holds where it does not hold in all."""
     where: dict[str, list[str]] = {}
-    for level, metric in measures:
-        found = standing(difference(results, row, rival, level, metric), metric)
-        where.setdefault(found, []).append(_name((level, metric)))
+    for measure in measures:
+        found = standing(results.difference(method, baseline, *measure), measure[1])
+        where.setdefault(found, []).append(_name(measure))
     verbs = {
         "better": "beats",
         "worse": "loses to",
-        "open": "cannot be told from",
+        "open": "does not differ significantly from",
         "unknown": "was not compared with",
     }
     order = [key for key in verbs if key in where]
@@ -171,17 +163,17 @@ def _stands(results: dict[str, Any], row: str, rival: str, measures: Sequence[Me
     return verbs[order[0]], f" in {listing(where[order[0]])} ({rest})"
 
 
-def _numbers(results: dict[str, Any], row: str, rival: str, measures: Sequence[Measure]) -> str:
-    found = [(measure, difference(results, row, rival, *measure)) for measure in measures]
+def _numbers(results: ComparisonResults, method: str, baseline: str, measures: Sequence[Measure]) -> str:
+    found = [(measure, results.difference(method, baseline, *measure)) for measure in measures]
     text = ", ".join(
         f"{_name(measure)} {signed(value.value)} ({within(value, sign=True) if value.bounded else 'no interval'})"
         for measure, value in found
         if value.value is not None
     )
-    return f"Against {rival}: {text}." if text else ""
+    return f"Against {baseline}: {text}." if text else ""
 
 
 def _name(measure: Measure) -> str:
-    level, metric = measure
+    scope, metric = measure
     name = METRICS[metric].name
-    return name if metric in ("auroc", "aupr") else f"{level} {name}"
+    return name if metric in ("auroc", "aupr") else f"{scope} {name}"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from episode.evaluate.results import EnvironmentSummary, MacroSummary, PooledSummary
+from episode.metrics.intervals import Estimate
 from episode.report.findings import NONE, decimal
-from episode.report.load import Number, number
-from episode.report.tables import Cell, count, figure, interval, share, table, text
+from episode.report.load import Evaluation
+from episode.report.tables import Cell, Row, Table, count, figure, interval, share, text
 
 __all__ = ["environment_table", "headline_table", "impedance_table"]
 
@@ -21,124 +21,148 @@ HEADS = {
 }
 
 
-def headline_table(summary: dict[str, Any]) -> str:
+def headline_table(evaluation: Evaluation) -> Table:
     """Compare what is known of the environment: nothing, the impedance used, the oracle, the truth."""
-    pooled, oracle, mean = summary["pooled"], summary["oracle"], summary["mean_impedance"]
-    macro, truth, blocks = summary["macro"], summary.get("truth", {}), summary.get("intervals", {})
-
-    def bounded(value: float | None, *keys: str) -> Cell:
-        found = number(blocks, *keys)
-        return interval(Number(value, found.low, found.high))
-
-    rows = [
-        [
+    results, used, mean = evaluation.results, evaluation.used, evaluation.mean_impedance
+    macro, pooled, oracle, truth = results.macro, results.pooled, results.oracle, results.truth
+    rows: list[Row] = [
+        (
             text("U_I alone, training mean everywhere", order=0),
-            bounded(macro["aupr_potential"], "mean_impedance", "macro", "aupr"),
-            bounded(pooled["aupr_potential"], "mean_impedance", "pooled", "aupr"),
-            bounded(mean["log_loss"], "mean_impedance", "pooled", "log_loss"),
-            bounded(mean["ece"], "mean_impedance", "pooled", "ece"),
-        ],
-        [
+            _bounded(macro.aupr_potential, mean("macro", "aupr")),
+            _bounded(pooled.aupr_potential, mean("pooled", "aupr")),
+            _bounded(results.mean_impedance.log_loss, mean("pooled", "log_loss")),
+            _bounded(results.mean_impedance.ece, mean("pooled", "ece")),
+        ),
+        (
             text("Impedance used", order=1),
-            bounded(macro["aupr"], "macro", "aupr"),
-            bounded(pooled["aupr"], "pooled", "aupr"),
-            bounded(pooled["log_loss"], "pooled", "log_loss"),
-            bounded(pooled["ece"], "pooled", "ece"),
-        ],
-        [
+            _bounded(macro.aupr, used("macro", "aupr")),
+            _bounded(pooled.aupr, used("pooled", "aupr")),
+            _bounded(pooled.log_loss, used("pooled", "log_loss")),
+            _bounded(pooled.ece, used("pooled", "ece")),
+        ),
+        (
             text("Oracle impedance (reads the labels)", order=2),
-            figure(macro["aupr"]),
-            figure(oracle["aupr"]),
-            figure(oracle["log_loss"]),
+            figure(macro.aupr),
+            figure(oracle.aupr),
+            figure(oracle.log_loss),
             figure(None),
-        ],
+        ),
     ]
-    if truth:
+    if truth is not None:
         rows.append(
-            [
-                text("Planted truth", order=3),
-                figure(truth["aupr_bayes_macro"]),
-                figure(truth["aupr_bayes_pooled"]),
-                figure(truth["log_loss_bayes"]),
+            (
+                text("Simulated truth", order=3),
+                figure(truth.aupr_bayes_macro),
+                figure(truth.aupr_bayes_pooled),
+                figure(truth.log_loss_bayes),
                 figure(None),
-            ]
+            )
         )
-    said = " Below a number its 95 % interval." if number(blocks, "macro", "aupr").bounded else ""
-    return table(
+    small = " Below a number its 95 % interval." if evaluation.has_intervals else ""
+    return Table(
         "What the impedance brings. Mean AUPR is inside environments, where a single impedance changes nothing; "
-        f"the other columns are over all labelled pairs.{said}",
-        ["impedance", "mean AUPR", "pooled AUPR", "log-loss (nats)", "ECE"],
-        rows,
+        f"the other columns are over all labelled pairs.{small}",
+        ("impedance", "mean AUPR", "pooled AUPR", "log-loss (nats)", "ECE"),
+        tuple(rows),
         name="headline",
     )
 
 
-def environment_table(summary: dict[str, Any]) -> str:
+def environment_table(evaluation: Evaluation) -> Table:
     """Ranking, calibration and decisions of each environment, then their mean, then all pairs together."""
-    truth, blocks = summary.get("truth", {}), summary.get("intervals", {})
-    bayes = "truth" in summary
-
-    def row(name: str, entry: dict[str, Any], aupr: float | None, best: float | None, *place: str) -> list[Cell]:
-        mark = " (collapsed)" if entry.get("collapsed") else ""
-        found = number(blocks, *place, "aupr")
-        return [
-            text(name + mark),
-            count(entry.get("n")),
-            share(entry["share_positive"]),
-            interval(Number(aupr, found.low, found.high)),
-            *([figure(best)] if bayes else []),
-            *(_number(entry, key, number(blocks, *place, key)) for key in HEADS),
-        ]
-
-    macro, pooled = summary["macro"], summary["pooled"]
-    said = " Small: 95 % intervals." if number(blocks, "macro", "aupr").bounded else ""
-    return table(
-        "Every environment. AUPR by U_I alone inside environments (chance is the share of positives); the last row is "
+    results = evaluation.results
+    macro, pooled, truth = results.macro, results.pooled, results.truth
+    totals = (
+        _numbers(
+            text("mean over environments"),
+            None,
+            macro,
+            macro.aupr_potential,
+            [] if truth is None else [truth.aupr_bayes_macro],
+            {key: evaluation.used("macro", key) for key in ("aupr", *HEADS)},
+        ),
+        _numbers(
+            text("all pairs together"),
+            pooled.n,
+            pooled,
+            pooled.aupr,
+            [] if truth is None else [truth.aupr_bayes_pooled],
+            {key: evaluation.used("pooled", key) for key in ("aupr", *HEADS)},
+        ),
+    )
+    small = " Small: 95 % intervals." if evaluation.has_intervals else ""
+    best = () if truth is None else ("best AUPR",)
+    return Table(
+        "Every environment. AUPR by U_I alone inside environments (chance is the prevalence); the last row is "
         "over all pairs with the impedance used. F1, precision and recall at probability 0.5; nothing was tuned on "
-        f"these labels. {NONE} is a number that is not defined.{said}",
-        ["environment", "pairs", "positive", "AUPR", *(["best AUPR"] if bayes else []), *HEADS.values()],
-        [
-            row(name, entry, entry["aupr_potential"], entry.get("aupr_bayes"), "environments", name)
-            for name, entry in summary["environments"].items()
-        ],
-        [
-            row("mean over environments", macro, macro["aupr_potential"], truth.get("aupr_bayes_macro"), "macro"),
-            row("all pairs together", pooled, pooled["aupr"], truth.get("aupr_bayes_pooled"), "pooled"),
-        ],
+        f"these labels. {NONE} is a number that is not defined.{small}",
+        ("environment", "pairs", "positive", "AUPR", *best, *HEADS.values()),
+        tuple(
+            _numbers(
+                text(f"{name} (collapsed)" if entry.collapsed else name),
+                entry.n,
+                entry,
+                entry.aupr_potential,
+                [] if truth is None else [entry.aupr_bayes],
+                {key: evaluation.inside(name, key) for key in ("aupr", *HEADS)},
+            )
+            for name, entry in results.environments.items()
+        ),
+        totals,
         name="environments",
     )
 
 
-def impedance_table(summary: dict[str, Any]) -> str:
-    """Show the impedance of each environment by every way of getting it."""
-    truth = "truth" in summary
+def impedance_table(evaluation: Evaluation) -> Table:
+    """Show the impedance of each environment by every way of estimating it."""
+    simulated = evaluation.results.truth is not None
 
-    def row(name: str, entry: dict[str, Any]) -> list[Cell]:
-        low, high = entry["r_student_low"], entry["r_student_high"]
+    def row(name: str, entry: EnvironmentSummary) -> Row:
+        low, high = entry.r_student_low, entry.r_student_high
         between = "" if low is None or high is None else f"{decimal(low, 2)} to {decimal(high, 2)}"
-        return [
+        return (
             text(name),
-            text("known" if entry["known"] else "unseen"),
-            count(entry["support_size"]),
-            Cell(decimal(entry["r_student"], 2), entry["r_student"], between),
-            figure(entry["r_teacher"], 2),
-            figure(entry["r_used"], 2),
-            figure(entry["r_oracle"], 2),
-            *([figure(entry["r_true"], 2)] if truth else []),
-            text(entry["warnings"]),
-        ]
+            text("known" if entry.known else "unseen"),
+            count(entry.support_size),
+            Cell(decimal(entry.r_student, 2), entry.r_student, between),
+            figure(entry.r_teacher, 2),
+            figure(entry.r_used, 2),
+            figure(entry.r_oracle, 2),
+            *([figure(entry.r_true, 2)] if simulated else []),
+            text(entry.warnings),
+        )
 
-    heads = ["environment", "status", "support (pairs)", "R_S", "R_T", "used", "oracle"]
-    return table(
+    heads = ("environment", "status", "support (pairs)", "R_S", "R_T", "used", "oracle")
+    return Table(
         "Impedances in units of U_I. R_S read by the Student from the support set, with its 90 % interval; R_T of the "
         "Teacher (known environments only); the one used; and the oracle that the labels call for."
-        + (" The true impedance is in the units of the planted potential." if truth else ""),
-        [*heads, *(["true"] if truth else []), "warnings"],
-        [row(name, entry) for name, entry in summary["environments"].items()],
-        text_columns=(0, 1, len(heads) + truth),
+        + (" The true impedance is in the units of the simulated potential." if simulated else ""),
+        (*heads, *(["true"] if simulated else []), "warnings"),
+        tuple(row(name, entry) for name, entry in evaluation.results.environments.items()),
+        text_columns=(0, 1, len(heads) + simulated),
         name="impedances",
     )
 
 
-def _number(entry: dict[str, Any], key: str, found: Number) -> Cell:
-    return interval(Number(entry.get(key), found.low, found.high))
+def _numbers(
+    name: Cell,
+    pairs: int | None,
+    entry: EnvironmentSummary | MacroSummary | PooledSummary,
+    aupr: float | None,
+    best: list[float | None],
+    intervals: dict[str, Estimate],
+) -> Row:
+    """Return a row of `environment_table`; `best` is the AUPR of the truth, where there is one."""
+    return (
+        name,
+        count(pairs),
+        share(entry.share_positive),
+        _bounded(aupr, intervals["aupr"]),
+        *map(figure, best),
+        *(_bounded(getattr(entry, key), intervals[key]) for key in HEADS),
+    )
+
+
+def _bounded(value: float | None, found: Estimate) -> Cell:
+    """Make a cell of a number with the interval of an estimate of it."""
+    return interval(Estimate(value=value, low=found.low, high=found.high))

@@ -1,8 +1,8 @@
-"""EPIsode's own rows of a comparison, and the rivals of its impedance: one training a fold fills them all.
+"""EPIsode's own methods, and the baselines of its impedance: one training run a fold fills them all.
 
 With one impedance channel most of them rank alike inside an environment, for a scalar cannot change a ranking there;
-what they compare is the level. With a spectrum Student, Teacher and what prediction uses re-rank the pairs. The row
-`oracle` reads test labels and is not made here.
+what they compare is the level. With a spectrum Student, Teacher and what prediction uses re-rank the pairs. The
+method `oracle` reads test labels and is not made here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from episode.checkpoint import Run
-from episode.compare.methods.base import FamilyResult, FoldTask, Scores
+from episode.compare.methods.base import FoldTask, RunnerResult, Scores
 from episode.compare.methods.opportunist import opportunist_scores
 from episode.compare.methods.trained_run import Reading, called, describe, learning_part, read_part, trained_run
 from episode.metrics.label_shift import (
@@ -25,7 +25,7 @@ from episode.metrics.label_shift import (
     source_scores,
 )
 from episode.metrics.metrics import oracle_impedance
-from episode.predict.impedance import choose_support, departure, update_impedance
+from episode.predict.impedance import departure, update_impedance
 
 __all__ = ["Level", "few_label_logit", "score_fold", "shift_impedances", "training_level"]
 
@@ -38,16 +38,16 @@ class Level:
     ----------
     impedance : float
         Units of U_I.
-    share : float
-        Share of positives among the pairs that ``sigmoid((U_I - impedance) / T)`` is calibrated on, in (0, 1).
+    prevalence : float
+        Of the pairs that ``sigmoid((U_I - impedance) / T)`` is calibrated on, in (0, 1).
     """
 
     impedance: float
-    share: float
+    prevalence: float
 
 
-def score_fold(task: FoldTask) -> FamilyResult:
-    """Train EPIsode on a fold, predict its test rows from unlabelled support, and fill the rows below.
+def score_fold(task: FoldTask) -> RunnerResult:
+    """Train EPIsode on a fold, predict its test rows from unlabelled support, and fill the methods below.
 
     ``episode.potential``
         ``(U_I - level) / T`` with the one constant of `training_level`: inside an environment the ranking of U_I, and
@@ -78,27 +78,27 @@ def score_fold(task: FoldTask) -> FamilyResult:
     level = training_level(run, calibration)
     source = _source(run, calibration, level)
     logits, chosen_on = (_level_logits(run, reading, level, source) for reading in (test, calibration))
-    rows = {name: called(logit, logit, chosen_on[name], calibration.label) for name, logit in logits.items()}
+    methods = {name: called(logit, logit, chosen_on[name], calibration.label) for name, logit in logits.items()}
     nothing = np.full(len(test.potential), np.nan)
-    rows["episode.potential"] = Scores(_level_logit(run, test, level), nothing, nothing.copy())
+    methods["episode.potential"] = Scores(_level_logit(run, test, level), nothing, nothing.copy())
     for count in sorted({0, *task.few_labels.rows}):
         logit = few_label_logit(task, run, test, count)
-        rows[f"episode.few_label_{count}"] = called(logit, logit, calibration.logit, calibration.label)
-    rows["opportunist"] = opportunist_scores(run, task.own_store, test, calibration)
-    return FamilyResult(rows, describe(task, run, test) | {"level": level.impedance})
+        methods[f"episode.few_label_{count}"] = called(logit, logit, calibration.logit, calibration.label)
+    methods["opportunist"] = opportunist_scores(run, task.own_store, test, calibration)
+    return RunnerResult(methods, describe(task, run, test, level=level.impedance))
 
 
 def training_level(run: Run, calibration: Reading) -> Level:
-    """Find the one constant impedance of least log-loss on the held-out training rows, all of them pooled.
+    """Find the one constant impedance of smallest log-loss on the held-out training rows, all of them pooled.
 
     The mean of the training environments' R_T would not do: T and the offset of U_I were fitted under R_S, whose mean
-    may lie elsewhere. At this constant the mean probability of the held-out rows is their share of positives.
+    may lie elsewhere. At this constant the mean probability of the held-out rows is their prevalence.
 
     Parameters
     ----------
     run : Run
     calibration : Reading
-        The held-out training rows. Where they lack a class: the mean R_T and the training share.
+        The held-out training rows. Where they lack a class: the mean R_T and the training prevalence.
     """
     label = calibration.label
     found = oracle_impedance(calibration.potential, label, _temperature(run))
@@ -110,10 +110,10 @@ def training_level(run: Run, calibration: Reading) -> Level:
 def shift_impedances(run: Run, reading: Reading, level: Level, source: SourceScores | None) -> list[dict[str, float]]:
     """Read the impedance of every environment of a part from the distribution of its scores.
 
-    Both estimators want a probability that is calibrated where a known share of positives holds. That is
-    ``sigmoid((U_I - level) / T)`` with the share of the held-out training rows, see `training_level`: the final stage
-    of training refitted T by log-loss on them, so the logit is a log-odds. `inverse_link` belongs to logits as IMMAX
-    leaves them, before that stage, and would correct a second time. The scores are those of the support that the
+    Both estimators want a probability that is calibrated where a known prevalence holds. That is
+    ``sigmoid((U_I - level) / T)`` with the prevalence of the held-out training rows, see `training_level`: the final
+    stage of training refitted T by log-loss on them, so the logit is a log-odds. `inverse_link` belongs to logits as
+    IMMAX leaves them, before that stage, and would correct a second time. The scores are those of the support that the
     Student reads.
 
     Parameters
@@ -133,14 +133,13 @@ def shift_impedances(run: Run, reading: Reading, level: Level, source: SourceSco
     temperature = _temperature(run)
     probability = expit(_level_logit(run, reading, level))
     found = []
-    for _, index in reading.environments():
-        pairs = reading.dataset.pairs.iloc[index]
-        support = probability[index[choose_support(run, [reading.keys[i] for i in index], pairs, seed=0)]]
-        priors = {"em": em_prior(support, level.share)} | (
+    for support in (probability[rows] for rows in reading.predictions.supports):
+        priors = {"em": em_prior(support, level.prevalence)} | (
             {} if source is None else {"bbse": bbse_prior(support, source)}
         )
         impedance = {
-            name: prior_to_impedance(prior, level.share, level.impedance, temperature) for name, prior in priors.items()
+            name: prior_to_impedance(prior, level.prevalence, level.impedance, temperature)
+            for name, prior in priors.items()
         }
         found.append({"bbse": np.nan} | impedance)
     return found
@@ -164,7 +163,7 @@ def few_label_logit(task: FoldTask, run: Run, test: Reading, count: int) -> NDAr
 def _level_logits(
     run: Run, reading: Reading, level: Level, source: SourceScores | None
 ) -> dict[str, NDArray[np.float64]]:
-    """Logits of the rows that differ in the impedance of an environment only."""
+    """Logits of the methods that differ in the impedance of an environment only."""
     potential, temperature = reading.potential, _temperature(run)
     shift = shift_impedances(run, reading, level, source)
     names = ("episode.student", "episode.teacher", "mean_impedance", "em", "bbse")
@@ -187,7 +186,7 @@ def _source(run: Run, calibration: Reading, level: Level) -> SourceScores | None
 
 
 def _level_logit(run: Run, reading: Reading, level: Level) -> NDArray[np.float64]:
-    """Log-odds at one impedance for all environments; calibrated where the share of `level` holds."""
+    """Log-odds at one impedance for all environments; calibrated at the prevalence of `level`."""
     return (reading.potential - level.impedance) / _temperature(run)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from episode.compare.methods.episode_rows import score_fold, training_level
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
@@ -21,16 +22,15 @@ import tiny_world
 from episode.checkpoint import Run, load_run, save_run
 from episode.compare.methods import ablations, with_distance
 from episode.compare.methods.base import FamilyResult, FoldTask
-from episode.compare.methods.episode_rows import score_fold, training_level
 from episode.compare.methods.opportunist import shortcut_score
 from episode.config import Config, to_dict
 from episode.data.dataset import Dataset
 from episode.data.shortcuts import shortcut_statistics
 from episode.errors import EpisodeError
-from episode.inference.pairs import pair_keys
+from episode.inference.pairs import pair_rows
+from episode.inference.support_sampling import content_ranks, draw_support
 from episode.metrics.label_shift import source_scores
 from episode.metrics.metrics import best_f1_threshold, calibration_line, log_loss
-from episode.predict.impedance import choose_support
 from episode.predict.pairs import Predictions, predict_dataset
 from known import known
 
@@ -248,12 +248,14 @@ def test_label_shift_estimators_on_the_support(
     share = label.mean()
     source = source_scores(label, expit((held_out_potential(lively, run) - level) / temperature(run)))
     em, bbse = (impedances(result, predictions, run, name) for name in ("em", "bbse"))
-    keys = pair_keys(part(lively, lively.fold.test))
+    test = part(lively, lively.fold.test)
+    rows = pair_rows(test)
+    rank = content_ranks(0, test.digests, rows)
     environment = predictions.pairs["environment"].to_numpy()
     inside: list[bool] = []
     for name in np.unique(environment):
         index = np.flatnonzero(environment == name)
-        support = index[choose_support(run, [keys[i] for i in index], predictions.pairs.iloc[index], seed=0)]
+        support = index[draw_support(rank[index], rows.take(index), 64)]
         assert len(support) == 64 < len(index)
         found = expit(logit(share) - (em[name] - level) / temperature(run))
         assert 0.01 < found < 0.99

@@ -1,0 +1,176 @@
+"""The content of ``figures.json``: what the figures of a report are drawn from, as plain lists.
+
+Types only, shared by an evaluation and a comparison. This module does NOT know how the numbers are made (see
+`episode.evaluate.curves`), nor how a figure looks.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from episode.metrics.intervals import ByMetric, Estimate
+from episode.schema import Model
+
+__all__ = [
+    "ComparisonFigures",
+    "FewLabelPoint",
+    "Figures",
+    "FoldAlarm",
+    "ImpedanceRecord",
+    "LossSeries",
+    "PacingSeries",
+    "PotentialHistogram",
+    "PrecisionRecall",
+    "Reliability",
+    "RunAlarm",
+    "RunFigures",
+    "TrainingSeries",
+    "ValidationCheck",
+]
+
+
+def _absent(value: object) -> bool:
+    """Leave a key out of the file."""
+    return value is None
+
+
+class PrecisionRecall(Model):
+    """Precision against recall: equal lengths, at most 200, recall ascending; ``share`` is the prevalence."""
+
+    recall: list[float]
+    precision: list[float]
+    share: float
+
+
+class Reliability(Model):
+    """Observed against predicted prevalence: means of bins, ascending in probability, and their numbers of pairs."""
+
+    probability: list[float]
+    observed: list[float]
+    count: list[int]
+
+
+class PotentialHistogram(Model):
+    """Pairs by label in 30 bins of ``(U_I - level) / T``; the 31 edges are dimensionless."""
+
+    edges: list[float]
+    positive: list[int]
+    negative: list[int]
+
+
+class ImpedanceRecord(Model):
+    """Impedances of one environment in the unit of U_I (``r_true``: of the simulated potential); None where unknown."""
+
+    environment: str
+    fold: str
+    """Which training run these belong to: levels of different training runs are not to be compared."""
+    known: bool
+    """The Teacher knows the environment."""
+    r_student: float | None
+    r_student_sd: float | None
+    r_student_low: float | None
+    r_student_high: float | None
+    r_teacher: float | None
+    r_used: float | None
+    r_oracle: float | None
+    r_true: float | None
+    support_size: int
+    temperature: float | None = Field(default=None, exclude_if=_absent)
+    """T of the training run; a comparison only, as `level` is."""
+    level: float | None = Field(default=None, exclude_if=_absent)
+    """Constant impedance that the score of "episode.potential" was made with, units of U_I."""
+
+
+class FewLabelPoint(ByMetric[Estimate]):
+    """The pooled numbers of "episode.few_label_<labels>"."""
+
+    labels: int
+    """Labels shown of each environment of each fold."""
+
+
+class ValidationCheck(Model):
+    """One check on the validation environments during training; losses in nats."""
+
+    step: int
+    stage: str
+    task: float | None
+    log_loss: float | None
+    aupr: float | None
+    slope: float | None
+    """Slope of R_S on the impedance that the labels call for."""
+
+
+class LossSeries(Model):
+    """A training loss over the steps, nats; means of stretches where it was long."""
+
+    step: list[float]
+    value: list[float]
+
+
+class PacingSeries(Model):
+    """The competition of one training environment over the steps: pull-in and push-away (nats), and rho_c."""
+
+    step: list[float]
+    pull: list[float]
+    push: list[float]
+    ratio: list[float]
+
+
+class TrainingSeries(Model):
+    """What is drawn of one training log: checks, losses by name, and the competition by environment."""
+
+    fold: str
+    seed: int
+    validation: list[ValidationCheck]
+    losses: dict[str, LossSeries]
+    pacing: dict[str, PacingSeries]
+
+
+class RunAlarm(Model):
+    """An alarm that a training run raised on its own validation environments."""
+
+    name: str
+    text: str
+
+
+class RunFigures(Model):
+    """What one training run of EPIsode on a fold leaves to be drawn."""
+
+    impedance: list[ImpedanceRecord]
+    """Of the test environments."""
+    temperature: float
+    offset: float
+    """Constant in U_I, units of U_I."""
+    alarms: list[RunAlarm]
+    roles: dict[str, list[str]]
+    """Environments by role."""
+    training: TrainingSeries
+    level: float | None = Field(default=None, exclude_if=_absent)
+    """Constant impedance that the score of "episode.potential" was made with, units of U_I."""
+
+
+class FoldAlarm(Model):
+    """An alarm of one training run of a comparison."""
+
+    fold: str
+    seed: int
+    name: str
+    text: str
+
+
+class Figures(Model):
+    """The content of ``figures.json``; curves by method, then by environment (and "pooled")."""
+
+    precision_recall: dict[str, dict[str, PrecisionRecall]] = Field(default_factory=dict)
+    reliability: dict[str, dict[str, Reliability]] = Field(default_factory=dict)
+    potential: dict[str, PotentialHistogram] = Field(default_factory=dict)
+    """By environment."""
+    impedance: list[ImpedanceRecord] = Field(default_factory=list)
+    few_labels: list[FewLabelPoint] = Field(default_factory=list)
+    training: list[TrainingSeries] = Field(default_factory=list)
+
+
+class ComparisonFigures(Figures):
+    """The same of a comparison."""
+
+    alarms: list[FoldAlarm] = Field(default_factory=list)

@@ -1,0 +1,244 @@
+"""The content of ``metrics.json``: the numbers of one evaluated run.
+
+Types only. What is not defined is None; nothing was chosen after looking at labels, except under the name *oracle*.
+This module does NOT know how the numbers are made (see `episode.evaluate.summary`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar
+
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    WrapSerializer,
+    model_serializer,
+)
+
+from episode.evaluate.figures import RunAlarm
+from episode.metrics.intervals import ByMetric, Difference, Estimate, Resampling
+from episode.schema import Model
+
+__all__ = [
+    "EnvironmentSummary",
+    "EvaluationIntervals",
+    "EvaluationProvenance",
+    "EvaluationResults",
+    "MacroSummary",
+    "MeanImpedance",
+    "OracleSummary",
+    "PooledSummary",
+    "ScopeEstimates",
+    "Summary",
+    "TruthSummary",
+]
+
+T = TypeVar("T")
+OrEmpty = Annotated[
+    T | None,
+    BeforeValidator(lambda content: None if content == {} else content),
+    WrapSerializer(lambda content, write: {} if content is None else write(content)),
+]
+"""A part of the file that is ``{}`` where there is nothing to put in it."""
+ALIASES = {"genome_sha256": "genome SHA-256"}
+
+
+def _absent(value: object) -> bool:
+    """Leave a key out of the file."""
+    return value is None
+
+
+class MacroSummary(Model):
+    """Means over the environments in which a number is defined; the numbers are those of `EnvironmentSummary`."""
+
+    environments: int
+    share_positive: float | None
+    aupr_potential: float | None
+    aupr: float | None
+    auroc: float | None
+    log_loss: float | None
+    brier: float | None
+    ece: float | None
+    f1: float | None
+    precision: float | None
+    recall: float | None
+    calibration_slope: float | None
+    calibration_intercept: float | None
+
+
+class PooledSummary(Model):
+    """Numbers of all labelled pairs together."""
+
+    n: int
+    positives: int
+    share_positive: float | None
+    aupr_potential: float | None
+    aupr: float | None
+    auroc: float | None
+    log_loss: float | None
+    brier: float | None
+    ece: float | None
+    f1: float | None
+    precision: float | None
+    recall: float | None
+    calibration_slope: float | None
+    calibration_intercept: float | None
+
+
+class EnvironmentSummary(Model):
+    """Numbers of the labelled pairs of one environment, see `episode.metrics.metrics.Metrics`, and its impedances."""
+
+    n: int
+    positives: int
+    share_positive: float | None
+    """Prevalence."""
+    aupr_potential: float | None
+    aupr: float | None
+    auroc: float | None
+    log_loss: float | None
+    brier: float | None
+    ece: float | None
+    f1: float | None
+    precision: float | None
+    recall: float | None
+    collapsed: bool | None
+    calibration_slope: float | None
+    calibration_intercept: float | None
+    known: bool
+    """The Teacher knows the environment."""
+    r_student: float | None
+    r_student_sd: float | None
+    r_student_low: float | None
+    r_student_high: float | None
+    r_teacher: float | None
+    r_used: float | None
+    support_size: int
+    warnings: str
+    r_oracle: float | None
+    """Mean impedance that the labels call for."""
+    r_true: float | None = None
+    """Impedance of a simulated environment, units of the simulated potential."""
+    aupr_bayes: float | None = None
+    """Average precision by the log-odds that drew the labels of a simulated environment."""
+
+    @model_serializer(mode="wrap")
+    def _without_truth(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what only a simulated environment has."""
+        content: dict[str, Any] = write(self)
+        if self.r_true is None:
+            del content["r_true"], content["aupr_bayes"]
+        return content
+
+
+class OracleSummary(Model):
+    """What impedances that are read from the labels would give."""
+
+    aupr: float | None
+    log_loss: float | None
+    gain_share: float | None
+    """What the correction adds to the pooled AUPR of the potential, as a fraction of what the oracle adds."""
+    interval_coverage: float | None
+    """Fraction of environments whose 90 % interval of R_S holds the oracle."""
+    spearman_impedance: float | None
+
+
+class MeanImpedance(Model):
+    """The baseline that knows nothing of the environment: the training mean everywhere."""
+
+    impedance: float | None
+    log_loss: float | None
+    ece: float | None
+
+
+class TruthSummary(Model):
+    """Numbers against the truth of a simulated world."""
+
+    spearman_impedance: float | None
+    aupr_pooled_oracle_impedance: float | None
+    oracle_gain_share: float | None
+    interval_coverage: float | None
+    aupr_bayes_pooled: float | None
+    aupr_bayes_macro: float | None
+    macro_aupr_over_bayes: float | None
+    log_loss_bayes: float | None
+    log_loss_mean_impedance: float | None
+
+
+class Summary(Model):
+    """What predictions and labels alone say."""
+
+    temperature: float
+    """T of the model, > 0."""
+    environments: dict[str, EnvironmentSummary]
+    macro: MacroSummary
+    pooled: PooledSummary
+    oracle: OracleSummary
+    mean_impedance: MeanImpedance
+    truth: TruthSummary | None = Field(default=None, exclude_if=_absent)
+    """Only of a simulated world."""
+
+
+class ScopeEstimates(Model):
+    """Numbers with intervals over environments and over all pairs together."""
+
+    macro: ByMetric[Estimate]
+    pooled: ByMetric[Estimate]
+
+
+class EvaluationIntervals(Resampling):
+    """Intervals by resampling blocks of the genome."""
+
+    block_bp: int
+    macro: ByMetric[Estimate]
+    """Of the impedance used, as `pooled` and `environments` are."""
+    pooled: ByMetric[Estimate]
+    environments: dict[str, ByMetric[Estimate]]
+    mean_impedance: OrEmpty[ScopeEstimates]
+    """Of U_I with the training mean everywhere; None without one."""
+    gain: OrEmpty[Difference]
+    """The impedance used less the training mean, paired."""
+
+
+class EvaluationProvenance(Model):
+    """What the numbers were made from; the file has blanks in its keys."""
+
+    model_config = ConfigDict(
+        alias_generator=lambda name: ALIASES.get(name, name.replace("_", " ")), validate_by_name=True
+    )
+
+    episode: str
+    python: str
+    time: str
+    seed: int
+    training_seed: int
+    training_versions: dict[str, str]
+    training_environments: int
+    training_sources: list[dict[str, Any]]
+    calibration_slope_left: float | None
+    """Calibration slope on the validation environments after the temperature was fitted."""
+    genome_sha256: str | None
+    sources: list[dict[str, Any]]
+    config: dict[str, Any]
+    """Configuration of the run, as the version of EPIsode that trained it wrote it."""
+
+
+class EvaluationResults(Summary):
+    """The content of ``metrics.json``."""
+
+    intervals: OrEmpty[EvaluationIntervals]
+    """None where no pair is labelled."""
+    provenance: EvaluationProvenance
+    training_alarms: list[RunAlarm] | None = Field(default=None, exclude_if=_absent)
+    """Of the run that was evaluated; None until the folder is written."""
+
+    @property
+    def reads_distance(self) -> bool:
+        """Whether U_I of the run reads the distance beside the two sequences."""
+        return bool(self.provenance.config.get("potential", {}).get("distance", False))
+
+    @property
+    def channels(self) -> int:
+        """Impedances of an environment; a run of an older version says nothing of them and had one."""
+        return int(self.provenance.config.get("impedance", {}).get("channels", 1))

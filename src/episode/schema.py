@@ -1,0 +1,205 @@
+"""The base of every typed file: read, check and write, with messages that name file, key, value and need.
+
+A model says in one place which keys a file has, of which type and within which bounds; its JSON schema follows from
+it. Knows nothing about what the files hold.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Self, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from episode.errors import SHOWN, ConfigError, EpisodeError
+from episode.files import read_json, write_json
+
+__all__ = ["Model", "did_you_mean", "parse_model", "read_model", "read_toml", "refusal", "write_model"]
+
+M = TypeVar("M", bound=BaseModel)
+
+_NEEDS = {
+    "missing": "is missing",
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "string_type": "text",
+    "none_required": "null",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a table of settings",
+    "model_type": "a table of settings",
+    "literal_error": "one of {expected}",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+}
+"""What was needed, by the type of pydantic's error."""
+
+
+class Model(BaseModel):
+    """A frozen model: unknown keys are refused, a whole number may stand for a float, nothing else is converted.
+
+    Numbers are finite, unless a field says otherwise. The docstring below a field is its description in the schema.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    def changed(self, **changes: Any) -> Self:
+        """Return a checked copy with other values of some fields.
+
+        Raises
+        ------
+        ConfigError
+            If the copy is not possible.
+        """
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return parse_model(values | changes, type(self), where=type(self).__name__)
+
+
+def refusal(key: str, need: str) -> PydanticCustomError:
+    """Return what a validator of a whole model raises against the value of one of its keys.
+
+    A validator of one field raises a `ValueError` with the need.
+    """
+    return PydanticCustomError("refused", "{need}", {"key": key, "need": need})
+
+
+def parse_model(content: Any, kind: type[M], *, where: str, error: type[EpisodeError] = ConfigError) -> M:
+    """Check plain nested data against a model; keys that are missing take their defaults.
+
+    Parameters
+    ----------
+    content : dict
+    kind : type of Model
+    where : str
+        What messages begin with: a file, or a word for where the data come from.
+    error : type of EpisodeError
+        Raised if the data do not fit.
+    """
+    try:
+        return kind.model_validate(content)
+    except ValidationError as found:
+        raise error(_explain(found, content, kind, where)) from None
+
+
+def read_model(path: Path, kind: type[M], *, error: type[EpisodeError] = ConfigError) -> M:
+    """Read a TOML or JSON file (by its suffix; JSON unless ``.toml``) and check it against a model.
+
+    Raises
+    ------
+    EpisodeError
+        Of type `error`, if the file cannot be read, is not TOML or JSON, or does not fit the model.
+    """
+    if path.suffix == ".toml":
+        return parse_model(read_toml(path, error=error), kind, where=str(path), error=error)
+    try:
+        content = read_json(path)
+    except EpisodeError as problem:
+        raise error(str(problem)) from None
+    try:
+        return kind.model_validate_json(json.dumps(content))  # as JSON, where a list may stand for a tuple
+    except ValidationError as found:
+        raise error(_explain(found, content, kind, str(path))) from None
+
+
+def read_toml(path: Path, *, error: type[EpisodeError] = ConfigError) -> dict[str, Any]:
+    """Read a TOML file; an unreadable one is an `EpisodeError` that names it."""
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as problem:
+        raise error(f"{path}: {problem.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise error(f"{path}: not valid TOML ({problem})") from None
+
+
+def write_model(path: Path, model: BaseModel) -> None:
+    """Write a model as JSON, atomically; keys in the order of the fields."""
+    write_json(path, model.model_dump(mode="json", by_alias=True))
+
+
+def did_you_mean(name: str, known: Iterable[str], *, otherwise: str = "") -> str:
+    """Return ``; did you mean 'x'?`` with the nearest of the known names; `otherwise` where none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else otherwise
+
+
+def _explain(found: ValidationError, content: Any, kind: type[BaseModel], where: str) -> str:
+    """Return one line for each key that does not fit."""
+    by_key: dict[tuple[int | str, ...], list[ErrorDetails]] = {}
+    for detail in found.errors(include_url=False):
+        by_key.setdefault(_path(detail, content), []).append(detail)
+    lines = [": ".join([where, *_join(path), _need(details, path, kind)]) for path, details in by_key.items()]
+    if len(lines) > SHOWN:
+        lines = [*lines[:SHOWN], f"... and {len(lines) - SHOWN} more"]
+    return "\n".join(lines)
+
+
+def _path(detail: ErrorDetails, content: Any) -> tuple[int | str, ...]:
+    """Return the keys that lead to an error, without the names that pydantic gives to the members of a union."""
+    path: list[int | str] = []
+    for step in detail["loc"]:
+        try:
+            content = content[step]
+        except (KeyError, IndexError, TypeError):
+            if detail["type"] != "missing" or step != detail["loc"][-1]:
+                continue
+        path.append(step)
+    if detail["type"] == "refused":
+        path.append(detail["ctx"]["key"])
+    return tuple(path[:-1] if detail["type"] == "extra_forbidden" else path)
+
+
+def _join(path: Sequence[int | str]) -> list[str]:
+    return [".".join(map(str, path))] if path else []
+
+
+def _need(details: Sequence[ErrorDetails], path: Sequence[int | str], kind: type[BaseModel]) -> str:
+    """Say of one key what was needed and what came; several details are members of a union."""
+    first = details[0]
+    context = first.get("ctx", {})
+    if first["type"] == "extra_forbidden":
+        known, key = _known_keys(kind, path), str(first["loc"][-1])
+        return f"unknown key {key!r}" + did_you_mean(key, known, otherwise=f"; known keys: {', '.join(known)}")
+    if first["type"] == "missing":
+        return _NEEDS["missing"]
+    if first["type"] == "refused":
+        return str(context["need"])
+    if first["type"] == "value_error":
+        return str(context["error"])
+    needs = [_NEEDS.get(item["type"], item["msg"]).format(**_choices(item.get("ctx", {}))) for item in details]
+    came = first["input"]
+    advice = ""
+    if first["type"] == "literal_error" and isinstance(came, str):
+        advice = did_you_mean(came, _choices(context)["expected"].split(", "))
+    return f"needed {' or '.join(dict.fromkeys(needs))}, got {came!r}{advice}"
+
+
+def _choices(context: dict[str, Any]) -> dict[str, Any]:
+    """Write the choices of a literal as ``a, b, c`` where pydantic has ``'a', 'b' or 'c'``."""
+    if "expected" not in context:
+        return context
+    return context | {"expected": str(context["expected"]).replace(" or ", ", ").replace("'", "")}
+
+
+def _known_keys(kind: Any, path: Sequence[int | str]) -> tuple[str, ...]:
+    """Return the keys of the model that a path leads to; of all models, where a union has several."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        keys = {field.alias or name: field for name, field in kind.model_fields.items()}
+        if not path:
+            return tuple(keys)
+        return _known_keys(keys[str(path[0])].annotation, path[1:]) if path[0] in keys else ()
+    inside = isinstance(kind, type) or getattr(kind, "__origin__", None) in (dict, list, tuple)
+    rest = path[1:] if inside else path
+    found = [_known_keys(member, rest) for member in get_args(kind)] if path or not inside else []
+    return tuple(dict.fromkeys(key for keys in found for key in keys))
