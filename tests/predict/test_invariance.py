@@ -41,7 +41,7 @@ def only(environment: str, predictions: Predictions) -> Predictions:
     pairs, environments = (
         table.loc[table["environment"] == environment] for table in (predictions.pairs, predictions.environments)
     )
-    return Predictions(pairs, environments, (), predictions.exposure)
+    return Predictions(pairs, environments, (), (), predictions.exposure)
 
 
 @pytest.fixture(scope="module")
