@@ -60,7 +60,7 @@ def noisy_run(*changed: str) -> Run:
             parameter.data += 0.05 * torch.randn_like(parameter)
     system.eval()
     system.requires_grad_(False)
-    return Run(replace(run.facts, config=settings), bank, system)
+    return Run(run.facts.changed(config=settings), bank, system)
 
 
 def with_run(run: Run, content: Dataset | None = None) -> tuple[Run, Dataset, ElementStore]:
@@ -134,7 +134,7 @@ def made(seed: int = 0) -> Made:
         }
     )
     content = replace(dataset(), elements=elements, codes=np.concatenate(parts))
-    facts = replace(lively_run().facts, config=config("stem.bin=50"))
+    facts = lively_run().facts.changed(config=config("stem.bin=50"))
     run = replace(lively_run(), bank=bank, facts=facts)
     store = build_store(content, bank, facts.config.stem)
     return Made(run, content, store, ElementScores(run, content, store), at)

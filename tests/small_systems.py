@@ -11,7 +11,8 @@ import torch
 from episode.checkpoint import new_system
 from episode.config import Config, override
 from episode.encode.bases import BaseLayout
-from episode.encode.motifs import load_bank
+from episode.encode.motifs import MotifBank, load_bank
+from episode.encode.scanner import Scanner
 from episode.encode.store import ElementStore
 from episode.episodes.sampler import EnvironmentPool, Task
 from episode.inference.pairs import PairRows
@@ -48,6 +49,11 @@ def make_store(seed: int = 0, bases: int = 0) -> ElementStore:
         return ElementStore.of(BaseLayout(bases)(elements), bins, f"made-up-bases-{seed}")
     tokens = rng.normal(0, 4, (int(bins.sum()), 2, MOTIFS)).astype(np.float16)
     return ElementStore.of(tokens, bins, f"made-up-{seed}")
+
+
+def scan(codes: np.ndarray, bank: MotifBank, bin: int) -> np.ndarray:
+    """Tokens of one element."""
+    return Scanner(bank, bin)([codes])
 
 
 def all_rows(store: ElementStore) -> np.ndarray:
@@ -137,7 +143,7 @@ def make_tasks(table: PairRows) -> list[Task]:
 def make_context(config: Config, *, seed: int = 0) -> tuple[StepContext, list[Task]]:
     """A step in which every loss is at work: the lock lets pull-in and push-away act in every training task."""
     table = make_rows(90)
-    willing = replace(config.losses, pull_in_margin=-10.0, push_away_margin=-10.0, pacing_low=0.0)
+    willing = config.losses.model_copy(update={"pull_in_margin": -10.0, "push_away_margin": -10.0, "pacing_low": 0.0})
     pacing = PacingLock(willing, pseudo_ood_lead=-100.0)
     system = make_system(config, seed=seed)
     store = make_store(bases=0 if config.stem.kind == "motif" else config.stem.bin)

@@ -3,43 +3,67 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from pydantic import ConfigDict
 
-from episode.checkpoint import Domain, Run, RunFacts, load_run, load_state, save_run, save_state
+from episode.checkpoint import (
+    Domain,
+    Provenance,
+    RoleNames,
+    Run,
+    RunCalibration,
+    RunFacts,
+    load_run,
+    load_state,
+    save_run,
+    save_state,
+)
 from episode.config import WindowConfig
 from episode.data.shortcuts import Shortcuts
 from episode.encode.motifs import MotifBank
 from episode.errors import CheckpointError
 from episode.inference.scoring import score_rows
 from episode.model.energy import EnergySystem, fuse
+from episode.schema import Model
 from small_systems import MOTIFS, make_rows, make_store, make_system, small_config
 
 CONFIG = small_config("losses.alpha=0.4")
 FACTS = RunFacts(
     config=CONFIG,
-    windows=WindowConfig(500, 0),
+    windows=WindowConfig(enhancer=500, promoter=0),
     seed=7,
     environments=("a", "b:ChIA-PET", "ü"),
     train_share=0.3,
     alpha=0.4,
     genome_sha256=None,
-    shortcuts=Shortcuts(np.linspace(0.1, 0.9, 9), np.linspace(1, 2, 9)),
-    calibration={
-        "temperature": 0.7,
-        "residual_slope": None,
-        "impedance_error": 0.4,
-        "impedance_environments": 5,
-        "bootstrap_sd": 0.1,
-        "training_impedance": 3.0,
-    },
-    roles={"training": ["a", "b:ChIA-PET", "ü"], "pseudo_ood": [], "validation": ["v"]},
-    domain=Domain(np.array([0.1, 1 / 3]), np.array([1.0, 2.0]), 1.7, 32),
-    provenance={"torch": "x"},
+    shortcuts=Shortcuts(mean=np.linspace(0.1, 0.9, 9), deviation=np.linspace(1, 2, 9)),
+    calibration=RunCalibration(
+        temperature=0.7,
+        offset=0.3,
+        log_loss=None,
+        residual_slope=None,
+        impedance_error=0.4,
+        impedance_environments=5,
+        bootstrap_sd=0.1,
+        pairs=40,
+        training_impedance=3.0,
+    ),
+    roles=RoleNames(training=["a", "b:ChIA-PET", "ü"], pseudo_ood=[], validation=["v"]),
+    domain=Domain(centre=np.array([0.1, 1 / 3]), spread=np.array([1.0, 2.0]), limit=1.7, smallest=32),
+    provenance=Provenance(
+        episode="0.1.0",
+        torch="x",
+        numpy="y",
+        best_step=3,
+        steps=4,
+        epochs=0.5,
+        sources=[{"path": "pairs.tsv", "sha256": "0" * 64, "rows": 40}],
+        unseen_validation=True,
+    ),
 )
 
 
@@ -98,7 +122,7 @@ def test_the_folder_holds_text_and_safetensors_only(saved: tuple[Path, EnergySys
 
 
 def test_distance_from_the_domain_by_hand() -> None:
-    domain = Domain(np.array([1.0, 2.0]), np.array([0.5, 2.0]), 1.0, 32)
+    domain = Domain(centre=np.array([1.0, 2.0]), spread=np.array([0.5, 2.0]), limit=1.0, smallest=32)
     assert domain.distance(np.array([1.0, 2.0])) == 0
     assert domain.distance(np.array([2.0, 2.0])) == pytest.approx(np.sqrt(2))
 
@@ -112,8 +136,8 @@ def test_no_run_there(tmp_path: Path, there: bool) -> None:
         load_run(folder)
 
 
-def test_an_unfinished_training_is_told_from_a_missing_one(tmp_path: Path) -> None:
-    save_state(tmp_path / "resume.safetensors", {"x": torch.zeros(1)}, {})
+def test_an_unfinished_run_is_no_missing_one(tmp_path: Path) -> None:
+    save_state(tmp_path / "resume.safetensors", {"x": torch.zeros(1)}, Words())
     with pytest.raises(CheckpointError, match="has not finished; resume it"):
         load_run(tmp_path)
 
@@ -203,10 +227,22 @@ def test_damaged_weights(saved: tuple[Path, EnergySystem]) -> None:
 
 def test_weights_of_another_model(saved: tuple[Path, EnergySystem], tmp_path: Path) -> None:
     other = tmp_path / "other"
-    save_run(other, make_system(CONFIG, environments=5), bank(), replace(FACTS, environments=tuple("abcde")))
+    save_run(other, make_system(CONFIG, environments=5), bank(), FACTS.changed(environments=tuple("abcde")))
     (other / "model.safetensors").replace(saved[0] / "model.safetensors")
     with pytest.raises(CheckpointError, match="damaged"):
         load_run(saved[0])
+
+
+class Best(Model):
+    model_config = ConfigDict(allow_inf_nan=True)
+
+    step: int = 0
+    best: float = 0.0
+
+
+class Words(Model):
+    progress: Best = Best()
+    name: str = ""
 
 
 def test_a_training_state_comes_back(tmp_path: Path) -> None:
@@ -217,10 +253,10 @@ def test_a_training_state_comes_back(tmp_path: Path) -> None:
         "view": torch.arange(12).reshape(3, 4).T,
         "half": torch.ones(2, dtype=torch.bfloat16),
     }
-    words = {"progress": {"step": 3, "best": float("inf")}, "name": "ü"}
-    save_state(path, tensors, words)
-    got, said = load_state(path)
-    assert said == words
+    state = Words(progress=Best(step=3, best=float("inf")), name="ü")
+    save_state(path, tensors, state)
+    got, said = load_state(path, Words)
+    assert said == state
     assert got.keys() == tensors.keys()
     for name, value in tensors.items():
         assert torch.equal(got[name], value) and got[name].dtype == value.dtype
@@ -229,15 +265,15 @@ def test_a_training_state_comes_back(tmp_path: Path) -> None:
 
 def test_saving_does_not_change_the_tensors(tmp_path: Path) -> None:
     value = torch.randn(3, requires_grad=True)
-    save_state(tmp_path / "s", {"a": value}, {})
+    save_state(tmp_path / "s", {"a": value}, Words())
     assert value.requires_grad
-    got, _ = load_state(tmp_path / "s")
+    got, _ = load_state(tmp_path / "s", Words)
     assert not got["a"].requires_grad
 
 
 def test_a_damaged_training_state_is_named(tmp_path: Path) -> None:
     path = tmp_path / "resume.safetensors"
-    save_state(path, {"a": torch.randn(100)}, {"x": 1})
+    save_state(path, {"a": torch.randn(100)}, Words())
     whole = path.read_bytes()
     for content in (b"", whole[:150], whole[:10], b"junk" * 50, None):
         if content is None:
@@ -245,9 +281,9 @@ def test_a_damaged_training_state_is_named(tmp_path: Path) -> None:
         else:
             path.write_bytes(content)
         with pytest.raises(CheckpointError, match=r"resume\.safetensors: damaged"):
-            load_state(path)
+            load_state(path, Words)
 
 
 def test_a_file_of_another_kind_is_no_training_state(saved: tuple[Path, EnergySystem]) -> None:
     with pytest.raises(CheckpointError, match="damaged training state"):
-        load_state(saved[0] / "model.safetensors")
+        load_state(saved[0] / "model.safetensors", Words)

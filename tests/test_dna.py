@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from episode.dna import (
-    DNA_LETTERS,
+    DNA_ALPHABET,
     crop_offset,
     decode,
     digest,
@@ -22,7 +22,7 @@ from episode.dna import (
     window_bounds,
 )
 
-DNA = st.text(alphabet=DNA_LETTERS + DNA_LETTERS.lower(), max_size=60)
+DNA = st.text(alphabet=DNA_ALPHABET + DNA_ALPHABET.lower(), max_size=60)
 
 
 def test_encode_by_hand() -> None:

@@ -159,7 +159,7 @@ def lively_run(channels: int = 1) -> Run:
         parameter.add_(0.05 * torch.randn(parameter.shape, generator=noise))
     for parameter in run.system.exposure.parameters():
         parameter.add_(torch.randn(parameter.shape, generator=noise))
-    facts = replace(run.facts, calibration=run.facts.calibration | LIVELY)
+    facts = run.facts.changed(calibration=run.facts.calibration.changed(**LIVELY))
     return replace(run, facts=facts)
 
 

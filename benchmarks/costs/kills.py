@@ -28,11 +28,11 @@ import numpy as np
 from costs.context import Context, entry
 from costs.worlds import SEED, Elements, small_dataset, small_run, write_genome, write_pairs
 from episode.data.storage import load_dataset
-from episode.dna import digest
 from episode.encode.bins import bin_count
-from episode.encode.segments import DIGEST, SegmentFolder
+from episode.encode.segments import DIGEST, Recipe, SegmentFolder
 from episode.encode.store import ElementStore
 from episode.files import file_sha256
+from episode.schema import read_model
 from episode.seeds import generator
 
 KILLS = 20
@@ -292,15 +292,15 @@ def stored(folder: Path, dataset: Path) -> Content:
     if not recipes:
         raise RuntimeError(f"{folder}: holds no store")
     data = load_dataset(dataset)
-    digests = np.array([bytes.fromhex(digest(data.sequence(i))) for i in range(len(data.elements))], dtype=DIGEST)
+    digests = np.array([bytes.fromhex(text.decode()) for text in data.digests], dtype=DIGEST)
     wanted, first = np.unique(digests, return_index=True)
     lengths = data.elements["length"].to_numpy()[first]
     for path in recipes:
-        recipe = json.loads(path.read_text())
-        rows = SegmentFolder(path.parent, recipe, tuple(recipe["row"]), np.dtype(recipe["dtype"])).find(wanted)
+        recipe = read_model(path, Recipe)
+        rows = SegmentFolder(path.parent, recipe).find(wanted)
         if (rows.start < 0).any():
             raise RuntimeError(f"{path.parent}: lacks {int((rows.start < 0).sum())} of {len(wanted)} elements")
-        store, digest = ElementStore(rows.rows, rows.start, bin_count(lengths, recipe["bin"]), ""), hashlib.sha256()
+        store, digest = ElementStore(rows.rows, rows.start, bin_count(lengths, recipe.bin), ""), hashlib.sha256()
         for element in range(len(store)):
             digest.update(store.rows(element).tobytes())
         content[f"rows of {path.parent.name}"] = digest.hexdigest()

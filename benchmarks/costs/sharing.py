@@ -17,7 +17,6 @@ import gzip
 import itertools
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +151,7 @@ def bengi(paths: Sequence[Path], bank: MotifBank) -> Dataset:
 
 def _once(context: Context, run: Run, dataset: Dataset, precision: str) -> tuple[list[dict[str, float]], np.ndarray]:
     """Predict all pairs twice: with the store built before, and with it there."""
-    stem = replace(run.facts.config.stem, precision=precision)
+    stem = run.facts.config.stem.changed(precision=precision)
     cache = context.fresh("bengi_store")
     times: list[dict[str, float]] = []
     logit = np.zeros(0)

@@ -4,8 +4,8 @@
       run.json            format version, configuration, motif bank, environments, calibration, provenance
       model.safetensors   weights and buffers
       metrics.jsonl       one JSON object a line, from training
-      alarms.json         what must be looked at
-      resume.safetensors  state of an unfinished training; gone when it is finished
+      alarms.json         warnings about the outcome
+      resume.safetensors  state of an unfinished training run; gone when it is finished
 
 This module knows nothing about how a model is trained or used.
 """
@@ -13,31 +13,38 @@ This module knows nothing about how a model is trained or used.
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
+from pydantic import ConfigDict
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from episode import __version__
-from episode.config import Config, WindowConfig, from_dict, to_dict
+from episode.config import Config, WindowConfig
 from episode.data.shortcuts import Shortcuts
-from episode.encode.motifs import MotifBank
-from episode.errors import CheckpointError, ConfigError, EpisodeError
-from episode.files import atomic_file, read_json, write_json
+from episode.encode.motifs import BankContent, MotifBank
+from episode.errors import CheckpointError, EpisodeError
+from episode.files import atomic_file, read_json
 from episode.model.energy import EnergySystem
 from episode.model.stem import new_stem, start_thresholds
+from episode.schema import Model, Vector, parse_json, read_model, write_model
 
 __all__ = [
     "FORMAT_VERSION",
+    "Calibration",
+    "DataIdentity",
     "Domain",
+    "Provenance",
+    "RoleNames",
     "Run",
+    "RunCalibration",
     "RunFacts",
+    "RunFile",
     "load_run",
     "load_state",
     "new_system",
@@ -46,76 +53,133 @@ __all__ = [
     "save_state",
 ]
 
-FORMAT_VERSION = 2
-CALIBRATED = ("impedance_error", "impedance_environments", "bootstrap_sd", "training_impedance", "residual_slope")
-"""What prediction and evaluation read of the calibration."""
+M = TypeVar("M", bound=Model)
+
+FORMAT_VERSION: Literal[2] = 2
 
 
-@dataclass(frozen=True)
-class Domain:
-    """What training saw: environment means of z_I, for the warning that a new one lies outside.
+class Domain(Model):
+    """What training saw: environment means of z_I, for the warning that a new one lies outside."""
 
-    Parameters
-    ----------
-    centre, spread : ndarray, shape (size,)
-        Mean over training environments, and standard deviation between them.
-    limit : float
-        Greatest root-mean-square standardised distance among training environments and their held-out loci; infinite
-        with a single training environment, which says nothing of how environments differ.
-    smallest : int
-        Smallest support set that training drew.
-    """
-
-    centre: np.ndarray
-    spread: np.ndarray
-    limit: float
+    centre: Vector
+    """Mean over training environments, shape (size,)."""
+    spread: Vector
+    """Standard deviation between training environments, shape (size,)."""
+    limit: float | None
+    """Max root-mean-square standardised distance among training environments and their held-out loci; null with a
+    single training environment, which says nothing of how environments differ."""
     smallest: int
+    """Pairs of the smallest support set that training drew."""
 
     def distance(self, mean: np.ndarray) -> float:
         """Root-mean-square standardised distance of an environment mean, shape (size,), from the centre."""
         return float(np.sqrt(np.mean(((mean - self.centre) / self.spread) ** 2)))
 
 
-@dataclass(frozen=True)
-class RunFacts:
-    """Everything about a run that is not a weight.
+class Calibration(Model):
+    """T and the offset of U_I, and how far the impedance of an environment can be trusted."""
 
-    Parameters
-    ----------
-    config : Config
-    windows : WindowConfig
-        Of the dataset that it was trained on.
-    seed : int
-    environments : tuple of str
-        Known to the Teacher, in the order of its table.
-    train_share : float
-        Share of positives over the training pairs.
-    alpha : float
-        IMMAX alpha at the end of training.
-    genome_sha256 : str or None
-        Of the genome file, None where sequences were given.
-    shortcuts : Shortcuts
-    calibration : dict
-        See `episode.train.calibration.Calibration`.
-    roles : dict of str to list of str
-        Environments by role.
-    domain : Domain
-    provenance : dict
-        Versions, sources and times.
-    """
+    model_config = ConfigDict(allow_inf_nan=True)  # of a run that diverges; none such is written
 
+    temperature: float
+    """T."""
+    offset: float
+    """What is added to U_I."""
+    log_loss: float | None
+    """Pooled log-loss of the validation pairs after calibration, in nats; null where their labels lack a class."""
+    residual_slope: float | None
+    """Slope of the labels on the final logit over the pooled validation pairs; 1 is calibrated."""
+    impedance_error: float
+    """Standard deviation of R_S minus oracle R over environments, units of U_I: over all of them or over the held-out
+    ones alone, whichever is larger."""
+    impedance_environments: int
+    """Number of environments with an oracle."""
+    bootstrap_sd: float
+    """Root mean square over them of the bootstrap standard deviation of R_S; that error includes it."""
+    pairs: int
+    """Labelled validation pairs used."""
+
+
+class RunCalibration(Calibration):
+    """The calibration of a finished run."""
+
+    training_impedance: float
+    """Mean R_T over the training environments."""
+
+
+class RoleNames(Model):
+    """Environments by their role in training."""
+
+    training: list[str]
+    pseudo_ood: list[str]
+    validation: list[str]
+
+
+class DataIdentity(Model):
+    """What a training run was made from, besides its configuration and seed."""
+
+    store: str
+    """Hash of the encoded elements."""
+    sources: list[str]
+    """SHA-256 of each source of the dataset."""
+    pairs: str
+    """SHA-256 of the columns that training reads."""
+    windows: WindowConfig
+    genome: str | None
+    """SHA-256 of the genome file."""
+
+
+class Provenance(Model):
+    """Versions, sources and lengths of a training run."""
+
+    episode: str
+    torch: str
+    numpy: str
+    best_step: int
+    """Step whose weights were kept."""
+    steps: int
+    """Steps taken."""
+    epochs: float
+    """How often a labelled pair to learn from was queried, on average; both stages together."""
+    sources: list[dict[str, Any]]
+    """Sources of the dataset, as its manifest has them."""
+    unseen_validation: bool
+    """Validation cell lines took no part in training."""
+    identity: DataIdentity | None = None
+    """Absent in the oldest runs."""
+
+
+class RunFacts(Model):
+    """Everything about a run that is neither a weight nor a motif."""
+
+    seed: int
     config: Config
     windows: WindowConfig
-    seed: int
+    """Of the dataset that it was trained on."""
     environments: tuple[str, ...]
+    """Known to the Teacher, in the order of its table."""
     train_share: float
+    """Prevalence over the training pairs."""
     alpha: float
+    """IMMAX alpha at the end of training."""
     genome_sha256: str | None
+    """Of the genome file, null where sequences were given."""
     shortcuts: Shortcuts
-    calibration: dict[str, Any]
-    roles: dict[str, list[str]]
+    calibration: RunCalibration
+    roles: RoleNames
     domain: Domain
-    provenance: dict[str, Any]
+    provenance: Provenance
+
+
+class _Header(Model):
+    format_version: Literal[2]
+    episode_version: str
+
+
+class RunFile(RunFacts, _Header):
+    """The file run.json."""
+
+    bank: BankContent
 
 
 @dataclass(frozen=True)
@@ -131,29 +195,8 @@ def save_run(folder: Path, system: EnergySystem, bank: MotifBank, facts: RunFact
     """Write model.safetensors, then run.json; each by atomic rename."""
     with atomic_file(folder / "model.safetensors") as temporary:
         save_file(_plain(system.state_dict()), temporary)
-    content = {
-        "format_version": FORMAT_VERSION,
-        "episode_version": __version__,
-        "seed": facts.seed,
-        "config": to_dict(facts.config),
-        "windows": to_dict(facts.windows),
-        "environments": list(facts.environments),
-        "train_share": facts.train_share,
-        "alpha": facts.alpha,
-        "genome_sha256": facts.genome_sha256,
-        "shortcuts": {"mean": facts.shortcuts.mean.tolist(), "deviation": facts.shortcuts.deviation.tolist()},
-        "calibration": facts.calibration,
-        "roles": facts.roles,
-        "domain": {
-            "centre": facts.domain.centre.tolist(),
-            "spread": facts.domain.spread.tolist(),
-            "limit": None if math.isinf(facts.domain.limit) else facts.domain.limit,
-            "smallest": facts.domain.smallest,
-        },
-        "provenance": facts.provenance,
-        "bank": json.loads(bank.to_json()),
-    }
-    write_json(folder / "run.json", content)
+    stored = RunFile(format_version=FORMAT_VERSION, episode_version=__version__, **_fields(facts), bank=bank.content())
+    write_model(folder / "run.json", stored)
 
 
 def new_system(config: Config, bank: MotifBank, environments: int, base_logit: float) -> EnergySystem:
@@ -186,71 +229,40 @@ def load_run(folder: Path) -> Run:
         If the folder is not a finished run, is damaged, or was written by another format version.
     """
     require_finished(folder)
+    path = folder / "run.json"
     try:
-        content = read_json(folder / "run.json")
+        content = read_json(path)
     except EpisodeError as error:
         raise CheckpointError(str(error)) from None
     version = content.get("format_version") if isinstance(content, dict) else None
     if version != FORMAT_VERSION:
-        raise CheckpointError(
-            f"{folder / 'run.json'}: format version {version!r}, but this EPIsode reads {FORMAT_VERSION}"
-        )
+        raise CheckpointError(f"{path}: format version {version!r}, but this EPIsode reads {FORMAT_VERSION}")
     try:
-        facts = _facts(content)
-        bank = MotifBank.from_json(json.dumps(content["bank"]))
+        stored = read_model(path, RunFile, error=CheckpointError)
+        bank = MotifBank.from_content(stored.bank)
         with torch.random.fork_rng(devices=[]):
-            system = new_system(facts.config, bank, len(facts.environments), 0.0)
+            system = new_system(stored.config, bank, len(stored.environments), 0.0)
         system.load_state_dict(load_file(folder / "model.safetensors"))
-    except (
-        AttributeError,
-        ConfigError,
-        KeyError,
-        OSError,
-        RuntimeError,
-        SafetensorError,
-        TypeError,
-        ValueError,
-    ) as error:
-        raise CheckpointError(f"{folder}: damaged run ({type(error).__name__}: {error})") from None
+    except (CheckpointError, OSError, RuntimeError, SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{folder}: damaged run ({error})") from None
     system.eval()
     system.requires_grad_(False)
-    return Run(facts, bank, system)
+    return Run(RunFacts(**_fields(stored)), bank, system)
 
 
-def _facts(content: dict[str, Any]) -> RunFacts:
-    domain, shortcuts = content["domain"], content["shortcuts"]
-    missing = [name for name in CALIBRATED if name not in content["calibration"]]
-    if missing:
-        raise KeyError(f"calibration.{missing[0]}")
-    return RunFacts(
-        config=from_dict(content["config"], where="run.json config"),
-        windows=from_dict(content["windows"], WindowConfig, where="run.json windows"),
-        seed=int(content["seed"]),
-        environments=tuple(content["environments"]),
-        train_share=float(content["train_share"]),
-        alpha=float(content["alpha"]),
-        genome_sha256=content["genome_sha256"],
-        shortcuts=Shortcuts(np.array(shortcuts["mean"]), np.array(shortcuts["deviation"])),
-        calibration=dict(content["calibration"]),
-        roles=dict(content["roles"]),
-        domain=Domain(
-            np.array(domain["centre"]),
-            np.array(domain["spread"]),
-            math.inf if domain["limit"] is None else float(domain["limit"]),
-            int(domain["smallest"]),
-        ),
-        provenance=dict(content["provenance"]),
-    )
+def _fields(facts: RunFacts) -> dict[str, Any]:
+    return {name: getattr(facts, name) for name in RunFacts.model_fields}
 
 
-def save_state(path: Path, tensors: dict[str, Tensor], words: dict[str, Any]) -> None:
-    """Write the state of an unfinished training as one file, by atomic rename."""
+def save_state(path: Path, tensors: dict[str, Tensor], state: Model) -> None:
+    """Write the state of an unfinished training run as one file, by atomic rename."""
+    text = json.dumps(state.model_dump())  # unlike JSON by pydantic, it keeps infinite numbers
     with atomic_file(path) as temporary:
-        save_file(_plain(tensors), temporary, metadata={"state": json.dumps(words)})
+        save_file(_plain(tensors), temporary, metadata={"state": text})
 
 
-def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what `save_state` wrote.
+def load_state(path: Path, kind: type[M]) -> tuple[dict[str, Tensor], M]:
+    """Read what `save_state` wrote of a state of type `kind`.
 
     Raises
     ------
@@ -259,10 +271,10 @@ def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     try:
         with safe_open(path, framework="pt") as stream:
-            words = json.loads(stream.metadata()["state"])
-        return load_file(path), words
-    except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path}: damaged training state ({error}); remove it to start anew") from None
+            text = stream.metadata()["state"]
+        return load_file(path), parse_json(text, kind, where="state", error=CheckpointError)
+    except (CheckpointError, OSError, SafetensorError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: damaged training state ({error}); remove it to start again") from None
 
 
 def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
-    "DNA_LETTERS",
+    "DNA_ALPHABET",
     "UNKNOWN",
     "crop_offset",
     "decode",
@@ -21,11 +21,12 @@ __all__ = [
     "is_mirrored",
     "overlap_groups",
     "reverse_complement",
+    "reverse_kmers",
     "unknown_fraction",
     "window_bounds",
 ]
 
-DNA_LETTERS = "ACGTRYSWKMBDHVN"
+DNA_ALPHABET = "ACGTRYSWKMBDHVN"
 """Letters a sequence may hold, in either case: the bases and the IUPAC codes for more than one base."""
 
 UNKNOWN = 4
@@ -64,6 +65,18 @@ def decode(codes: Codes) -> str:
 def reverse_complement(codes: Codes) -> Codes:
     """Return the codes of the other strand, 5' to 3'."""
     return _COMPLEMENT[codes[::-1]]
+
+
+def reverse_kmers(k: int) -> Integers:
+    """Number of the reverse complement of each k-mer, shape (4**k,).
+
+    The number of a k-mer is read to the base 4 with A=0, C=1, G=2, T=3.
+    """
+    rest, reverse = np.arange(4**k), np.zeros(4**k, dtype=np.int64)
+    for _ in range(k):
+        rest, digit = np.divmod(rest, 4)
+        reverse = reverse * 4 + 3 - digit
+    return reverse
 
 
 def window_bounds(start: Integers, end: Integers, window: int) -> tuple[Integers, Integers]:

@@ -1,7 +1,7 @@
 """Writing so that a reader never sees half a file, and reading JSON with errors that name the file.
 
 What is being written lies hidden beside its place and carries the name of the process that writes it, so that what a
-dead process left behind can be told from what a living one is at. Knows nothing about what the files hold.
+dead process left behind can be distinguished from what a living one is writing. Knows nothing of their content.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def _machine() -> str:
 
 
 def _started(pid: int) -> str | None:
-    """Return when a process started, in clock ticks since the machine did; None if that cannot be told."""
+    """Return when a process started, in clock ticks since the machine did; None if that is unknown."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

@@ -11,10 +11,12 @@ from typing import Any
 
 from episode.errors import EpisodeError
 
-__all__ = ["check_identity"]
+__all__ = ["Identity", "check_identity"]
 
+Identity = dict[str, Any]
+"""Plain data that JSON holds; its keys are the job's own."""
 SHOWN = 60
-"""Characters up to which a value stands in the message."""
+"""Max characters of a value that the message shows."""
 _ABSENT = object()
 
 

@@ -8,18 +8,39 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Self, TypeVar, get_args
+from typing import Annotated, Any, Self, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+import numpy as np
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from episode.errors import SHOWN, ConfigError, EpisodeError
-from episode.files import read_json, write_json
+from episode.files import write_json
 
-__all__ = ["Model", "did_you_mean", "parse_model", "read_model", "read_toml", "refusal", "write_model"]
+__all__ = [
+    "FloatOrNaN",
+    "Model",
+    "Vector",
+    "did_you_mean",
+    "parse_json",
+    "parse_model",
+    "read_model",
+    "refusal",
+    "write_model",
+]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -34,6 +55,7 @@ _NEEDS = {
     "none_required": "null",
     "list_type": "a list",
     "tuple_type": "a list",
+    "too_short": "a list of at least {min_length}",
     "dict_type": "a table of settings",
     "model_type": "a table of settings",
     "literal_error": "one of {expected}",
@@ -67,6 +89,34 @@ class Model(BaseModel):
         return parse_model(values | changes, type(self), where=type(self).__name__)
 
 
+FloatOrNaN = Annotated[
+    float,
+    Field(allow_inf_nan=True),
+    BeforeValidator(lambda value: math.nan if value is None else value),
+    PlainSerializer(lambda value: value if math.isfinite(value) else None, when_used="json"),
+]
+"""A number that is null in JSON where it is NaN."""
+
+
+def _vector(value: Any) -> np.ndarray:
+    try:
+        vector = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        vector = np.full(1, np.nan)
+    if vector.ndim != 1 or not np.isfinite(vector).all():
+        raise ValueError(f"needed a list of finite numbers, got {value!r}")
+    return vector
+
+
+Vector = Annotated[
+    np.ndarray,
+    PlainValidator(_vector),
+    PlainSerializer(np.ndarray.tolist),
+    WithJsonSchema({"type": "array", "items": {"type": "number"}}),
+]
+"""Finite numbers: an array of shape (n,), float64, in memory, a list in a file."""
+
+
 def refusal(key: str, need: str) -> PydanticCustomError:
     """Return what a validator of a whole model raises against the value of one of its keys.
 
@@ -93,34 +143,47 @@ def parse_model(content: Any, kind: type[M], *, where: str, error: type[EpisodeE
         raise error(_explain(found, content, kind, where)) from None
 
 
+def parse_json(text: str, kind: type[M], *, where: str, error: type[EpisodeError] = ConfigError) -> M:
+    """Check JSON text against a model, as `parse_model`; a list may stand for a tuple."""
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as found:
+        problem = found
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as broken:
+        raise error(f"{where}: not valid JSON ({broken})") from None
+    raise error(_explain(problem, content, kind, where))
+
+
 def read_model(path: Path, kind: type[M], *, error: type[EpisodeError] = ConfigError) -> M:
-    """Read a TOML or JSON file (by its suffix; JSON unless ``.toml``) and check it against a model.
+    """Read a JSON file, by its suffix ``.json``, or else a TOML file, and check it against a model.
 
     Raises
     ------
     EpisodeError
         Of type `error`, if the file cannot be read, is not TOML or JSON, or does not fit the model.
     """
-    if path.suffix == ".toml":
-        return parse_model(read_toml(path, error=error), kind, where=str(path), error=error)
-    try:
-        content = read_json(path)
-    except EpisodeError as problem:
-        raise error(str(problem)) from None
-    try:
-        return kind.model_validate_json(json.dumps(content))  # as JSON, where a list may stand for a tuple
-    except ValidationError as found:
-        raise error(_explain(found, content, kind, str(path))) from None
+    if path.suffix != ".json":
+        return parse_model(_read_toml(path, error=error), kind, where=str(path), error=error)
+    return parse_json(_read_text(path, "JSON", error), kind, where=str(path), error=error)
 
 
-def read_toml(path: Path, *, error: type[EpisodeError] = ConfigError) -> dict[str, Any]:
+def _read_toml(path: Path, *, error: type[EpisodeError] = ConfigError) -> dict[str, Any]:
     """Read a TOML file; an unreadable one is an `EpisodeError` that names it."""
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(_read_text(path, "TOML", error))
+    except tomllib.TOMLDecodeError as problem:
+        raise error(f"{path}: not valid TOML ({problem})") from None
+
+
+def _read_text(path: Path, kind: str, error: type[EpisodeError]) -> str:
+    try:
+        return path.read_text()
+    except UnicodeDecodeError as problem:
+        raise error(f"{path}: not valid {kind} ({problem})") from None
     except OSError as problem:
         raise error(f"{path}: {problem.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        raise error(f"{path}: not valid TOML ({problem})") from None
 
 
 def write_model(path: Path, model: BaseModel) -> None:

@@ -183,7 +183,7 @@ def test_a_config_file_is_read_and_its_typos_are_named(tmp_path: Path) -> None:
     path.write_text("[training]\nstep = 5\n")
     outcome = command("train", dataset_folder(), "--config", path, "--out", tmp_path / "run")
     assert outcome.code == 2
-    assert f"{path}.training: unknown key 'step'; did you mean 'steps'?" in outcome.err
+    assert f"{path}: training: unknown key 'step'; did you mean 'steps'?" in outcome.err
 
 
 @pytest.mark.parametrize(

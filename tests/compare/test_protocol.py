@@ -1,4 +1,3 @@
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from episode.compare.folds import audit_folds, collapse, make_folds, subset_mask
 from episode.compare.protocol import (
     CollapseConfig,
     HoldoutConfig,
+    LeakageConfig,
     MatchConfig,
     Protocol,
     SelectionConfig,
@@ -71,8 +71,11 @@ def table(n: int = 240, seed: int = 0, *, spacing: int = 1_000_000) -> Dataset:
 
 
 def groups(**changes: object) -> Protocol:
-    protocol = Protocol("test", holdout=HoldoutConfig("groups", [["a"], ["b"], ["c"]], [["chr1"], ["chr2"]]))
-    return replace(protocol, **changes)  # type: ignore[arg-type]
+    protocol = Protocol(
+        name="test",
+        holdout=HoldoutConfig(cell_lines=[["a"], ["b"], ["c"]], chromosomes=[["chr1"], ["chr2"]]),
+    )
+    return protocol.changed(**changes)
 
 
 def test_every_pair_is_tested_once_and_no_fold_tests_what_it_learned() -> None:
@@ -121,7 +124,7 @@ def test_a_pair_across_two_chromosome_sets_is_neither_learned_nor_tested() -> No
 def test_the_split_column_is_taken_as_it_is() -> None:
     dataset = table()
     dataset.pairs["split"] = np.array(["train", "val", "test"])[np.arange(240) // 80]
-    (fold,) = make_folds(replace(groups(), holdout=HoldoutConfig("split")), dataset)
+    (fold,) = make_folds(groups(holdout=HoldoutConfig(by="split")), dataset)
     split = dataset.pairs["split"]
     assert (fold.train == (split == "train")).all()
     assert (fold.fit == fold.train).all()
@@ -132,7 +135,7 @@ def test_the_split_column_is_taken_as_it_is() -> None:
 
 def test_a_missing_split_is_named() -> None:
     with pytest.raises(EpisodeError, match='no pair has split "train"'):
-        make_folds(replace(groups(), holdout=HoldoutConfig("split")), table())
+        make_folds(groups(holdout=HoldoutConfig(by="split")), table())
 
 
 def test_training_pairs_of_one_class_are_refused() -> None:
@@ -163,7 +166,7 @@ def test_a_shared_promoter_across_a_fold_is_always_found(one: int, other: int) -
 def test_holding_out_the_cell_line_alone_leaks_and_is_refused() -> None:
     dataset = tiny_world.dataset()
     lines = sorted(dataset.pairs["cell_line"].unique())
-    alone = Protocol("alone", holdout=HoldoutConfig("groups", [lines[::2], lines[1::2]], []))
+    alone = Protocol(name="alone", holdout=HoldoutConfig(cell_lines=[lines[::2], lines[1::2]]))
     folds = make_folds(alone, dataset)
     with pytest.raises(EpisodeError, match=r"protocol alone leaks in 2 of 2 folds: .* --allow-leakage"):
         audit_folds(alone, dataset, folds, allow=False)
@@ -174,7 +177,7 @@ def test_the_policy_audit_marks_and_never_refuses() -> None:
     dataset = table()
     dataset.pairs.loc[1, "promoter_id"] = dataset.pairs["promoter_id"][6]
     folds = make_folds(groups(), dataset)
-    protocol = replace(groups(), leakage=replace(groups().leakage, policy="audit"))
+    protocol = groups(leakage=LeakageConfig(policy="audit"))
     audit = audit_folds(protocol, dataset, folds, allow=False)
     assert audit["locus_leak"] and not audit["allowed"]
 
@@ -182,8 +185,7 @@ def test_the_policy_audit_marks_and_never_refuses() -> None:
 def test_subsets_are_what_their_tests_say() -> None:
     dataset = table()
     pairs = dataset.pairs
-    protocol = replace(
-        groups(),
+    protocol = groups(
         subsets={
             "hard": Subset(column="types", contains="hard", with_positives=True),
             "equal": Subset(column="enhancer_length", same_as="promoter_length"),
@@ -197,7 +199,7 @@ def test_subsets_are_what_their_tests_say() -> None:
 
 
 def test_an_unknown_subset_column_is_named() -> None:
-    protocol = replace(groups(), subsets={"x": Subset(column="nowhere", contains="y")})
+    protocol = groups(subsets={"x": Subset(column="nowhere", contains="y")})
     with pytest.raises(EpisodeError, match="subset x: the pairs have no column 'nowhere'"):
         subset_masks(protocol, table(), every_row(table()), seed=0)
 
@@ -206,7 +208,7 @@ def test_distance_matching_leaves_as_many_negatives_as_positives_in_every_bin() 
     dataset = table(600, seed=3)
     pairs = dataset.pairs
     pairs["distance"] = np.where(pairs["label"] == 1, pairs["distance"] / 5, pairs["distance"])
-    protocol = replace(groups(), distance_matched=MatchConfig(8))
+    protocol = groups(distance_matched=MatchConfig(bins=8))
     mask = subset_masks(protocol, dataset, every_row(dataset), seed=1)["distance_matched"]
     log = np.log10(pairs["distance"])
     place = np.minimum(((log - log.min()) / (log.max() - log.min()) * 8).astype(int), 7)
@@ -221,7 +223,7 @@ def test_distance_matching_looks_at_test_rows_only() -> None:
     dataset = table(600, seed=3)
     test = np.arange(600) % 4 == 0
     dataset.pairs["label"] = np.where(test, (np.arange(600) % 40 == 0), dataset.pairs["label"]).astype(np.int8)
-    mask = subset_masks(replace(groups(), distance_matched=MatchConfig(3)), dataset, test, seed=1)["distance_matched"]
+    mask = subset_masks(groups(distance_matched=MatchConfig(bins=3)), dataset, test, seed=1)["distance_matched"]
     label = dataset.pairs["label"][mask]
     assert not (mask & ~test).any()
     assert (label == 1).sum() == (label == 0).sum() > 5
@@ -235,7 +237,7 @@ def test_collapsing_keeps_one_row_a_gene_positive_if_any_transcript_is() -> None
     pairs["gene"] = ["ENSG1|t1", "ENSG1|t2", "ENSG2|t3", "ENSG1|t1", "ENSG1|t2", "ENSG1|t4"]
     pairs["promoter_start"] = [200, 100, 50, 300, 200, 100]
     pairs["label"] = np.array([1, 0, 0, 0, 0, -1], dtype=np.int8)
-    protocol = replace(groups(), collapse=CollapseConfig("gene", r"(ENSG[0-9]+)"))
+    protocol = groups(collapse=CollapseConfig(column="gene", pattern=r"(ENSG[0-9]+)"))
     kept = collapse(protocol, dataset).pairs
     assert kept[["environment", "promoter_start", "label"]].to_numpy().tolist() == [
         ["a", 100, 1],
@@ -245,7 +247,7 @@ def test_collapsing_keeps_one_row_a_gene_positive_if_any_transcript_is() -> None
 
 
 def test_a_row_that_names_no_gene_is_shown() -> None:
-    protocol = replace(groups(), collapse=CollapseConfig("types", r"(ENSG[0-9]+)"))
+    protocol = groups(collapse=CollapseConfig(column="types", pattern=r"(ENSG[0-9]+)"))
     with pytest.raises(EpisodeError, match="column types, pair 0: 'neg-hard' does not match"):
         collapse(protocol, table())
 
@@ -258,15 +260,15 @@ def test_shipped_protocols_load(name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[holdout]\nby = 'luck'", "holdout.by: needed one of groups, split, got 'luck'"),
+        ("[holdout]\nby = 'x'", "holdout.by: needed one of groups, split, got 'x'"),
         ("[holdout]", "nothing is held out"),
         ("[holdout]\ncell_lines = [['a']]", "at least two groups"),
-        ("[holdout]\ncell_lines = [['a'], ['a']]", "a name stands twice"),
-        ("[holdout]\ncell_lines = ['a']", "needed a list of lists"),
+        ("[holdout]\ncell_lines = [['a'], ['a']]", "a name occurs twice"),
+        ("[holdout]\ncell_lines = ['a']", "holdout.cell_lines.0: needed a list, got 'a'"),
         ("[hold]", "unknown key 'hold'; did you mean 'holdout'"),
         ("[holdout]\nby = 'split'\n[subsets.x]\ncolumn = 'a'", "needed column and one of contains"),
         ("[holdout]\nby = 'split'\n[subsets.pooled]\ncolumn = 'a'\nequals = 'b'", "the name is taken"),
-        ("[holdout]\nby = 'split'\n[bootstrap]\ndraws = 0", "needed block and draws of at least 1"),
+        ("[holdout]\nby = 'split'\n[bootstrap]\ndraws = 0", "bootstrap.draws: needed more than 0, got 0"),
         ("[holdout]\nby = 'split'\n[collapse]\npattern = 'x'", "needed a group in 'x'"),
         ("[holdout]\nby = 'split'\n[collapse]\npattern = '('", "collapse.pattern"),
         ("[holdout", "not valid TOML"),
@@ -274,7 +276,7 @@ def test_shipped_protocols_load(name: str) -> None:
         ("[holdout]\nby = 'split'\n[subsets]\nx = 3", "subsets.x: needed a table of settings, got 3"),
         ("[holdout]\nby = 'split'\n[subsets.auroc]\ncolumn = 'a'\nequals = 'b'", "the name is taken"),
         ("[holdout]\nby = 'split'\ncell_lines = [['a'], ['b']]", "have no meaning beside"),
-        ("[holdout]\nby = 'split'\n[data]\nmax_unknown = 2", "needed a share below 1"),
+        ("[holdout]\nby = 'split'\n[data]\nmax_unknown = 2", "data.max_unknown: needed less than 1.0, got 2"),
     ],
 )
 def test_a_wrong_protocol_file_is_explained(tmp_path: Path, text: str, message: str) -> None:
@@ -301,7 +303,7 @@ def test_an_unknown_protocol_lists_the_shipped_ones() -> None:
 
 def test_selection_share_moves_the_border() -> None:
     dataset = table()
-    small = make_folds(replace(groups(), selection=SelectionConfig(0.1, 0)), dataset)[0]
-    large = make_folds(replace(groups(), selection=SelectionConfig(0.5, 0)), dataset)[0]
+    small = make_folds(groups(selection=SelectionConfig(share=0.1, gap=0)), dataset)[0]
+    large = make_folds(groups(selection=SelectionConfig(share=0.5, gap=0)), dataset)[0]
     assert small.held_out.sum() < large.held_out.sum()
     assert not small.gap.any()

@@ -39,7 +39,7 @@ no pair is left of IMR90
 every row left out, with its reason: out/dropped.tsv
 one class only, so no ranking can be judged there: HMEC
 
-share of the pairs of one part that occur in another (leakage):
+fraction of the pairs of one part that occur in another (leakage):
 of    in     pairs  enhancer  promoter   pair  locus
 test  train      2     50.0%     50.0%  50.0%  50.0%
 
@@ -91,7 +91,7 @@ def test_json_is_one_document(table: Path, capsys: pytest.CaptureFixture[str]) -
     assert [row["environment"] for row in content["summary"]] == ["HMEC", "K562:HiC"]
     assert content["audit"]["leakage"][0]["pair"] == {"rows": 1, "share": 0.5}
     assert content["sources"][0]["rows"] == 7
-    assert load_dataset("out").manifest["genome"]["file"] == "genome.fa"
+    assert load_dataset("out").manifest.genome.file == "genome.fa"
 
 
 def test_carried_columns_and_split_reach_the_dataset(table: Path) -> None:

@@ -74,13 +74,13 @@ def test_layout_locus_and_environment(dataset: Dataset) -> None:
 
 def test_overlapping_windows_share_a_locus(here: Path) -> None:
     (here / "pairs.tsv").write_text(HEADER + "".join(ROWS))
-    wide = assemble(read_pairs("pairs.tsv"), open_genome("genome.fa"), WindowConfig(60, 120))
+    wide = assemble(read_pairs("pairs.tsv"), open_genome("genome.fa"), WindowConfig(enhancer=60, promoter=120))
     assert wide.pairs["locus"].tolist() == [1, 2, 1, 0, 1]
 
 
 def test_whole_elements(here: Path, chromosomes: dict[str, str]) -> None:
     (here / "pairs.tsv").write_text(HEADER + "".join(ROWS))
-    whole = assemble(read_pairs("pairs.tsv"), open_genome("genome.fa"), WindowConfig(0, 0))
+    whole = assemble(read_pairs("pairs.tsv"), open_genome("genome.fa"), WindowConfig(enhancer=0, promoter=0))
     assert decode(whole.sequence(whole.pairs["enhancer_id"][3])) == chromosomes["chr1"][:10].upper()
     assert decode(whole.sequence(whole.pairs["promoter_id"][0])) == chromosomes["chr1"][500:700].upper()
 
@@ -112,7 +112,7 @@ def test_sequences_without_coordinates(here: Path) -> None:
     (here / "pairs.csv").write_text(
         "cell_line,label,enhancer_sequence,promoter_sequence\nK562,1,AACGTT,GG\nK562,0,AAAAAA,GG\n"
     )
-    found = assemble(read_pairs("pairs.csv"), None, WindowConfig(4, 4))
+    found = assemble(read_pairs("pairs.csv"), None, WindowConfig(enhancer=4, promoter=4))
     assert decode(found.sequence(found.pairs["enhancer_id"][0])) == "ACGT"
     assert decode(found.sequence(found.pairs["promoter_id"][0])) == "GG"
     assert not found.pairs["has_coordinates"].any()
@@ -135,13 +135,16 @@ def test_partly_unknown_elements_can_be_allowed(here: Path) -> None:
     table, genome = read_pairs("pairs.tsv"), open_genome("genome.fa")
     with pytest.raises(EpisodeError, match="has 10 N in 20 bp"):
         assemble(table, genome, WINDOWS, max_unknown=0.49)
-    found = assemble(table, genome, WindowConfig(20, 120), max_unknown=0.5)
+    found = assemble(table, genome, WindowConfig(enhancer=20, promoter=120), max_unknown=0.5)
     assert decode(found.sequence(0))[:10] == "N" * 10
 
 
 @pytest.mark.parametrize(
     ("windows", "max_unknown", "message"),
-    [(WindowConfig(-1, 5), 0.0, "windows are -1 and 5 bp"), (WINDOWS, 1.0, r"max_unknown is 1\.0; needs")],
+    [
+        (WindowConfig(enhancer=-1, promoter=5), 0.0, "windows are -1 and 5 bp"),
+        (WINDOWS, 1.0, r"max_unknown is 1\.0; needs"),
+    ],
 )
 def test_impossible_options(here: Path, windows: WindowConfig, max_unknown: float, message: str) -> None:
     (here / "pairs.tsv").write_text(HEADER + ROWS[0])
@@ -180,7 +183,7 @@ def test_round_trip(here: Path, dataset: Dataset) -> None:
     pd.testing.assert_frame_equal(again.elements, dataset.elements)
     assert isinstance(again.codes, np.memmap)
     assert np.array_equal(again.codes, dataset.codes)
-    assert again.manifest == json.loads(json.dumps(dataset.manifest))
+    assert again.manifest == dataset.manifest
     assert again.dropped.empty
     assert not (here / "out" / "dropped.tsv").exists()
 
@@ -219,8 +222,8 @@ def _edit_pairs(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Pat
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "no_manifest": (lambda f: (f / "manifest.json").unlink(), "out/manifest.json: no such file"),
     "bad_manifest": (lambda f: (f / "manifest.json").write_text("{"), "out/manifest.json: not valid JSON"),
-    "version": (_edit_manifest(format_version=2), "out/manifest.json: format_version is 2; this version"),
-    "counts": (_edit_manifest(counts={}), "out/manifest.json: lacks counts.pairs"),
+    "version": (_edit_manifest(format_version=2), "out/manifest.json: format_version: is 2; this version"),
+    "counts": (_edit_manifest(counts={}), "out/manifest.json: counts.pairs: is missing"),
     "no_pairs": (lambda f: (f / "pairs.parquet").unlink(), "out/pairs.parquet: no such file"),
     "bad_pairs": (
         lambda f: (f / "pairs.parquet").write_bytes(b"PAR1"),

@@ -38,7 +38,7 @@ def dataset(tmp_path: Path) -> Dataset:
         sides = [f"{chrom},{spots[x][0]},{spots[x][1]},{chrom}{x},{dna[x]}" for x in (e, p)]
         text += ",".join([split, cell, assay, "1", *sides]) + "\n"
     (tmp_path / "pairs.csv").write_text(text)
-    return assemble(read_pairs(tmp_path / "pairs.csv"), None, WindowConfig(0, 0))
+    return assemble(read_pairs(tmp_path / "pairs.csv"), None, WindowConfig(enhancer=0, promoter=0))
 
 
 def test_select_rows(dataset: Dataset) -> None:
@@ -94,9 +94,9 @@ def test_nothing_shared_with_nothing(dataset: Dataset) -> None:
 
 def test_split_audit_takes_the_parts_present(dataset: Dataset) -> None:
     audit = split_audit(dataset)
-    assert audit["parts"] == ["train", "test"]
-    (one,) = audit["leakage"]
-    assert (one["part_a"], one["part_b"], one["promoter"]) == ("train", "test", {"rows": 1, "share": 1 / 3})
+    assert audit.parts == ("train", "test")
+    (one,) = audit.leakage
+    assert (one.part_a, one.part_b, one.promoter) == ("train", "test", Shared(1, 1 / 3))
 
 
 Element = tuple[str, int, int, str]

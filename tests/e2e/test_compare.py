@@ -244,7 +244,8 @@ def test_blinding_hides_what_is_neither_learned_nor_tested() -> None:
     chromosomes = sorted(dataset.pairs["enhancer_chrom"].unique())
     lines = sorted(dataset.pairs["cell_line"].unique())
     protocol = Protocol(
-        "x", holdout=HoldoutConfig("groups", [lines[:6], lines[6:]], [chromosomes[:3], chromosomes[3:]])
+        name="x",
+        holdout=HoldoutConfig(cell_lines=[lines[:6], lines[6:]], chromosomes=[chromosomes[:3], chromosomes[3:]]),
     )
     folds: list[Fold] = make_folds(protocol, dataset)
     for fold in folds:

@@ -69,7 +69,7 @@ def test_verify_mends(tmp_path: Path, scanned: list[int]) -> None:
     [
         (["--workers", "-1"], "--workers -1: needed 0"),
         (["--run", "RUN", "--set", "stem.bin=64"], "--run brings its own settings"),
-        (["--set", "stem.precision=float8"], "stem.precision: needed float16 or float32, got 'float8'"),
+        (["--set", "stem.precision=float8"], "stem.precision: needed one of float16, float32, got 'float8'"),
         (["--set", "stem.precison=float32"], "did you mean 'precision'?"),
         (["--run", "nosuch"], "nosuch"),
     ],

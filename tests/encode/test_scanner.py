@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from episode.config import StemConfig
 from episode.encode import scanner as stem
 from episode.encode.motifs import GRID, MotifBank, load_bank
-from episode.encode.scanner import FLOOR, Scanner, scan, scan_many
+from episode.encode.scanner import FLOOR, Scanner
+from small_systems import scan
 
 
 def make_bank(lengths: tuple[int, ...], seed: int = 0) -> MotifBank:
@@ -115,7 +116,7 @@ def test_reverse_strand_is_the_reverse_complement_bank() -> None:
 def test_batch_and_block_do_not_matter(batch: list[np.ndarray], width: int, block: int) -> None:
     single = [scan(codes, BANK, width) for codes in batch]
     expected = np.concatenate([np.zeros((0, 2, len(BANK)), np.float16), *single])
-    np.testing.assert_array_equal(scan_many(batch, BANK, width), expected)
+    np.testing.assert_array_equal(Scanner(BANK, width)(batch), expected)
     np.testing.assert_array_equal(Scanner(BANK, width, block=block)(batch), expected)
 
 
@@ -132,7 +133,7 @@ def test_elements_with_edges_in_and_between_bases_are_scanned_together() -> None
     """Lengths 40, 41, ... in bins of 16: what is lacking is even and odd by turns."""
     batch = [random_codes(40 + i, i) for i in range(9)]
     expected = np.concatenate([reference(codes, BANK, 16) for codes in batch])
-    np.testing.assert_array_equal(scan_many(batch, BANK, 16), expected)
+    np.testing.assert_array_equal(Scanner(BANK, 16)(batch), expected)
 
 
 @pytest.mark.parametrize("count", [1, 15, 16, 17, 40])
@@ -165,7 +166,7 @@ def test_where_elements_lie_does_not_matter(
 ) -> None:
     """Bases that elements share are scanned once, and no site of one reaches into another."""
     batch, place = drawn
-    expected = scan_many(batch, BANK, width)
+    expected = Scanner(BANK, width)(batch)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stem, "TILE", tile)
         found = Scanner(BANK, width)(batch, place + (7 << 40) * far)

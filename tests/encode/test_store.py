@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +13,11 @@ from episode.config import StemConfig
 from episode.dna import UNKNOWN, digest
 from episode.encode import store as store_module
 from episode.encode.bases import BaseLayout
-from episode.encode.scanner import FLOOR, scan, scan_many
+from episode.encode.scanner import FLOOR, Scanner
 from episode.encode.store import ElementStore, build_store, row_shape
 from episode.inference.orientation import mirror
 from random_elements import BASES, CONFIG, Elements, make_bank, make_dataset, sequence
-from small_systems import all_rows
+from small_systems import all_rows, scan
 
 
 @pytest.mark.parametrize("on_disk", [False, True])
@@ -36,7 +35,7 @@ def test_elements_may_lie_anywhere_in_the_codes() -> None:
     dataset = make_dataset()
     scattered = Elements(dataset.elements.iloc[[3, 0]].reset_index(drop=True), dataset.codes)
     store = build_store(scattered, make_bank(), CONFIG)
-    expected = scan_many([sequence(dataset, 3), sequence(dataset, 0)], make_bank(), 16)
+    expected = Scanner(make_bank(), 16)([sequence(dataset, 3), sequence(dataset, 0)])
     np.testing.assert_array_equal(all_rows(store), expected)
 
 
@@ -141,9 +140,9 @@ def test_scores_and_bases_do_not_share_a_store(tmp_path: Path) -> None:
     scores = build_store(make_dataset(), make_bank(), CONFIG, tmp_path)
     bases = build_store(make_dataset(), make_bank(), BASES, tmp_path)
     assert scores.hash != bases.hash and len(list(tmp_path.iterdir())) == 2
-    for other in (replace(BASES, kmer=4), StemConfig(kind="conv", bin=16, filters=3)):
+    for other in (BASES.changed(kmer=4), StemConfig(kind="conv", bin=16, filters=3)):
         assert build_store(make_dataset(), make_bank(1), other, tmp_path).hash == bases.hash, "bases are bases"
-    assert build_store(make_dataset(), make_bank(), replace(BASES, bin=17)).hash != bases.hash
+    assert build_store(make_dataset(), make_bank(), BASES.changed(bin=17)).hash != bases.hash
 
 
 def test_whatever_changes_the_tokens_changes_the_hash(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +155,7 @@ def test_whatever_changes_the_tokens_changes_the_hash(monkeypatch: pytest.Monkey
         build_store(split, make_bank(), CONFIG).hash,
         build_store(make_dataset(), make_bank(1), CONFIG).hash,
         build_store(make_dataset(), make_bank(), StemConfig(bin=17)).hash,
-        build_store(make_dataset(), make_bank(), replace(CONFIG, precision="float32")).hash,
+        build_store(make_dataset(), make_bank(), CONFIG.changed(precision="float32")).hash,
     ]
     monkeypatch.setattr(store_module, "CODE_VERSION", 0)
     hashes.append(build_store(make_dataset(), make_bank(), CONFIG).hash)
@@ -167,7 +166,7 @@ def test_whatever_changes_the_tokens_changes_the_hash(monkeypatch: pytest.Monkey
 def test_a_float32_store_holds_what_float16_rounds(tmp_path: Path, on_disk: bool) -> None:
     cache = tmp_path if on_disk else None
     half = build_store(make_dataset(), make_bank(), CONFIG, cache)
-    full = build_store(make_dataset(), make_bank(), replace(CONFIG, precision="float32"), cache)
+    full = build_store(make_dataset(), make_bank(), CONFIG.changed(precision="float32"), cache)
     assert full.dtype == np.float32 and full.hash != half.hash
     np.testing.assert_array_equal(all_rows(full).astype(np.float16), all_rows(half))
     assert (all_rows(full) != all_rows(half).astype(np.float32)).any(), "else nothing is gained"

@@ -61,7 +61,7 @@ def same(one: ElementStore, other: ElementStore) -> None:
 # -- what is reused ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("config", [CONFIG, BASES, replace(CONFIG, precision="float32")])
+@pytest.mark.parametrize("config", [CONFIG, BASES, CONFIG.changed(precision="float32")])
 def test_what_was_encoded_is_not_encoded_again(tmp_path: Path, config: StemConfig, scanned: list[int]) -> None:
     first = build(tmp_path, config)
     count = list(scanned)
@@ -114,7 +114,7 @@ def test_the_gate_has_a_folder_of_its_own(tmp_path: Path, scanned: list[int]) ->
     first = build_store(make_dataset(), bank, CONFIG, tmp_path)
     assert len(list(tmp_path.iterdir())) == 2 and first.gate is not None
     np.testing.assert_array_equal(
-        all_rows(first.gate), all_rows(build_store(make_dataset(), make_bank(1), replace(CONFIG, bin=128)))
+        all_rows(first.gate), all_rows(build_store(make_dataset(), make_bank(1), CONFIG.changed(bin=128)))
     )
     again = build_store(make_dataset(), bank, CONFIG, tmp_path)
     assert scanned == [6, 6, 6] and again.gate is not None and again.gate.hash == first.gate.hash != first.hash
@@ -126,8 +126,8 @@ def test_whatever_changes_rows_never_meets_old_ones(
     kinds = [
         (make_bank(), CONFIG),
         (make_bank(1), CONFIG),
-        (make_bank(), replace(CONFIG, bin=17)),
-        (make_bank(), replace(CONFIG, precision="float32")),
+        (make_bank(), CONFIG.changed(bin=17)),
+        (make_bank(), CONFIG.changed(precision="float32")),
     ]
     for bank, config in kinds:
         same(build_store(make_dataset(), bank, config, tmp_path), build_store(make_dataset(), bank, config))
@@ -260,7 +260,7 @@ def read_only(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> NoReturn:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    for name in ("locked", "atomic_folder", "write_json", "remove_folder", "remove_leftovers"):
+    for name in ("locked", "atomic_folder", "write_model", "remove_folder", "remove_leftovers"):
         monkeypatch.setattr(segments_module, name, refuse)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from episode.config import WindowConfig
 from episode.data.dataset import Dataset
 from episode.errors import EpisodeError
 from episode.evaluate.evaluation import check_windows, evaluate, write_evaluation
@@ -41,7 +42,7 @@ def test_the_numbers_are_those_of_the_predictions(content: Dataset) -> None:
     assert result.summary["pooled"]["n"] == len(content.pairs)
     assert result.summary["provenance"]["seed"] == 3
     assert result.summary["temperature"] == pytest.approx(float(run.system.temperature()))
-    assert result.summary["mean_impedance"]["impedance"] == run.facts.calibration["training_impedance"]
+    assert result.summary["mean_impedance"]["impedance"] == run.facts.calibration.training_impedance
 
 
 def test_labels_do_not_reach_the_predictions(content: Dataset) -> None:
@@ -72,7 +73,7 @@ def test_intervals_hold_the_numbers_and_their_difference(content: Dataset) -> No
 def test_provenance(content: Dataset) -> None:
     run = lively_run()
     provenance = evaluate(run, content, store_of(content), seed=7).summary["provenance"]
-    assert provenance["seed"] == 7 and provenance["sources"] == content.manifest["sources"]
+    assert provenance["seed"] == 7 and provenance["sources"] == [asdict(source) for source in content.manifest.sources]
     assert provenance["config"]["training"]["steps"] == run.facts.config.training.steps
     assert len(provenance["training sources"][0]["sha256"]) == 64
     assert {"episode", "python", "time", "genome SHA-256"} <= set(provenance)
@@ -90,7 +91,7 @@ def test_known_only(content: Dataset) -> None:
 
 def test_other_windows_are_refused_with_the_options_that_would_do(content: Dataset) -> None:
     check_windows(lively_run(), content)
-    other = replace(content, manifest={**content.manifest, "windows": {"enhancer": 1024, "promoter": 0}})
+    other = replace(content, manifest=content.manifest.changed(windows=WindowConfig(enhancer=1024, promoter=0)))
     with pytest.raises(EpisodeError, match="--enhancer-window 0 --promoter-window 0"):
         evaluate(lively_run(), other, store_of(other))
 

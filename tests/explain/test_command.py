@@ -215,7 +215,7 @@ def test_joint_knock_outs_that_do_nothing_stay_pale(size: float) -> None:
     ("options", "words"),
     [
         (("--pairs", 0), "error: --pairs 0: needed at least 1"),
-        (("--site-p", 2), "error: --site-p 2: needed a chance between 0 and 1, such as 1e-4"),
+        (("--site-p", 2), "error: --site-p 2: needed a probability between 0 and 1, such as 1e-4"),
         (("--figures", -1), "error: --figures -1: needed 0 (none) or more"),
         (("--cell-lines", "nobody"), "error: cell line 'nobody' is not in the dataset"),
         (("--only", "absent.tsv"), "error: absent.tsv: cannot be read as a tab-separated table"),

@@ -11,7 +11,6 @@ import pytest
 from episode.checkpoint import Run
 from episode.data.dataset import Dataset
 from episode.dna import reverse_complement
-from episode.encode.scanner import scan
 from episode.encode.store import ElementStore, build_store
 from episode.explain.explanation import Explainer, Explanation, Options
 from episode.explain.gradient import TOLERANCE, Background, integrate
@@ -24,7 +23,7 @@ from episode.explain.tables import pair_table
 from episode.inference.pairs import pair_rows
 from episode.inference.scoring import score_rows
 from handmade_runs import Made, gated_run, handmade, made, noisy_run, reversed_dataset, with_run
-from small_systems import all_rows
+from small_systems import all_rows, scan
 from tiny_world import lively_run
 
 A, B, C = [0.5, -0.25, 0.0, 0.1], [0.3, 0.2, -0.4, 0.0], 0.05

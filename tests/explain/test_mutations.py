@@ -6,12 +6,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from episode.encode.scanner import scan
 from episode.encode.store import build_store
 from episode.explain.mutations import Edit, ElementScores, Rescanner
 from episode.explain.sites import find_sites, gate_sites
 from handmade_runs import gated_run, random_bank, with_run
-from small_systems import all_rows
+from small_systems import all_rows, scan
 
 
 @settings(max_examples=150)

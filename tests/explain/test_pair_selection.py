@@ -53,7 +53,14 @@ def windowed(window: WindowConfig) -> Dataset:
     return assemble(read_pairs(world() / "pairs.tsv"), open_genome(world() / "genome.fa"), window)
 
 
-@pytest.mark.parametrize("window", [WindowConfig(0, 0), WindowConfig(301, 150), WindowConfig(900, 12_001)])
+@pytest.mark.parametrize(
+    "window",
+    [
+        WindowConfig(enhancer=0, promoter=0),
+        WindowConfig(enhancer=301, promoter=150),
+        WindowConfig(enhancer=900, promoter=12_001),
+    ],
+)
 def test_the_first_stored_base_lies_at_its_origin(window: WindowConfig) -> None:
     content = windowed(window)
     genome = open_genome(world() / "genome.fa")

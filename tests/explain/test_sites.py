@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from episode.dna import reverse_complement
 from episode.encode.motifs import MotifBank
-from episode.encode.scanner import scan
 from episode.explain.sites import Site, find_sites, gate_sites, lead_sites, strongest
 from handmade_runs import random_bank
+from small_systems import scan
 
 
 def site(start: int, end: int, *, strand: int = 0, margin: float = 1.0, motif: int = 0) -> Site:

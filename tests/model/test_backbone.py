@@ -12,7 +12,6 @@ import torch
 from episode.config import BackboneConfig, StemConfig
 from episode.data.shortcuts import Shortcuts
 from episode.encode.motifs import MotifBank, load_bank
-from episode.encode.scanner import scan
 from episode.encode.store import ElementStore
 from episode.inference import scoring as batch
 from episode.inference.pairs import PairRows
@@ -28,6 +27,7 @@ from small_systems import (
     make_store,
     make_system,
     reverse_complement,
+    scan,
     small_config,
 )
 

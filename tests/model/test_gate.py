@@ -151,7 +151,7 @@ def test_the_bank_has_every_ctcf_matrix_and_keeps_them_in_json() -> None:
     assert bank.gate.ids[0] == "MA0139.1"
     assert set(bank.gate.names) == {"CTCF"}
     assert len(bank.gate) > 4 and "MA0139.1" not in bank.ids
-    again = MotifBank.from_json(bank.to_json())
+    again = MotifBank.from_content(bank.content())
     assert again.gate is not None
     assert (again.hash, again.gate.hash) == (bank.hash, bank.gate.hash)
     assert load_bank(StemConfig()).gate is None

@@ -17,13 +17,13 @@ from episode.config import StemConfig
 from episode.dna import UNKNOWN
 from episode.encode.bases import BaseLayout, mirror_bases
 from episode.encode.motifs import MotifBank, load_bank
-from episode.encode.scanner import FLOOR, scan
+from episode.encode.scanner import FLOOR
 from episode.encode.store import ElementStore
 from episode.inference.scoring import score_rows
 from episode.model import stem as stem_module
 from episode.model.stem import ConvStem, Filters, KmerStem, StoredScores, new_stem, start_thresholds
 from known import known
-from small_systems import ELEMENTS, make_rows, make_system, small_config
+from small_systems import ELEMENTS, make_rows, make_system, scan, small_config
 
 NONE = MotifBank((), (), ())
 

@@ -122,8 +122,8 @@ def test_the_prior_is_the_label_free_estimate(content: Dataset, tmp_path: Path) 
 def test_under_a_wide_prior_all_labels_give_the_oracle_and_half_of_them_most_of_it(
     content: Dataset, tmp_path: Path
 ) -> None:
-    wide = lively_run().facts.calibration | {"impedance_error": 20.0}
-    run = replace(lively_run(), facts=replace(lively_run().facts, calibration=wide))
+    wide = lively_run().facts.calibration.changed(impedance_error=20.0)
+    run = replace(lively_run(), facts=lively_run().facts.changed(calibration=wide))
     table = rows_of("unseen02")
     free = predict_dataset(run, content, store_of(content))
     mine = free.pairs[free.pairs["environment"] == "unseen02"]

@@ -13,7 +13,7 @@ from scipy.special import expit
 
 from episode.checkpoint import load_run, save_run
 from episode.data.dataset import Dataset
-from episode.predict.impedance import departure, least_impedance, map_impedance, update_impedance
+from episode.predict.impedance import deviation, map_impedance, min_impedance, update_impedance
 from episode.predict.pairs import Predictions, predict_dataset
 from tiny_world import KEY, NUMBERS, TOLERANCE, lively_run, read, rows_of, shuffled, store_of
 
@@ -106,9 +106,9 @@ def test_few_labels_shift_all_channels_alike(content: Dataset, predictions: Pred
 def test_the_shift_is_the_map_on_top_of_what_pairs_differ_in(predictions: Predictions) -> None:
     estimate = replace(predictions.estimates[-1], used=(2.0, 4.0, 3.0), r_used=3.0, r_used_low=2.0, r_used_high=4.0)
     exposure = np.array([[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0], [0.5, 0.5, 0]])
-    np.testing.assert_allclose(departure(estimate, exposure), [-1, 1, 0, 0])
+    np.testing.assert_allclose(deviation(estimate, exposure), [-1, 1, 0, 0])
     potential, label = np.array([2.0, 5.0, 3.0, 1.0]), np.array([1, 0, 1, 0])
-    found = update_impedance(estimate, potential - departure(estimate, exposure), label, 1.0)
+    found = update_impedance(estimate, potential - deviation(estimate, exposure), label, 1.0)
     best, _ = map_impedance(np.array([3.0, 4.0, 3.0, 1.0]), label, 1.0, prior=3.0, prior_sd=1 / 1.6448536)
     assert found.r_used == pytest.approx(best, abs=1e-5)
 
@@ -121,8 +121,8 @@ def test_no_channel_is_shifted_below_zero(predictions: Predictions) -> None:
 
 def test_no_end_of_an_interval_is_below_zero_in_any_channel(content: Dataset, tmp_path: Path) -> None:
     run = lively_run(3)
-    uncertain = dict(run.facts.calibration) | {"impedance_error": 50.0}
-    run = replace(run, facts=replace(run.facts, calibration=uncertain))
+    uncertain = run.facts.calibration.changed(impedance_error=50.0)
+    run = replace(run, facts=run.facts.changed(calibration=uncertain))
     few = read(rows_of("unseen01").head(4), tmp_path, "few.tsv")
     for labelled in (None, (few, store_of(few))):
         for found in predict_dataset(run, content, store_of(content), labelled=labelled).estimates:
@@ -135,8 +135,8 @@ def test_no_end_of_an_interval_is_below_zero_in_any_channel(content: Dataset, tm
 
 
 def test_with_one_channel_the_interval_ends_at_zero() -> None:
-    assert least_impedance((2.5,), 2.5) == 0
-    assert least_impedance((0.5, 4.0), 2.0) == 1.5
+    assert min_impedance((2.5,), 2.5) == 0
+    assert min_impedance((0.5, 4.0), 2.0) == 1.5
 
 
 def test_a_run_survives_its_checkpoint(content: Dataset, predictions: Predictions, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ import pytest
 import tiny_world
 from episode.errors import EpisodeError
 from episode.predict.streaming import ray as ray_engine
-from episode.predict.streaming.job import Job, Order, open_job, work_folder
+from episode.predict.streaming.job import Job, Request, open_job, work_folder
 from episode.predict.streaming.ray import Worker, score_parts
 
 pytest.importorskip("ray")
@@ -73,13 +73,13 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def begun(table: Path) -> Path:
     """Folder of a job whose first pass is done."""
-    order = Order(
+    request = Request(
         run_folder=str(tiny_world.run_folder()),
         tables=(str(table),),
         genome=str(tiny_world.world() / "genome.fa"),
         formats=("parquet",),
     )
-    return open_job(order, table.parent / "begun").folder
+    return open_job(request, table.parent / "begun").folder
 
 
 @pytest.fixture(scope="module")
@@ -279,7 +279,7 @@ def test_a_machine_that_does_not_see_what_else_is_needed_is_named(
     name: str, cluster: Any, job: Job, tmp_path: Path
 ) -> None:
     asked: Any = {name: str(tmp_path / "elsewhere")}
-    away = replace(job, order=replace(job.order, **asked))
+    away = replace(job, request=replace(job.request, **asked))
     with pytest.raises(EpisodeError, match=r"machine \S+: does not see \S+/elsewhere\S*; needs the run and --cache on"):
         score_parts(away)
     assert len(job.missing()) == len(job.parts)
@@ -290,7 +290,7 @@ def test_a_machine_that_is_silent_is_named(cluster: Any, tmp_path: Path, monkeyp
     import ray
 
     monkeypatch.setattr(ray, "wait", lambda sent, **_: ([], sent))
-    with pytest.raises(EpisodeError, match=r"no answer within 60 s from [^\s;]+; mend or remove"):
+    with pytest.raises(EpisodeError, match=r"no answer within 60 s from [^\s;]+; repair or remove"):
         ray_engine.check_machines(ray, tmp_path, 1)
 
 

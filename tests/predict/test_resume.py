@@ -19,7 +19,7 @@ from episode.checkpoint import Run, load_run
 from episode.errors import EpisodeError
 from episode.predict.pairs import score_pairs
 from episode.predict.streaming import blocks as staging
-from episode.predict.streaming.job import Job, Order, open_job, work_folder
+from episode.predict.streaming.job import Job, Request, open_job, work_folder
 from tiny_world import Outcome, rows_of, run_folder, world
 from tiny_world import episode as command
 
@@ -108,7 +108,7 @@ def test_a_full_disk(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert not (folder / "rows" / f"{job.parts[0].name}.parquet").exists()
 
     again = predict(table, out)
-    assert again.code == 2 and f"{folder}: an unfinished prediction is there; go on with it by --resume" in again.err
+    assert again.code == 2 and f"{folder}: an unfinished prediction is there; resume it by --resume" in again.err
     monkeypatch.undo()
     monkeypatch.setattr(staging, "ROWS", 64)
     done = predict(table, out, "--resume")
@@ -123,31 +123,31 @@ def test_only_the_same_prediction_goes_on(table: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     predict(table, out)
     for options, text in (
-        (("--seed", 1), "--seed differs: this prediction was begun with 0, not 1"),
-        (("--batch-size", 7), "--batch-size differs: this prediction was begun with 4096, not 7"),
-        (("--cell-line", "unseen01"), "--cell-line differs"),
+        (("--seed", 1), "this prediction was begun with another --seed (0, not 1)"),
+        (("--batch-size", 7), "this prediction was begun with another --batch-size (4096, not 7)"),
+        (("--cell-line", "unseen01"), "this prediction was begun with another --cell-line (None, not 'unseen01')"),
     ):
         refused = predict(table, out, "--resume", *options)
         assert refused.code == 2 and text in refused.err and "give the same, or remove the folder" in refused.err
     pd.read_parquet(table).head(100).to_parquet(table, index=False)
     refused = predict(table, out, "--resume")
-    assert refused.code == 2 and "the content of the pair tables differs" in refused.err
+    assert refused.code == 2 and "another content of the pair tables" in refused.err
     make_table(table)
     assert "No space left" in predict(table, out, "--resume").err  # the same again: it goes on
 
 
-def order(table: Path) -> Order:
+def request_for(table: Path) -> Request:
     genome = str(world() / "genome.fa")
-    return Order(str(run_folder()), (str(table),), genome, on_invalid="drop", outside_genome="report")
+    return Request(str(run_folder()), (str(table),), genome, on_invalid="drop", outside_genome="report")
 
 
 def test_parts_are_scored_once_by_anyone_who_opens_the_folder(table: Path, tmp_path: Path) -> None:
-    first = open_job(order(table), tmp_path / "first" / "out")
+    first = open_job(request_for(table), tmp_path / "first" / "out")
     for part in first.parts:
         first.score(part)
     first.finish()
 
-    job = open_job(order(table), tmp_path / "second" / "out")
+    job = open_job(request_for(table), tmp_path / "second" / "out")
     other = Job.load(job.folder)
     assert other.parts == job.parts and [part.rows for part in job.parts] == [64, 36, 64, 36, 20]
     for number in (4, 0):
@@ -169,7 +169,7 @@ def test_parts_are_scored_once_by_anyone_who_opens_the_folder(table: Path, tmp_p
 def test_who_is_late_does_not_bring_a_finished_job_back(
     when: str, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = open_job(order(table), tmp_path / "out")
+    first = open_job(request_for(table), tmp_path / "out")
     late = Job.load(first.folder)
     for part in first.parts[1:]:
         first.score(part)
@@ -193,18 +193,18 @@ def test_who_is_late_does_not_bring_a_finished_job_back(
 
 
 def test_rows_that_are_missing_are_no_job_that_is_finished(table: Path, tmp_path: Path) -> None:
-    job = open_job(order(table), tmp_path / "out")
+    job = open_job(request_for(table), tmp_path / "out")
     (job.folder / "rows" / f"{job.parts[0].name}.parquet").unlink()
     with pytest.raises(FileNotFoundError):
         job.score(job.parts[0])
 
 
 def test_one_process_at_a_time(table: Path, tmp_path: Path) -> None:
-    job = open_job(order(table), tmp_path / "out")
+    job = open_job(request_for(table), tmp_path / "out")
     with pytest.raises(EpisodeError, match="another process is at work there"):
-        open_job(order(table), tmp_path / "out", resume=True)
+        open_job(request_for(table), tmp_path / "out", resume=True)
     job.held.close()
-    assert open_job(order(table), tmp_path / "out", resume=True).parts == job.parts
+    assert open_job(request_for(table), tmp_path / "out", resume=True).parts == job.parts
 
 
 def test_folders_of_others_are_left_alone(table: Path, tmp_path: Path) -> None:
@@ -213,12 +213,12 @@ def test_folders_of_others_are_left_alone(table: Path, tmp_path: Path) -> None:
     mine.parent.mkdir()
     mine.write_text("mine")
     with pytest.raises(EpisodeError, match="is not an unfinished prediction"):
-        open_job(order(table), out, resume=True)
+        open_job(request_for(table), out, resume=True)
     mine.unlink()
     out.mkdir()
     (out / "mine.txt").write_text("mine")
     with pytest.raises(EpisodeError, match="exists already and is not empty"):
-        open_job(order(table), out, resume=True)
+        open_job(request_for(table), out, resume=True)
     assert content(tmp_path).keys() == {"pairs.parquet", "out/mine.txt"}
 
 
@@ -234,23 +234,23 @@ def test_what_another_process_does_meanwhile_is_seen_under_the_lock(
             act()
             return load_run(folder)
 
-        monkeypatch.setattr("episode.predict.streaming.job.load_run", late)
+        monkeypatch.setattr("episode.predict.streaming.first_pass.load_run", late)
 
     def whole() -> None:
-        job = open_job(order(table), tmp_path / "out")
+        job = open_job(request_for(table), tmp_path / "out")
         for part in job.parts:
             job.score(part)
         job.finish()
 
     meanwhile(whole)
-    job = open_job(order(table), tmp_path / "out", resume=True)
+    job = open_job(request_for(table), tmp_path / "out", resume=True)
     assert job.finish().pairs == 218 and not job.folder.exists()
 
     other = tmp_path / "other"
-    for resume, text in ((True, "--seed differs"), (False, "an unfinished prediction is there")):
-        meanwhile(lambda: open_job(replace(order(table), seed=1), other, resume=True).held.close())
+    for resume, text in ((True, "another --seed"), (False, "an unfinished prediction is there")):
+        meanwhile(lambda: open_job(replace(request_for(table), seed=1), other, resume=True).held.close())
         with pytest.raises(EpisodeError, match=text):
-            open_job(order(table), other, resume=resume)
+            open_job(request_for(table), other, resume=resume)
 
 
 def stopped(table: Path, out: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
@@ -265,13 +265,13 @@ def stopped(table: Path, out: Path, monkeypatch: pytest.MonkeyPatch, error: Exce
     with monkeypatch.context() as patch:
         patch.setattr(staging.Staging, "_stage", fail)
         with pytest.raises(EpisodeError, match="give --resume to go on"):
-            open_job(order(table), out)
+            open_job(request_for(table), out)
 
 
 def test_a_failing_disk_takes_nothing_away(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stopped(table, tmp_path / "out", monkeypatch, OSError(errno.EIO, os.strerror(errno.EIO), str(table)))
     assert len(list((work_folder(tmp_path / "out") / "rows").rglob("*.parquet"))) == 2
-    assert len(open_job(order(table), tmp_path / "out", resume=True).parts) == 5
+    assert len(open_job(request_for(table), tmp_path / "out", resume=True).parts) == 5
     reported = staging._unreadable("pairs.parquet", OSError(errno.EIO, "Input/output error"))
     assert isinstance(reported, OSError) and (reported.errno, reported.filename) == (errno.EIO, "pairs.parquet")
     assert isinstance(staging._unreadable("pairs.parquet", OSError("Unexpected end of stream")), EpisodeError)
@@ -283,12 +283,12 @@ def test_tables_that_change_within(table: Path, tmp_path: Path, monkeypatch: pyt
     stopped(table, out, monkeypatch, OSError(errno.EIO, "Input/output error"))
     written = table.stat().st_mtime_ns
     os.utime(table, ns=(written + 1, written + 1))
-    with pytest.raises(EpisodeError, match="the time at which the pair tables were written differs"):
-        open_job(order(table), out, resume=True)
+    with pytest.raises(EpisodeError, match="another time of writing of the pair tables"):
+        open_job(request_for(table), out, resume=True)
     os.utime(table, ns=(written, written))
-    open_job(order(table), out, resume=True).held.close()
+    open_job(request_for(table), out, resume=True).held.close()
     os.utime(table, ns=(written + 1, written + 1))
-    open_job(order(table), out, resume=True).held.close()
+    open_job(request_for(table), out, resume=True).held.close()
 
 
 def test_the_whole_footer_counts(tmp_path: Path) -> None:
@@ -298,48 +298,48 @@ def test_the_whole_footer_counts(tmp_path: Path) -> None:
     hashes = set()
     for value in (0, 1):
         pd.DataFrame(columns | {"column01000": [value]}).to_parquet(path, index=False, compression=None)
-        hashes.add((path.stat().st_size, Order(str(run_folder()), (str(path),)).identity(None)["content"][0][1]))
+        hashes.add((path.stat().st_size, Request(str(run_folder()), (str(path),)).identity(None)["content"][0][1]))
     assert len(hashes) == 2 and len({size for size, _ in hashes}) == 1
 
 
 def test_another_spelling_is_the_same_table(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    open_job(order(table), tmp_path / "out").held.close()
+    open_job(request_for(table), tmp_path / "out").held.close()
     monkeypatch.chdir(tmp_path)
-    open_job(order(Path(table.name)), Path("out"), resume=True).held.close()
+    open_job(request_for(Path(table.name)), Path("out"), resume=True).held.close()
     table.rename("others.parquet")
-    with pytest.raises(EpisodeError, match="the names of the pair tables differ: this prediction was begun with"):
-        open_job(order(Path("others.parquet")), Path("out"), resume=True)
+    with pytest.raises(EpisodeError, match=r"begun with another list of pair tables \(.*others\.parquet.*\)"):
+        open_job(request_for(Path("others.parquet")), Path("out"), resume=True)
 
 
 def test_files_of_other_versions(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out"
-    open_job(order(table), out).held.close()
+    open_job(request_for(table), out).held.close()
     begun = work_folder(out) / "job.json"
     whole = begun.read_text()
     with monkeypatch.context() as patch:
         patch.setattr("episode.predict.request.__version__", "99.0")
-        with pytest.raises(EpisodeError, match=r"was begun by EPIsode .*, this is 99\.0"):
-            open_job(order(table), out, resume=True)
+        with pytest.raises(EpisodeError, match=r"another version of EPIsode \(.*, not '99\.0'\)"):
+            open_job(request_for(table), out, resume=True)
     for content in ("[]", "{}", '{"identity": 3}'):
         begun.write_text(content)
         with pytest.raises(EpisodeError, match=r"job\.json: was not written by a prediction of this version"):
-            open_job(order(table), out, resume=True)
+            open_job(request_for(table), out, resume=True)
     old = json.loads(whole)
     del old["identity"]["job_format"]
     begun.write_text(json.dumps(old))
-    with pytest.raises(EpisodeError, match="work format unknown"):
-        open_job(order(table), out, resume=True)
+    with pytest.raises(EpisodeError, match=r"another work format \(unknown, not 1\)"):
+        open_job(request_for(table), out, resume=True)
     finished = tmp_path / "finished"
     finished.mkdir()
     (finished / "prediction.json").write_text('{"mine": 1}')
     with pytest.raises(EpisodeError, match=r"finished/prediction\.json: was not written"):
-        open_job(order(table), finished, resume=True)
+        open_job(request_for(table), finished, resume=True)
 
 
 def test_where_the_result_may_lie(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "target").mkdir()
     (tmp_path / "out").symlink_to("target")
-    job = open_job(order(table), tmp_path / "out")
+    job = open_job(request_for(table), tmp_path / "out")
     for part in job.parts:
         job.score(part)
     job.finish()
@@ -365,25 +365,27 @@ def test_labels_of_other_environments(table: Path, tmp_path: Path) -> None:
     assert refused.code == 2 and "has no pair of " in refused.err and "give --resume to go on" in refused.err
     staged = {path: path.stat().st_mtime_ns for path in (work_folder(out) / "rows").rglob("*.parquet")}
     rows_of("unseen01").head(5).assign(label="1").to_csv(few, sep="\t", index=False)
-    plan = open_job(replace(order(table), support_labels=str(few), formats=("parquet", "tsv")), out, resume=True).plan
+    plan = open_job(
+        replace(request_for(table), support_labels=str(few), formats=("parquet", "tsv")), out, resume=True
+    ).plan
     assert sum(estimate.labels for estimate in plan.estimates) == 5 and len(staged) == 5
     assert all(path.stat().st_mtime_ns == when for path, when in staged.items())
 
 
 def test_a_scored_part_that_is_cut_short_is_missing(table: Path, tmp_path: Path) -> None:
-    job = open_job(order(table), tmp_path / "out")
+    job = open_job(request_for(table), tmp_path / "out")
     scored = job.folder / "scored" / f"{job.parts[1].name}.parquet"
     scored.parent.mkdir(parents=True, exist_ok=True)
     scored.write_bytes(b"")
     job.held.close()
-    job = open_job(order(table), tmp_path / "out", resume=True)
+    job = open_job(request_for(table), tmp_path / "out", resume=True)
     assert job.missing() == list(job.parts)
     for part in job.parts:
         job.score(part)
     whole = scored.read_bytes()
     scored.write_bytes(whole[:-20])
     job.held.close()
-    assert open_job(order(table), tmp_path / "out", resume=True).missing() == [job.parts[1]]
+    assert open_job(request_for(table), tmp_path / "out", resume=True).missing() == [job.parts[1]]
 
 
 def test_a_place_is_named_once(tmp_path: Path) -> None:

@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from episode.cli.predict import Progress
-from episode.data.build import build_dataset
+from episode.data.build import ReadOptions, build_dataset
 from episode.data.genome import open_genome
 from episode.errors import InputError
 from episode.predict.pairs import COLUMNS, Predictions, predict_dataset
 from episode.predict.streaming import blocks as staging
 from episode.predict.streaming.blocks import Part, parquet_files, plan_parts
-from episode.predict.streaming.job import Job, Order, open_job, work_folder
+from episode.predict.streaming.job import Job, Request, open_job, work_folder
 from tiny_world import Outcome, lively_run, read, rows_of, run_folder, store_of, world
 from tiny_world import episode as command
 
@@ -91,8 +91,8 @@ def test_parquet_equals_text(table: pd.DataFrame, tmp_path: Path) -> None:
 
 
 def job_of(path: Path, out: Path, **options: object) -> Job:
-    order = Order(str(run_folder()), (str(path),), genome=str(world() / "genome.fa"), **options)  # type: ignore[arg-type]
-    job = open_job(order, out)
+    request = Request(str(run_folder()), (str(path),), genome=str(world() / "genome.fa"), **options)  # type: ignore[arg-type]
+    job = open_job(request, out)
     for part in job.parts:
         job.score(part)
     return job
@@ -109,7 +109,7 @@ def test_a_job_equals_a_prediction_in_memory(
 ) -> None:
     """With a run whose environments differ, and its labelled pairs."""
     run = lively_run()
-    monkeypatch.setattr("episode.predict.streaming.job.load_run", lambda _: run)
+    monkeypatch.setattr("episode.predict.streaming.first_pass.load_run", lambda _: run)
     job = job_of(write(table, tmp_path / "pairs.parquet"), tmp_path / "out")
     job.finish()
     content = read(table, tmp_path)
@@ -381,7 +381,7 @@ BAD = [
 def message(path: Path, **options: object) -> str:
     """What reading the whole table says."""
     with pytest.raises(InputError) as caught:
-        build_dataset([path], open_genome(world() / "genome.fa"), lively_run().facts.windows, **options)  # type: ignore[arg-type]
+        build_dataset([path], open_genome(world() / "genome.fa"), lively_run().facts.windows, ReadOptions(**options))  # type: ignore[arg-type]
     return str(caught.value)
 
 
@@ -401,7 +401,9 @@ def test_rows_that_are_dropped(table: pd.DataFrame, tmp_path: Path) -> None:
     path = write(spoilt(table, BAD), tmp_path / "pairs.parquet")
     found = predicted(tmp_path / "out", path, "--on-invalid", "drop", "--outside-genome", "report")
     genome = open_genome(world() / "genome.fa")
-    wanted = build_dataset([path], genome, lively_run().facts.windows, on_invalid="drop", outside_genome="report")
+    wanted = build_dataset(
+        [path], genome, lively_run().facts.windows, ReadOptions(on_invalid="drop", outside_genome="report")
+    )
     assert found["row"].tolist() == wanted.pairs["row"].tolist()
     dropped = pd.read_csv(tmp_path / "out" / "dropped.tsv", sep="\t", keep_default_na=False, dtype={"value": "str"})
     pd.testing.assert_frame_equal(dropped, wanted.dropped.astype(dropped.dtypes))

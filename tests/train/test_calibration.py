@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from episode.train.calibration import LEAST_INVERSE_TEMPERATURE, calibrate
+from episode.train.calibration import MIN_INVERSE_TEMPERATURE, calibrate
 from episode.train.validation import EnvironmentCheck
 
 
@@ -70,13 +70,13 @@ def test_a_potential_that_ranks_the_wrong_way_keeps_a_positive_temperature() -> 
     rng = np.random.default_rng(0)
     potential = rng.normal(0, 1, 2000)
     found = calibrate([check(potential, rng.random(2000) < expit(-2 * potential), 0.0)], 1.0)
-    assert 0 < found.temperature <= 1 / LEAST_INVERSE_TEMPERATURE + 1e-9
+    assert 0 < found.temperature <= 1 / MIN_INVERSE_TEMPERATURE + 1e-9
     assert math.isfinite(found.offset)
 
 
 def test_the_outcome_is_plain_data() -> None:
     found = calibrate(world(0.6, -0.5, (0.0, 0.1)), 1.0)
-    again = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    again = json.loads(json.dumps(found.model_dump(), allow_nan=False))
     assert again["temperature"] == found.temperature
 
 
@@ -90,13 +90,12 @@ def test_the_log_loss_is_that_of_the_calibrated_logits() -> None:
         p = expit((gap + offset) / temperature)
         return float(-np.where(label == 1, np.log(p), np.log1p(-p)).mean())
 
+    assert found.log_loss is not None
     assert found.log_loss == pytest.approx(loss(found.temperature, found.offset), rel=1e-6)
     assert found.log_loss < loss(1.0, 0.0)
-    assert found.to_dict()["log_loss"] == found.log_loss
 
 
 def test_a_log_loss_that_was_not_measured_is_null_in_the_checkpoint() -> None:
     found = calibrate([check(np.linspace(0, 5, 50), np.zeros(50), 2.0)], 0.8)
-    assert math.isnan(found.log_loss)
-    assert found.to_dict()["log_loss"] is None
-    json.dumps(found.to_dict(), allow_nan=False)
+    assert found.log_loss is None
+    json.dumps(found.model_dump(), allow_nan=False)

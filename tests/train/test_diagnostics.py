@@ -81,8 +81,8 @@ def test_idle_competition() -> None:
 
 def test_idle_spectrum() -> None:
     even = healthy()
-    departure = np.where(np.arange(200) % 4 < 2, 0.1, -0.1)
-    busy = replace(even, ranked=even.potential - departure)
+    deviation = np.where(np.arange(200) % 4 < 2, 0.1, -0.1)
+    busy = replace(even, ranked=even.potential - deviation)
     assert names([even]) == names([busy], directions=1) == []
     assert names([even], directions=1) == names([busy], directions=0) == ["idle_spectrum"]
     assert idle_spectrum([busy], 1.0, 1) is None

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -36,7 +36,7 @@ CPU = TrainConfig(accelerator="cpu")
 STEPS = 4
 LINES = ("train01", "train02", "train03", "train04", "train05")
 SETTINGS = ("training.validate_every=2", "episodes.train=1.0", "episodes.two_way=0.2", "stem.min_information=19")
-"""Few motifs: a bank of many takes longer to read than so short a training."""
+"""Few motifs: a bank of many takes longer to read than so short a training run."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def stepped(
         optimisers.step(1.0, opportunist=output.opportunist_rate)
         for index, embedding in output.observed:
             context.system.teacher.observe(index, embedding)
-        log += output.tasks
+        log += [entry.model_dump(exclude_unset=True) for entry in output.tasks]
     return context, log, first
 
 
@@ -298,7 +298,7 @@ def test_tasks_without_a_query_move_no_backbone_through_u_i() -> None:
     assert all(p.grad is None or not bool(p.grad.any()) for p in context.system.backbone.parameters())
 
 
-def a_training(processes: Processes, folder: Path, cache: Path, data: Path, victim: int, at: int) -> int:
+def a_run(processes: Processes, folder: Path, cache: Path, data: Path, victim: int, at: int) -> int:
     """A tiny training in which one process is killed for good; 0 where nothing was to be killed."""
     torch.set_num_threads(1)
 
@@ -322,12 +322,14 @@ def test_a_killed_process_ends_the_training_and_another_number_of_them_goes_on(t
     folder, cache, data = tmp_path / "run", dataset_folder() / "store", dataset_folder()
     dataset()
     alone = Processes.alone(CPU)
-    a_training(alone, tmp_path / "whole", cache, data, -1, 0)
-    with pytest.raises(EpisodeError, match=r"process 1 of the training was killed \(SIGKILL\); go on with --resume"):
-        launch(a_training, folder, cache, data, 1, 5, training=CPU, layout=Layout(devices=2))
+    a_run(alone, tmp_path / "whole", cache, data, -1, 0)
+    with pytest.raises(
+        EpisodeError, match=r"process 1 of the training run was killed \(SIGKILL\); continue with --resume"
+    ):
+        launch(a_run, folder, cache, data, 1, 5, training=CPU, layout=Layout(devices=2))
     assert "MASTER_PORT" not in os.environ
     assert {path.name for path in folder.iterdir()} - {".lock"} == {"metrics.jsonl", "resume.safetensors"}
-    a_training(alone, folder, cache, data, -1, 0)
+    a_run(alone, folder, cache, data, -1, 0)
     assert not (folder / ".lock").exists()
     expected = numbers(tmp_path / "whole")
     for name, value in numbers(folder).items():
@@ -338,14 +340,14 @@ def refuses(processes: Processes, how: str) -> None:
     """One process has something to say, while the first one waits for it."""
     if not processes.lead:
         if how == "input":
-            raise InputError([Problem("p.tsv", "bad", row=2)], "mend it")
+            raise InputError([Problem("p.tsv", "bad", row=2)], "correct it")
         raise EpisodeError(f"said in process {processes.rank}")
     processes.ask_lead(lambda: time.sleep(0))
     time.sleep(600)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("how", "text"), [("input", "p.tsv:2: bad\nhint: mend it"), ("plain", "said in process 1")])
+@pytest.mark.parametrize(("how", "text"), [("input", "p.tsv:2: bad\nhint: correct it"), ("plain", "said in process 1")])
 def test_an_error_of_another_process_ends_the_first_and_is_told(how: str, text: str) -> None:
     with pytest.raises(EpisodeError) as caught:
         launch(refuses, how, training=CPU, layout=Layout(devices=2))
@@ -354,7 +356,7 @@ def test_an_error_of_another_process_ends_the_first_and_is_told(how: str, text: 
 
 @pytest.mark.slow
 def test_a_process_that_left_is_an_error_and_no_hang(outcome: tuple[list[Seen], str]) -> None:
-    assert outcome[1].startswith("process 0 of 2: another process of this training ended or cannot be reached")
+    assert outcome[1].startswith("process 0 of 2: another process of this training run ended or cannot be reached")
 
 
 @pytest.mark.parametrize("name", ["devices", "nodes", "accumulate"])
@@ -365,4 +367,4 @@ def test_a_layout_needs_at_least_one_of_each(name: str) -> None:
 
 def test_a_layout_that_the_machine_does_not_have() -> None:
     with pytest.raises(ConfigError, match=r"training.accelerator 'cuda'"):
-        launch(see, training=replace(CPU, accelerator="cuda"), layout=Layout(devices=2))
+        launch(see, training=CPU.changed(accelerator="cuda"), layout=Layout(devices=2))

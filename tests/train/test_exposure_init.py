@@ -1,4 +1,4 @@
-"""The directions in which environments rank otherwise: found where planted, kept where loci agree, not of chance."""
+"""The directions in which environments rank otherwise: found where simulated, kept where loci agree, not of chance."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from episode.train.exposure_init import CONFIRMED, confirm_directions, contrast_directions, locus_halves
 
 
-def planted(strengths: tuple[float, ...], *, environments: int = 20, size: int = 300) -> np.ndarray:
+def simulated(strengths: tuple[float, ...], *, environments: int = 20, size: int = 300) -> np.ndarray:
     """Scores of noise of one standard error, and one channel of z_I for each strength (SD over environments)."""
     rng = np.random.default_rng(0)
     scores = rng.normal(size=(environments, size))
@@ -17,15 +17,15 @@ def planted(strengths: tuple[float, ...], *, environments: int = 20, size: int =
     return scores
 
 
-def test_planted_directions_come_strongest_first() -> None:
-    directions = contrast_directions(planted((6.0, 12.0)), 2)
+def test_simulated_directions_come_strongest_first() -> None:
+    directions = contrast_directions(simulated((6.0, 12.0)), 2)
     assert np.abs(directions).argmax(1).tolist() == [20, 10]
     assert (np.abs(directions).max(1) > 0.95).all()
     np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1)
 
 
 def test_channels_that_turn_together_make_one_direction() -> None:
-    scores = planted((0.0,))
+    scores = simulated((0.0,))
     scores[:, [3, 4]] += 10 * np.random.default_rng(1).normal(size=(20, 1)) * np.array([1.0, -1.0])
     (direction,) = contrast_directions(scores, 1)
     assert direction[3] * direction[4] < 0
@@ -39,7 +39,7 @@ def test_without_a_difference_there_is_no_direction() -> None:
 
 @pytest.mark.parametrize("scale", [0.3, 0.5])
 def test_scores_below_chance_give_no_direction(scale: float) -> None:
-    assert not contrast_directions(scale * planted(()), 2).any()
+    assert not contrast_directions(scale * simulated(()), 2).any()
 
 
 def kept(halves: np.ndarray, count: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -52,7 +52,7 @@ def kept(halves: np.ndarray, count: int = 1) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("dispersion", [1.0, 1.3])
 @pytest.mark.parametrize("environments", [6, 24])
 def test_chance_passes_no_oftener_than_said(environments: int, dispersion: float) -> None:
-    """Noise of the size of a real training: 576 channels. Above 21 of 240 has a chance of 1 % at the level of 5 %."""
+    """Noise of the size of a real run: 576 channels. Above 21 of 240 has a probability of 1 % at the level of 5 %."""
     rng = np.random.default_rng(3)
     drawn = [kept(dispersion * rng.normal(size=(2, environments, 576))) for _ in range(240)]
     found, passed = np.sum(drawn, axis=0).ravel()

@@ -106,7 +106,7 @@ def test_a_loss_moves_the_parts_of_its_row_and_no_other(name: str) -> None:
 
 @pytest.mark.parametrize("kind", ["conv", "kmer"])
 @pytest.mark.parametrize("name", ALLOWED)
-def test_only_what_moves_the_backbone_moves_a_stem_that_learns(name: str, kind: str) -> None:
+def test_only_what_moves_the_backbone_moves_a_trainable_stem(name: str, kind: str) -> None:
     """The sparsity of the weights behind the stem is of the Backbone too, but says nothing of its filters."""
     settings = (f"stem.kind={kind}", "stem.filters=6", "stem.bin=32")
     system, made = losses(*settings)

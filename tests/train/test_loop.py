@@ -18,12 +18,12 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-import episode.train.data as material
+import episode.train.data as reading
 import episode.train.finalize as closing
 import episode.train.loop as loop
 from episode import files
 from episode.checkpoint import load_run, new_system
-from episode.config import Config
+from episode.config import Config, WindowConfig
 from episode.data.dataset import Dataset
 from episode.encode.motifs import load_bank
 from episode.encode.store import ElementStore, build_store
@@ -51,8 +51,8 @@ read_bank = functools.cache(load_bank)
 
 @pytest.fixture(autouse=True)
 def one_bank(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The motif bank is read and thinned once: it takes longer than so short a training."""
-    monkeypatch.setattr(material, "load_bank", read_bank)
+    """The motif bank is read and thinned once: it takes longer than so short a training run."""
+    monkeypatch.setattr(reading, "load_bank", read_bank)
 
 
 @functools.cache
@@ -81,7 +81,7 @@ def content_of(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A training that nothing interrupted."""
+    """A training run that nothing interrupted."""
     import torch
 
     threads = torch.get_num_threads()
@@ -100,13 +100,13 @@ def test_what_a_finished_run_holds(whole: Path) -> None:
     assert sorted(path.name for path in whole.iterdir()) == sorted(FILES)
     run = load_run(whole)
     assert run.facts.config == config(*SETTINGS)
-    assert run.facts.provenance["steps"] == LAST
+    assert run.facts.provenance.steps == LAST
     lines = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if line["kind"] == "train"] == list(range(LAST))
     checks = [(line["step"], line["stage"]) for line in lines if line["kind"] == "validation"]
     assert checks == [(2, "learn"), (4, "learn"), (6, "learn"), (8, "settle"), (10, "settle")]
-    trained = {name for role in ("training", "pseudo_ood") for name in run.facts.roles[role]}
-    assert trained == set(LINES) and set(run.facts.environments) == set(run.facts.roles["training"])
+    trained = {name for role in ("training", "pseudo_ood") for name in getattr(run.facts.roles, role)}
+    assert trained == set(LINES) and set(run.facts.environments) == set(run.facts.roles.training)
 
 
 def test_epochs_are_labelled_queries_over_labelled_pairs_to_learn_from(tmp_path: Path) -> None:
@@ -118,9 +118,9 @@ def test_epochs_are_labelled_queries_over_labelled_pairs_to_learn_from(tmp_path:
     for name, data in (("all", small()), ("half", replace(small(), pairs=table))):
         settings = ("episodes.two_way=0", "episodes.mixed=0", "episodes.prior_shift=0")
         facts = load_run(train(tmp_path / name, *settings, data=data)).facts
-        trained = [*facts.roles["training"], *facts.roles["pseudo_ood"]]
+        trained = [*facts.roles.training, *facts.roles.pseudo_ood]
         rows = data.pairs[data.pairs["environment"].isin(trained)]
-        told[name] = facts.provenance["epochs"] * ((rows["label"] >= 0) & (rows["split"] == "train")).sum()
+        told[name] = facts.provenance.epochs * ((rows["label"] >= 0) & (rows["split"] == "train")).sum()
     assert told["all"] == pytest.approx(LAST * 4 * 32)
     assert 0.4 * told["all"] < told["half"] < 0.6 * told["all"]
 
@@ -141,7 +141,7 @@ def test_the_same_seed_gives_the_same_bytes(whole: Path, tmp_path: Path) -> None
 
 def test_encoded_elements_in_place_of_a_cache(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = build_store(small(), read_bank(config().stem), config().stem, dataset_folder() / "store")
-    monkeypatch.setattr(material, "build_store", None)
+    monkeypatch.setattr(reading, "build_store", None)
     assert_equal_runs(train(tmp_path / "given", store=store), whole)
     fewer = ElementStore.of(all_rows(store)[: int(store.bins[:-1].sum())], store.bins[:-1], store.hash)
     for wrong in (fewer, ElementStore.of(all_rows(store)[:, :, 1:], store.bins, store.hash)):
@@ -200,7 +200,7 @@ import torch
 torch.set_num_threads(1)
 from pathlib import Path
 import episode.train.loop as loop
-from episode.config import Config, from_dict
+from episode.config import Config
 from episode.data.storage import load_dataset
 
 def report(step, steps, text):
@@ -209,7 +209,7 @@ def report(step, steps, text):
 
 data = load_dataset({str(dataset_folder())!r})
 data = data.select(data.pairs["cell_line"].isin({LINES!r}).to_numpy())
-config = from_dict({_settings()!r})
+config = Config.model_validate({_settings()!r})
 cache = Path({str(dataset_folder() / "store")!r})
 loop.train(data, config, seed=0, folder=Path({str(tmp_path / "run")!r}), cache=cache, report=report)
 """
@@ -220,9 +220,7 @@ loop.train(data, config, seed=0, folder=Path({str(tmp_path / "run")!r}), cache=c
 
 
 def _settings() -> dict[str, object]:
-    from episode.config import to_dict
-
-    return to_dict(config(*SETTINGS))
+    return config(*SETTINGS).model_dump()
 
 
 @pytest.fixture(scope="module")
@@ -242,8 +240,8 @@ def test_resume_refuses_another_training(broken_off: Path) -> None:
     fewer = small().select(np.arange(len(small().pairs)) % 9 > 0)
     with pytest.raises(CheckpointError, match="was started with another pairs"):
         train(broken_off, resume=True, data=fewer)
-    source = small().manifest["sources"][0]
-    changed = replace(small(), manifest={**small().manifest, "sources": [source | {"sha256": "0" * 64}]})
+    source = replace(small().manifest.sources[0], sha256="0" * 64)
+    changed = replace(small(), manifest=small().manifest.changed(sources=(source,)))
     with pytest.raises(CheckpointError, match="was started with another sources"):
         train(broken_off, resume=True, data=changed)
     codes = np.array(small().codes)
@@ -253,7 +251,7 @@ def test_resume_refuses_another_training(broken_off: Path) -> None:
     assert {path.name: path.read_bytes() for path in broken_off.iterdir()} == before
 
 
-def test_an_unfinished_training_is_not_started_over(broken_off: Path) -> None:
+def test_an_unfinished_run_is_not_started_over(broken_off: Path) -> None:
     with pytest.raises(EpisodeError, match="exists already and is not empty; resume it with --resume, or remove it"):
         train(broken_off)
 
@@ -293,7 +291,7 @@ def test_resume_leaves_a_finished_run_as_it_is(whole: Path, tmp_path: Path) -> N
     codes[0] = (codes[0] + 1) % 4
     with pytest.raises(CheckpointError, match="holds a finished run of another store"):
         train(whole, resume=True, data=replace(small(), codes=codes))
-    other = {**small().manifest, "windows": {"enhancer": 512, "promoter": 0}}
+    other = small().manifest.changed(windows=WindowConfig(enhancer=512, promoter=0))
     with pytest.raises(CheckpointError, match="holds a finished run of another windows"):
         train(whole, resume=True, data=replace(small(), manifest=other))
     assert sorted(path.name for path in whole.iterdir()) == sorted(FILES)
@@ -314,7 +312,7 @@ def dead_part(name: str) -> str:
     return files._prefix(Path(name)).replace(f"-{os.getpid()}-", f"-{ended.pid}-") + "x.part"
 
 
-def test_two_trainings_into_one_folder(whole: Path, tmp_path: Path) -> None:
+def test_two_runs_into_one_folder(whole: Path, tmp_path: Path) -> None:
     """The second is refused while the first one lives, and takes away nothing of it."""
     folder, refused = tmp_path / "run", []
 
@@ -414,7 +412,7 @@ def test_an_environment_with_one_class_trains_as_unlabelled(tmp_path: Path) -> N
     table = small().pairs.copy()
     table.loc[table["cell_line"] == "train02", "label"] = np.int8(0)
     run = load_run(train(tmp_path / "run", data=replace(small(), pairs=table)))
-    assert "train02" in run.facts.roles["training"] + run.facts.roles["pseudo_ood"]
+    assert "train02" in run.facts.roles.training + run.facts.roles.pseudo_ood
 
 
 def test_configuration_rebuilds_the_model(whole: Path) -> None:
@@ -431,7 +429,7 @@ def test_configuration_rebuilds_the_model(whole: Path) -> None:
     ],
     ids=["free", "known", "kmer"],
 )
-def test_a_stem_that_learns_resumes_rebuilds_and_moves(tmp_path: Path, stem: tuple[str, ...]) -> None:
+def test_a_trainable_stem_resumes_rebuilds_and_moves(tmp_path: Path, stem: tuple[str, ...]) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     train(one, *stem)
     with pytest.raises(Killed):
@@ -446,7 +444,7 @@ def test_a_stem_that_learns_resumes_rebuilds_and_moves(tmp_path: Path, stem: tup
     assert (len(run.bank) > 0) == known and (run.bank.gate is not None) == ("stem.gate=CTCF" in stem)
     if known:
         moved = [(state[name] - first[name]).abs().max() for name in names[:-1]]
-        assert 0 < float(max(moved)) < 0.2, "known filters start from the bank and learn on"
+        assert 0 < float(max(moved)) < 0.2, "known filters start from the bank and are fine-tuned"
     test = dataset().select((dataset().pairs["split"] == "test").to_numpy())
     store = build_store(test, run.bank, run.facts.config.stem, dataset_folder() / "store")
     assert store.dtype == np.uint8
@@ -483,7 +481,7 @@ def test_a_spectrum_is_resumed_as_if_nothing_had_happened(tmp_path: Path) -> Non
 
 
 def test_a_spectrum_that_found_nothing_says_so(whole: Path, tmp_path: Path) -> None:
-    """So short a training of so few cell lines: no direction can be confirmed."""
+    """So short a run of so few cell lines: no direction can be confirmed."""
     folder = train(tmp_path / "run", "impedance.channels=3")
     (entry,) = spectrum_entries(folder)
     assert (entry["step"], entry["wanted"], entry["kept"]) == (LEARN, 2, 0)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from episode.config import LossConfig
-from episode.train.pacing import PacingDecision, PacingLock, TaskLosses
+from episode.train.pacing import PacingDecision, PacingLock, PacingState, TaskLosses
 
 CONFIG = LossConfig(
     pull_in=0.8,
@@ -127,7 +125,7 @@ def test_the_state_goes_through_json_and_back() -> None:
     lock.observe_pseudo_ood(TaskLosses(0.7, 0.4, math.inf))
     lock.decide("a", TaskLosses(0.6, 0.5, 0.4))
     again = PacingLock(CONFIG)
-    again.restore(json.loads(json.dumps(lock.state())))
+    again.restore(PacingState.model_validate_json(lock.state().model_dump_json()))
     following = TaskLosses(0.8, 0.5, 0.4)
     assert again.state() == lock.state()
     assert again.decide("a", following) == lock.decide("a", following)
@@ -138,12 +136,12 @@ def test_a_saved_state_does_not_follow_the_lock() -> None:
     lock = PacingLock(CONFIG)
     lock.decide("a", TaskLosses(0.6, 0.5, 0.4))
     before = lock.state()
-    kept = json.dumps(before)
+    kept = before.model_dump_json()
     lock.decide("a", TaskLosses(0.1, 0.5, 0.4))
-    assert json.dumps(before) == kept
+    assert before.model_dump_json() == kept
 
 
 def test_zero_weights_keep_pull_and_push_at_zero() -> None:
-    lock = PacingLock(replace(CONFIG, pull_in=0.0, push_away=0.0))
+    lock = PacingLock(CONFIG.changed(pull_in=0.0, push_away=0.0))
     decision = lock.decide("a", TaskLosses(0.9, 0.5, 0.1))
     assert (decision.pull_in, decision.push_away) == (0, 0)

@@ -91,7 +91,7 @@ def _scalar_reference(context: StepContext, embedding: Tensor) -> Tensor:
     return (-distance / scale).softmax(0) @ impedance
 
 
-def test_a_training_with_one_channel_is_that_of_the_scalar_bit_for_bit() -> None:
+def test_a_run_with_one_channel_is_that_of_the_scalar_bit_for_bit() -> None:
     fabric = Fabric(accelerator="cpu", devices=1)
     states = []
     for losses_of in (lambda *given: step_losses(*given).losses, scalar_losses):
@@ -140,11 +140,11 @@ def test_a_prior_shift_adds_the_same_to_every_channel() -> None:
         0.0, float(context.system.temperature().detach()), task.environment.prevalence, task.fraction
     )
     assert float(known.min()) + shift > 0
-    assert entry["r_reference"] == pytest.approx(float(known.mean()) + shift, rel=1e-5)
+    assert entry.r_reference == pytest.approx(float(known.mean()) + shift, rel=1e-5)
 
 
 def test_what_validation_says_of_a_spectrum() -> None:
-    """`ranked` holds the departures, `student` the mean over the support; the oracle moves all pairs alike."""
+    """`ranked` holds the deviations, `student` the mean over the support; the oracle moves all pairs alike."""
     context, tasks = spectrum()
     pool, system = tasks[0].environment, context.system
     (check,) = check_environments(system, context.score, (pool,), support_max=20, alpha=0.5)

@@ -55,17 +55,17 @@ def test_the_reference_of_each_kind() -> None:
     known = context.system.teacher().detach().mean(1).numpy()
     temperature = float(context.system.temperature().detach())
     for entry in output.tasks:
-        got, index = entry["r_reference"], {"a": 0, "b": 1}.get(entry["environment"])
-        if entry["kind"] == "train":
+        got, index = entry.r_reference, {"a": 0, "b": 1}.get(entry.environment)
+        if entry.kind == "train":
             assert got == pytest.approx(known[index], rel=1e-5)
-        elif entry["kind"] == "mixed":
+        elif entry.kind == "mixed":
             assert got == pytest.approx(2 / 3 * known[0] + 1 / 3 * known[1], rel=1e-5)
-        elif entry["kind"] == "pseudo_ood":
+        elif entry.kind == "pseudo_ood":
             assert known.min() - 1e-5 <= got <= known.max() + 1e-5
     (task,) = [task for task in make_context(context.config)[1] if task.kind == "prior_shift"]
     expected = max(0.0, shifted_impedance(float(known[0]), temperature, task.environment.prevalence, 0.3))
-    (entry,) = [entry for entry in output.tasks if entry["kind"] == "prior_shift"]
-    assert entry["r_reference"] == pytest.approx(expected, rel=1e-5)
+    (entry,) = [entry for entry in output.tasks if entry.kind == "prior_shift"]
+    assert entry.r_reference == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["train", "pseudo_ood", "prior_shift"])
@@ -78,7 +78,7 @@ def test_the_task_loss_uses_fusion_for_known_environments_and_the_student_alone_
     query = context.rows.take(task.query)
     with torch.no_grad():
         potential = context.score(task.query).potential
-        student = torch.tensor(output.tasks[0]["r_student"])
+        student = torch.tensor(output.tasks[0].r_student)
         impedance = student
         if kind == "train":
             impedance = fuse(context.system.teacher()[task.environment.teacher, 0], student, 0.7)
@@ -91,10 +91,10 @@ def test_the_task_loss_uses_fusion_for_known_environments_and_the_student_alone_
 def test_the_log_of_a_training_task() -> None:
     _, _, output = run(("train",))
     for entry in output.tasks:
-        assert entry["pull_in"] > 0 and entry["push_away"] > 0
-        assert entry["ratio"] == pytest.approx(entry["student"] / entry["opportunist"], rel=0.3)
-        assert entry["state"] in ("opportunist_ahead", "inside")
-        assert math.isfinite(entry["baseline"])
+        assert entry.pull_in > 0 and entry.push_away > 0
+        assert entry.ratio == pytest.approx(entry.student / entry.opportunist, rel=0.3)
+        assert entry.state in ("opportunist_ahead", "inside")
+        assert math.isfinite(entry.baseline)
 
 
 def test_pseudo_ood_tasks_are_watched_but_not_trained_on() -> None:
@@ -102,7 +102,7 @@ def test_pseudo_ood_tasks_are_watched_but_not_trained_on() -> None:
     assert context.pacing.student == {} and context.pacing.opportunist == {}
     assert context.pacing.pseudo_ood_lead != -100.0
     assert output.observed == []
-    assert "ratio" not in output.tasks[0]
+    assert output.tasks[0].ratio is None
 
 
 def test_prototypes_are_handed_out_for_ordinary_training_tasks_only() -> None:
@@ -134,7 +134,7 @@ def test_the_swapped_half_of_a_two_way_task_shows_no_label() -> None:
         if flip:
             label[task.query] = 1 - label[task.query]
         context.rows = replace(context.rows, label=label)
-        values.append([entry["r_student"] for entry in step_losses(context, [task]).tasks])
+        values.append([entry.r_student for entry in step_losses(context, [task]).tasks])
     assert values[0] == values[1]
     assert values[0][0] != values[0][1]
 
@@ -149,7 +149,7 @@ def test_shown_labels_of_the_support_are_read() -> None:
             shown = task.support[task.shown]
             label[shown] = 1 - label[shown]
         context.rows = replace(context.rows, label=label)
-        values.append(step_losses(context, [task]).tasks[0]["r_student"])
+        values.append(step_losses(context, [task]).tasks[0].r_student)
     assert values[0] != values[1]
 
 
@@ -256,16 +256,16 @@ def test_losses_are_sums_over_the_views_divided_by_their_number() -> None:
     views = len(entries)
     assert views == 7
     weight = context.config.losses
-    square = sum((entry["r_student"] - entry["r_reference"]) ** 2 for entry in entries)
+    square = sum((entry.r_student - entry.r_reference) ** 2 for entry in entries)
     assert losses["distillation"] == pytest.approx(weight.distillation * square / views, rel=1e-4)
-    known = [entry for entry in entries if "task" in entry]
-    train = [entry for entry in entries if "ratio" in entry]
+    known = [entry for entry in entries if entry.task is not None]
+    train = [entry for entry in entries if entry.ratio is not None]
     assert (len(known), len(train)) == (6, 3)
-    assert losses["task"] == pytest.approx(sum(entry["task"] for entry in known) / views, rel=1e-4)
-    assert losses["opportunist"] == pytest.approx(sum(entry["opportunist"] for entry in train) / views, rel=1e-4)
-    pull = sum(entry["pull_in"] * entry["student"] for entry in train)
+    assert losses["task"] == pytest.approx(sum(entry.task for entry in known) / views, rel=1e-4)
+    assert losses["opportunist"] == pytest.approx(sum(entry.opportunist for entry in train) / views, rel=1e-4)
+    pull = sum(entry.pull_in * entry.student for entry in train)
     assert losses["pull_in"] == pytest.approx(pull / views, rel=1e-4)
-    push = sum(entry["push_away"] * entry["opportunist"] for entry in train)
+    push = sum(entry.push_away * entry.opportunist for entry in train)
     assert losses["push_away"] == pytest.approx(-push / views, rel=1e-4)
 
 
@@ -286,20 +286,20 @@ def test_the_lock_asks_for_a_rate_and_leaves_the_opportunists_loss_as_it_is(
     low: float, high: float, state: str, rate: float
 ) -> None:
     context, tasks = make_context(small_config())
-    context.pacing = PacingLock(replace(context.pacing.config, pacing_low=low, pacing_high=high))
+    context.pacing = PacingLock(context.pacing.config.model_copy(update={"pacing_low": low, "pacing_high": high}))
     output = step_losses(context, tasks[1:2])
     (entry,) = output.tasks
-    assert (entry["state"], output.opportunist_rate) == (state, rate)
-    assert float(output.losses["opportunist"].detach()) == pytest.approx(entry["opportunist"], rel=1e-5)
+    assert (entry.state, output.opportunist_rate) == (state, rate)
+    assert float(output.losses["opportunist"].detach()) == pytest.approx(entry.opportunist, rel=1e-5)
 
 
 def test_the_rate_is_the_mean_over_training_tasks_and_one_without_any() -> None:
     context, tasks = make_context(small_config())
     context.pacing.student["a"], context.pacing.opportunist["a"] = 100.0, 1.0
     context.pacing.student["b"], context.pacing.opportunist["b"] = 1.0, 1.0
-    context.pacing = replace(context.pacing, config=replace(context.pacing.config, pacing_high=10.0))
+    context.pacing = replace(context.pacing, config=context.pacing.config.model_copy(update={"pacing_high": 10.0}))
     output = step_losses(context, [replace(tasks[0], two_way=False), tasks[1], tasks[4]])
-    assert [entry.get("state") for entry in output.tasks] == ["opportunist_ahead", "inside", None]
+    assert [entry.state for entry in output.tasks] == ["opportunist_ahead", "inside", None]
     assert output.opportunist_rate == pytest.approx((0.3 + 1.0) / 2)
     assert run(("pseudo_ood", "prior_shift", "mixed"))[2].opportunist_rate == 1.0
 
@@ -313,10 +313,10 @@ def test_a_task_with_empty_shown_hides_every_label() -> None:
         if flip:
             label[task.support] = 1 - label[task.support]
         context.rows = replace(context.rows, label=label)
-        values.append(step_losses(context, [task]).tasks[0]["r_student"])
+        values.append(step_losses(context, [task]).tasks[0].r_student)
     context, tasks = make_context(small_config())
     hidden = replace(tasks[1], shown=np.zeros(len(tasks[1].support), dtype=bool))
-    values.append(step_losses(context, [hidden]).tasks[0]["r_student"])
+    values.append(step_losses(context, [hidden]).tasks[0].r_student)
     assert values[0] == values[1] == values[2]
 
 

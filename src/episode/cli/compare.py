@@ -79,16 +79,17 @@ def run(args: argparse.Namespace) -> int:
     from episode.compare.methods.registry import choose_runners
     from episode.compare.protocol import load_protocol
     from episode.compare.run import compare
-    from episode.config import Config, from_dict, override
+    from episode.config import Config, override
     from episode.errors import EpisodeError
     from episode.evaluate.summary import load_truth
+    from episode.schema import parse_model
 
     if args.workers < 0:
         raise EpisodeError(f"--workers {args.workers}: needed 0 (one a core) or more")
     protocol = load_protocol(args.protocol)
     runners = choose_runners(args.methods)
     truth = None if args.truth is None else load_truth(args.truth)
-    config = from_dict(protocol.settings, Config, where=f"protocol {protocol.name}, settings")
+    config = parse_model(protocol.settings, Config, where=f"protocol {protocol.name}, settings")
     config = override(config, args.set)
     if config.potential.distance:
         raise EpisodeError(
@@ -123,7 +124,7 @@ def _dataset(args: argparse.Namespace, protocol: Protocol) -> tuple[Path, Path]:
     import os
 
     from episode.config import WindowConfig
-    from episode.data.build import build_dataset
+    from episode.data.build import ReadOptions, build_dataset
     from episode.data.genome import open_genome
     from episode.data.storage import load_dataset, write_dataset
     from episode.errors import EpisodeError
@@ -137,14 +138,16 @@ def _dataset(args: argparse.Namespace, protocol: Protocol) -> tuple[Path, Path]:
         dataset = build_dataset(
             args.input,
             None if args.genome is None else open_genome(args.genome),
-            WindowConfig(data.enhancer_window, data.promoter_window),
-            format=data.format or None,
-            outside_genome=cast(Any, data.outside_genome),
-            max_unknown=data.max_unknown,
+            WindowConfig(enhancer=data.enhancer_window, promoter=data.promoter_window),
+            ReadOptions(
+                format=data.format or None,
+                outside_genome=cast(Any, data.outside_genome),
+                max_unknown=data.max_unknown,
+            ),
         )
         write_dataset(dataset, built)
         return built, args.out / "store"
-    known = {source["sha256"] for source in load_dataset(built).manifest["sources"]}
+    known = {source.sha256 for source in load_dataset(built).manifest.sources}
     for path in map(Path, args.input):
         if not path.exists():
             raise EpisodeError(f"{path}: no such file or folder")

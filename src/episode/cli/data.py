@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from episode.data.dataset import Dataset
+    from episode.data.leakage import SplitAudit
 
 __all__ = ["register", "run"]
 
@@ -85,8 +85,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--max-unknown",
         type=float,
         default=0.0,
-        metavar="SHARE",
-        help="largest share of N in an element before it counts as outside the genome (default: 0)",
+        metavar="FRACTION",
+        help="largest fraction of N in an element before it counts as outside the genome (default: 0)",
     )
     parser.add_argument("--seed", type=int, default=0, help="without effect: nothing here is random")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
@@ -103,10 +103,10 @@ def _renaming(text: str) -> tuple[str, str]:
 def run(args: argparse.Namespace) -> int:
     """Build and write a dataset; return the exit code."""
     from episode.config import WindowConfig
-    from episode.data.build import build_dataset
+    from episode.data.build import ReadOptions, build_dataset
     from episode.data.genome import open_genome
     from episode.data.storage import write_dataset
-    from episode.files import read_json, refuse_existing
+    from episode.files import refuse_existing
 
     refuse_existing(args.out)
     windows = WindowConfig()
@@ -115,10 +115,7 @@ def run(args: argparse.Namespace) -> int:
         promoter=windows.promoter if args.promoter_window is None else args.promoter_window,
     )
     genome = None if args.genome is None else open_genome(args.genome)
-    dataset = build_dataset(
-        args.tables,
-        genome,
-        windows,
+    options = ReadOptions(
         format=args.format,
         columns=dict(args.column),
         cell_line=args.cell_line,
@@ -127,38 +124,37 @@ def run(args: argparse.Namespace) -> int:
         outside_genome=args.outside_genome,
         max_unknown=args.max_unknown,
     )
-    write_dataset(dataset, args.out)
-    audit = read_json(args.out / "audit.json")
+    dataset = build_dataset(args.tables, genome, windows, options)
+    audit = write_dataset(dataset, args.out)
     print(_as_json(dataset, audit, args.out) if args.json else _as_text(dataset, audit, args.out))
     return 0
 
 
-def _as_json(dataset: Dataset, audit: Mapping[str, Any], out: Path) -> str:
+def _as_json(dataset: Dataset, audit: SplitAudit, out: Path) -> str:
     summary = json.loads(dataset.summary().to_json(orient="records"))
-    content = {"dataset": str(out), **dataset.manifest, "summary": summary, "audit": audit}
+    manifest = dataset.manifest.model_dump(mode="json")
+    content = {"dataset": str(out), **manifest, "summary": summary, "audit": audit.model_dump(mode="json")}
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def _as_text(dataset: Dataset, audit: Mapping[str, Any], out: Path) -> str:
-    counts = dataset.manifest["counts"]
+def _as_text(dataset: Dataset, audit: SplitAudit, out: Path) -> str:
+    counts = dataset.manifest.counts
     summary = dataset.summary()
     shown = summary[["environment", "n", "positives", "negatives", "unknown", "share_positive"]].copy()
     shown["share_positive"] = [f"{share:.3f}" if share == share else "-" for share in shown["share_positive"]]
     shown = shown.assign(enhancers=summary["enhancers"], promoters=summary["promoters"])
-    if counts["outside_genome"]:
+    if counts.outside_genome:
         shown["outside"] = summary["outside_genome"]
     lines = [_table([list(shown.columns), *shown.astype(str).to_numpy().tolist()])]
     lines.append("")
-    lines.append(
-        f"{counts['pairs']:,} pairs of {counts['enhancers']:,} enhancers and {counts['promoters']:,} promoters"
-    )
-    if counts["merged_duplicates"]:
-        lines.append(f"{counts['merged_duplicates']:,} rows repeated an earlier one and were merged into it")
-    if counts["dropped_invalid"]:
-        lines.append(f"{counts['dropped_invalid']:,} invalid rows were left out")
-    for reason, rows in counts["outside_genome"].items():
-        lines.append(f"{rows:,} rows were left out: {reason}")
-    lost = sorted(set(counts["outside_genome_by_environment"]) - set(summary["environment"]))
+    lines.append(f"{counts.pairs:,} pairs of {counts.enhancers:,} enhancers and {counts.promoters:,} promoters")
+    if counts.merged_duplicates:
+        lines.append(f"{counts.merged_duplicates:,} rows repeated an earlier one and were merged into it")
+    if counts.dropped_invalid:
+        lines.append(f"{counts.dropped_invalid:,} invalid rows were left out")
+    for reason, left_out in counts.outside_genome.items():
+        lines.append(f"{left_out:,} rows were left out: {reason}")
+    lost = sorted(set(counts.outside_genome_by_environment) - set(summary["environment"]))
     if lost:
         lines.append(f"no pair is left of {', '.join(lost)}")
     if len(dataset.dropped):
@@ -166,13 +162,13 @@ def _as_text(dataset: Dataset, audit: Mapping[str, Any], out: Path) -> str:
     one_class = list(summary.loc[summary["one_class"], "environment"])
     if one_class:
         lines.append(f"one class only, so no ranking can be judged there: {', '.join(one_class)}")
-    if audit["leakage"]:
-        lines += ["", "share of the pairs of one part that occur in another (leakage):"]
+    if audit.leakage:
+        lines += ["", "fraction of the pairs of one part that occur in another (leakage):"]
         head = ["of", "in", "pairs", "enhancer", "promoter", "pair", "locus"]
         rows = [
-            [item["part_b"], item["part_a"], f"{item['rows_b']:,}"]
-            + [f"{item[what]['share']:.1%}" for what in ("enhancer", "promoter", "pair", "locus")]
-            for item in audit["leakage"]
+            [found.part_b, found.part_a, f"{found.rows_b:,}"]
+            + [f"{shared.share:.1%}" for shared in (found.enhancer, found.promoter, found.pair, found.locus)]
+            for found in audit.leakage
         ]
         lines.append(_table([head, *rows], left=2))
     lines += ["", f"dataset: {out}"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from episode.cli.options import add_common, print_json, warn
 
@@ -83,30 +84,36 @@ def run(args: argparse.Namespace) -> int:
     for text in damaged:
         warn(f"{text}; encoded again")
     store = build_store(dataset, bank, stem, cache, progress=sys.stderr.isatty(), workers=args.workers)
-    content: dict[str, Any] = {"cache": str(cache), **_facts(store)}
-    content["gate"] = None if store.gate is None else _facts(store.gate)
-    if args.verify:
-        content["verified"] = {"sound": sound, "damaged": damaged}
+    facts = Facts.of(store)
     if args.json:
-        print_json(content)
+        gate = None if store.gate is None else asdict(Facts.of(store.gate))
+        verified = {"verified": {"sound": sound, "damaged": damaged}} if args.verify else {}
+        print_json({"cache": str(cache), **asdict(facts), "gate": gate, **verified})
         return 0
-    print(f"elements: {content['elements']:,} ({content['sequences']:,} distinct sequences)")
-    print(f"rows: {content['rows']:,} of {'x'.join(map(str, content['row']))} {content['dtype']}")
+    print(f"elements: {facts.elements:,} ({facts.sequences:,} distinct sequences)")
+    print(f"rows: {facts.rows:,} of {'x'.join(map(str, facts.row))} {facts.dtype}")
     if args.verify:
         print(f"verified: {sound} segments sound, {len(damaged)} damaged")
     print(f"cache: {cache}")
     return 0
 
 
-def _facts(store: ElementStore) -> dict[str, Any]:
-    import numpy as np
+@dataclass(frozen=True)
+class Facts:
+    """What the command reports of a store."""
 
-    _, first = np.unique(store.start[store.bins > 0], return_index=True)
-    return {
-        "elements": len(store),
-        "sequences": len(first),
-        "rows": int(store.bins[store.bins > 0][first].sum()),
-        "row": list(store.row_shape),
-        "dtype": store.dtype.name,
-        "hash": store.hash,
-    }
+    elements: int
+    sequences: int
+    rows: int
+    row: tuple[int, ...]
+    dtype: str
+    hash: str
+
+    @classmethod
+    def of(cls, store: ElementStore) -> Facts:
+        """Count elements, distinct sequences, and rows of those."""
+        import numpy as np
+
+        _, first = np.unique(store.start[store.bins > 0], return_index=True)
+        rows = int(store.bins[store.bins > 0][first].sum())
+        return cls(len(store), len(first), rows, store.row_shape, store.dtype.name, store.hash)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from episode.cli.options import add_common, add_selection, open_run, print_json, set_threads, warn
 
@@ -58,7 +59,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         type=float,
         default=1e-4,
         metavar="P",
-        help="sites are tried that random DNA scores as high with this chance (default: 1e-4)",
+        help="sites are tried that random DNA scores as high with this probability (default: 1e-4)",
     )
     parser.add_argument(
         "--bases",
@@ -88,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     if args.pairs < 1:
         raise EpisodeError(f"--pairs {args.pairs}: needed at least 1")
     if not 0 < args.site_p < 1:
-        raise EpisodeError(f"--site-p {args.site_p:g}: needed a chance between 0 and 1, such as 1e-4")
+        raise EpisodeError(f"--site-p {args.site_p:g}: needed a probability between 0 and 1, such as 1e-4")
     if args.figures is not None and args.figures < 0:
         raise EpisodeError(f"--figures {args.figures}: needed 0 (none) or more")
     set_threads(args.threads)
@@ -113,35 +114,50 @@ def run(args: argparse.Namespace) -> int:
         drawn = explanations if args.figures is None else explanations[: args.figures]
         if drawn:
             write_figures(drawn, tables["motifs"], len(explanations), explainer.motifs, folder / "figures")
-        write_json(folder / "explain.json", summary)
+        write_json(folder / "explain.json", asdict(summary))
     _warn(args, explanations)
     if args.json:
-        print_json(summary)
+        print_json(asdict(summary))
     else:
         _print(tables, args.out)
     return 0
 
 
-def _summary(args: argparse.Namespace, explanations: list[Explanation], options: Options) -> dict[str, Any]:
-    import dataclasses
+@dataclass(frozen=True)
+class Summary:
+    """What was explained: `explain.json`."""
 
+    out: str
+    episode_version: str
+    run: str
+    dataset: str
+    seed: int
+    choice: str
+    options: Options
+    pairs: int
+    sites: int
+    candidates: int
+    candidates_left_out: int
+    greatest_gradient_gap: float
+
+
+def _summary(args: argparse.Namespace, explanations: list[Explanation], options: Options) -> Summary:
     import episode
 
-    gaps = [abs(e.gradient.gap) for e in explanations]
-    return {
-        "out": str(args.out),
-        "episode_version": episode.__version__,
-        "run": str(args.run_folder),
-        "dataset": str(args.dataset),
-        "seed": args.seed,
-        "choice": "table" if args.only else args.choose,
-        "options": dataclasses.asdict(options),
-        "pairs": len(explanations),
-        "sites": sum(len(e.sites) for e in explanations),
-        "candidates": sum(sum(e.candidates.values()) for e in explanations),
-        "candidates_left_out": sum(e.left_out for e in explanations),
-        "greatest_gradient_gap": max(gaps),
-    }
+    return Summary(
+        out=str(args.out),
+        episode_version=episode.__version__,
+        run=str(args.run_folder),
+        dataset=str(args.dataset),
+        seed=args.seed,
+        choice="table" if args.only else args.choose,
+        options=options,
+        pairs=len(explanations),
+        sites=sum(len(e.sites) for e in explanations),
+        candidates=sum(sum(e.candidates.values()) for e in explanations),
+        candidates_left_out=sum(e.left_out for e in explanations),
+        greatest_gradient_gap=max(abs(e.gradient.gap) for e in explanations),
+    )
 
 
 def _warn(args: argparse.Namespace, explanations: list[Explanation]) -> None:

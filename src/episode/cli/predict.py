@@ -63,7 +63,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--outside-genome", choices=("error", "report"), default="error", help="as in 'episode data build'"
     )
     parser.add_argument("--cache", type=Path, help="where encoded elements are kept (default: not after the end)")
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted prediction to OUT")
+    parser.add_argument("--resume", action="store_true", help="resume an interrupted prediction to OUT")
     parser.add_argument(
         "--engine", choices=("local", "ray"), default="local", help="what scores the pairs: this process, or Ray"
     )
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     from episode.checkpoint import require_finished
     from episode.errors import EpisodeError
     from episode.predict.streaming.blocks import parquet_files
-    from episode.predict.streaming.job import Order, open_job, result_folder, resumable, work_folder
+    from episode.predict.streaming.job import Request, open_job, result_folder, resumable, work_folder
     from episode.predict.writers import FORMATS
 
     unknown = [name for name in args.write or [] if name not in FORMATS]
@@ -98,8 +98,10 @@ def run(args: argparse.Namespace) -> int:
     _check_engine(args)
     set_threads(args.threads)
     require_finished(args.run_folder)
-    blocks = parquet_files(args.pairs, args.format) is not None
-    order = Order(
+    formats = args.write
+    if formats is None:
+        formats = FORMATS if parquet_files(args.pairs, args.format) is None else ["parquet"]
+    request = Request(
         run_folder=str(args.run_folder.resolve()),
         tables=tuple(map(str, args.pairs)),
         genome=None if args.genome is None else str(Path(args.genome).resolve()),
@@ -109,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
         on_invalid=args.on_invalid,
         outside_genome=args.outside_genome,
         support_labels=args.support_labels,
-        formats=tuple(args.write or (["parquet"] if blocks else FORMATS)),
+        formats=tuple(formats),
         seed=args.seed,
         batch=args.batch_size,
         cache=None if args.cache is None else str(args.cache.resolve()),
@@ -118,14 +120,14 @@ def run(args: argparse.Namespace) -> int:
     terminal = sys.stderr.isatty()
     with Progress(disable=not terminal) as progress:
         try:
-            job = open_job(order, out, resume=args.resume, report=progress if terminal else None)
+            job = open_job(request, out, resume=args.resume, report=progress if terminal else None)
             plan = job.plan
             with resumable(job.folder):
                 _score(job, args, progress)
                 job.finish(progress)
         except KeyboardInterrupt:
             if work_folder(out).exists():
-                warn(f"what is done so far stays in {work_folder(out)}; --resume goes on with it")
+                warn(f"what is done so far stays in {work_folder(out)}; --resume continues it")
             raise
     for text in (plan.genome_warning, plan.distance_warning):
         if text:
@@ -133,7 +135,7 @@ def run(args: argparse.Namespace) -> int:
     for estimate in plan.estimates:
         for text in estimate.warnings:
             warn(f"{estimate.environment}: {text}")
-    if plan.unplaced and {"bedpe", "interact"} & set(order.formats):
+    if plan.unplaced and {"bedpe", "interact"} & set(request.formats):
         warn(f"{plan.unplaced} pairs have no coordinates and are not in the BEDPE and interact files")
     if args.json:
         content = {
@@ -184,21 +186,21 @@ def _score(job: Job, args: argparse.Namespace, progress: Progress) -> None:
     missing = job.missing()
     total, left = sum(part.rows for part in job.parts), sum(part.rows for part in missing)
 
-    def tell(rows: int) -> None:
+    def report(rows: int) -> None:
         nonlocal left
         left -= rows
         progress("score pairs", total - left, total)
 
-    tell(0)
+    report(0)
     if args.engine == "ray":
         from episode.predict.streaming.ray import LOCAL, score_parts
 
         address, workers = args.ray_address or LOCAL, args.workers or 0
-        score_parts(job, address=address, workers=workers, threads=args.threads, done=tell)
+        score_parts(job, address=address, workers=workers, threads=args.threads, done=report)
     else:
         for part in missing:
             job.score(part)
-            tell(part.rows)
+            report(part.rows)
 
 
 class Progress:

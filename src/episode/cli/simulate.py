@@ -1,10 +1,11 @@
-"""``episode simulate``: write a planted world with known truth."""
+"""``episode simulate``: write a simulated world with known truth."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 __all__ = ["register", "run"]
@@ -14,7 +15,7 @@ examples:
   episode simulate --out world
       32 training and 16 unseen cell lines as pairs.tsv and genome.fa, the truth in world/truth
   episode simulate --out small --preset tiny --world concept --seed 3
-      8 + 4 small cell lines in which only the composition of the candidates tells the impedance
+      8 + 4 small cell lines in which only the composition of the candidates shows the impedance
   episode simulate --out tissues --preset domain-kl --format domain-kl
       8 + 8 cell lines of 30,000 pairs as {train,val,test}/ folders of pairs_hg19.csv, e_seq.csv and p_seq.csv
 """
@@ -24,7 +25,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command to the parser."""
     parser = subparsers.add_parser(
         "simulate",
-        help="write a planted world with known truth",
+        help="write a simulated world with known truth",
         description="Write simulated pair tables and DNA whose potentials, impedances and labels follow "
         "the model, with the truth in a folder of its own.",
         epilog=EXAMPLES,
@@ -41,7 +42,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--world",
         choices=("label", "concept", "both", "rerank"),
         default="both",
-        help="what the impedance changes: the share of positives among the candidates (label), the chance "
+        help="what the impedance changes: the prevalence among the candidates (label), the probability "
         "of the same pair (concept), half and half (both), or the ranking of the pairs as well (rerank); default: both",
     )
     parser.add_argument(
@@ -50,6 +51,22 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same bytes (default: 0)")
     parser.add_argument("--json", action="store_true", help="print a summary as JSON")
     parser.set_defaults(run=run)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the command reports."""
+
+    out: str
+    preset: str
+    world: str
+    format: str
+    seed: int
+    training_cell_lines: int
+    unseen_cell_lines: int
+    pairs: int
+    positives: int
+    elements: int
 
 
 def run(args: argparse.Namespace) -> int:
@@ -62,24 +79,24 @@ def run(args: argparse.Namespace) -> int:
     write = write_tidy if args.format == "tidy" else write_domain_kl
     write(world, args.out)
     roles = world.environments["role"].value_counts()
-    summary = {
-        "out": str(args.out),
-        "preset": args.preset,
-        "world": args.world,
-        "format": args.format,
-        "seed": args.seed,
-        "training_cell_lines": int(roles["train"]),
-        "unseen_cell_lines": int(roles["unseen"]),
-        "pairs": len(world.pairs),
-        "positives": int(world.pairs["label"].sum()),
-        "elements": len(world.universe.elements),
-    }
+    summary = Summary(
+        out=str(args.out),
+        preset=args.preset,
+        world=args.world,
+        format=args.format,
+        seed=args.seed,
+        training_cell_lines=int(roles["train"]),
+        unseen_cell_lines=int(roles["unseen"]),
+        pairs=len(world.pairs),
+        positives=int(world.pairs["label"].sum()),
+        elements=len(world.universe.elements),
+    )
     if args.json:
-        sys.stdout.write(json.dumps(summary) + "\n")
+        sys.stdout.write(json.dumps(asdict(summary)) + "\n")
     else:
         sys.stdout.write(
-            f"{args.out}: {summary['training_cell_lines']} training and {summary['unseen_cell_lines']} "
-            f"unseen cell lines, {summary['pairs']:,} pairs ({summary['positives']:,} positive) over "
-            f"{summary['elements']:,} elements; truth in {args.out / 'truth'}\n"
+            f"{args.out}: {summary.training_cell_lines} training and {summary.unseen_cell_lines} "
+            f"unseen cell lines, {summary.pairs:,} pairs ({summary.positives:,} positive) over "
+            f"{summary.elements:,} elements; truth in {args.out / 'truth'}\n"
         )
     return 0

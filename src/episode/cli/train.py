@@ -25,7 +25,7 @@ examples:
   episode train dataset --config mine.toml --out run
       settings from a file ([training] steps = 500 ...)
   episode train dataset --out run --resume
-      go on after an interruption; give the same dataset, settings and seed
+      resume after an interruption; give the same dataset, settings and seed
   episode train dataset --out run --devices 4 --threads 2
       four processes of two threads share each step; the result is the same up to rounding
   srun episode train dataset --out run --devices 4 --nodes 2
@@ -50,7 +50,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="one setting; may be repeated"
     )
     parser.add_argument(
-        "--resume", action="store_true", help="go on with an interrupted training in RUN; begin where there is none yet"
+        "--resume",
+        action="store_true",
+        help="resume an interrupted run in RUN; begin where there is none yet",
     )
     parser.add_argument("--devices", type=int, default=1, help="processes (or GPUs) on each machine (default: 1)")
     parser.add_argument("--nodes", type=int, default=1, help="machines, started by SLURM or torchrun (default: 1)")
@@ -71,12 +73,12 @@ def run(args: argparse.Namespace) -> int:
     layout = Layout(args.devices, args.nodes, args.accumulate)
     result = launch(_train, args, config, training=config.training, layout=layout)
     if result is not None:
-        _tell(result, args)
+        _report(result, args)
     return 0
 
 
 def _train(processes: Processes, args: argparse.Namespace, config: Config) -> TrainingResult | None:
-    """Train as one of the processes; only the first one has something to tell."""
+    """Train as one of the processes; only the first one reports."""
     from tqdm import tqdm
 
     from episode.data.storage import load_dataset
@@ -106,7 +108,7 @@ def _train(processes: Processes, args: argparse.Namespace, config: Config) -> Tr
     return result if processes.lead else None
 
 
-def _tell(result: TrainingResult, args: argparse.Namespace) -> None:
+def _report(result: TrainingResult, args: argparse.Namespace) -> None:
     if args.json:
         content = {
             "run": str(result.folder),
@@ -115,18 +117,18 @@ def _tell(result: TrainingResult, args: argparse.Namespace) -> None:
             "epochs": result.epochs,
             "validation_aupr": result.best_aupr,
             "validation_log_loss": result.best_loss,
-            "roles": result.roles,
-            "calibration": result.calibration,
-            "alarms": [{"name": alarm.name, "text": alarm.text} for alarm in result.alarms],
+            "roles": result.roles.model_dump(),
+            "calibration": result.calibration.model_dump(exclude={"training_impedance"}),
+            "alarms": [alarm.model_dump() for alarm in result.alarms],
         }
         print_json(content)
         return
-    roles = ", ".join(f"{len(names)} {role.replace('_', '-')}" for role, names in result.roles.items())
+    roles = ", ".join(f"{len(names)} {role.replace('_', '-')}" for role, names in result.roles.model_dump().items())
     print(f"environments: {roles}")
     print(
         f"kept step {result.best_step} of {result.steps} ({result.epochs:.1f} epochs): "
         f"AUPR of U_I {result.best_aupr:.3f}, log-loss {result.best_loss:.4f} nats on the validation environments"
     )
     for alarm in result.alarms:
-        print(f"look at this: {alarm.name}: {alarm.text}")
+        print(f"warning: {alarm.name}: {alarm.text}")
     print(f"run: {result.folder}")

@@ -31,7 +31,7 @@ from episode.compare.folds import Fold, collapse, make_folds
 from episode.compare.methods.base import FewLabels, FoldTask, RunnerResult
 from episode.compare.methods.registry import FEW_LABELS, RUNNERS, RunnerSpec
 from episode.compare.protocol import Protocol
-from episode.config import Config, to_dict
+from episode.config import Config
 from episode.data.dataset import Dataset
 from episode.data.storage import load_dataset
 from episode.encode.motifs import MotifBank, load_bank
@@ -145,12 +145,12 @@ def open_work(work: Work, dataset: Dataset) -> None:
     EpisodeError
         If the folder holds a comparison of something else.
     """
-    protocol, manifest = work.protocol.to_dict(), dataset.manifest
+    protocol, manifest = work.protocol.model_dump(), dataset.manifest.model_dump(mode="json")
     hashed = pd.util.hash_pandas_object(dataset.pairs.drop(columns=["source", "row"], errors="ignore"), index=False)
     identity = Identity(
         episode=__version__,
         **{part: protocol[part] for part in ("holdout", "selection", "collapse")},
-        config=to_dict(work.config),
+        config=work.config.model_dump(),
         collapsed=work.collapsed,
         label_seed=work.label_seed,
         pairs=hashlib.sha256(hashed.to_numpy().tobytes()).hexdigest(),
@@ -302,7 +302,7 @@ _state: dict[str, Any] = {}
 def _stores(work: Work, dataset: Dataset) -> tuple[MotifBank, ElementStore, ElementStore]:
     """Build or open the motif scores that baselines read, with their bank, and what EPIsode's own stem reads."""
     own = work.config.stem
-    motif = replace(own, kind="motif")
+    motif = own.as_motif()
     bank = load_bank(motif)
     store = build_store(dataset, bank, motif, work.store_folder)
     if own.kind == "motif":

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,7 +32,6 @@ from episode.compare.results import (
     MethodResults,
     ProtocolHeader,
 )
-from episode.config import to_dict
 from episode.data.dataset import Dataset
 from episode.errors import EpisodeError
 from episode.evaluate.figures import FoldAlarm, RunFigures
@@ -262,12 +261,12 @@ def _provenance(work: Work, dataset: Dataset, seeds: list[int], started: datetim
         started=started.isoformat(timespec="seconds"),
         job_seconds=round(sum(_seconds(work)), 1),
         seeds=seeds,
-        sources=[source | {"path": Path(source["path"]).name} for source in dataset.manifest["sources"]],
+        sources=[asdict(source) | {"path": Path(source.path).name} for source in dataset.manifest.sources],
         genome_sha256=dataset.genome_hash,
         pairs=len(dataset.pairs),
         collapsed=work.collapsed,
-        protocol=work.protocol.to_dict(),
-        config=to_dict(work.config),
+        protocol=work.protocol.model_dump(),
+        config=work.config.model_dump(),
     )
 
 

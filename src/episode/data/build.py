@@ -7,69 +7,100 @@ hear of both together. Knows neither the formats nor the genome; `readers` and `
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from episode.config import WindowConfig
-from episode.data.dataset import Dataset, assemble
+from episode.data.dataset import Dataset, OutsideGenome, assemble
 from episode.data.genome import Genome
 from episode.data.pairs import PairTable, group_names
 from episode.data.readers import OnInvalid, read_pairs
 from episode.data.splits import check_names
 from episode.errors import InputError
 
-__all__ = ["build_dataset", "check_group"]
+__all__ = ["ReadOptions", "build_dataset", "check_group"]
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How pair tables are read and placed on the genome.
+
+    Parameters
+    ----------
+    format, columns, cell_line, assay
+        See `episode.data.readers.read_pairs`.
+    on_invalid : {"error", "drop"}
+        What to do about rows that break a rule: raise, or leave them out and list them.
+    outside_genome, max_unknown
+        See `episode.data.dataset.assemble`.
+    """
+
+    format: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    cell_line: str | None = None
+    assay: str | None = None
+    on_invalid: OnInvalid = "error"
+    outside_genome: OutsideGenome = "error"
+    max_unknown: float = 0.0
 
 
 def build_dataset(
     paths: Sequence[Path | str],
     genome: Genome | None,
     windows: WindowConfig,
+    options: ReadOptions | None = None,
     *,
-    format: str | None = None,
-    columns: Mapping[str, str] | None = None,
-    cell_line: str | None = None,
-    assay: str | None = None,
-    on_invalid: OnInvalid = "error",
-    outside_genome: Literal["error", "report"] = "error",
-    max_unknown: float = 0.0,
     labels: bool = True,
     only: str | None = None,
 ) -> Dataset:
-    """Read pair tables and take their elements from the genome; see `read_pairs` and `assemble` for the parameters.
+    """Read pair tables and take their elements from the genome.
 
-    Of the rows that meet the rules, those of `only` are kept, where it is given: a cell line, an environment
-    or, after a colon, an assay.
+    Parameters
+    ----------
+    paths : sequence of paths
+        Files, or domain-kl folders.
+    genome : Genome or None
+        Needed unless the tables bring every sequence.
+    windows : WindowConfig
+        Bases read around each midpoint; 0 is the whole element.
+    options : ReadOptions
+    labels : bool
+        Labels will be read, see `episode.data.readers.read_pairs`.
+    only : str, optional
+        Of the rows that meet the rules keep those of this cell line, environment or, after a colon, assay.
 
     Raises
     ------
     InputError
         With the problems of reading and of assembling together.
     """
+    options = options or ReadOptions()
 
     def read(invalid: OnInvalid) -> Dataset:
         table = read_pairs(
             paths,
-            format=format,
-            columns=columns,
-            cell_line=cell_line,
-            assay=assay,
+            format=options.format,
+            columns=options.columns,
+            cell_line=options.cell_line,
+            assay=options.assay,
             on_invalid=invalid,
             labels=labels,
         )
-        if only is not None:
-            table = _only(table, only)
         return assemble(
-            table, genome, windows, outside_genome=outside_genome, on_invalid=on_invalid, max_unknown=max_unknown
+            table if only is None else _only(table, only),
+            genome,
+            windows,
+            outside_genome=options.outside_genome,
+            on_invalid=options.on_invalid,
+            max_unknown=options.max_unknown,
         )
 
     try:
-        return read(on_invalid)
+        return read(options.on_invalid)
     except InputError as first:
-        if on_invalid == "drop":
+        if options.on_invalid == "drop":
             raise
         try:
             read("drop")

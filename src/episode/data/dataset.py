@@ -1,16 +1,15 @@
 """The dataset: validated pairs plus every distinct element encoded once, in memory or as a folder.
 
-Pairs and DNA meet here: intervals are checked against the genome, windows are read, loci and layout are
-derived. Does not parse pair tables and does not know models.
+Pairs and DNA meet here: intervals are checked against the genome, windows are read, loci and orientation
+are derived. Does not parse pair tables and does not know models.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,20 +18,21 @@ import pandas as pd
 import episode
 from episode.config import WindowConfig
 from episode.data.genome import Genome
+from episode.data.manifest import FORMAT_VERSION, Counts, GenomeFile, Manifest
 from episode.data.pairs import SIDES, PairTable, empty_dropped, environment_names
 from episode.data.sequences import extract
 from episode.dna import digest, is_mirrored, overlap_groups
 from episode.errors import EpisodeError
 
 __all__ = [
-    "FORMAT_VERSION",
     "Dataset",
+    "OutsideGenome",
     "assemble",
     "element_loci",
     "pair_orientation",
 ]
 
-FORMAT_VERSION = 1
+OutsideGenome = Literal["error", "report"]
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class Dataset:
         any), `n_fraction` (float32), `offset` (int64, into `codes`).
     codes : uint8 array, shape (sum of lengths,)
         A=0, C=1, G=2, T=3, anything else 4; all elements one after another, forward strand.
-    manifest : mapping
-        What the dataset was made from; see `docs/formats.md`.
+    manifest : Manifest
+        What the dataset was made from.
     dropped : DataFrame
         Rows of the tables that were left out, with their reasons.
     """
@@ -60,7 +60,7 @@ class Dataset:
     pairs: pd.DataFrame
     elements: pd.DataFrame
     codes: npt.NDArray[np.uint8]
-    manifest: Mapping[str, Any]
+    manifest: Manifest
     dropped: pd.DataFrame = field(default_factory=empty_dropped)
 
     def sequence(self, element_id: int) -> npt.NDArray[np.uint8]:
@@ -82,8 +82,7 @@ class Dataset:
     @property
     def genome_hash(self) -> str | None:
         """SHA-256 of the genome file, None if no genome was read."""
-        value = self.manifest["genome"]["sha256"]
-        return None if value is None else str(value)
+        return self.manifest.genome.sha256
 
     @property
     def environments(self) -> list[str]:
@@ -107,7 +106,7 @@ class Dataset:
             (of labelled pairs, NaN without any), `enhancers`, `promoters` (distinct), `one_class` (bool,
             labelled pairs of one class only), `outside_genome` (rows left out for lying outside the genome).
         """
-        outside: Mapping[str, int] = self.manifest["counts"]["outside_genome_by_environment"]
+        outside = self.manifest.counts.outside_genome_by_environment
         label = self.pairs["label"]
         frame = self.pairs.assign(positive=label == 1, negative=label == 0, unlabelled=label < 0)
         table = frame.groupby("environment").agg(
@@ -132,7 +131,7 @@ def assemble(
     genome: Genome | None,
     windows: WindowConfig,
     *,
-    outside_genome: Literal["error", "report"] = "error",
+    outside_genome: OutsideGenome = "error",
     on_invalid: Literal["error", "drop"] = "error",
     max_unknown: float = 0.0,
 ) -> Dataset:
@@ -152,7 +151,7 @@ def assemble(
     on_invalid : {"error", "drop"}
         "drop" leaves such pairs out too.
     max_unknown : float
-        Largest share of N that an element read from the genome may have, in [0, 1); more is outside the
+        Largest fraction of N that an element read from the genome may have, in [0, 1); more is outside the
         genome.
 
     Raises
@@ -167,7 +166,7 @@ def assemble(
             f"windows are {windows.enhancer} and {windows.promoter} bp; each needs at least 0 (whole element)"
         )
     if not 0 <= max_unknown < 1:
-        raise EpisodeError(f"max_unknown is {max_unknown}; needs a share of at least 0 and less than 1")
+        raise EpisodeError(f"max_unknown is {max_unknown}; needs a fraction of at least 0 and less than 1")
     drop = outside_genome == "report" or on_invalid == "drop"
     found = extract(table, genome, windows, drop=drop, max_unknown=max_unknown)
     pairs = table.frame[found.keep].reset_index(drop=True)
@@ -179,27 +178,27 @@ def assemble(
     lost = environment_names(table.frame[~found.keep])
     kinds = found.elements["kind"]
     used = genome if found.genome_read else None
-    manifest = {
-        "format_version": FORMAT_VERSION,
-        "created_by": f"episode {episode.__version__}",
-        "windows": dataclasses.asdict(windows),
-        "sources": [dataclasses.asdict(source) for source in table.sources],
-        "genome": {
-            "file": None if used is None else used.path.name,
-            "sha256": None if used is None else used.sha256,
-            "assembly": table.assembly,
-        },
-        "counts": {
-            "pairs": len(pairs),
-            "enhancers": int((kinds == "enhancer").sum()),
-            "promoters": int((kinds == "promoter").sum()),
-            "bases": len(found.codes),
-            "merged_duplicates": table.merged,
-            "dropped_invalid": len(table.dropped),
-            "outside_genome": found.reasons,
-            "outside_genome_by_environment": {str(k): int(v) for k, v in lost.value_counts(sort=False).items()},
-        },
-    }
+    manifest = Manifest(
+        format_version=FORMAT_VERSION,
+        created_by=f"episode {episode.__version__}",
+        windows=windows,
+        sources=table.sources,
+        genome=GenomeFile(
+            file=None if used is None else used.path.name,
+            sha256=None if used is None else used.sha256,
+            assembly=table.assembly,
+        ),
+        counts=Counts(
+            pairs=len(pairs),
+            enhancers=int((kinds == "enhancer").sum()),
+            promoters=int((kinds == "promoter").sum()),
+            bases=len(found.codes),
+            merged_duplicates=table.merged,
+            dropped_invalid=len(table.dropped),
+            outside_genome=found.reasons,
+            outside_genome_by_environment={str(k): int(v) for k, v in lost.value_counts(sort=False).items()},
+        ),
+    )
     parts = [part for part in (table.dropped, found.dropped) if len(part)]
     dropped = pd.concat(parts, ignore_index=True) if parts else empty_dropped()
     return Dataset(pairs, found.elements, found.codes, manifest, dropped)

@@ -5,9 +5,8 @@ Knows nothing about how splits are made.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,8 +14,9 @@ import pandas as pd
 from episode.data.dataset import Dataset
 from episode.data.pairs import SPLITS
 from episode.data.splits import Mask
+from episode.schema import Model
 
-__all__ = ["Leakage", "LeakageAuditor", "Shared", "split_audit"]
+__all__ = ["Leakage", "LeakageAuditor", "PartLeakage", "Shared", "SplitAudit", "split_audit"]
 
 
 @dataclass(frozen=True)
@@ -128,12 +128,35 @@ class LeakageAuditor:
         return overlap[self._ids].any(axis=1) | same_locus
 
 
-def split_audit(dataset: Dataset) -> dict[str, Any]:
-    """Audit every two parts of the split that the tables came with, as JSON-ready content (`audit.json`)."""
+class PartLeakage(Model):
+    """A `Leakage` between two parts of a split."""
+
+    part_a: str
+    part_b: str
+    rows_a: int
+    rows_b: int
+    enhancer: Shared
+    promoter: Shared
+    pair: Shared
+    locus: Shared
+
+
+class SplitAudit(Model):
+    """The split that the tables came with, audited: `audit.json`."""
+
+    parts: tuple[str, ...]
+    """Those present, of train, val and test."""
+    leakage: tuple[PartLeakage, ...]
+    """Of every two parts."""
+
+
+def split_audit(dataset: Dataset) -> SplitAudit:
+    """Audit every two parts of the split that the tables came with."""
     auditor = LeakageAuditor(dataset)
     part = dataset.pairs["split"].to_numpy()
-    present = [name for name in SPLITS if (part == name).any()]
-    audits = []
-    for a, b in combinations(present, 2):
-        audits.append({"part_a": a, "part_b": b, **asdict(auditor.audit(part == a, part == b))})
-    return {"parts": present, "leakage": audits}
+    present = tuple(name for name in SPLITS if (part == name).any())
+    audits = [
+        PartLeakage(part_a=a, part_b=b, **vars(auditor.audit(part == a, part == b)))
+        for a, b in combinations(present, 2)
+    ]
+    return SplitAudit(parts=present, leakage=tuple(audits))

@@ -1,6 +1,6 @@
-"""The pair table: one row for each enhancer-promoter pair, in one frozen layout whatever file it came from.
+"""The pair table: one row for each enhancer-promoter pair, in one frozen form whatever file it came from.
 
-Holds the layout, the names of elements and environments, and nothing else. Does not read files, does not know
+Holds the columns, the names of elements and environments, and nothing else. Does not read files, does not know
 genomes, and does not look for mistakes: the readers and `episode.data.validation` do that before a table is
 made.
 """
@@ -92,11 +92,11 @@ class PairTable:
     enhancer_sequences, promoter_sequences : dict of str to str
         DNA by element name; names that are not here are to be read from a genome.
     assembly : str
-        "hg19" or "hg38" where the format tells, else "".
+        "hg19" or "hg38" where the format names it, else "".
     dropped : DataFrame
         Rows left out, one line each (`DROPPED_COLUMNS`).
     merged : int
-        Rows left out because an earlier row says the same (environment, split, enhancer, promoter and label).
+        Rows left out because an earlier row is the same (environment, split, enhancer, promoter and label).
     """
 
     frame: pd.DataFrame

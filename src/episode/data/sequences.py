@@ -177,7 +177,7 @@ def _read_side(table: PairTable, genome: Genome | None, side: str, window: int, 
         }
     )
     of_row = key.groupby(list(key.columns), sort=True).ngroup().to_numpy().astype(np.int64)
-    # An interval takes the least of the names given for it: the order of rows must not matter.
+    # An interval takes the smallest of the names given for it: the order of rows must not matter.
     elements = rows.assign(element=of_row).sort_values(["element", "name"], kind="stable").drop_duplicates("element")
     is_given = given.to_numpy()[elements.index]
     elements = elements.drop(columns="element").reset_index(drop=True)

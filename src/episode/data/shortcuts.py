@@ -1,30 +1,28 @@
 """Shortcut statistics of pairs: what a model could rank by without reading a sequence.
 
-They read no label. This module does not know who is told them.
+They read no label. This module does not know who reads them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from episode.data.dataset import Dataset
+from episode.schema import Model, Vector
 
 __all__ = ["Shortcuts", "shortcut_statistics"]
 
 
-@dataclass(frozen=True)
-class Shortcuts:
-    """Mean and spread of the shortcut statistics over the training pairs, each of shape (9,)."""
+class Shortcuts(Model):
+    """Mean and standard deviation of the shortcut statistics over the training pairs, each of shape (9,)."""
 
-    mean: np.ndarray
-    deviation: np.ndarray
+    mean: Vector
+    deviation: Vector
 
     @classmethod
     def fit(cls, statistics: np.ndarray) -> Shortcuts:
         """Measure them on statistics of shape (n, 9)."""
-        return cls(statistics.mean(0), statistics.std(0))
+        return cls(mean=statistics.mean(0), deviation=statistics.std(0))
 
     def standardise(self, statistics: np.ndarray) -> np.ndarray:
         """Centre and scale; a statistic that is constant in training is held at 0."""
@@ -35,7 +33,7 @@ class Shortcuts:
 def shortcut_statistics(dataset: Dataset) -> np.ndarray:
     """GC, length, N fraction, distance and degree of every pair, shape (n, 9); no label is read.
 
-    The degree of an element is the number of pairs it stands in within its environment. Lengths, distances (bp) and
+    The degree of an element is the number of pairs that hold it within its environment. Lengths, distances (bp) and
     degrees enter as natural logarithms of 1 + value; an unknown distance enters as that of 0 bp.
     """
     pairs, elements = dataset.pairs, dataset.elements

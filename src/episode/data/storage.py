@@ -6,16 +6,17 @@ Knows the files and their columns; does not know how a dataset is assembled.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from episode.data.dataset import FORMAT_VERSION, Dataset
-from episode.data.leakage import split_audit
+from episode.data.dataset import Dataset
+from episode.data.leakage import SplitAudit, split_audit
+from episode.data.manifest import Manifest
 from episode.data.pairs import empty_dropped
-from episode.errors import DatasetError, EpisodeError
-from episode.files import atomic_folder, read_json, write_json
+from episode.errors import DatasetError
+from episode.files import atomic_folder
+from episode.schema import read_model, write_model
 
 __all__ = ["load_dataset", "write_dataset"]
 
@@ -25,8 +26,8 @@ _PAIR_COLUMNS = ("environment", "enhancer_id", "promoter_id", "locus", "mirrored
 _ELEMENT_COLUMNS = ("kind", "name", "chrom", "start", "end", "length", "gc", "n_fraction", "offset")
 
 
-def write_dataset(dataset: Dataset, path: Path | str) -> None:
-    """Write a dataset folder; it appears whole or not at all.
+def write_dataset(dataset: Dataset, path: Path | str) -> SplitAudit:
+    """Write a dataset folder; it appears whole or not at all. Return the audit of its split, which is part of it.
 
     Raises
     ------
@@ -38,10 +39,12 @@ def write_dataset(dataset: Dataset, path: Path | str) -> None:
         dataset.elements.to_parquet(folder / "elements.parquet", index=False)
         np.save(folder / "codes.npy", dataset.codes)
         dataset.summary().to_csv(folder / "summary.tsv", sep="\t", index=False, na_rep="", float_format="%.6g")
-        write_json(folder / "audit.json", split_audit(dataset))
+        audit = split_audit(dataset)
+        write_model(folder / "audit.json", audit)
         if len(dataset.dropped):
             dataset.dropped.to_csv(folder / "dropped.tsv", sep="\t", index=False)
-        write_json(folder / "manifest.json", dict(dataset.manifest))
+        write_model(folder / "manifest.json", dataset.manifest)
+    return audit
 
 
 def load_dataset(path: Path | str) -> Dataset:
@@ -68,11 +71,11 @@ def load_dataset(path: Path | str) -> Dataset:
         raise DatasetError(f"{codes_path}: cannot be read ({error})") from None
     if codes.dtype != np.uint8 or codes.ndim != 1:
         raise DatasetError(f"{codes_path}: holds {codes.dtype} of {codes.ndim} dimensions; needs uint8 of one")
-    counts = manifest["counts"]
+    counts = manifest.counts
     for name, have, need in (
-        ("pairs.parquet", len(pairs), counts["pairs"]),
-        ("elements.parquet", len(elements), counts["enhancers"] + counts["promoters"]),
-        ("codes.npy", len(codes), counts["bases"]),
+        ("pairs.parquet", len(pairs), counts.pairs),
+        ("elements.parquet", len(elements), counts.enhancers + counts.promoters),
+        ("codes.npy", len(codes), counts.bases),
     ):
         if have != need:
             raise DatasetError(f"{folder / name}: holds {have} entries; manifest.json says {need}")
@@ -84,23 +87,10 @@ def load_dataset(path: Path | str) -> Dataset:
     return Dataset(pairs, elements, codes, manifest, dropped)
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        manifest = read_json(path)
-    except EpisodeError as error:
-        raise DatasetError(f"{error}; needs the manifest of a dataset made by `episode data build`") from None
-    version = manifest.get("format_version") if isinstance(manifest, dict) else None
-    if version != FORMAT_VERSION:
-        raise DatasetError(f"{path}: format_version is {version!r}; this version of EPIsode reads {FORMAT_VERSION}")
-    missing = [name for name in ("windows", "sources", "genome", "counts") if name not in manifest]
-    missing += [
-        f"counts.{name}"
-        for name in ("pairs", "enhancers", "promoters", "bases", "outside_genome_by_environment")
-        if name not in manifest.get("counts", {})
-    ]
-    if missing:
-        raise DatasetError(f"{path}: lacks {', '.join(missing)}")
-    return manifest
+def _read_manifest(path: Path) -> Manifest:
+    if not path.exists():
+        raise DatasetError(f"{path}: no such file; needs the manifest of a dataset made by `episode data build`")
+    return read_model(path, Manifest, error=DatasetError)
 
 
 def _read_frame(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:

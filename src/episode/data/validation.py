@@ -28,7 +28,7 @@ import pandas as pd
 
 from episode.data.pairs import CANONICAL_DTYPES, SIDES, SPLITS, interval_names, parse_intervals
 from episode.data.readers.text import RawTable
-from episode.dna import DNA_LETTERS
+from episode.dna import DNA_ALPHABET
 from episode.errors import Problem
 
 __all__ = ["Findings", "Validated", "conflicting_labels", "fingerprint", "sequence_fault", "validate"]
@@ -47,7 +47,7 @@ RESERVED = frozenset(
 )
 """Names of the library's own columns; a carried-through column of such a name gets `_given` added, until it is new."""
 
-_DNA_BYTES = (DNA_LETTERS + DNA_LETTERS.lower()).encode()
+_DNA_BYTES = (DNA_ALPHABET + DNA_ALPHABET.lower()).encode()
 _SHOWN_VALUE = 60
 
 
@@ -269,7 +269,7 @@ def _check_names(
 def _inline(
     sequences: pd.Series, names: pd.Series, column: str, findings: Findings, known: Mapping[str, bytes]
 ) -> tuple[pd.Series, dict[str, str]]:
-    """Check sequences that stand in the table itself; nameless ones are named after their letters."""
+    """Check sequences given in the table itself; nameless ones are named after their bases."""
     codes, distinct = pd.factorize(sequences.str.upper())
     fault = [sequence_fault(sequence) for sequence in distinct]
     bad = np.array([f is not None for f in fault], dtype=bool)[codes]

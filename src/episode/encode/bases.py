@@ -65,19 +65,8 @@ class BaseLayout:
 def mirror_bases(rows: Tensor, mask: Tensor, reverse: Tensor) -> Tensor:
     """Turn the bases of elements in bins into those of their reverse complements.
 
-    Parameters
-    ----------
-    rows : Tensor, shape (n, max_bins, bin), uint8
-        As from `BaseLayout`, padded with `UNKNOWN`.
-    mask : Tensor, shape (n, max_bins), bool
-        True at the bins of each element, which come before the padding.
-    reverse : Tensor, shape (n,), bool
-        Elements to reverse-complement; the others are returned as they are.
-
-    Returns
-    -------
-    Tensor, shape (n, max_bins, bin), uint8
-        A copy; padding stays where it is.
+    Rows (n, max_bins, bin), uint8, as from `BaseLayout`, padded with `UNKNOWN`; `mask` and `reverse` as those of
+    `episode.inference.orientation.mirror`. Returns a copy.
     """
     flat = rows.flatten(1)
     place = torch.arange(flat.shape[1], device=rows.device).expand(flat.shape)

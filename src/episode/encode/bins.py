@@ -5,7 +5,8 @@ Where L is no multiple of the width, the first and the last bin stand out of the
 of an odd number of lacking bases that is half a base, so the edges of all bins lie within bases. Positions count bases
 of the element, 0-based half-open; centres of sites lie on half bases, so some positions here are doubled.
 
-This module does NOT know what is read in a bin.
+Throughout, `length` is that of an element and `bin` the width of its bins, in base pairs. This module does NOT know
+what is read in a bin.
 """
 
 from __future__ import annotations
@@ -55,35 +56,13 @@ def bin_bounds(place: int, length: int, bin: int) -> tuple[int, int]:
 
 
 def bins_at(centre: int, length: int, bin: int) -> tuple[int, ...]:
-    """Bins that hold a point: two where it lies on the edge between them.
-
-    Parameters
-    ----------
-    centre : int
-        In half bases from the start of the element: ``start + end`` of a site.
-    length : int
-        Base pairs of the element.
-    bin : int
-        Base pairs of a bin.
-    """
+    """Bins that hold the centre of a site, in half bases (its ``start + end``): two where it lies on an edge."""
     place, past = divmod(centre + lacking_bases(length, bin), 2 * bin)
     return tuple(at for at in ((place - 1, place) if past == 0 else (place,)) if 0 <= at < bin_count(length, bin))
 
 
 def bins_around(start: int, end: int, reach: int, length: int, bin: int) -> tuple[int, int]:
-    """Bins that may hold the centre of a site with a base in a stretch, 0-based half-open.
-
-    Parameters
-    ----------
-    start, end : int
-        The stretch, bases of the element.
-    reach : int
-        Base pairs of the longest site.
-    length : int
-        Base pairs of the element.
-    bin : int
-        Base pairs of a bin.
-    """
+    """Bins, half-open, that may hold the centre of a site of at most `reach` bp with a base in [start, end)."""
     lacking = lacking_bases(length, bin)
     first = (2 * start - reach - 2 + lacking) // (2 * bin)
     last = (2 * end + reach + 2 + lacking) // (2 * bin) + 1
@@ -91,25 +70,9 @@ def bins_around(start: int, end: int, reach: int, length: int, bin: int) -> tupl
 
 
 def whole_bins(first: int, last: int, reach: int, length: int, bin: int) -> tuple[int, int]:
-    """Stretch of an element that cuts at whole bins from its ends and holds all sites centred in some of its bins.
+    """Stretch of an element, 0-based half-open, that holds all sites of at most `reach` bp centred in [first, last).
 
-    Bins of the stretch are bins of the element.
-
-    Parameters
-    ----------
-    first, last : int
-        The bins, 0-based half-open.
-    reach : int
-        Base pairs of the longest site.
-    length : int
-        Base pairs of the element.
-    bin : int
-        Base pairs of a bin.
-
-    Returns
-    -------
-    start, end : int
-        Bases, 0-based half-open.
+    Its ends lie whole bins away from those of the element, so that bins of the stretch are bins of the element.
     """
     around = bin_count(reach + lacking_bases(length, bin), 2 * bin)
     before, after = max(first - around, 0), max(bin_count(length, bin) - last - around, 0)
@@ -117,16 +80,9 @@ def whole_bins(first: int, last: int, reach: int, length: int, bin: int) -> tupl
 
 
 def reversed_bins(mask: Tensor) -> Tensor:
-    """Bin that each bin comes from where the bin order of padded elements is reversed; the padding stays in place.
+    """Bin that each bin comes from where the bin order of padded elements is reversed, shape (n, max_bins), int64.
 
-    Parameters
-    ----------
-    mask : Tensor, shape (n, max_bins), bool
-        True at the bins of each element, which come before the padding.
-
-    Returns
-    -------
-    Tensor, shape (n, max_bins), int64
+    `mask` (n, max_bins), bool, is True at the bins of each element; the padding behind them stays in place.
     """
     place = torch.arange(mask.shape[1], device=mask.device)
     return torch.where(mask, mask.sum(1, keepdim=True) - 1 - place, place)

@@ -11,19 +11,23 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Literal
 
 import numpy as np
+from pydantic import Field
 
 from episode.config import StemConfig
 from episode.dna import UNKNOWN
 from episode.errors import ConfigError
+from episode.schema import Model
 
 __all__ = [
     "GRID",
     "MIN_LOG_ODDS",
     "PSEUDOCOUNT",
+    "BankContent",
     "MotifBank",
+    "MotifContent",
     "load_bank",
     "similarity",
     "site_scores",
@@ -36,7 +40,26 @@ MIN_LOG_ODDS = -8.0
 """The most one mismatch can cost, in bits; matrices made from many sites would else charge up to 17."""
 GRID = 256
 """Log-odds are whole multiples of 1/GRID bit, so that sums of them are exact in float32 in any order."""
-JSON_VERSION = 1
+
+
+class MotifContent(Model):
+    """One motif as it is stored."""
+
+    id: str
+    """Matrix identifier with version, such as ``MA0139.2``."""
+    name: str
+    """Name of the transcription factor."""
+    probabilities: list[list[float]]
+    """Probability of A, C, G, T at each position of a site."""
+
+
+class BankContent(Model):
+    """A bank of motifs as it is stored."""
+
+    format_version: Literal[1]
+    motifs: list[MotifContent]
+    gate: BankContent | None = Field(default=None, exclude_if=lambda gate: gate is None)
+    """Matrices of the factor of the boundary gate; absent where there is none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +126,7 @@ class MotifBank:
     @cached_property
     def hash(self) -> str:
         """SHA-256 over ids, names and matrices without those of the gate, 64 hex digits."""
-        return hashlib.sha256(json.dumps(self._content()).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.content().model_dump(exclude={"gate"})).encode()).hexdigest()
 
     def gate_levels(self) -> np.ndarray | None:
         """Return scores that a random site reaches with p 3e-5 (first row) and 1e-4, shape (2, matrices), in bits."""
@@ -174,46 +197,30 @@ class MotifBank:
             raise ValueError(f"a tail probability in (0, 1) is needed, not {p}")
         return np.array([_threshold(self.log_odds(i), p) for i in range(len(self))], dtype=np.float32)
 
-    def to_json(self) -> str:
-        """Return the bank as JSON text; `from_json` gives back the same bits."""
-        content = self._content()
-        return json.dumps(content if self.gate is None else content | {"gate": self.gate._content()})
-
-    def _content(self) -> dict[str, Any]:
-        return {
-            "format_version": JSON_VERSION,
-            "motifs": [
-                {
-                    "id": identifier,
-                    "name": name,
-                    "probabilities": [[float(str(fraction)) for fraction in row] for row in matrix],
-                }
-                for identifier, name, matrix in zip(self.ids, self.names, self.probabilities, strict=True)
-            ],
-        }
+    def content(self) -> BankContent:
+        """Return what is stored of the bank; `from_content` gives back the same bits."""
+        motifs = [
+            MotifContent(
+                id=identifier, name=name, probabilities=[[float(str(value)) for value in row] for row in matrix]
+            )
+            for identifier, name, matrix in zip(self.ids, self.names, self.probabilities, strict=True)
+        ]
+        return BankContent(format_version=1, motifs=motifs, gate=None if self.gate is None else self.gate.content())
 
     @classmethod
-    def from_json(cls, text: str) -> MotifBank:
-        """Rebuild a bank from the text of `to_json`.
+    def from_content(cls, content: BankContent) -> MotifBank:
+        """Rebuild a bank from what is stored of it.
 
         Raises
         ------
         ValueError
-            If the text is not a motif bank of a known format version.
+            If ids are not distinct, or a matrix is none of probabilities.
         """
-        return cls._from_content(json.loads(text))
-
-    @classmethod
-    def _from_content(cls, content: Any) -> MotifBank:
-        version = content.get("format_version") if isinstance(content, dict) else None
-        if version != JSON_VERSION:
-            raise ValueError(f"motif bank of format version {version}; version {JSON_VERSION} is needed")
-        motifs = content["motifs"]
         return cls(
-            tuple(motif["id"] for motif in motifs),
-            tuple(motif["name"] for motif in motifs),
-            tuple(np.array(motif["probabilities"], dtype=np.float32) for motif in motifs),
-            cls._from_content(content["gate"]) if "gate" in content else None,
+            tuple(motif.id for motif in content.motifs),
+            tuple(motif.name for motif in content.motifs),
+            tuple(np.array(motif.probabilities, dtype=np.float32) for motif in content.motifs),
+            None if content.gate is None else cls.from_content(content.gate),
         )
 
 
@@ -302,7 +309,7 @@ def thin(matrices: list[np.ndarray], max_similarity: float) -> list[int]:
     matrices : list of np.ndarray, each shape (length, 4)
         Fractions of A, C, G, T.
     max_similarity : float
-        Matrices with a greater `similarity` to a kept one are left out.
+        Matrices with a larger `similarity` to a kept one are left out.
 
     Returns
     -------

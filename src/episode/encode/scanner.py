@@ -19,7 +19,7 @@ from episode.encode.bins import bin_count, bin_origin, lacking_bases
 from episode.encode.motifs import MotifBank
 from episode.threads import in_threads
 
-__all__ = ["CODE_VERSION", "FLOOR", "Scanner", "scan", "scan_many"]
+__all__ = ["CODE_VERSION", "FLOOR", "Scanner"]
 
 CODE_VERSION = 1
 """Raised whenever the same sequences and bank give other tokens than before."""
@@ -38,48 +38,9 @@ FILL = 16
 """Motifs whose columns, two of each, fill whole vectors: what is left of one is slow to take the maximum of."""
 
 
-def scan(codes: np.ndarray, bank: MotifBank, bin: int) -> np.ndarray:
-    """Scan one element.
-
-    Parameters
-    ----------
-    codes : np.ndarray, shape (length,), uint8
-        A=0, C=1, G=2, T=3, anything else 4.
-    bank : MotifBank
-    bin : int
-        Base pairs of a bin.
-
-    Returns
-    -------
-    np.ndarray, shape (n_bins, 2, n_motifs), float16
-        Best log-odds score in bits among the sites whose centre lies in the bin, on the forward (0) and the
-        reverse strand (1); `FLOOR` where there is none, or none as good.
-    """
-    return scan_many([codes], bank, bin)
-
-
-def scan_many(elements: Sequence[np.ndarray], bank: MotifBank, bin: int) -> np.ndarray:
-    """Scan several elements; the same as joining what `scan` gives for each.
-
-    Parameters
-    ----------
-    elements : sequence of np.ndarray, each shape (length,), uint8
-        Codes as for `scan`; lengths may differ.
-    bank : MotifBank
-    bin : int
-        Base pairs of a bin.
-
-    Returns
-    -------
-    np.ndarray, shape (total_bins, 2, n_motifs), float16
-        The bins of the first element, then those of the second, and so on.
-    """
-    return Scanner(bank, bin)(elements)
-
-
 @dataclass(frozen=True)
 class _Group:
-    """Motifs scanned together, because their sites fit into as many words; columns of even length come first."""
+    """Motifs scanned together, because their sites take equally many 4-mers; columns of even length come first."""
 
     words: int
     even: int
@@ -91,7 +52,7 @@ class _Group:
         return self.words * WORD // 2
 
     def score(self, words: torch.Tensor) -> torch.Tensor:
-        """Score every site of a line of words, int32, to (sites, columns): sums of rows of the table."""
+        """Score every site of a sequence of 4-mers, int32, to (sites, columns): sums of rows of the table."""
         sites = words.unfold(0, (self.words - 1) * WORD + 1, 1)[:, ::WORD]
         rows = torch.empty(sites.shape, dtype=torch.int32)
         torch.add(sites, self.place, out=rows)
@@ -188,9 +149,9 @@ class _Line:
 class Scanner:
     """A bank made ready for scanning; build it once when many batches are scanned.
 
-    A site is cut into words of four bases, and what a word adds to the scores of all motifs is looked up in
-    a table: a quarter of the additions of a matrix product with one-hot DNA, and no multiplication. Bases in which
-    elements overlap are scanned once.
+    A site is cut into 4-mers, and what a 4-mer adds to the scores of all motifs is looked up in a table: a quarter of
+    the additions of a matrix product with one-hot DNA, and no multiplication. Bases in which elements overlap are
+    scanned once.
 
     Parameters
     ----------
@@ -225,11 +186,12 @@ class Scanner:
         self._reach = max(group.words for group in self._groups) * WORD // 2
 
     def __call__(self, elements: Sequence[np.ndarray], place: np.ndarray | None = None) -> np.ndarray:
-        """Scan elements; see `scan_many`.
+        """Scan elements.
 
         Parameters
         ----------
         elements : sequence of np.ndarray, each shape (length,), uint8
+            A=0, C=1, G=2, T=3, anything else 4; lengths may differ.
         place : np.ndarray, shape (n,), int64, optional
             Where each begins on one line for all chromosomes. Bases that elements share there are scanned once; the
             result is the same. Elements that overlap there with other bases are scanned apart.
@@ -237,6 +199,9 @@ class Scanner:
         Returns
         -------
         np.ndarray, shape (total_bins, 2, n_motifs)
+            Best log-odds score in bits among the sites whose centre lies in the bin, on the forward (0) and the
+            reverse strand (1); `FLOOR` where there is none, or none as good. The bins of the first element, then those
+            of the second, and so on.
         """
         lengths = np.array([len(codes) for codes in elements], dtype=np.int64)
         total = int(bin_count(lengths, self.width).sum())

@@ -11,18 +11,18 @@ import contextlib
 import hashlib
 import io
 import itertools
-import json
 import math
 import os
 import re
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ConfigDict
 
 from episode.errors import EpisodeError
 from episode.files import (
@@ -31,10 +31,10 @@ from episode.files import (
     locked,
     remove_folder,
     remove_leftovers,
-    write_json,
 )
+from episode.schema import Model, write_model
 
-__all__ = ["DIGEST", "FORMAT_VERSION", "Found", "RowFile", "Rows", "SegmentFolder"]
+__all__ = ["DIGEST", "FORMAT_VERSION", "Found", "Recipe", "RowFile", "Rows", "SegmentFolder"]
 
 FORMAT_VERSION = 2
 """Of the folder; 1 was one file for a whole dataset."""
@@ -155,34 +155,59 @@ class Found:
     start: np.ndarray
 
 
+class Recipe(Model):
+    """What rows depend on besides the sequence: ``recipe.json``, for whoever looks into the folder."""
+
+    format_version: int = FORMAT_VERSION
+    code_version: int
+    """Of the code that makes rows of this kind."""
+    bank: str
+    """Hash of the motif bank, or "bases"."""
+    bin: int
+    """Base pairs of a row."""
+    row: tuple[int, ...]
+    """Shape of a row."""
+    dtype: str
+
+
+class _Checksums(Model):
+    """``segment.json``; keys of later versions are ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    sha256: dict[str, str]
+    """By file."""
+    stamp: tuple[int, int]
+    """See `_stamp`: of the rows when their checksum last held."""
+
+
 @dataclass(frozen=True)
 class _Segment:
-    """One segment, whose index is sound and in memory.
+    """One segment, whose index is valid and in memory.
 
     Parameters
     ----------
     folder : Path
-    facts : mapping
-        Of ``segment.json``.
+    sums : _Checksums
     index : np.ndarray, shape (n,), of `INDEX`
     """
 
     folder: Path
-    facts: Mapping[str, Any]
+    sums: _Checksums
     index: np.ndarray
 
     @classmethod
     def read(cls, folder: Path) -> _Segment:
         """Read all but the rows; raises one of `DAMAGE` where something is wrong."""
-        facts = json.loads((folder / "segment.json").read_text())
+        sums = _Checksums.model_validate_json((folder / "segment.json").read_text())
         content = (folder / "index.npy").read_bytes()
         checksum = hashlib.sha256(content).hexdigest()
-        if facts["sha256"]["index.npy"] != checksum or folder.name != checksum[:NAME_LENGTH]:
+        if sums.sha256["index.npy"] != checksum or folder.name != checksum[:NAME_LENGTH]:
             raise ValueError("the index does not match its checksum")
         index = np.load(io.BytesIO(content), allow_pickle=False)
         if index.dtype != INDEX or index.ndim != 1 or (index["bins"] < 0).any():
             raise ValueError("the index is not one of digests and bins")
-        return cls(folder, facts, index)
+        return cls(folder, sums, index)
 
     @cached_property
     def start(self) -> np.ndarray:
@@ -198,12 +223,12 @@ class _Segment:
         """
         path = self.folder / "rows.npy"
         stamp = _stamp(path)
-        if fully or stamp != self.facts["stamp"]:
-            if file_sha256(path) != self.facts["sha256"]["rows.npy"]:
+        if fully or stamp != self.sums.stamp:
+            if file_sha256(path) != self.sums.sha256["rows.npy"]:
                 raise ValueError("the rows do not match their checksum")
-            if stamp != self.facts["stamp"]:
+            if stamp != self.sums.stamp:
                 with contextlib.suppress(OSError):  # a folder that may only be read
-                    write_json(self.folder / "segment.json", {**self.facts, "stamp": stamp})
+                    write_model(self.folder / "segment.json", self.sums.changed(stamp=stamp))
         return RowFile(path, (int(self.index["bins"].sum()), *row), dtype)
 
 
@@ -216,19 +241,15 @@ class SegmentFolder:
     ----------
     folder : Path
         Need not be there.
-    recipe : mapping
-        What rows depend on besides the sequence; written beside them for whoever looks there.
-    row : tuple of int
-        Shape of one row.
-    dtype : numpy dtype
+    recipe : Recipe
     """
 
-    def __init__(self, folder: Path, recipe: Mapping[str, object], row: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self.folder, self.row, self.dtype = folder, row, dtype
-        self._facts = {"format_version": FORMAT_VERSION, **recipe, "row": list(row), "dtype": dtype.name}
+    def __init__(self, folder: Path, recipe: Recipe) -> None:
+        self.folder, self.recipe = folder, recipe
+        self.row, self.dtype = recipe.row, np.dtype(recipe.dtype)
 
     def find(self, digests: np.ndarray, *, remove_damaged: bool = False) -> Found:
-        """Find rows in segments that are sound.
+        """Find rows in valid segments.
 
         Parameters
         ----------
@@ -303,7 +324,7 @@ class SegmentFolder:
                 remove_leftovers(path)
             path = self.folder / "recipe.json"
             if not path.exists():
-                write_json(path, self._facts)
+                write_model(path, self.recipe)
             yield
 
     def add(self, digests: np.ndarray, bins: np.ndarray, batches: Iterable[np.ndarray]) -> None:
@@ -329,7 +350,7 @@ class SegmentFolder:
                 header = _header((int(bins.sum()), *self.row), self.dtype)
                 path = temporary / "rows.npy"
                 sums["rows.npy"] = _write(path, itertools.chain([header], map(np.ascontiguousarray, batches)))
-                write_json(temporary / "segment.json", {"sha256": sums, "stamp": _stamp(path)})
+                write_model(temporary / "segment.json", _Checksums(sha256=sums, stamp=_stamp(path)))
         except (OSError, EpisodeError):
             if not (place / "segment.json").exists():  # not because another process was first, where locks do not work
                 raise
@@ -361,10 +382,10 @@ def _look_up(wanted: np.ndarray, tables: Sequence[np.ndarray]) -> tuple[np.ndarr
     return np.where(known[at] == wanted, number[at], -1), place[at]
 
 
-def _stamp(path: Path) -> list[int]:
+def _stamp(path: Path) -> tuple[int, int]:
     """Size in bytes and time of the last change in nanoseconds."""
     state = path.stat()
-    return [state.st_size, state.st_mtime_ns]
+    return state.st_size, state.st_mtime_ns
 
 
 def _header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:

@@ -28,7 +28,7 @@ from episode.encode.bases import BASES_VERSION, BaseLayout
 from episode.encode.bins import bin_count
 from episode.encode.motifs import MotifBank
 from episode.encode.scanner import CODE_VERSION, FLOOR, Scanner
-from episode.encode.segments import DIGEST, FORMAT_VERSION, Rows, SegmentFolder
+from episode.encode.segments import DIGEST, Recipe, Rows, SegmentFolder
 from episode.errors import EpisodeError
 from episode.files import release_pages
 from episode.threads import torch_threads
@@ -165,7 +165,7 @@ def build_store(
     progress: bool = False,
     workers: int = 0,
 ) -> ElementStore:
-    """Encode every element of a dataset once as the stem wants it, or open the result of having done so.
+    """Encode every element of a dataset once as the stem needs it, or open the result of having done so.
 
     The motif stem reads scores of the bank, the others read bases. In a cache, sequences that were encoded before, for
     whatever dataset, are not encoded again; the rest is added to it in segments, each of which lasts once it is
@@ -192,14 +192,13 @@ def build_store(
     Raises
     ------
     EpisodeError
-        If what is missing cannot be written to the cache; says how much that is.
+        If what is missing cannot be written to the cache; the message gives its size.
     """
     with torch_threads(workers):
         work = _Work(dataset, cache, progress)
-        store = work.build(_recipe(config, bank))
-        if bank.gate is None:
-            return store
-        return replace(store, gate=work.build(_scores(bank.gate, config.gate_bin, config.precision)))
+        own, gate = _encodings(config, bank)
+        store = work.build(own)
+        return store if gate is None else replace(store, gate=work.build(gate))
 
 
 def verify_stores(bank: MotifBank, config: StemConfig, cache: Path) -> tuple[int, list[str]]:
@@ -217,12 +216,9 @@ def verify_stores(bank: MotifBank, config: StemConfig, cache: Path) -> tuple[int
     EpisodeError
         If something is damaged in a folder that may only be read.
     """
-    recipes = [_recipe(config, bank)]
-    if bank.gate is not None:
-        recipes.append(_scores(bank.gate, config.gate_bin, config.precision))
     sound, damaged = 0, list[str]()
-    for recipe in recipes:
-        folder = recipe.folder(cache)
+    for encoding in filter(None, _encodings(config, bank)):
+        folder = encoding.folder(cache)
         if folder.folder.exists():
             if os.access(folder.folder, os.W_OK):
                 with folder.writing(_report_waiting):
@@ -237,53 +233,55 @@ def verify_stores(bank: MotifBank, config: StemConfig, cache: Path) -> tuple[int
 
 def row_shape(config: StemConfig, bank: MotifBank) -> tuple[int, ...]:
     """Shape of one bin of the store that `build_store` makes."""
-    return _recipe(config, bank).row
+    return _encodings(config, bank)[0].recipe.row
 
 
 @dataclass(frozen=True)
-class _Recipe:
-    """How elements become tokens: all that they depend on besides the sequences, the shape of a row, and the work."""
+class _Encoding:
+    """How elements become tokens: all that they depend on besides the sequences, and the work."""
 
-    facts: dict[str, object]
-    bin: int
-    row: tuple[int, ...]
-    dtype: np.dtype[Any]
+    recipe: Recipe
     encoder: Callable[[], Encoder]
 
     @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self.recipe.dtype)
+
+    @property
     def row_bytes(self) -> int:
-        return self.dtype.itemsize * math.prod(self.row)
+        return self.dtype.itemsize * math.prod(self.recipe.row)
 
     def hash(self, digests: np.ndarray | None = None) -> str:
         """SHA-256 of the recipe and, if given, of elements in their order."""
-        facts = {"format_version": FORMAT_VERSION, **self.facts, "row": self.row, "dtype": self.dtype.name}
-        content = json.dumps(facts, sort_keys=True).encode()
+        content = json.dumps(self.recipe.model_dump(mode="json"), sort_keys=True).encode()
         return hashlib.sha256(content + (b"" if digests is None else digests.tobytes())).hexdigest()
 
     def folder(self, cache: Path) -> SegmentFolder:
         """Where its rows are kept."""
-        kind = "bases" if self.facts["bank"] == "bases" else "scores"
-        name = f"{kind}-bin{self.bin}-{self.dtype.name}-{self.hash()[:16]}"
-        return SegmentFolder(cache / name, self.facts, self.row, self.dtype)
+        kind = "bases" if self.recipe.bank == "bases" else "scores"
+        name = f"{kind}-bin{self.recipe.bin}-{self.recipe.dtype}-{self.hash()[:16]}"
+        return SegmentFolder(cache / name, self.recipe)
 
 
-def _recipe(config: StemConfig, bank: MotifBank) -> _Recipe:
-    return _scores(bank, config.bin, config.precision) if config.kind == "motif" else _bases(config.bin)
+def _encodings(config: StemConfig, bank: MotifBank) -> tuple[_Encoding, _Encoding | None]:
+    """What the stem reads, and what the boundary gate reads, if the bank has one."""
+    own = _scores(bank, config.bin, config.precision) if config.kind == "motif" else _bases(config.bin)
+    return own, None if bank.gate is None else _scores(bank.gate, config.gate_bin, config.precision)
 
 
-def _scores(bank: MotifBank, bin: int, precision: str) -> _Recipe:
-    facts = {"code_version": CODE_VERSION, "bank": bank.hash, "bin": bin}
-    return _Recipe(facts, bin, (2, len(bank)), np.dtype(precision), lambda: Scanner(bank, bin, dtype=precision))
+def _scores(bank: MotifBank, bin: int, precision: str) -> _Encoding:
+    recipe = Recipe(code_version=CODE_VERSION, bank=bank.hash, bin=bin, row=(2, len(bank)), dtype=precision)
+    return _Encoding(recipe, lambda: Scanner(bank, bin, dtype=precision))
 
 
-def _bases(bin: int) -> _Recipe:
+def _bases(bin: int) -> _Encoding:
     encode = BaseLayout(bin)
-    facts = {"code_version": BASES_VERSION, "bank": "bases", "bin": bin}
-    return _Recipe(facts, bin, (bin,), np.dtype(np.uint8), lambda: lambda elements, _: encode(elements))
+    recipe = Recipe(code_version=BASES_VERSION, bank="bases", bin=bin, row=(bin,), dtype="uint8")
+    return _Encoding(recipe, lambda: lambda elements, _: encode(elements))
 
 
 class _Work:
-    """One dataset to be encoded, by one recipe or several."""
+    """One dataset to be encoded, by one encoding or several."""
 
     def __init__(self, dataset: Sequences, cache: Path | None, progress: bool) -> None:
         self._codes, self._cache, self._progress = dataset.codes, cache, progress
@@ -298,33 +296,33 @@ class _Work:
         rank = np.argsort(np.argsort(first))
         self._distinct, self._which = np.sort(first), rank[inverse.reshape(-1)]
 
-    def build(self, recipe: _Recipe) -> ElementStore:
-        bins = bin_count(self._length, recipe.bin)
+    def build(self, encoding: _Encoding) -> ElementStore:
+        bins = bin_count(self._length, encoding.recipe.bin)
         distinct = self._distinct
         if self._cache is None:
-            rows, start = self._in_memory(recipe, bins[distinct])
+            rows, start = self._in_memory(encoding, bins[distinct])
         else:
-            rows, start = self._in_cache(recipe, bins[distinct], recipe.folder(self._cache))
-        return ElementStore(rows, start[self._which], bins, recipe.hash(self._digests))
+            rows, start = self._in_cache(encoding, bins[distinct], encoding.folder(self._cache))
+        return ElementStore(rows, start[self._which], bins, encoding.hash(self._digests))
 
-    def _in_memory(self, recipe: _Recipe, bins: np.ndarray) -> tuple[Rows, np.ndarray]:
-        tokens = np.empty((int(bins.sum()), *recipe.row), dtype=recipe.dtype)
-        encoder, row = recipe.encoder(), 0
+    def _in_memory(self, encoding: _Encoding, bins: np.ndarray) -> tuple[Rows, np.ndarray]:
+        tokens = np.empty((int(bins.sum()), *encoding.recipe.row), dtype=encoding.dtype)
+        encoder, row = encoding.encoder(), 0
         with self._bar(self._distinct) as bar:
             for encoded in self._encode(encoder, self._distinct, bar):
                 tokens[row : row + len(encoded)] = encoded
                 row += len(encoded)
         return Rows([tokens]), np.cumsum(bins) - bins
 
-    def _in_cache(self, recipe: _Recipe, bins: np.ndarray, folder: SegmentFolder) -> tuple[Rows, np.ndarray]:
+    def _in_cache(self, encoding: _Encoding, bins: np.ndarray, folder: SegmentFolder) -> tuple[Rows, np.ndarray]:
         digests = self._digests[self._distinct]
         found = folder.find(digests)
         if (found.start < 0).any():
             try:
-                self._add(recipe, bins, folder)
+                self._add(encoding, bins, folder)
             except OSError as error:
                 here = folder.find(digests).start >= 0
-                need = int(bins[~here].sum()) * recipe.row_bytes
+                need = int(bins[~here].sum()) * encoding.row_bytes
                 raise EpisodeError(
                     f"{folder.folder}: {error.strerror or error}; {int(here.sum())} of {len(here)} elements are there, "
                     f"the other {int((~here).sum())} need {need:,} bytes"
@@ -334,14 +332,14 @@ class _Work:
                 raise EpisodeError(f"{folder.folder}: elements vanished as soon as they were written")
         return found.rows, found.start
 
-    def _add(self, recipe: _Recipe, bins: np.ndarray, folder: SegmentFolder) -> None:
+    def _add(self, encoding: _Encoding, bins: np.ndarray, folder: SegmentFolder) -> None:
         """Encode what a folder lacks, segment after segment."""
         digests = self._digests[self._distinct]
         with folder.writing(_report_waiting):
             missing = np.flatnonzero(folder.find(digests, remove_damaged=True).start < 0)
-            size = np.cumsum(bins[missing]) * recipe.row_bytes
+            size = np.cumsum(bins[missing]) * encoding.row_bytes
             number = size // max(SEGMENT, int(size.max(initial=0)) // SEGMENTS)
-            encoder = recipe.encoder()
+            encoder = encoding.encoder()
             with self._bar(self._distinct[missing]) as bar:
                 for part in np.split(missing, np.flatnonzero(np.diff(number)) + 1):
                     folder.add(digests[part], bins[part], self._encode(encoder, self._distinct[part], bar))

@@ -22,7 +22,6 @@ import numpy as np
 
 from episode import __version__
 from episode.checkpoint import Run
-from episode.config import to_dict
 from episode.data.dataset import Dataset
 from episode.encode.store import ElementStore
 from episode.errors import EpisodeError
@@ -94,7 +93,7 @@ def evaluate(
         predictions.environments,
         temperature=float(run.system.temperature()),
         truth=truth,
-        training_impedance=run.facts.calibration["training_impedance"],
+        training_impedance=run.facts.calibration.training_impedance,
     )
     return Evaluation(
         predictions,
@@ -109,7 +108,7 @@ def evaluate(
 def check_windows(run: Run, dataset: Dataset) -> None:
     """Refuse a dataset whose windows are not those that the run was trained on."""
     trained = {"enhancer": run.facts.windows.enhancer, "promoter": run.facts.windows.promoter}
-    given = {name: dataset.manifest["windows"][name] for name in trained}
+    given = {name: getattr(dataset.manifest.windows, name) for name in trained}
     if trained != given:
         raise EpisodeError(
             f"the dataset was built with windows {given} bp, the run was trained on {trained} bp; build it again with "
@@ -174,18 +173,17 @@ def _intervals(dataset: Dataset, predictions: Predictions, summary: Summary, see
 
 def _provenance(run: Run, dataset: Dataset, seed: int) -> EvaluationProvenance:
     facts = run.facts
-    told = facts.provenance
     return EvaluationProvenance(
         episode=__version__,
         python=platform.python_version(),
         time=datetime.now(UTC).isoformat(timespec="seconds"),
         seed=seed,
         training_seed=facts.seed,
-        training_versions={name: str(told[name]) for name in ("episode", "torch", "numpy") if name in told},
+        training_versions=facts.provenance.model_dump(include={"episode", "torch", "numpy"}),
         training_environments=len(facts.environments),
-        training_sources=told.get("sources", []),
-        calibration_slope_left=facts.calibration["residual_slope"],
+        training_sources=facts.provenance.sources,
+        calibration_slope_left=facts.calibration.residual_slope,
         genome_sha256=dataset.genome_hash,
-        sources=dataset.manifest.get("sources", []),
-        config=to_dict(facts.config),
+        sources=dataset.manifest.model_dump(mode="json")["sources"],
+        config=facts.config.model_dump(),
     )

@@ -146,7 +146,7 @@ class Explainer:
         elements = {kind: np.unique(pairs[f"{kind}_id"].to_numpy()) for kind in KINDS}
         self.background = Background.measure(self.scores, elements, generator(seed, "explain", "background"))
         stem = run.facts.config.stem
-        known = run.bank if len(run.bank) else load_bank(replace(StemConfig(), release=stem.release))
+        known = run.bank if len(run.bank) else load_bank(StemConfig(release=stem.release))
         self.motifs = replace(known, gate=run.bank.gate)
         word = "filter" if stem.kind == "conv" else "kmer_channel"
         nameless = [f"{word}{i + 1}" for i in range(len(self.background.scores["enhancer"]) - len(run.bank))]

@@ -1,4 +1,4 @@
-"""Sequence logos: letters of DNA as outlines, stacked to given heights.
+"""Sequence logos: bases as outlines of letters, stacked to given heights.
 
 This module does NOT know models or motifs.
 """
@@ -15,12 +15,12 @@ from matplotlib.path import Path
 from matplotlib.textpath import TextPath
 from matplotlib.transforms import Affine2D
 
-from episode.dna import DNA_LETTERS
+from episode.dna import DNA_ALPHABET
 
 __all__ = ["LETTER_COLOURS", "draw_logo", "information"]
 
 LETTER_COLOURS = {"A": "#009e73", "C": "#0072b2", "G": "#b8860b", "T": "#d55e00"}
-"""As logos are coloured by custom, in shades that colour-blind readers tell apart."""
+"""As logos are coloured by custom, in shades that colour-blind readers can distinguish."""
 GAP = 0.06
 """Fraction of the width of a position left free."""
 
@@ -56,7 +56,7 @@ def draw_logo(axes: Axes, heights: np.ndarray, *, start: float = 0.0, faint_belo
             side = 1 if height > 0 else -1
             bottom = min(tops[side], tops[side] + height)
             move = Affine2D().scale(1 - GAP, abs(height)).translate(start + place + GAP / 2, bottom)
-            letter = DNA_LETTERS[code]
+            letter = DNA_ALPHABET[code]
             alpha = 0.55 if side < 0 and faint_below else 1.0
             patch = PathPatch(_outline(letter).transformed(move), fc=LETTER_COLOURS[letter], lw=0, alpha=alpha)
             axes.add_patch(patch)

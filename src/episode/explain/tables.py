@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from episode.dna import DNA_LETTERS, UNKNOWN
+from episode.dna import DNA_ALPHABET, UNKNOWN
 from episode.encode.bins import bin_bounds
 from episode.encode.motifs import MotifBank
 from episode.explain.explanation import Explainer, Explanation, SiteEffect
@@ -153,7 +153,7 @@ def gradient_table(explanations: Sequence[Explanation], explainer: Explainer) ->
 
 def base_table(explanations: Sequence[Explanation]) -> pd.DataFrame:
     """One row a base that was substituted."""
-    bases = DNA_LETTERS[:UNKNOWN]
+    bases = DNA_ALPHABET[:UNKNOWN]
     columns = ["pair", "element", "position", "chrom", "genome_position", "base"]
     columns += [*(f"effect_{base}" for base in bases), "mean_effect", "greatest_effect"]
     frames = []

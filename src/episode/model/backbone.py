@@ -64,12 +64,6 @@ class ElementCodes:
         """Return the same on a device."""
         return ElementCodes(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
 
-    @staticmethod
-    def concatenate(parts: list[ElementCodes]) -> ElementCodes:
-        """Join codes that are padded alike, in order."""
-        names = ElementCodes.__dataclass_fields__
-        return ElementCodes(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
-
 
 @dataclass(frozen=True)
 class PairOutput:

@@ -23,7 +23,7 @@ SCALE = 3.5
 STEEPNESS = 1.2
 """Bits within which a site goes from unoccupied to occupied, before training."""
 REFERENCE = 10_000.0
-"""Base pairs; an element of this length is charged nothing for being long."""
+"""Base pairs; an element of this length is not corrected for its length."""
 PLACES = 4
 CHANNELS = 7
 CONVERGENT, START = 4, 0.3

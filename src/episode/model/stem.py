@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from episode.config import StemConfig
-from episode.dna import UNKNOWN
+from episode.dna import UNKNOWN, reverse_kmers
 from episode.encode.bases import HALVED
 from episode.encode.motifs import MotifBank
 from episode.encode.scanner import FLOOR
@@ -25,7 +25,7 @@ from episode.encode.scanner import FLOOR
 __all__ = ["REFERENCE", "ConvStem", "Filters", "KmerStem", "Stem", "StoredScores", "new_stem", "start_thresholds"]
 
 REFERENCE = 1000.0
-"""Base pairs; an element of this length is charged nothing for being long."""
+"""Base pairs; an element of this length is not corrected for its length."""
 DOUBLINGS = 4
 """Length beyond the reference, in doublings, over which the charge of a channel that starts at random is measured."""
 LETTERS = UNKNOWN + 1
@@ -42,7 +42,9 @@ BLOCK = 1 << 23
 
 
 class Stem(nn.Module):
-    """First layer: rows of the store and their mask in, scores (n, bins, 2, channels) out.
+    """First layer: rows of the store (n, bins, ...) and their mask (n, bins) in, scores (n, bins, 2, channels) out.
+
+    Trainable stems read bases (n, bins, bin), uint8, as from `episode.encode.bases.BaseLayout`.
 
     Parameters
     ----------
@@ -94,19 +96,7 @@ class ConvStem(Stem):
         self.register_buffer("order", torch.argsort(places), persistent=False)
 
     def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
-        """Score elements.
-
-        Parameters
-        ----------
-        rows : Tensor, shape (n, bins, bin), uint8
-            Bases as from `episode.encode.bases.BaseLayout`.
-        mask : Tensor, shape (n, bins), bool
-
-        Returns
-        -------
-        Tensor, shape (n, bins, 2, channels), float32
-            Best score among the sites whose centre lies in the bin; `FLOOR` where there is none, and in the padding.
-        """
+        """Best score among the sites whose centre lies in the bin; `FLOOR` where there is none, and in the padding."""
         scores = torch.cat([group(rows) for group in self.groups], dim=3)[..., self.order]
         return scores.clamp(min=FLOOR).masked_fill(~mask[:, :, None, None], FLOOR)
 
@@ -153,7 +143,7 @@ class Filters(nn.Module):
 
 
 class _BestSite(torch.autograd.Function):
-    """Best score in each bin; only the best site moves the filter, so no other is kept for the way back."""
+    """Best score in each bin; only the best site moves the filter, so no other is kept for the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, table: Tensor, rows: Tensor, odd: Tensor) -> Tensor:
@@ -216,25 +206,11 @@ class KmerStem(Stem):
         super().__init__(torch.full((channels,), _growth(2 * REFERENCE / bin)))
         self.k = k
         self.embedding = nn.Parameter(torch.randn(4**k + 1, channels))
-        forward = torch.arange(4**k)
-        digits = [(forward // 4**i) % 4 for i in range(k)]
-        reverse = sum((3 - digit) * 4 ** (k - 1 - i) for i, digit in enumerate(digits))
-        self.register_buffer("reverse", torch.cat([torch.as_tensor(reverse), torch.tensor([4**k])]), persistent=False)
+        reverse = torch.from_numpy(reverse_kmers(k))
+        self.register_buffer("reverse", torch.cat([reverse, torch.tensor([4**k])]), persistent=False)
 
     def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
-        """Score elements.
-
-        Parameters
-        ----------
-        rows : Tensor, shape (n, bins, bin), uint8
-            Bases as from `episode.encode.bases.BaseLayout`.
-        mask : Tensor, shape (n, bins), bool
-
-        Returns
-        -------
-        Tensor, shape (n, bins, 2, channels), float32
-            0 where no site of known bases has its centre in the bin, and in the padding.
-        """
+        """Score elements; 0 where no site of known bases has its centre in the bin, and in the padding."""
         width, nothing = rows.shape[2], 4**self.k
         letters, halved = _padded(rows, self.k)
         windows = letters.long().unfold(1, self.k, 1)
@@ -295,7 +271,7 @@ def _growth(number: float, kurtosis: float = 0.0) -> float:
     The mean over the next `DOUBLINGS`, for scores of standard deviation 1 without skew. The median of the maximum is
     the quantile 2^(-1/number) of one, taken from the normal one z by the expansion of Cornish and Fisher,
     z + kurtosis (z^3 - 3 z) / 24. The excess kurtosis of a sum over L positions, each with four normal values, centred,
-    is -2 / L; for the shortest filters, which soon have seen every site, the expansion falls, and nothing is charged.
+    is -2 / L; for the shortest filters, which soon have seen every site, the expansion falls, and the charge is 0.
     """
 
     def maximum(count: float) -> float:

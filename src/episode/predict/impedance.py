@@ -21,15 +21,16 @@ from episode.inference.scoring import score_rows
 from episode.inference.support import bootstrap_sd, mean_impedance, student_impedance
 from episode.model.backbone import PairOutput
 from episode.model.energy import fuse
+from episode.schema import FloatOrNaN
 from episode.seeds import generator
 
 __all__ = [
     "EnvironmentEstimate",
-    "departure",
+    "deviation",
     "estimate_environment",
     "exposure_of",
-    "least_impedance",
     "map_impedance",
+    "min_impedance",
     "refine_with_labels",
     "update_impedance",
 ]
@@ -71,17 +72,17 @@ class EnvironmentEstimate:
 
     environment: str
     known: bool
-    student: tuple[float, ...]
-    teacher: tuple[float, ...]
-    used: tuple[float, ...]
-    r_student: float
-    r_student_sd: float
-    r_student_low: float
-    r_student_high: float
-    r_teacher: float
-    r_used: float
-    r_used_low: float
-    r_used_high: float
+    student: tuple[FloatOrNaN, ...]
+    teacher: tuple[FloatOrNaN, ...]
+    used: tuple[FloatOrNaN, ...]
+    r_student: FloatOrNaN
+    r_student_sd: FloatOrNaN
+    r_student_low: FloatOrNaN
+    r_student_high: FloatOrNaN
+    r_teacher: FloatOrNaN
+    r_used: FloatOrNaN
+    r_used_low: FloatOrNaN
+    r_used_high: FloatOrNaN
     support_size: int
     labels: int
     warnings: tuple[str, ...]
@@ -128,11 +129,11 @@ def estimate_environment(
         used=tuple(used.tolist()),
         r_student=r_student,
         r_student_sd=sd,
-        r_student_low=max(least_impedance(student.tolist(), r_student), r_student - half),
+        r_student_low=max(min_impedance(student.tolist(), r_student), r_student - half),
         r_student_high=r_student + half,
         r_teacher=mean_impedance(system, teacher, exposure),
         r_used=r_used,
-        r_used_low=max(least_impedance(used.tolist(), r_used), r_used - used_half),
+        r_used_low=max(min_impedance(used.tolist(), r_used), r_used - used_half),
         r_used_high=r_used + used_half,
         support_size=len(support),
         labels=0,
@@ -140,22 +141,22 @@ def estimate_environment(
     )
 
 
-def least_impedance(channels: Sequence[float], mean: float) -> float:
-    """Mean R_E below which a common shift would take the least channel below 0; 0 with one channel."""
+def min_impedance(channels: Sequence[float], mean: float) -> float:
+    """Mean R_E below which a common shift would take the smallest channel below 0; 0 with one channel."""
     return max(0.0, mean - min(channels))
 
 
-def half_width(run: Run, spread: float) -> float:
+def half_width(run: Run, sd: float) -> float:
     """Half of the 90 % interval of R_S, in units of U_I.
 
-    The error measured on n validation environments holds the spread of supports of their size; only what the bootstrap
-    shows beyond that is added.
+    The error measured on n validation environments holds the variation of supports of their size; only what the
+    bootstrap shows beyond that is added.
     """
-    facts = run.facts.calibration
-    extra = max(0.0, spread**2 - facts["bootstrap_sd"] ** 2)
-    freedom = max(1, facts["impedance_environments"] - 1)
+    calibration = run.facts.calibration
+    extra = max(0.0, sd**2 - calibration.bootstrap_sd**2)
+    freedom = max(1, calibration.impedance_environments - 1)
     quantile = float(stdtrit(freedom, 0.5 + LEVEL / 2))
-    return quantile * math.sqrt(facts["impedance_error"] ** 2 + extra)
+    return quantile * math.sqrt(calibration.impedance_error**2 + extra)
 
 
 def refine_with_labels(
@@ -178,7 +179,7 @@ def refine_with_labels(
         return estimate
     output = score_rows(run.system.backbone, store, labelled)
     potential = (output.potential + run.system.temperature.offset).double().cpu().numpy()
-    ranked = potential - departure(estimate, exposure_of(run, output))
+    ranked = potential - deviation(estimate, exposure_of(run, output))
     return update_impedance(estimate, ranked, labelled.label, float(run.system.temperature()))
 
 
@@ -188,8 +189,8 @@ def exposure_of(run: Run, output: PairOutput) -> np.ndarray:
     return run.system.exposure(output.representation).double().cpu().numpy()
 
 
-def departure(estimate: EnvironmentEstimate, exposure: np.ndarray) -> np.ndarray:
-    """What R_E of each pair departs from `r_used`, shape (n,); 0 with one channel.
+def deviation(estimate: EnvironmentEstimate, exposure: np.ndarray) -> np.ndarray:
+    """Deviation of each pair's R_E from `r_used`, shape (n,); 0 with one channel.
 
     Parameters
     ----------
@@ -210,7 +211,7 @@ def update_impedance(
     estimate : EnvironmentEstimate
         Label-free: it is the prior, so labels are used once.
     ranked : ndarray, shape (n,)
-        U_I with the offset, less the `departure` of each pair.
+        U_I with the offset, less the `deviation` of each pair.
     label : ndarray, shape (n,)
         1 or 0; without any the estimate stays as it is.
     temperature : float
@@ -218,14 +219,14 @@ def update_impedance(
     """
     if not len(label):
         return estimate
-    spread = (estimate.r_used_high - estimate.r_used) / NORMAL_REACH
-    least = least_impedance(estimate.used, estimate.r_used)
-    used, sd = map_impedance(ranked, label, temperature, prior=estimate.r_used, prior_sd=spread, least=least)
+    prior_sd = (estimate.r_used_high - estimate.r_used) / NORMAL_REACH
+    lowest = min_impedance(estimate.used, estimate.r_used)
+    used, sd = map_impedance(ranked, label, temperature, prior=estimate.r_used, prior_sd=prior_sd, lowest=lowest)
     return replace(
         estimate,
         used=tuple(value + (used - estimate.r_used) for value in estimate.used),
         r_used=used,
-        r_used_low=max(least, used - NORMAL_REACH * sd),
+        r_used_low=max(lowest, used - NORMAL_REACH * sd),
         r_used_high=used + NORMAL_REACH * sd,
         labels=len(label),
     )
@@ -238,9 +239,9 @@ def map_impedance(
     *,
     prior: float,
     prior_sd: float,
-    least: float = 0.0,
+    lowest: float = 0.0,
 ) -> tuple[float, float]:
-    """Maximum a posteriori R_E >= `least` under a normal prior, and its Laplace standard deviation.
+    """Maximum a posteriori R_E >= `lowest` under a normal prior, and its Laplace standard deviation.
 
     Parameters
     ----------
@@ -252,7 +253,7 @@ def map_impedance(
         T.
     prior, prior_sd : float
         Mean and standard deviation of the prior, units of U_I.
-    least : float
+    lowest : float
         With a spectrum, what keeps every channel at 0 or above.
     """
     from scipy.optimize import minimize_scalar  # costs every start of a prediction a quarter of a second
@@ -264,9 +265,9 @@ def map_impedance(
         return float(np.logaddexp(0, -sign * logit).sum() + 0.5 * ((impedance - prior) / prior_sd) ** 2)
 
     reach = prior + 8 * prior_sd + 8 * temperature
-    best = float(minimize_scalar(loss, bounds=(least, reach), method="bounded", options={"xatol": 1e-6}).x)
-    chance = expit((potential - best) / temperature)
-    curvature = float((chance * (1 - chance)).sum()) / temperature**2 + 1 / prior_sd**2
+    best = float(minimize_scalar(loss, bounds=(lowest, reach), method="bounded", options={"xatol": 1e-6}).x)
+    probability = expit((potential - best) / temperature)
+    curvature = float((probability * (1 - probability)).sum()) / temperature**2 + 1 / prior_sd**2
     return best, 1 / math.sqrt(curvature)
 
 
@@ -275,7 +276,7 @@ def _warnings(run: Run, size: int, distance: float) -> tuple[str, ...]:
     found = []
     if size < domain.smallest:
         found.append(f"support of {size} pairs is smaller than any in training ({domain.smallest})")
-    if distance > OUTSIDE * domain.limit:
+    if domain.limit is not None and distance > OUTSIDE * domain.limit:
         found.append(
             f"candidate elements differ from those of every training environment "
             f"(distance {distance:.1f}, training up to {domain.limit:.1f})"

@@ -21,7 +21,7 @@ from episode.inference.scoring import score_rows
 from episode.inference.support_sampling import content_ranks, draw_support
 from episode.predict.impedance import (
     EnvironmentEstimate,
-    departure,
+    deviation,
     estimate_environment,
     exposure_of,
     refine_with_labels,
@@ -60,8 +60,8 @@ class Predictions:
     ----------
     pairs : DataFrame
         The pairs of the dataset in their order, with the columns `COLUMNS`: U_I and R_E in one unit, the logit
-        ``(U_I - R_E) / T``, its sigmoid, and the 90 % interval that the spread of R_E alone gives it. With a spectrum
-        R_E is that of the pair.
+        ``(U_I - R_E) / T``, its sigmoid, and the 90 % interval that the uncertainty of R_E alone gives it. With a
+        spectrum R_E is that of the pair.
     environments : DataFrame
         One row an environment: the fields of `EnvironmentEstimate`, with cell_line, assay and n. With a spectrum the
         channels are columns student_1, student_2, ..., teacher_1, ..., used_1, ...; with one they are left out.
@@ -132,7 +132,7 @@ def predict_dataset(
 
 @dataclass(frozen=True)
 class Scores:
-    """What the formula says of n pairs.
+    """What the formula gives n pairs.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def score_pairs(
     for number, estimate in enumerate(estimates):
         index = np.flatnonzero(environment == number)
         level = np.array([[estimate.r_used], [estimate.r_used_low], [estimate.r_used_high]])
-        impedance[:, index] = level + departure(estimate, exposure[index])
+        impedance[:, index] = level + deviation(estimate, exposure[index])
     logit = (potential - impedance[0]) / temperature
     columns = {
         "potential": potential,
@@ -196,12 +196,12 @@ def score_pairs(
 
 
 def genome_warning(run: Run, dataset: Dataset) -> str | None:
-    """Say so where a dataset was read from another genome file than the run was trained on."""
+    """Return a warning where a dataset was read from another genome file than the run was trained on."""
     return other_genome(run, dataset.genome_hash)
 
 
 def other_genome(run: Run, given: str | None) -> str | None:
-    """Say so where pairs were read from a genome file (SHA-256 `given`) that the run was not trained on."""
+    """Return a warning where pairs were read from a genome file (SHA-256 `given`) that the run was not trained on."""
     trained = run.facts.genome_sha256
     if trained is None or given is None or trained == given:
         return None
@@ -212,12 +212,12 @@ def other_genome(run: Run, given: str | None) -> str | None:
 
 
 def distance_warning(run: Run, dataset: Dataset) -> str | None:
-    """Say so where U_I has a term of the distance and some pairs have no distance."""
+    """Return a warning where U_I has a term of the distance and some pairs have no distance."""
     return missing_distance(run, int(dataset.pairs["distance"].isna().sum()), len(dataset.pairs))
 
 
 def missing_distance(run: Run, missing: int, pairs: int) -> str | None:
-    """The same of so many pairs, of which so many have no distance."""
+    """The same where `missing` of `pairs` pairs have no distance."""
     if run.system.backbone.decay is None or not missing:
         return None
     return (
@@ -229,7 +229,7 @@ def missing_distance(run: Run, missing: int, pairs: int) -> str | None:
 
 @dataclass(frozen=True)
 class EnvironmentFacts:
-    """What a table says of one environment: names, and number of pairs."""
+    """What a table holds of one environment: names, and number of pairs."""
 
     cell_line: str
     assay: str

@@ -1,4 +1,4 @@
-"""What a prediction was asked for, and whether it is asked for again: options, and the content of every file named.
+"""The request for a prediction, and whether it is the same again: options, and the content of every file named.
 
 Knows nothing about how it is carried out.
 """
@@ -8,25 +8,29 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from episode import __version__
 from episode.checkpoint import require_finished
+from episode.data.build import ReadOptions
 from episode.errors import CheckpointError, EpisodeError
 from episode.files import file_sha256
+from episode.jobs import Identity, check_identity
 from episode.predict.streaming.blocks import parquet_files
 
-__all__ = ["Order", "check_same"]
+__all__ = ["Request", "check_same"]
 
 JOB_FORMAT = 1
-"""Of the work folder; one of another number cannot be gone on with."""
+"""Of the work folder; one of another number cannot be resumed."""
 HEAD = 1 << 16
 """Bytes hashed of the beginning of a Parquet file."""
 TAIL = 8
-"""Last bytes of a Parquet file: the length of its footer, and four letters."""
+"""Last bytes of a Parquet file: the length of its footer, and four characters."""
+VERSIONS = {"episode_version": "version of EPIsode", "job_format": "work format"}
 NAMES = {
-    "tables": "the names of the pair tables",
+    "tables": "list of pair tables",
     "format": "--format",
     "cell_line": "--cell-line",
     "assay": "--assay",
@@ -35,17 +39,17 @@ NAMES = {
     "formats": "--write",
     "seed": "--seed",
     "batch": "--batch-size",
-    "run": "the run",
+    "run": "run",
     "genome": "--genome",
     "support_labels": "--support-labels",
-    "content": "the content of the pair tables",
-    "written": "the time at which the pair tables were written",
+    "content": "content of the pair tables",
+    "written": "time of writing of the pair tables",
 }
-HASHED = {"run", "genome", "support_labels", "content", "written"}
+"""Keys of an identity, as messages name them."""
 
 
 @dataclass(frozen=True)
-class Order:
+class Request:
     """A prediction as it was asked for.
 
     Parameters
@@ -58,7 +62,7 @@ class Order:
         Genome file.
     format, cell_line, assay : str or None
     on_invalid, outside_genome : str
-        See `episode.data.build.build_dataset`.
+        See `episode.data.build.ReadOptions`.
     support_labels : str or None
         Pair table with labels.
     formats : tuple of str
@@ -85,12 +89,28 @@ class Order:
     batch: int = 4096
     cache: str | None = None
 
+    @cached_property
+    def parquet(self) -> list[str] | None:
+        """The Parquet files among the tables, folders opened; None if there is anything else."""
+        return parquet_files(self.tables, self.format)
+
+    @property
+    def reading(self) -> ReadOptions:
+        """How the tables are read."""
+        return ReadOptions(
+            format=self.format,
+            cell_line=self.cell_line,
+            assay=self.assay,
+            on_invalid=self.on_invalid,
+            outside_genome=self.outside_genome,
+        )
+
     @property
     def only(self) -> str | None:
         """Cell line, environment or, after a colon, assay whose rows alone are predicted."""
         return self.cell_line if self.assay is None else f"{self.cell_line or ''}:{self.assay}"
 
-    def identity(self, genome_sha256: str | None) -> dict[str, Any]:
+    def identity(self, genome_sha256: str | None) -> Identity:
         """All that the result depends on, as plain data; no path, but the names of the tables.
 
         Raises
@@ -100,8 +120,7 @@ class Order:
         """
         labels = self.support_labels
         options = {name: value for name, value in asdict(self).items() if name in NAMES}
-        blocks = parquet_files(self.tables, self.format)
-        files = [Path(table) for table in blocks or self.tables]
+        files = [Path(table) for table in self.parquet or self.tables]
         return options | {
             "episode_version": __version__,
             "job_format": JOB_FORMAT,
@@ -111,12 +130,12 @@ class Order:
             "genome": genome_sha256,
             "support_labels": None if labels is None else _content(Path(labels)),
             "content": [[_name(file), _content(file)] for file in files],
-            "written": None if blocks is None else [file.stat().st_mtime_ns for file in files],
+            "written": None if self.parquet is None else [file.stat().st_mtime_ns for file in files],
         }
 
 
-def check_same(begun: dict[str, Any], asked: dict[str, Any], where: Path, *, planned: bool = True) -> None:
-    """Refuse to go on with a prediction that was begun otherwise.
+def check_same(begun: Identity, asked: Identity, where: Path, *, planned: bool = True) -> None:
+    """Refuse to resume a prediction that was begun with other options, files or versions.
 
     While the first pass is not done (`planned` is false), Parquet files must not have been written since, as part of
     them is still to be read; the labels that refine its estimates may change until then.
@@ -124,24 +143,14 @@ def check_same(begun: dict[str, Any], asked: dict[str, Any], where: Path, *, pla
     Raises
     ------
     EpisodeError
-        If two identities differ; the message names the first difference.
+        See `episode.jobs.check_identity`.
     """
-    made = {name: (begun.get(name), asked[name]) for name in ("episode_version", "job_format")}
-    if any(one != other for one, other in made.values()):
-        version, format = ({"was": one, "is": other} for one, other in made.values())
-        raise EpisodeError(
-            f"{where}: was begun by EPIsode {version['was'] or 'of an unknown version'} (work format "
-            f"{format['was'] or 'unknown'}), this is {version['is']} (work format {format['is']}); go on with that "
-            "one, or remove the folder"
-        )
-    for name, text in NAMES.items():
-        if name == ("written" if planned else "support_labels") or begun.get(name) == asked[name]:
-            continue
-        what = "another one" if name in HASHED else f"{begun.get(name)!r}, not {asked[name]!r}"
-        differ = "differ" if name == "tables" else "differs"
-        raise EpisodeError(
-            f"{where}: {text} {differ}: this prediction was begun with {what}; give the same, or remove the folder"
-        )
+    met = f"{where}: this prediction was begun with"
+    versions = {name: asked[name] for name in VERSIONS}
+    check_identity(begun, versions, where=met, need="resume it with that one, or remove the folder", names=VERSIONS)
+    left_out = "written" if planned else "support_labels"
+    rest = {name: asked[name] for name in NAMES if name != left_out}
+    check_identity(begun, rest, where=met, need="give the same, or remove the folder", names=NAMES)
 
 
 def _run_hash(folder: Path) -> str:

@@ -25,7 +25,7 @@ class SetConfig:
     chromosomes: int
     """Number of chromosomes."""
     loci: int
-    """Number of loci, dealt evenly to the chromosomes."""
+    """Number of loci, assigned evenly to the chromosomes."""
     pairs: tuple[int, int]
     """Smallest and largest number of pairs of a cell line on these chromosomes (log-uniform)."""
 

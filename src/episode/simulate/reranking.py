@@ -37,7 +37,7 @@ class SpectrumConfig:
 
 
 def spectrum_slots(config: WorldConfig, spectrum: SpectrumConfig) -> Slots:
-    """Lay the slots out: those of the other worlds, the trace shared out to the channels, then two for the exposure.
+    """Order the slots: those of the other worlds, the trace split among the channels, then two for the exposure.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def spectrum_slots(config: WorldConfig, spectrum: SpectrumConfig) -> Slots:
     """
     if config.burden_motifs % (2 * spectrum.channels):
         raise ConfigError(
-            f"{config.burden_motifs} trace motifs cannot be shared out to {spectrum.channels} channels, half of each "
+            f"{config.burden_motifs} trace motifs cannot be split among {spectrum.channels} channels, half of each "
             "counting negatively"
         )
     longest = (config.grammar_motifs + 2 * config.burden_motifs + 1) * config.motif_length[1]

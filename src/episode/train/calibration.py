@@ -5,58 +5,17 @@ IMMAX's minimiser is not a log-odds; two numbers bring it as near as the formula
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass
-from typing import Any
-
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from episode.checkpoint import Calibration
 from episode.metrics.metrics import calibration_line, log_loss, oracle_impedance
 from episode.train.validation import EnvironmentCheck
 
-__all__ = ["Calibration", "calibrate"]
+__all__ = ["calibrate"]
 
-LEAST_INVERSE_TEMPERATURE = 0.02
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Outcome of `calibrate`.
-
-    Parameters
-    ----------
-    temperature, offset : float
-        T, and what is added to U_I.
-    log_loss : float
-        Pooled log-loss of the validation pairs after calibration, in nats; NaN where their labels lack a class.
-    residual_slope : float or None
-        Slope of the labels on the final logit over the pooled validation pairs; 1 is calibrated.
-    impedance_error : float
-        Standard deviation of R_S minus oracle R over environments, units of U_I: over all of them or over the held-out
-        ones alone, whichever is greater.
-    impedance_environments : int
-        Number of environments with an oracle.
-    bootstrap_sd : float
-        Root mean square over them of the bootstrap standard deviation of R_S; that error includes it.
-    pairs : int
-        Labelled validation pairs used.
-    """
-
-    temperature: float
-    offset: float
-    log_loss: float
-    residual_slope: float | None
-    impedance_error: float
-    impedance_environments: int
-    bootstrap_sd: float
-    pairs: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for the checkpoint."""
-        content = asdict(self)
-        return content | {"log_loss": None if math.isnan(self.log_loss) else self.log_loss}
+MIN_INVERSE_TEMPERATURE = 0.02
 
 
 def calibrate(
@@ -85,17 +44,16 @@ def calibrate(
         if oracle is not None:
             errors.append((check.name, check.student - oracle))
     groups = [[error for _, error in errors], [error for name, error in errors if name in held_out]]
-    spread = max((float(np.std(group, ddof=1)) for group in groups if len(group) > 1), default=fitted)
+    error = max((float(np.std(group, ddof=1)) for group in groups if len(group) > 1), default=fitted)
     logit = (gap + offset) / fitted
     judged = len(np.unique(label)) == 2
     line = calibration_line(label, logit) if judged else None
-    loss = log_loss(label, logit) if judged else None
     return Calibration(
         temperature=fitted,
         offset=offset,
-        log_loss=math.nan if loss is None else loss,
+        log_loss=log_loss(label, logit) if judged else None,
         residual_slope=None if line is None else line.slope,
-        impedance_error=max(spread, 1e-3 * fitted),
+        impedance_error=max(error, 1e-3 * fitted),
         impedance_environments=len(errors),
         bootstrap_sd=float(np.sqrt(np.mean([check.spread**2 for check in checks]))) if checks else 0.0,
         pairs=len(label),
@@ -111,6 +69,6 @@ def _fit(gap: np.ndarray, label: np.ndarray, slope: float) -> tuple[float, float
         pull = -sign * expit(-sign * logit)
         return float(np.logaddexp(0, -sign * logit).mean()), np.array([(pull * gap).mean(), pull.mean()])
 
-    bounds = [(LEAST_INVERSE_TEMPERATURE, None), (None, None)]
+    bounds = [(MIN_INVERSE_TEMPERATURE, None), (None, None)]
     result = minimize(loss, np.array([slope, 0.0]), jac=True, method="L-BFGS-B", bounds=bounds)
     return float(result.x[0]), float(result.x[1] / result.x[0])

@@ -1,4 +1,4 @@
-"""What a training reads: roles, encoded elements, pairs as arrays, and what tells one training from another.
+"""What a training run reads: roles, encoded elements, pairs as arrays, and what tells one run from another.
 
 Knows nothing about models, steps or run folders.
 """
@@ -6,16 +6,16 @@ Knows nothing about models, steps or run folders.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from episode.config import Config, to_dict
+from episode.checkpoint import DataIdentity
+from episode.config import Config
 from episode.data.dataset import Dataset
+from episode.data.manifest import Manifest
 from episode.data.shortcuts import Shortcuts, shortcut_statistics
 from episode.encode.motifs import MotifBank, load_bank
 from episode.encode.store import ElementStore, build_store, row_shape
@@ -23,12 +23,19 @@ from episode.episodes.roles import Roles, assign_roles
 from episode.inference.pairs import PairRows, pair_rows
 from episode.inference.support_sampling import content_ranks
 
-__all__ = ["Material", "gather_material"]
+__all__ = ["RunIdentity", "TrainingData", "gather_data"]
+
+
+class RunIdentity(DataIdentity):
+    """What tells one training run from another."""
+
+    config: Config
+    seed: int
 
 
 @dataclass(frozen=True)
-class Material:
-    """A dataset as one training reads it.
+class TrainingData:
+    """A dataset as one training run reads it.
 
     Parameters
     ----------
@@ -44,7 +51,7 @@ class Material:
         All pairs of the dataset.
     learning : ndarray of int64
         Rows of training and pseudo-OOD environments.
-    manifest : mapping
+    manifest : Manifest
         Of the dataset.
     genome_sha256 : str or None
     pairs_sha256 : str
@@ -59,7 +66,7 @@ class Material:
     shortcuts: Shortcuts
     rows: PairRows
     learning: np.ndarray
-    manifest: Mapping[str, Any]
+    manifest: Manifest
     genome_sha256: str | None
     pairs_sha256: str
 
@@ -70,27 +77,27 @@ class Material:
 
     @property
     def train_share(self) -> float:
-        """Share of positives over the labelled rows `learning`."""
+        """Prevalence over the labelled rows `learning`."""
         label = self.rows.label[self.learning]
         return float((label == 1).sum() / (label >= 0).sum())
 
     @property
-    def identity(self) -> dict[str, Any]:
-        """What must be equal for a training to be resumed."""
-        return {
-            "config": to_dict(self.config),
-            "seed": self.seed,
-            "store": self.store.hash,
-            "sources": [source["sha256"] for source in self.manifest.get("sources", [])],
-            "pairs": self.pairs_sha256,
-            "windows": self.manifest["windows"],
-            "genome": self.genome_sha256,
-        }
+    def identity(self) -> RunIdentity:
+        """What must be equal for a training run to be resumed."""
+        return RunIdentity(
+            config=self.config,
+            seed=self.seed,
+            store=self.store.hash,
+            sources=[source.sha256 for source in self.manifest.sources],
+            pairs=self.pairs_sha256,
+            windows=self.manifest.windows,
+            genome=self.genome_sha256,
+        )
 
 
-def gather_material(
+def gather_data(
     dataset: Dataset, config: Config, seed: int, *, cache: Path | None = None, store: ElementStore | None = None
-) -> Material:
+) -> TrainingData:
     """Assign roles, encode elements and turn pairs into arrays.
 
     Parameters
@@ -125,7 +132,7 @@ def gather_material(
     shortcuts = Shortcuts.fit(shortcut_statistics(dataset)[learning])
     used = dataset.pairs[["environment", "enhancer_id", "promoter_id", "mirrored", "label", "split", "distance"]]
     used = used.assign(label=used["label"].where(used["split"] != "test", -1))  # which training never reads
-    return Material(
+    return TrainingData(
         config=config,
         seed=seed,
         roles=roles,

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
+from pydantic import RootModel
 
 from episode.metrics.metrics import Metrics, binary_metrics
+from episode.schema import Model
 
 if TYPE_CHECKING:
     from episode.train.validation import EnvironmentCheck
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MIN_SLOPE",
     "Alarm",
+    "Alarms",
     "CompetitionTotals",
     "idle_spectrum",
     "impedance_slope",
@@ -39,20 +42,23 @@ MIN_DEVIATION = 0.05
 """Standard deviation of R_E over the pairs of an environment, in units of T, below which a spectrum does nothing."""
 
 
-@dataclass(frozen=True)
-class Alarm:
-    """One thing that needs attention.
+class Alarm(Model):
+    """One thing that needs attention."""
 
-    Parameters
-    ----------
-    name : str
-        collapse, mean_impedance_student, weak_potential, idle_competition, idle_spectrum or shortcut_dependence.
-    text : str
-        A sentence for a reader who has not read the code.
-    """
-
-    name: str
+    name: Literal[
+        "collapse",
+        "mean_impedance_student",
+        "weak_potential",
+        "idle_competition",
+        "idle_spectrum",
+        "shortcut_dependence",
+    ]
     text: str
+    """A sentence for a reader who has not read the code."""
+
+
+class Alarms(RootModel[list[Alarm]]):
+    """The file alarms.json."""
 
 
 @dataclass(frozen=True)
@@ -129,13 +135,15 @@ def training_alarms(
     alarms = []
     for check in checks:
         if _metrics(check, temperature).collapsed:
-            alarms.append(Alarm("collapse", f"{check.name}: nearly every pair gets the same call at probability 0.5"))
+            alarms.append(
+                Alarm(name="collapse", text=f"{check.name}: nearly every pair gets the same call at probability 0.5")
+            )
     slope = student_slope(judged)
     if slope < MIN_SLOPE and np.std(teacher) / temperature >= MIN_IMPEDANCE_SD:
         alarms.append(
             Alarm(
-                "mean_impedance_student",
-                f"the Student moves {slope:.2f} for each unit that the labels call for (below {MIN_SLOPE}): "
+                name="mean_impedance_student",
+                text=f"the Student moves {slope:.2f} for each unit that the labels call for (below {MIN_SLOPE}): "
                 "it repeats the average impedance rather than reading the support set",
             )
         )
@@ -144,7 +152,9 @@ def training_alarms(
         alarms.append(weak)
     if competition.tasks and competition.pull_in == 0 and competition.push_away == 0:
         alarms.append(
-            Alarm("idle_competition", f"pull-in and push-away stayed at zero in all {competition.tasks} tasks")
+            Alarm(
+                name="idle_competition", text=f"pull-in and push-away stayed at zero in all {competition.tasks} tasks"
+            )
         )
     idle = None if directions is None else idle_spectrum(checks, temperature, directions)
     if idle:
@@ -152,8 +162,8 @@ def training_alarms(
     if math.isfinite(competition.lead) and competition.lead > SHORTCUT_MARGIN:
         alarms.append(
             Alarm(
-                "shortcut_dependence",
-                f"shortcut statistics (GC, length, distance, degree) lower the loss of the Student by "
+                name="shortcut_dependence",
+                text=f"shortcut statistics (GC, length, distance, degree) lower the loss of the Student by "
                 f"{competition.lead:.3f} nats on training environments: part of the labels follows them",
             )
         )
@@ -164,14 +174,17 @@ def weak_potential(checks: list[EnvironmentCheck]) -> Alarm | None:
     """Alarm if a 95 % interval of the macro AUROC of U_I over environments holds 0.5."""
     judged = [check for check in checks if len(np.unique(check.label)) == 2]
     if not judged:
-        return Alarm("weak_potential", "no validation environment has both classes: the ranking was not judged")
+        return Alarm(
+            name="weak_potential", text="no validation environment has both classes: the ranking was not judged"
+        )
     by_potential = [binary_metrics(check.label, check.potential, check.potential) for check in judged]
     auroc = sum(metrics.auroc or 0.0 for metrics in by_potential) / len(judged)
     half = 1.96 * math.sqrt(sum(_auroc_error(check) ** 2 for check in judged)) / len(judged)
     if auroc - half <= 0.5:
         return Alarm(
-            "weak_potential",
-            f"macro AUROC {auroc:.3f} +- {half:.3f} on validation environments: the ranking cannot be told from chance",
+            name="weak_potential",
+            text=f"macro AUROC {auroc:.3f} +- {half:.3f} on validation environments: "
+            "the ranking cannot be told from chance",
         )
     return None
 
@@ -184,15 +197,15 @@ def idle_spectrum(checks: list[EnvironmentCheck], temperature: float, directions
     advice = "train with impedance.channels = 1"
     if directions == 0:
         return Alarm(
-            "idle_spectrum",
-            "no way in which training environments rank pairs differently showed on both halves of their loci, so the "
-            f"impedance channels had nothing to start from and what they hold may be chance; {advice}",
+            name="idle_spectrum",
+            text="no way in which training environments rank pairs differently showed on both halves of their loci, so "
+            f"the impedance channels had nothing to start from and what they hold may be chance; {advice}",
         )
     spread = [float(np.std(check.potential - check.ranked)) / temperature for check in checks if len(check.potential)]
     if spread and np.mean(spread) < MIN_DEVIATION:
         return Alarm(
-            "idle_spectrum",
-            f"R_E differs by {np.mean(spread):.3f} T (SD) between the pairs of a validation environment (below "
+            name="idle_spectrum",
+            text=f"R_E differs by {np.mean(spread):.3f} T (SD) between the pairs of a validation environment (below "
             f"{MIN_DEVIATION}): the impedance channels do no more than one would; {advice}",
         )
     return None

@@ -1,4 +1,4 @@
-"""The processes that share one training: how they start, what they tell each other, and how they end together.
+"""The processes of one training run: how they start, what they tell each other, and how they end together.
 
 Lightning Fabric starts them on one machine, and finds its place among those that SLURM or torchrun have started. Knows
 nothing about models, tasks or run folders.
@@ -40,14 +40,14 @@ WAIT = timedelta(minutes=30)
 LONG_WAIT = timedelta(days=2)
 """For the first one to encode the elements."""
 LAUNCHERS = (TorchElasticEnvironment, SLURMEnvironment, LSFEnvironment)
-LOST = "another process of this training ended or cannot be reached; see its message, then go on with --resume"
+LOST = "another process of this training run ended or cannot be reached; see its message, then continue with --resume"
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How the work of a step is laid out. The result is the same up to rounding, so it is no part of a configuration.
+    """How the work of a step is split. The result is the same up to rounding, so it is no part of a configuration.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class Layout:
 
 
 class Processes:
-    """One process among those that share a training; all of them call the same methods in the same order.
+    """One process among those of a training run; all of them call the same methods in the same order.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class Processes:
 
     @classmethod
     def alone(cls, training: TrainConfig, accumulate: int = 1) -> Processes:
-        """The only process of a training."""
+        """The only process of a training run."""
         return cls(_fabric(training, Layout()), accumulate)
 
     def gather(self, own: Tensor, sizes: list[int]) -> Tensor:
@@ -189,8 +189,8 @@ class Processes:
 def launch(function: Callable[..., T], *arguments: Any, training: TrainConfig, layout: Layout) -> T:
     """Call ``function(processes, *arguments)`` in every process of a layout.
 
-    On one machine they are started here, anew: function, arguments and result must be picklable. Where torchrun, SLURM
-    or LSF has started them, this is one of them.
+    On one machine they are started here, from scratch: function, arguments and result must be picklable. Where
+    torchrun, SLURM or LSF has started them, this is one of them.
 
     Parameters
     ----------
@@ -227,14 +227,14 @@ def launch(function: Callable[..., T], *arguments: Any, training: TrainConfig, l
         if errors and not error.signal_name:
             raise errors[0] from None
         how = f"was killed ({error.signal_name})" if error.signal_name else f"ended with exit code {error.exit_code}"
-        raise EpisodeError(f"process {error.error_index} of the training {how}; go on with --resume") from None
+        raise EpisodeError(f"process {error.error_index} of the training run {how}; continue with --resume") from None
     finally:
         sender.close()
         listener.join()
         if port is None:
             os.environ.pop("MASTER_PORT", None)
     if not told:
-        raise EpisodeError("the processes of the training ended without a result; go on with --resume")
+        raise EpisodeError("the processes of the training run ended without a result; continue with --resume")
     if isinstance(told[0], EpisodeError):
         raise told[0]
     return cast(T, told[0])

@@ -1,9 +1,9 @@
 """Where the exposure starts: the directions of z_I along which training environments rank their pairs differently.
 
-Channels have no names and nothing tells them apart at the start. From a random start the exposure and the impedances of
-every environment must find each other at once; few environments do not suffice for that. So they are measured: a score
-test for each environment and each channel of z_I, then the directions that most of the tests agree in. Of hundreds of
-channels chance alone leaves such directions too, so each must show again on loci that it was not found on.
+Channels have no names and nothing distinguishes them at the start. From a random start the exposure and the impedances
+of every environment must find each other at once; few environments do not suffice for that. So they are measured: a
+score test for each environment and each channel of z_I, then the directions that most of the tests agree in. Of
+hundreds of channels chance alone leaves such directions too, so each must show again on loci that it was not found on.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from episode.inference.scoring import Scorer
 from episode.metrics.metrics import oracle_impedance
 from episode.model.energy import EnergySystem
 from episode.seeds import generator
-from episode.train.data import Material
+from episode.train.data import TrainingData
 
 __all__ = [
     "Contrast",
@@ -31,11 +31,11 @@ __all__ = [
     "start_exposure",
 ]
 
-LEAST_SCORE = 4.0
+MIN_SCORE = 4.0
 """Standard errors that a channel of z_I must exceed to take part in a direction."""
 ROUNDS = 20
 CONFIRMED = 0.05
-"""Largest p of a direction that is kept: the share of pure chance that may pass."""
+"""Largest p of a direction that is kept: the fraction of pure chance that may pass."""
 PERMUTATIONS = 999
 STRETCHES = 20
 """Stretches of neighbouring loci that fall to the two halves in turn: few pairs of one promoter fall to both."""
@@ -75,22 +75,22 @@ class Contrast:
     p: tuple[float, ...]
 
 
-def start_exposure(material: Material, system: EnergySystem, score: Scorer) -> Contrast:
+def start_exposure(data: TrainingData, system: EnergySystem, score: Scorer) -> Contrast:
     """Start the exposure along the measured directions that are confirmed; even where none is.
 
     Parameters
     ----------
-    material : Material
+    data : TrainingData
     system : EnergySystem
         Of several channels; the statistics of its inputs are measured already.
     score : Scorer
     """
-    scores = ranking_scores(material, system, score)
+    scores = ranking_scores(data, system, score)
     found = contrast_directions(scores.whole, system.exposure.channels - 1)
-    p = confirm_directions(found, scores.halves, generator(material.seed, "contrast"))
+    p = confirm_directions(found, scores.halves, generator(data.seed, "contrast"))
     kept = p <= CONFIRMED
     directions = torch.from_numpy(np.where(kept[:, None], found, 0.0))
-    values = system.exposure.standardise(score(material.learning).representation).double().cpu()
+    values = system.exposure.standardise(score(data.learning).representation).double().cpu()
     spread = (values @ directions.T).std(0)
     scaled = directions / torch.where(spread > 0, spread, 1.0)[:, None]
     system.exposure.start_along(scaled.float().to(system.temperature.offset.device))
@@ -98,7 +98,7 @@ def start_exposure(material: Material, system: EnergySystem, score: Scorer) -> C
     return Contrast(len(found), int(any_channel.sum()), int(kept.sum()), tuple(p[any_channel].tolist()))
 
 
-def ranking_scores(material: Material, system: EnergySystem, score: Scorer) -> RankingScores:
+def ranking_scores(data: TrainingData, system: EnergySystem, score: Scorer) -> RankingScores:
     """Test in each training environment which channels of z_I rank its pairs otherwise than U_I says.
 
     The score of the labels on each standardised channel of z_I, given U_I and the environment's own level; less what
@@ -106,18 +106,18 @@ def ranking_scores(material: Material, system: EnergySystem, score: Scorer) -> R
 
     Parameters
     ----------
-    material : Material
+    data : TrainingData
         Labels of training and pseudo-OOD environments are read.
     system : EnergySystem
         Gives T, and the statistics that standardise z_I.
     score : Scorer
     """
     temperature = float(system.temperature().detach())
-    first = locus_halves(material.rows.locus[material.learning])
+    first = locus_halves(data.rows.locus[data.learning])
     whole: list[np.ndarray] = []
     halves: list[list[np.ndarray]] = []
     begin = 0
-    for pool in material.roles.training + material.roles.pseudo_ood:
+    for pool in data.roles.training + data.roles.pseudo_ood:
         here = first[begin : begin + len(pool.rows)][pool.label >= 0]
         begin += len(pool.rows)
         rows = pool.rows[pool.label >= 0]
@@ -179,7 +179,7 @@ def contrast_directions(scores: np.ndarray, count: int) -> np.ndarray:
     """Find sparse directions along which environments differ, the strongest first.
 
     Power iteration with soft thresholds: a channel whose scores follow the environments' places along the direction by
-    less than `LEAST_SCORE` keeps a weight of 0.
+    less than `MIN_SCORE` keeps a weight of 0.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def contrast_directions(scores: np.ndarray, count: int) -> np.ndarray:
         place = np.linalg.svd(rest, full_matrices=False)[0][:, 0]
         for _ in range(ROUNDS):
             loading = place @ rest
-            loading = np.sign(loading) * np.maximum(np.abs(loading) - LEAST_SCORE, 0)
+            loading = np.sign(loading) * np.maximum(np.abs(loading) - MIN_SCORE, 0)
             if not loading.any():
                 break
             place = rest @ loading
@@ -222,8 +222,8 @@ def contrast_directions(scores: np.ndarray, count: int) -> np.ndarray:
 def confirm_directions(directions: np.ndarray, halves: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Test whether environments lie along directions alike on two halves of the loci (one-sided permutation test).
 
-    Directions are found anew on each half, as `contrast_directions` finds them, and matched to those given; along each,
-    environments are placed by the scores of both halves. The statistic is the correlation of the two places over
+    Directions are found again on each half, as `contrast_directions` finds them, and matched to those given. Along
+    each, environments are placed by the scores of both halves. The statistic is the correlation of the two places over
     environments, summed over the two finders. Where nothing lasts, one half says nothing of the other, and its
     environments may be renamed: that holds whatever the dispersion of the scores and their dependence among channels.
 

@@ -1,40 +1,39 @@
-"""The end of a training: calibrate, raise alarms, and write the run folder.
+"""The end of a training run: calibrate, raise alarms, and write the run folder.
 
 Knows nothing about how the weights came about.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from episode import __version__
-from episode.checkpoint import Domain, RunFacts, load_run, save_run
-from episode.config import WindowConfig, from_dict, to_dict
+from episode.checkpoint import DataIdentity, Domain, Provenance, RoleNames, RunCalibration, RunFacts, load_run, save_run
 from episode.episodes.sampler import EnvironmentPool
-from episode.files import read_json, write_json
+from episode.errors import CheckpointError
 from episode.inference.scoring import Scorer
 from episode.model.energy import EnergySystem
+from episode.schema import read_model, write_model
 from episode.seeds import generator
 from episode.train.calibration import calibrate
-from episode.train.data import Material
-from episode.train.diagnostics import Alarm, CompetitionTotals, training_alarms
+from episode.train.data import TrainingData
+from episode.train.diagnostics import Alarm, Alarms, CompetitionTotals, training_alarms
+from episode.train.log import LOG, ValidationLine, read_log
 from episode.train.pacing import PacingLock
-from episode.train.state import LOG, STATE, Progress, check_same_run, write_log
-from episode.train.validation import EnvironmentCheck, check_environments, mean_of_known
+from episode.train.state import STATE, Progress, check_same_run, write_log
+from episode.train.validation import EnvironmentCheck, check_environments, mean_of_known, or_nan
 
-__all__ = ["TrainingResult", "close_training", "finished_training"]
+__all__ = ["TrainingResult", "close_training", "finished_run"]
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a finished training tells its caller.
+    """What a finished training run tells its caller.
 
     Parameters
     ----------
@@ -50,9 +49,8 @@ class TrainingResult:
     epochs : float
         How often a labelled pair to learn from was queried, on average; both stages together.
     alarms : tuple of Alarm
-    roles : dict of str to list of str
-        Environments by role.
-    calibration : dict
+    roles : RoleNames
+    calibration : RunCalibration
     """
 
     folder: Path
@@ -62,13 +60,13 @@ class TrainingResult:
     steps: int
     epochs: float
     alarms: tuple[Alarm, ...]
-    roles: dict[str, list[str]]
-    calibration: dict[str, Any]
+    roles: RoleNames
+    calibration: RunCalibration
 
 
 def close_training(
     folder: Path,
-    material: Material,
+    data: TrainingData,
     system: EnergySystem,
     score: Scorer,
     pacing: PacingLock,
@@ -81,16 +79,16 @@ def close_training(
     Parameters
     ----------
     folder : Path
-    material : Material
+    data : TrainingData
     system : EnergySystem
         With the weights that were kept; T and the offset are set here.
     score : Scorer
     pacing : PacingLock
     progress : Progress
     write : bool
-        False in a process that only takes its share of the scoring.
+        False in a process that only takes its part of the scoring.
     """
-    config, roles = material.config, material.roles
+    config, roles = data.config, data.roles
 
     def check(
         pools: tuple[EnvironmentPool, ...], bootstrap: np.random.Generator | None = None
@@ -99,7 +97,7 @@ def close_training(
             system, score, pools, support_max=config.episodes.support_max, alpha=progress.alpha, bootstrap=bootstrap
         )
 
-    before = check(roles.calibration, generator(material.seed, "bootstrap"))
+    before = check(roles.calibration, generator(data.seed, "bootstrap"))
     held_out = frozenset(pool.name for pool in roles.validation) if roles.unseen_validation else frozenset()
     fitted = calibrate(before, float(system.temperature().detach()), held_out=held_out)
     with torch.no_grad():
@@ -117,35 +115,35 @@ def close_training(
         totals,
         directions=progress.directions if config.impedance.channels > 1 else None,
     )
-    names = _names(material)
+    names = _names(data)
     facts = RunFacts(
         config=config,
-        windows=from_dict(material.manifest["windows"], WindowConfig, where="manifest windows"),
-        seed=material.seed,
+        windows=data.manifest.windows,
+        seed=data.seed,
         environments=roles.names,
-        train_share=material.train_share,
+        train_share=data.train_share,
         alpha=progress.alpha,
-        genome_sha256=material.genome_sha256,
-        shortcuts=material.shortcuts,
-        calibration=fitted.to_dict() | {"training_impedance": float(teacher.mean())},
+        genome_sha256=data.genome_sha256,
+        shortcuts=data.shortcuts,
+        calibration=RunCalibration(**fitted.model_dump(), training_impedance=float(teacher.mean())),
         roles=names,
-        domain=_domain(material, score),
-        provenance={
-            "episode": __version__,
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "best_step": progress.best_step,
-            "steps": progress.step,
-            "epochs": progress.queried / material.labelled,
-            "sources": material.manifest.get("sources", []),
-            "unseen_validation": roles.unseen_validation,
-            "identity": {key: value for key, value in material.identity.items() if key not in ("config", "seed")},
-        },
+        domain=_domain(data, score),
+        provenance=Provenance(
+            episode=__version__,
+            torch=torch.__version__,
+            numpy=np.__version__,
+            best_step=progress.best_step,
+            steps=progress.step,
+            epochs=progress.queried / data.labelled,
+            sources=data.manifest.model_dump(mode="json")["sources"],
+            unseen_validation=roles.unseen_validation,
+            identity=DataIdentity(**data.identity.model_dump(exclude={"config", "seed"})),
+        ),
     )
     if write:
         write_log(folder, progress)
-        write_json(folder / "alarms.json", [asdict(alarm) for alarm in alarms])
-        save_run(folder, system, material.bank, facts)
+        write_model(folder / "alarms.json", Alarms(alarms))
+        save_run(folder, system, data.bank, facts)
         (folder / STATE).unlink(missing_ok=True)
     return TrainingResult(
         folder=folder,
@@ -153,15 +151,15 @@ def close_training(
         best_aupr=progress.best_aupr,
         best_loss=progress.best_loss,
         steps=progress.step,
-        epochs=facts.provenance["epochs"],
+        epochs=facts.provenance.epochs,
         alarms=tuple(alarms),
         roles=names,
-        calibration=fitted.to_dict(),
+        calibration=facts.calibration,
     )
 
 
-def finished_training(folder: Path, material: Material) -> TrainingResult:
-    """Return what a finished training told its caller, from its folder.
+def finished_run(folder: Path, data: TrainingData) -> TrainingResult:
+    """Return what a finished training run told its caller, from its folder.
 
     Raises
     ------
@@ -170,49 +168,48 @@ def finished_training(folder: Path, material: Material) -> TrainingResult:
     """
     facts = load_run(folder).facts
     told = facts.provenance
-    held = {"config": to_dict(facts.config), "seed": facts.seed, "roles": facts.roles} | told.get("identity", {})
-    check_same_run(held, material.identity | {"roles": _names(material)}, f"{folder}: holds a finished run of")
-    entries = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
-    chosen = [e for e in entries if e["kind"] == "validation" and e["step"] == told["best_step"]][-1]
+    held = facts.model_dump(mode="json", include={"config", "seed", "roles"})
+    if told.identity is not None:
+        held |= told.identity.model_dump(mode="json")
+    asked = data.identity.model_dump(mode="json") | {"roles": _names(data).model_dump()}
+    check_same_run(held, asked, f"{folder}: holds a finished run of")
+    checks = [line for line in read_log(folder / LOG) if isinstance(line, ValidationLine)]
+    chosen = [line for line in checks if line.step == told.best_step][-1]
     return TrainingResult(
         folder=folder,
-        best_step=told["best_step"],
-        best_aupr=_known(chosen["aupr"]),
-        best_loss=_known(chosen["log_loss"]),
-        steps=told["steps"],
-        epochs=told["epochs"],
-        alarms=tuple(Alarm(**alarm) for alarm in read_json(folder / "alarms.json")),
+        best_step=told.best_step,
+        best_aupr=or_nan(chosen.aupr),
+        best_loss=or_nan(chosen.log_loss),
+        steps=told.steps,
+        epochs=told.epochs,
+        alarms=tuple(read_model(folder / "alarms.json", Alarms, error=CheckpointError).root),
         roles=facts.roles,
-        calibration={name: value for name, value in facts.calibration.items() if name != "training_impedance"},
+        calibration=facts.calibration,
     )
 
 
-def _known(value: float | None) -> float:
-    return math.nan if value is None else value
+def _names(data: TrainingData) -> RoleNames:
+    roles = data.roles
+    return RoleNames(
+        training=[pool.name for pool in roles.training],
+        pseudo_ood=[pool.name for pool in roles.pseudo_ood],
+        validation=[pool.name for pool in roles.validation],
+    )
 
 
-def _names(material: Material) -> dict[str, list[str]]:
-    roles = material.roles
-    return {
-        "training": [pool.name for pool in roles.training],
-        "pseudo_ood": [pool.name for pool in roles.pseudo_ood],
-        "validation": [pool.name for pool in roles.validation],
-    }
-
-
-def _domain(material: Material, score: Scorer) -> Domain:
+def _domain(data: TrainingData, score: Scorer) -> Domain:
     """Means of z_I over each training environment (at most 1,024 rows), and how far other loci lie from them."""
-    episodes = material.config.episodes
+    episodes = data.config.episodes
     means = []
-    for pool in material.roles.training + material.roles.pseudo_ood:
-        chosen = generator(material.seed, "domain", pool.name).permutation(pool.rows)[:1024]
+    for pool in data.roles.training + data.roles.pseudo_ood:
+        chosen = generator(data.seed, "domain", pool.name).permutation(pool.rows)[:1024]
         output = score(np.sort(chosen))
         means.append(output.representation.mean(0).cpu().numpy())
     table = np.stack(means).astype(np.float64)
-    centre, spread = table.mean(0), np.maximum(table.std(0), 1e-3)
-    domain = Domain(centre, spread, math.inf, episodes.support_min)
-    for pool in material.roles.calibration:
+    domain = Domain(
+        centre=table.mean(0), spread=np.maximum(table.std(0), 1e-3), limit=None, smallest=episodes.support_min
+    )
+    for pool in data.roles.calibration:
         support = score(pool.rows[: episodes.support_max])
         table = np.vstack([table, support.representation.double().mean(0).cpu().numpy()])
-    limit = max(domain.distance(row) for row in table) if len(means) > 1 else math.inf
-    return Domain(centre, spread, limit, episodes.support_min)
+    return domain if len(means) == 1 else domain.changed(limit=max(domain.distance(row) for row in table))

@@ -11,24 +11,24 @@ from episode.episodes.sampler import split_by_locus
 from episode.inference.scoring import Scorer
 from episode.model.energy import EnergySystem
 from episode.seeds import generator
-from episode.train.data import Material
+from episode.train.data import TrainingData
 
 __all__ = ["measure_inputs"]
 
 RELIABILITY_SPLITS = 8
 
 
-def measure_inputs(material: Material, system: EnergySystem, score: Scorer) -> None:
+def measure_inputs(data: TrainingData, system: EnergySystem, score: Scorer) -> None:
     """Set the statistics of the set encoder's inputs to those of the training pairs, as `score` has them."""
     total = torch.zeros(system.backbone.representation_size + 1, dtype=torch.float64)
     square, count = total.clone(), 0
     first, second = [], []
-    for pool in material.roles.training + material.roles.pseudo_ood:
+    for pool in data.roles.training + data.roles.pseudo_ood:
         output = score(pool.rows)
         values = torch.cat([output.representation, output.potential[:, None]], dim=1).double().cpu()
         total, square, count = total + values.sum(0), square + values.square().sum(0), count + len(values)
         for repeat in range(RELIABILITY_SPLITS):
-            rng = generator(material.seed, "reliability", pool.name, repeat)
+            rng = generator(data.seed, "reliability", pool.name, repeat)
             one, other = split_by_locus(rng, pool.locus, query=len(pool.rows), support=len(pool.rows))
             if len(one) and len(other):
                 first.append(values[one, :-1].mean(0))

@@ -1,20 +1,18 @@
 """The training loop: draw tasks, step, validate, keep the best, calibrate, save.
 
 Two stages. While everything learns, the step with the best validation AUPR is kept: ranking is what U_I is for. Then
-the Backbone is frozen, its outputs are computed once, and the environment parts settle on them; the step with the least
-validation log-loss after calibration is kept, for that is what R_E is for.
+the Backbone is frozen, its outputs are computed once, and the environment parts settle on them; the step with the
+lowest validation log-loss after calibration is kept, for that is what R_E is for.
 
-All randomness of step s derives from (seed, s), so a training that was killed and resumed equals one that was not. All
-processes of a training draw the same tasks and make the same losses; they share out what the Backbone computes.
+All randomness of step s derives from (seed, s), so a run that was killed and resumed equals one that was not. All
+processes of a training run draw the same tasks and make the same losses; they split what the Backbone computes.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -27,25 +25,25 @@ from episode.encode.store import ElementStore
 from episode.episodes.sampler import Task
 from episode.episodes.tasks import TaskSource
 from episode.errors import ConfigError, EpisodeError
-from episode.files import finite
 from episode.inference.scoring import FrozenScorer, LiveScorer, Scorer, gate_presence
 from episode.losses.immax import alpha_from_counts
 from episode.model.energy import PARTS, EnergySystem
 from episode.seeds import derive_seed, generator
 from episode.train.calibration import calibrate
-from episode.train.data import Material, gather_material
+from episode.train.data import TrainingData, gather_data
 from episode.train.diagnostics import student_slope
 from episode.train.distributed import Processes
 from episode.train.exposure_init import start_exposure
-from episode.train.finalize import TrainingResult, close_training, finished_training
+from episode.train.finalize import TrainingResult, close_training, finished_run
 from episode.train.gradient_table import backward
 from episode.train.input_statistics import measure_inputs
+from episode.train.log import EnvironmentEntry, SpectrumLine, TrainLine, ValidationLine, log_text
 from episode.train.optimizers import PartOptimisers, rate_factor
 from episode.train.pacing import PacingLock
 from episode.train.sharded_scoring import SharedScorer
 from episode.train.state import Progress, Start, claim_folder, restore_training, save_training
 from episode.train.step import DIVERGED, StepContext, StepOutput, step_losses
-from episode.train.validation import check_environments, mean_of_known
+from episode.train.validation import check_environments, mean_of_known, or_nan
 
 __all__ = ["TrainingResult", "train"]
 
@@ -77,14 +75,14 @@ def train(
     seed : int
         Decides roles, weights and every task.
     folder : Path
-        New, or (with `resume`) one that holds a training of the same dataset, configuration and seed.
+        New, or (with `resume`) one that holds a training run of the same dataset, configuration and seed.
     cache : Path, optional
         Where encoded elements are kept between runs.
     store : ElementStore, optional
         The encoded elements themselves, made as `config.stem` says; `cache` is not read.
     resume : bool
-        Continue from the last saved state; begin where none was saved, and leave a finished run as it is. So a training
-        that may be killed at any time can always be started with it.
+        Continue from the last saved state; begin where none was saved, and leave a finished run as it is. So a
+        training run that may be killed at any time can always be started with it.
     report : callable, optional
         Called with (step, steps, text) after every step, for a progress bar.
     processes : Processes, optional
@@ -94,16 +92,16 @@ def train(
     Raises
     ------
     EpisodeError
-        If the folder is in use or holds another training, or the data cannot train.
+        If the folder is in use or holds another training run, or the data cannot train.
     ValueError
         If `store` has other elements or rows than the dataset and the configuration ask for.
     """
     processes = processes or Processes.alone(config.training)
-    material = processes.lead_first(lambda: gather_material(dataset, config, seed, cache=cache, store=store))
-    training = _Training(material, folder, processes)
+    data = processes.lead_first(lambda: gather_data(dataset, config, seed, cache=cache, store=store))
+    training = _Training(data, folder, processes)
     with claim_folder(folder, processes, resume=resume) as start:
         if start is Start.FINISHED:
-            return finished_training(folder, material)
+            return finished_run(folder, data)
         training.open(start)
         while not training.finished():
             text = training.step()
@@ -111,7 +109,7 @@ def train(
                 report(training.progress.step, training.planned, text)
         return close_training(
             folder,
-            material,
+            data,
             training.system,
             training.score,
             training.pacing,
@@ -121,16 +119,16 @@ def train(
 
 
 class _Training:
-    """One training from its data to its run folder."""
+    """One training run from its data to its run folder."""
 
-    def __init__(self, material: Material, folder: Path, processes: Processes) -> None:
-        self.material, self.folder, self.processes = material, folder, processes
-        self.config, self.seed, self.roles = material.config, material.seed, material.roles
+    def __init__(self, data: TrainingData, folder: Path, processes: Processes) -> None:
+        self.data, self.folder, self.processes = data, folder, processes
+        self.config, self.seed, self.roles = data.config, data.seed, data.roles
         self.fabric = processes.fabric
         self.system: EnergySystem = self._initial_system().to(self.fabric.device)
         self.optimisers = PartOptimisers(self.system, self.config.training)
         self.pacing = PacingLock(self.config.losses)
-        live = LiveScorer(self.system.backbone, material.store, material.rows)
+        live = LiveScorer(self.system.backbone, data.store, data.rows)
         self.learner = SharedScorer(live, processes, self.fabric.autocast)
         self.judge = SharedScorer(live, processes)
         self.frozen: FrozenScorer | None = None
@@ -146,23 +144,21 @@ class _Training:
     def _initial_system(self) -> EnergySystem:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.seed, "weights"))
-            share = self.material.train_share
+            share = self.data.train_share
             base = math.log(share / (1 - share))
-            system = new_system(self.config, self.material.bank, len(self.roles.training), base)
+            system = new_system(self.config, self.data.bank, len(self.roles.training), base)
         if system.backbone.gate_head is not None:
-            presence = gate_presence(
-                system.backbone, self.material.store, self.material.rows.take(self.material.learning)
-            )
+            presence = gate_presence(system.backbone, self.data.store, self.data.rows.take(self.data.learning))
             system.backbone.gate_head.standardise(presence)
         if system.backbone.decay is not None:
-            distance = torch.from_numpy(self.material.rows.distance[self.material.learning])
+            distance = torch.from_numpy(self.data.rows.distance[self.data.learning])
             if bool(distance.isnan().all()):
                 raise ConfigError("potential.distance: needed a training pair of known distance, but no pair has one")
             system.backbone.decay.measure(distance)
         return system
 
     def _alpha(self) -> float:
-        label = self.material.rows.label[self.material.learning]
+        label = self.data.rows.label[self.data.learning]
         if self.config.losses.alpha in ("counts", "adaptive"):
             return alpha_from_counts(int((label == 1).sum()), int((label == 0).sum()))
         return float(self.config.losses.alpha)
@@ -173,20 +169,20 @@ class _Training:
         if start is Start.NEW:
             self._save()
             return
-        self.progress = restore_training(self.folder, self.material.identity, self.system, self.optimisers, self.pacing)
+        self.progress = restore_training(self.folder, self.data.identity, self.system, self.optimisers, self.pacing)
         if self.progress.stage != "learn" and self.config.training.settle_steps > 0:
             self._freeze()
 
     def _save(self) -> None:
         self.saved = time.monotonic()
         if self.processes.lead:
-            save_training(self.folder, self.material.identity, self.progress, self.system, self.optimisers, self.pacing)
+            save_training(self.folder, self.data.identity, self.progress, self.system, self.optimisers, self.pacing)
 
     # -- one step -------------------------------------------------------------------------------------------------
 
     @property
     def planned(self) -> int:
-        """Steps of the whole training as it now stands."""
+        """Steps of the whole training run as it now stands."""
         training = self.config.training
         if self.progress.stage == "learn":
             return training.steps + training.settle_steps
@@ -198,7 +194,7 @@ class _Training:
     def _restart_environment(self) -> None:
         """Give the environment parts their first weights back: what they learned of a moving U_I does not hold.
 
-        The statistics of their inputs are measured anew, exactly, on the frozen outputs.
+        The statistics of their inputs are measured again, exactly, on the frozen outputs.
         """
         first = self._initial_system().state_dict()
         for part in PARTS:
@@ -207,16 +203,23 @@ class _Training:
                 names = [name for name, _ in module.named_parameters()]
                 module.load_state_dict({name: first[f"{part}.{name}"] for name in names}, strict=False)
         self.system.teacher.visits.zero_()
-        measure_inputs(self.material, self.system, self.score)
+        measure_inputs(self.data, self.system, self.score)
         if self.config.impedance.channels > 1:
-            contrast = start_exposure(self.material, self.system, self.score)
+            contrast = start_exposure(self.data, self.system, self.score)
             self.progress.directions = contrast.kept
-            entry = {"kind": "spectrum", "step": self.progress.step, **asdict(contrast)}
-            self.progress.lines.append(json.dumps(entry) + "\n")
+            line = SpectrumLine(
+                kind="spectrum",
+                step=self.progress.step,
+                wanted=contrast.wanted,
+                found=contrast.found,
+                kept=contrast.kept,
+                p=list(contrast.p),
+            )
+            self.progress.lines.append(log_text(line))
 
     def _freeze(self) -> None:
         """Compute once what the Backbone, which no longer moves, says of every row that training may use."""
-        used = [self.material.learning, *(pool.rows for pool in self.roles.calibration)]
+        used = [self.data.learning, *(pool.rows for pool in self.roles.calibration)]
         self.frozen = FrozenScorer(self.judge, np.concatenate(used))
 
     def _next_stage(self) -> None:
@@ -245,12 +248,12 @@ class _Training:
         tasks = [task for task in drawn if len(task.support) and (len(task.query) or task.kind == "mixed")]
         context = StepContext(
             self.system,
-            self.material.rows,
+            self.data.rows,
             self.learner if self.frozen is None else self.frozen,
             self.config,
             self.pacing,
             progress.alpha,
-            self.material.train_share,
+            self.data.train_share,
         )
         if tasks:
             output = step_losses(context, tasks)
@@ -280,24 +283,18 @@ class _Training:
     def _labelled(self, task: Task) -> int:
         """Labelled pairs that a task queries."""
         rows = np.concatenate([task.query, task.support]) if task.two_way else task.query
-        return int((self.material.rows.label[rows] >= 0).sum())
+        return int((self.data.rows.label[rows] >= 0).sum())
 
     def _note(self, output: StepOutput) -> None:
         progress = self.progress
         for task in output.tasks:
-            if "ratio" in task:
+            if task.pull_in is not None and task.push_away is not None:
                 progress.tasks += 1
-                progress.pull_in += task["pull_in"] > 0
-                progress.push_away += task["push_away"] > 0
+                progress.pull_in += task.pull_in > 0
+                progress.push_away += task.push_away > 0
         losses = {name: float(value.detach()) for name, value in output.losses.items()}
-        entry = {
-            "kind": "train",
-            "step": progress.step,
-            "alpha": progress.alpha,
-            **losses,
-            "tasks": output.tasks,
-        }
-        progress.lines.append(json.dumps(finite(entry)) + "\n")
+        line = TrainLine(kind="train", step=progress.step, alpha=progress.alpha, tasks=output.tasks, **losses)
+        progress.lines.append(log_text(line))
         if self.config.losses.alpha == "adaptive":
             for index, value in enumerate(output.hardness):
                 if math.isfinite(value):
@@ -318,36 +315,36 @@ class _Training:
             alpha=progress.alpha,
         )
         loss = mean_of_known([check.task for check in checks])
-        log_loss = calibrate(checks, float(self.system.temperature().detach())).log_loss
+        log_loss = or_nan(calibrate(checks, float(self.system.temperature().detach())).log_loss)
         aupr = mean_of_known([check.aupr for check in checks])
         teacher = self.system.teacher().detach().mean(1).cpu().numpy()
         temperature = float(self.system.temperature().detach())
         known = dict(zip(self.roles.names, teacher.tolist(), strict=True))
-        entry = {
-            "kind": "validation",
-            "stage": progress.stage,
-            "step": progress.step,
-            "task": loss,
-            "log_loss": log_loss,
-            "aupr": aupr,
-            "aupr_ranked": mean_of_known([check.aupr_ranked for check in checks]),
-            "slope": student_slope(checks),
-            "temperature": temperature,
-            "r_teacher_mean": float(teacher.mean()),
-            "r_teacher_sd": float(teacher.std()),
-            "environments": [
-                {
-                    "environment": check.name,
-                    "task": check.task,
-                    "aupr": check.aupr,
-                    "r_student": check.student,
-                    "r_teacher": known.get(check.name),
-                    "r_oracle": check.oracle,
-                }
+        line = ValidationLine(
+            kind="validation",
+            stage="learn" if progress.stage == "learn" else "settle",
+            step=progress.step,
+            task=loss,
+            log_loss=log_loss,
+            aupr=aupr,
+            aupr_ranked=mean_of_known([check.aupr_ranked for check in checks]),
+            slope=student_slope(checks),
+            temperature=temperature,
+            r_teacher_mean=float(teacher.mean()),
+            r_teacher_sd=float(teacher.std()),
+            environments=[
+                EnvironmentEntry(
+                    environment=check.name,
+                    task=check.task,
+                    aupr=check.aupr,
+                    r_student=check.student,
+                    r_teacher=known.get(check.name),
+                    r_oracle=check.oracle,
+                )
                 for check in checks
             ],
-        }
-        progress.lines.append(json.dumps(finite(entry)) + "\n")
+        )
+        progress.lines.append(log_text(line))
         if progress.stage == "learn":
             better = math.isnan(aupr) or aupr > progress.best_aupr
         else:

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Literal
+
+from pydantic import ConfigDict
 
 from episode.config import LossConfig
+from episode.schema import Model
 
-__all__ = ["PacingDecision", "PacingLock", "TaskLosses"]
+__all__ = ["PacingDecision", "PacingLock", "PacingState", "TaskLosses"]
 
 SLOW, FAST = 0.3, 2.0
 RAMP = 0.1
-"""Excess over the baseline, as a share of it, at which pull-in has its full weight."""
+"""Excess over the baseline, as a fraction of it, at which pull-in has its full weight."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +54,21 @@ class PacingDecision:
         Factor on the Opportunist's learning in this environment, in [0.3, 2].
     """
 
-    state: str
+    state: Literal["opportunist_ahead", "inside", "student_ahead"]
     ratio: float
     pull_in: float
     push_away: float
     opportunist_rate: float
+
+
+class PacingState(Model):
+    """Moving averages of the lock, in nats, by environment."""
+
+    model_config = ConfigDict(allow_inf_nan=True)
+
+    student: dict[str, float]
+    opportunist: dict[str, float]
+    pseudo_ood_lead: float | None
 
 
 @dataclass
@@ -99,16 +112,11 @@ class PacingLock:
             return PacingDecision("opportunist_ahead", ratio, pull, push, SLOW)
         return PacingDecision("inside", ratio, pull, push, 1.0)
 
-    def state(self) -> dict[str, Any]:
-        """The averages as plain data, for a checkpoint."""
-        return {
-            "student": dict(self.student),
-            "opportunist": dict(self.opportunist),
-            "pseudo_ood_lead": self.pseudo_ood_lead,
-        }
+    def state(self) -> PacingState:
+        """The averages, for a saved state."""
+        return PacingState(student=self.student, opportunist=self.opportunist, pseudo_ood_lead=self.pseudo_ood_lead)
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: PacingState) -> None:
         """Take back what `state` gave."""
-        self.student = dict(state["student"])
-        self.opportunist = dict(state["opportunist"])
-        self.pseudo_ood_lead = state["pseudo_ood_lead"]
+        self.student, self.opportunist = dict(state.student), dict(state.opportunist)
+        self.pseudo_ood_lead = state.pseudo_ood_lead

@@ -1,8 +1,8 @@
-"""Scoring with a Backbone that learns: the pairs of a step are shared out, and the graph is cut at U_I.
+"""Scoring with a Backbone that learns: the pairs of a step are distributed, and the graph is cut at U_I.
 
-U_I of query pairs is the only road from a loss to the Backbone, so everything behind it sees a leaf. Every process
-then holds U_I and z_I of all pairs and makes the same losses of them; the gradient at the leaf is carried on into the
-Backbone share by share, and only that is added up over processes. Knows nothing about losses.
+U_I of query pairs is the only gradient path from a loss to the Backbone, so everything behind it sees a leaf. Every
+process then holds U_I and z_I of all pairs and makes the same losses of them; the gradient at the leaf is carried on
+into the Backbone part by part, and only that is added up over processes. Knows nothing about losses.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class _Graded:
 
 
 class SharedScorer:
-    """A scorer whose pairs are shared out over processes, and over parts of each.
+    """A scorer whose pairs are distributed over processes, and over parts of each.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""What a training carries from step to step, saved and taken back so that a kill costs nothing.
+"""What a training run carries from step to step, saved and taken back so that a kill costs nothing.
 
     FOLDER/
-      resume.safetensors  weights, best weights, moments; progress and pacing as words
+      resume.safetensors  weights, best weights, moments; progress and pacing as JSON
       metrics.jsonl       the log up to that state
       .lock               locked by the process at work
 
@@ -14,10 +14,10 @@ import contextlib
 import enum
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from pydantic import ConfigDict, Field
 from torch import Tensor
 
 from episode.checkpoint import load_state, save_state
@@ -25,9 +25,12 @@ from episode.errors import CheckpointError, EpisodeError
 from episode.files import atomic_file, locked, remove_leftovers
 from episode.jobs import check_identity
 from episode.model.energy import EnergySystem
+from episode.schema import Model
+from episode.train.data import RunIdentity
 from episode.train.distributed import Processes
+from episode.train.log import LOG
 from episode.train.optimizers import PartOptimisers
-from episode.train.pacing import PacingLock
+from episode.train.pacing import PacingLock, PacingState
 
 __all__ = [
     "STATE",
@@ -41,13 +44,12 @@ __all__ = [
 ]
 
 STATE = "resume.safetensors"
-LOG = "metrics.jsonl"
 LOCK = ".lock"
 FINISHED = ("model.safetensors", "alarms.json", "run.json")
 
 
 class Start(enum.Enum):
-    """What a run folder holds when a training opens it."""
+    """What a run folder holds when a training run opens it."""
 
     NEW = "new"
     UNFINISHED = "unfinished"
@@ -56,7 +58,7 @@ class Start(enum.Enum):
 
 @contextlib.contextmanager
 def claim_folder(folder: Path, processes: Processes, *, resume: bool) -> Iterator[Start]:
-    """Hold a run folder for one training, and take away what a dead one left half-written there.
+    """Hold a run folder for one training run, and take away what a dead one left half-written there.
 
     The first process holds the lock of a file in the folder until the block ends, which removes it, or it dies. A file
     system without locks is trusted.
@@ -64,7 +66,7 @@ def claim_folder(folder: Path, processes: Processes, *, resume: bool) -> Iterato
     Raises
     ------
     EpisodeError
-        If another training holds the folder, it is no folder, or it is in use and `resume` was not asked for.
+        If another training run holds the folder, it is no folder, or it is in use and `resume` was not asked for.
     """
     with contextlib.ExitStack() as held:
         yield processes.ask_lead(lambda: _claim(folder, held, resume=resume))
@@ -103,60 +105,70 @@ def _refuse_company(folder: Path) -> None:
     raise EpisodeError(f"{folder}: another process is training into it")
 
 
-@dataclass
-class Progress:
-    """Where a training stands, besides weights and moments.
+class Counts(Model):
+    """Where a training run stands, in words and numbers."""
 
-    Parameters
-    ----------
-    step : int
-        Steps taken.
-    stage : str
-        "learn", "settle" or "done".
-    stage_start : int
-        Step at which the stage began.
-    best_step : int
-    best_aupr, best_loss : float
-        Of the validation at `best_step`.
-    stale : int
-        Validations since then.
-    alpha : float
-        IMMAX alpha of the next step.
-    hardness : list of float
-        Moving averages of the log-loss of positives and of negatives.
-    pull_in, push_away, tasks : int
-        Tasks in which each was above zero, and all tasks that compete.
-    queried : int
-        Labelled query pairs of all tasks so far.
-    directions : int
-        Directions that the exposure started along.
-    best : dict of str to Tensor
-        Weights of `best_step`.
-    lines : list of str
-        The log.
-    """
+    model_config = ConfigDict(frozen=False, allow_inf_nan=True)
 
     step: int = 0
-    stage: str = "learn"
+    """Steps taken."""
+    stage: Literal["learn", "settle", "done"] = "learn"
     stage_start: int = 0
+    """Step at which the stage began."""
     best_step: int = 0
     best_aupr: float = -math.inf
+    """Of the validation at `best_step`."""
     best_loss: float = math.inf
+    """Of the validation at `best_step`."""
     stale: int = 0
+    """Validations since then."""
     alpha: float = 0.5
-    hardness: list[float] = field(default_factory=lambda: [math.log(2), math.log(2)])
+    """IMMAX alpha of the next step."""
+    hardness: list[float] = Field(default_factory=lambda: [math.log(2), math.log(2)])
+    """Moving averages of the log-loss of positives and of negatives."""
     pull_in: int = 0
+    """Tasks in which it was above zero."""
     push_away: int = 0
+    """Tasks in which it was above zero."""
     tasks: int = 0
+    """All tasks that compete."""
     queried: int = 0
+    """Labelled query pairs of all tasks so far."""
     directions: int = 0
-    best: dict[str, Tensor] = field(default_factory=dict)
-    lines: list[str] = field(default_factory=list)
+    """Directions that the exposure started along."""
+
+
+class Progress(Counts):
+    """Where a training run stands, besides weights and moments."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    best: dict[str, Tensor] = Field(default_factory=dict)
+    """Weights of `best_step`."""
+    lines: list[str] = Field(default_factory=list)
+    """The log."""
+
+
+class SavedProgress(Counts):
+    """Where a training run stood when its state was saved; the weights of `best_step` are among the tensors."""
+
+    best: None = None
+    lines: int
+    """Lines of the log."""
+
+
+class TrainingState(Model):
+    """What resume.safetensors holds besides tensors."""
+
+    identity: dict[str, Any]
+    """See `episode.train.data.TrainingData.identity`; compared as it is, whatever it holds."""
+    progress: SavedProgress
+    pacing: PacingState
 
 
 def save_training(
     folder: Path,
-    identity: dict[str, Any],
+    identity: RunIdentity,
     progress: Progress,
     system: EnergySystem,
     optimisers: PartOptimisers,
@@ -166,9 +178,10 @@ def save_training(
     tensors = {f"model.{name}": value for name, value in system.state_dict().items()}
     tensors |= {f"best.{name}": value for name, value in progress.best.items()}
     tensors |= {f"optimiser.{name}": value for name, value in optimisers.state().items()}
-    counts = vars(progress) | {"best": None, "lines": len(progress.lines)}
+    counts = SavedProgress(**progress.model_dump(exclude={"best", "lines"}), lines=len(progress.lines))
     write_log(folder, progress)
-    save_state(folder / STATE, tensors, {"identity": identity, "progress": counts, "pacing": pacing.state()})
+    state = TrainingState(identity=identity.model_dump(mode="json"), progress=counts, pacing=pacing.state())
+    save_state(folder / STATE, tensors, state)
 
 
 def check_same_run(held: dict[str, Any], asked: dict[str, Any], where: str) -> None:
@@ -184,32 +197,32 @@ def check_same_run(held: dict[str, Any], asked: dict[str, Any], where: str) -> N
 
 
 def restore_training(
-    folder: Path, identity: dict[str, Any], system: EnergySystem, optimisers: PartOptimisers, pacing: PacingLock
+    folder: Path, identity: RunIdentity, system: EnergySystem, optimisers: PartOptimisers, pacing: PacingLock
 ) -> Progress:
     """Take back what `save_training` wrote.
 
     Raises
     ------
     CheckpointError
-        If there is nothing, it is damaged, or it belongs to a training of another `identity`.
+        If there is nothing, it is damaged, or it belongs to a training run of another `identity`.
     """
     if not (folder / STATE).exists():
         raise CheckpointError(f"{folder}: no {STATE} there; every process needs to see the run folder")
-    tensors, words = load_state(folder / STATE)
-    check_same_run(words.get("identity", {}), identity, f"{folder}: was started with")
+    tensors, state = load_state(folder / STATE, TrainingState)
+    check_same_run(state.identity, identity.model_dump(mode="json"), f"{folder}: was started with")
 
     def part(prefix: str) -> dict[str, Tensor]:
         return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
 
     system.load_state_dict(part("model."))
     optimisers.restore(part("optimiser."))
-    pacing.restore(words["pacing"])
+    pacing.restore(state.pacing)
     log = folder / LOG
     try:
-        lines = log.read_text().splitlines(keepends=True)[: words["progress"]["lines"]]
+        lines = log.read_text().splitlines(keepends=True)[: state.progress.lines]
     except OSError as error:
         raise CheckpointError(f"{log}: cannot be read ({error.strerror})") from None
-    return Progress(**words["progress"] | {"best": part("best."), "lines": lines})
+    return Progress(**state.progress.model_dump(exclude={"best", "lines"}), best=part("best."), lines=lines)
 
 
 def write_log(folder: Path, progress: Progress) -> None:

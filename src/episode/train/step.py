@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -35,6 +34,7 @@ from episode.losses.immax import immax_loss
 from episode.metrics.label_shift import em_prior, inverse_link, prior_to_impedance
 from episode.model.backbone import PairOutput
 from episode.model.energy import EnergySystem, fuse
+from episode.train.log import TaskEntry
 from episode.train.pacing import PacingLock, TaskLosses
 
 __all__ = ["DIVERGED", "StepContext", "StepOutput", "step_losses"]
@@ -60,7 +60,7 @@ class StepContext:
     alpha : float
         IMMAX alpha of this step, one for all tasks.
     train_share : float
-        Share of positives over all training pairs.
+        Prevalence over all training pairs.
     """
 
     system: EnergySystem
@@ -80,8 +80,8 @@ class StepOutput:
     ----------
     losses : dict of str to Tensor, shape ()
         Weighted losses by their name in the gradient table, each with its graph.
-    tasks : list of dict
-        For the log: environment, kind and plain numbers of each task.
+    tasks : list of TaskEntry
+        For the log.
     hardness : tuple of float
         Mean log-loss of positives and of negatives; NaN where a class is missing.
     observed : list of (int, Tensor)
@@ -91,7 +91,7 @@ class StepOutput:
     """
 
     losses: dict[str, Tensor]
-    tasks: list[dict[str, Any]]
+    tasks: list[TaskEntry]
     hardness: tuple[float, float]
     observed: list[tuple[int, Tensor]]
     opportunist_rate: float
@@ -128,7 +128,7 @@ class _Tally:
     """What the views of a step add up to."""
 
     terms: dict[str, list[Tensor]] = field(default_factory=dict)
-    tasks: list[dict[str, Any]] = field(default_factory=list)
+    tasks: list[TaskEntry] = field(default_factory=list)
     potentials: list[Tensor] = field(default_factory=list)
     positive: list[float] = field(default_factory=list)
     negative: list[float] = field(default_factory=list)
@@ -189,12 +189,12 @@ def _add_view(context: StepContext, view: _View, impedances: Tensor, tally: _Tal
     tally.add("distillation", config.losses.distillation * distillation_loss(student, reference))
     orthogonality = orthogonality_loss(view.support.representation, embedding)
     tally.add("orthogonality", config.losses.orthogonality * orthogonality)
-    entry: dict[str, Any] = {
-        "environment": task.environment.name,
-        "kind": task.kind,
-        "r_student": float(student.detach().mean()),
-        "r_reference": float(reference.detach().mean()),
-    }
+    entry = TaskEntry(
+        environment=task.environment.name,
+        kind=task.kind,
+        r_student=float(student.detach().mean()),
+        r_reference=float(reference.detach().mean()),
+    )
     tally.tasks.append(entry)
     index = task.environment.teacher
     teacher = None if index is None else impedances[index]
@@ -224,18 +224,19 @@ def _add_view(context: StepContext, view: _View, impedances: Tensor, tally: _Tal
     tally.add("task", loss)
     tally.add("sparsity", config.losses.sparsity * sparsity_loss(impedance, impedances.mean()))
     tally.potentials.append(query.potential)
-    entry["task"] = float(loss.detach())
+    seen: dict[str, float | str] = {"task": float(loss.detach())}
     for values, mask, sign in ((tally.positive, query.label, -1.0), (tally.negative, ~query.label, 1.0)):
         if bool(mask.any()):
             values.append(float(softplus(sign * logit.detach()[mask]).mean()))
     if task.kind in ("train", "pseudo_ood"):
-        _compete(context, task, query, impedances, tally, entry)
+        seen |= _compete(context, task, query, impedances, tally)
+    tally.tasks[-1] = entry.model_copy(update=seen)
 
 
 def _compete(
-    context: StepContext, task: Task, query: _Query, impedances: Tensor, tally: _Tally, entry: dict[str, Any]
-) -> None:
-    """Opportunist, pull-in and push-away of one task, as the pacing lock allows."""
+    context: StepContext, task: Task, query: _Query, impedances: Tensor, tally: _Tally
+) -> dict[str, float | str]:
+    """Add Opportunist, pull-in and push-away of one task, as the pacing lock allows; return what the log holds."""
     system, alpha = context.system, context.alpha
     potential, student, label, temperature = query.potential, query.student, query.label, system.temperature()
 
@@ -249,15 +250,14 @@ def _compete(
         baseline = math.inf
         if query.teacher is not None:
             em = potential.new_tensor(_em_impedance(context, potential, impedances))
-            rivals = [immax_loss(system(potential, rival), label, alpha=alpha) for rival in (query.teacher, em)]
-            baseline = float(min(rivals))
+            known = [immax_loss(system(potential, other), label, alpha=alpha) for other in (query.teacher, em)]
+            baseline = float(min(known))
     losses = TaskLosses(loss_student, float(own.detach()), baseline)
-    entry.update(student=losses.student, opportunist=losses.opportunist)
+    seen: dict[str, float | str] = {"student": losses.student, "opportunist": losses.opportunist}
     if task.kind == "pseudo_ood":
         context.pacing.observe_pseudo_ood(losses)
-        return
+        return seen
     decision = context.pacing.decide(task.environment.name, losses)
-    entry.update(baseline=baseline, **asdict(decision))
     tally.add("opportunist", own)
     tally.rates.append(decision.opportunist_rate)
     if decision.pull_in > 0:
@@ -265,6 +265,7 @@ def _compete(
         tally.add("pull_in", pull)
     if decision.push_away > 0:
         tally.add("push_away", push_away_loss(opportunist(query.embedding), weight=decision.push_away))
+    return seen | {"baseline": baseline, **asdict(decision)}
 
 
 def _reference(context: StepContext, task: Task, embedding: Tensor, impedances: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from episode.metrics.metrics import average_precision, oracle_impedance
 from episode.model.backbone import PairOutput
 from episode.model.energy import EnergySystem
 
-__all__ = ["EnvironmentCheck", "check_environments", "mean_of_known"]
+__all__ = ["EnvironmentCheck", "check_environments", "mean_of_known", "or_nan"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class EnvironmentCheck:
     potential, label : ndarray, shape (n,)
         U_I (with the offset, if one is set) and labels of its labelled pairs.
     ranked : ndarray, shape (n,)
-        U_I less what the R_S of each pair departs from `student`; U_I itself with one channel.
+        U_I less what the R_S of each pair deviates from `student`; U_I itself with one channel.
     student : float
         R_S from the unlabelled support, mean over its pairs.
     oracle : float
@@ -70,7 +70,7 @@ def check_environments(
 ) -> list[EnvironmentCheck]:
     """Estimate and score each environment of `pools`; the support is its first `support_max` rows.
 
-    Give a generator in `bootstrap` to measure the spread of R_S as well.
+    Give a generator in `bootstrap` to measure the standard deviation of R_S as well.
     """
     checks = []
     temperature = float(system.temperature())
@@ -83,17 +83,17 @@ def check_environments(
         if bootstrap is not None:
             spread = bootstrap_sd(system, support, pool.locus[:support_max], bootstrap)
         potential = (output.potential + system.temperature.offset).cpu()
-        departure = system.pair_impedance(channels, system.exposure(output.representation)).cpu() - student
-        ranked = potential - departure
+        deviation = system.pair_impedance(channels, system.exposure(output.representation)).cpu() - student
+        ranked = potential - deviation
         known = pool.label >= 0
         label = pool.label[known]
         task = aupr = aupr_ranked = oracle = float("nan")
         if pool.two_classes:
             logit = (ranked[torch.from_numpy(known)] - student) / temperature
             task = float(immax_loss(logit, torch.from_numpy(label > 0), alpha=alpha))
-            aupr = _or_nan(average_precision(label, potential.numpy()[known]))
-            aupr_ranked = _or_nan(average_precision(label, ranked.numpy()[known]))
-            oracle = _or_nan(oracle_impedance(ranked.numpy()[known], label, temperature))
+            aupr = or_nan(average_precision(label, potential.numpy()[known]))
+            aupr_ranked = or_nan(average_precision(label, ranked.numpy()[known]))
+            oracle = or_nan(oracle_impedance(ranked.numpy()[known], label, temperature))
         checks.append(
             EnvironmentCheck(
                 name=pool.name,
@@ -117,5 +117,6 @@ def mean_of_known(values: list[float]) -> float:
     return sum(known) / len(known) if known else math.nan
 
 
-def _or_nan(value: float | None) -> float:
+def or_nan(value: float | None) -> float:
+    """Return a number, NaN in place of None."""
     return float("nan") if value is None else float(value)

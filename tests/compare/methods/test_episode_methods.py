@@ -23,7 +23,7 @@ from episode.checkpoint import Run, load_run, save_run
 from episode.compare.methods import ablations, with_distance
 from episode.compare.methods.base import FamilyResult, FoldTask
 from episode.compare.methods.opportunist import shortcut_score
-from episode.config import Config, to_dict
+from episode.config import Config
 from episode.data.dataset import Dataset
 from episode.data.shortcuts import shortcut_statistics
 from episode.errors import EpisodeError
@@ -83,8 +83,8 @@ def lively(task: FoldTask, trained: FamilyResult, tmp_path_factory: pytest.TempP
     potential = predict_dataset(run, part(task, task.fold.test), task.store).pairs["potential"].to_numpy()
     run.system.temperature.log_temperature.fill_(float(np.log(potential.std() / 1.5)))
     level = float(potential.mean() + 0.5 * potential.std())
-    calibration = run.facts.calibration | tiny_world.LIVELY | {"training_impedance": level}
-    save_run(folder / "run", run.system, run.bank, replace(run.facts, calibration=calibration))
+    calibration = run.facts.calibration.changed(**tiny_world.LIVELY, training_impedance=level)
+    save_run(folder / "run", run.system, run.bank, run.facts.changed(calibration=calibration))
     return replace(task, folder=folder)
 
 
@@ -178,7 +178,7 @@ def test_level_is_the_constant_of_least_log_loss_on_held_out_rows(
 
     assert all(loss(level) < loss(level + step * scale) for step in (-1, -0.1, -0.01, 0.01, 0.1, 1))
     assert expit((potential - level) / scale).mean() == pytest.approx(label.mean(), abs=1e-6)
-    assert abs(level - run.facts.calibration["training_impedance"]) > 0.05 * scale
+    assert abs(level - run.facts.calibration.training_impedance) > 0.05 * scale
     found = training_level(run, trained_run.read_part(run, lively, lively.fold.held_out))
     assert (found.impedance, found.share) == (level, pytest.approx(label.mean()))
 
@@ -189,7 +189,7 @@ def test_a_level_without_both_classes_is_that_of_training(lively: FoldTask, run:
     task = replace(lively, dataset=replace(lively.dataset, pairs=table))
     for mask in (task.fold.held_out, np.zeros(len(pairs), dtype=bool)):
         found = training_level(run, trained_run.read_part(run, task, mask))
-        assert (found.impedance, found.share) == (run.facts.calibration["training_impedance"], run.facts.train_share)
+        assert (found.impedance, found.share) == (run.facts.calibration.training_impedance, run.facts.train_share)
 
 
 def test_another_level_leaves_the_rankings_inside_environments(
@@ -330,7 +330,7 @@ def test_held_out_rows_of_one_class(result: FamilyResult, lively: FoldTask, run:
     one_class = score_fold(replace(lively, dataset=replace(lively.dataset, pairs=table)))
     assert all(np.isnan(scores.call).all() for scores in one_class.rows.values())
     assert np.array_equal(one_class.rows["episode.fused"].score, result.rows["episode.fused"].score)
-    assert one_class.extras["level"] == run.facts.calibration["training_impedance"]
+    assert one_class.extras["level"] == run.facts.calibration.training_impedance
     assert np.isnan(one_class.rows["bbse"].logit).all() and np.isfinite(one_class.rows["em"].logit).all()
     shortcuts = one_class.rows["opportunist"]
     raw = shortcut_score(run, lively.store, trained_run.read_part(run, lively, lively.fold.test))
@@ -353,7 +353,7 @@ def test_extras_are_ready_for_json(trained: FamilyResult, task: FoldTask) -> Non
     assert extras["temperature"] == temperature(run)
     assert extras["offset"] == float(run.system.temperature.offset) != 0
     assert extras["alarms"] == json.loads((task.folder / "run" / "alarms.json").read_text())
-    assert extras["roles"] == run.facts.roles
+    assert extras["roles"] == run.facts.roles.model_dump()
     series = extras["training"]
     assert [check["step"] for check in series["validation"]] == [2, 4, 6, 7]
     assert series["pacing"].keys() <= set(run.facts.environments) and series["pacing"]
@@ -423,7 +423,7 @@ CHANGES: dict[Callable[[FoldTask], FamilyResult], dict[str, object]] = {
 
 
 def flat(config: Config) -> dict[str, object]:
-    return {f"{section}.{key}": value for section, part in to_dict(config).items() for key, value in part.items()}
+    return {f"{section}.{key}": value for section, part in config.model_dump().items() for key, value in part.items()}
 
 
 @pytest.mark.parametrize("family", CHANGES, ids=lambda family: family.__name__)

@@ -1,7 +1,5 @@
 """Features by hand on tiny sequences, and their behaviour under the mirror rule."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -156,7 +154,7 @@ def test_convergent_sites_in_real_letters(fold_task: FoldTask) -> None:
     reverse = forward[::-1].translate(str.maketrans("ACGT", "TGCA"))
     rows = [(0, 1, False, True), (1, 0, False, True), (1, 0, True, True), (0, 0, False, True)]
     dataset = made_up([forward, reverse], rows)
-    store = build_store(dataset, fold_task.bank, replace(fold_task.config.stem, bin=32))
+    store = build_store(dataset, fold_task.bank, fold_task.config.stem.changed(bin=32))
     table = motif_table(store, np.array([0, 1]), np.array([ctcf_index(fold_task.bank)]))
     score = convergence(table, oriented_pairs(dataset, np.arange(4)))
     best = float(fold_task.bank.max_score[ctcf_index(fold_task.bank)])

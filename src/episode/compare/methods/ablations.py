@@ -21,15 +21,15 @@ POOL = "all training rows"
 
 def no_competition(task: FoldTask) -> RunnerResult:
     """Neither pull-in nor push-away."""
-    losses = replace(task.config.losses, pull_in=0.0, push_away=0.0)
-    return _score("no_competition", task, replace(task.config, losses=losses))
+    losses = task.config.losses.changed(pull_in=0.0, push_away=0.0)
+    return _score("no_competition", task, task.config.changed(losses=losses))
 
 
 def no_distillation(task: FoldTask) -> RunnerResult:
     """No distillation, nor the mixed environments, which teach by nothing else."""
-    losses = replace(task.config.losses, distillation=0.0)
-    episodes = replace(task.config.episodes, mixed=0.0)
-    return _score("no_distillation", task, replace(task.config, losses=losses, episodes=episodes))
+    losses = task.config.losses.changed(distillation=0.0)
+    episodes = task.config.episodes.changed(mixed=0.0)
+    return _score("no_distillation", task, task.config.changed(losses=losses, episodes=episodes))
 
 
 def no_pseudo_ood(task: FoldTask) -> RunnerResult:
@@ -37,14 +37,14 @@ def no_pseudo_ood(task: FoldTask) -> RunnerResult:
 
     Push-away goes with them: it acts only on a lead of the Opportunist that is absent there.
     """
-    episodes = replace(task.config.episodes, pseudo_ood=0.0)
-    return _score("no_pseudo_ood", task, replace(task.config, episodes=episodes))
+    episodes = task.config.episodes.changed(pseudo_ood=0.0)
+    return _score("no_pseudo_ood", task, task.config.changed(episodes=episodes))
 
 
 def no_prior_shift(task: FoldTask) -> RunnerResult:
     """No training environments resampled to another prevalence."""
-    episodes = replace(task.config.episodes, prior_shift=0.0)
-    return _score("no_prior_shift", task, replace(task.config, episodes=episodes))
+    episodes = task.config.episodes.changed(prior_shift=0.0)
+    return _score("no_prior_shift", task, task.config.changed(episodes=episodes))
 
 
 def single_pool(task: FoldTask) -> RunnerResult:
@@ -52,10 +52,10 @@ def single_pool(task: FoldTask) -> RunnerResult:
 
     No environment is known to the Teacher afterwards. Prediction goes by environment as ever.
     """
-    episodes = replace(task.config.episodes, pseudo_ood=0.0, prior_shift=0.0, mixed=0.0)
+    episodes = task.config.episodes.changed(pseudo_ood=0.0, prior_shift=0.0, mixed=0.0)
     part = learning_part(task)
     pool = replace(part, pairs=part.pairs.assign(cell_line=POOL, environment=POOL))
-    return _score("single_pool", task, replace(task.config, episodes=episodes), pool)
+    return _score("single_pool", task, task.config.changed(episodes=episodes), pool)
 
 
 def _score(name: str, task: FoldTask, config: Config, learning: Dataset | None = None) -> RunnerResult:

@@ -25,7 +25,7 @@ from episode.metrics.label_shift import (
     source_scores,
 )
 from episode.metrics.metrics import oracle_impedance
-from episode.predict.impedance import departure, update_impedance
+from episode.predict.impedance import deviation, update_impedance
 
 __all__ = ["Level", "few_label_logit", "score_fold", "shift_impedances", "training_level"]
 
@@ -103,7 +103,7 @@ def training_level(run: Run, calibration: Reading) -> Level:
     label = calibration.label
     found = oracle_impedance(calibration.potential, label, _temperature(run))
     if found is None:
-        return Level(run.facts.calibration["training_impedance"], run.facts.train_share)
+        return Level(run.facts.calibration.training_impedance, run.facts.train_share)
     return Level(found, float((label == 1).sum() / (label >= 0).sum()))
 
 
@@ -153,7 +153,7 @@ def few_label_logit(task: FoldTask, run: Run, test: Reading, count: int) -> NDAr
     logit = np.zeros(len(test.potential))
     for estimate, index in test.environments():
         mine = index[shown[index]]
-        ranked = test.potential - departure(estimate, test.predictions.exposure)
+        ranked = test.potential - deviation(estimate, test.predictions.exposure)
         updated = update_impedance(estimate, ranked[mine], label[mine], temperature)
         logit[index] = (ranked[index] - updated.r_used) / temperature
     logit[task.few_labels.left_out[task.fold.test]] = np.nan

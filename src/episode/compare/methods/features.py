@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from episode.data.dataset import Dataset
-from episode.dna import UNKNOWN
+from episode.dna import UNKNOWN, reverse_kmers
 from episode.encode.motifs import MotifBank
 from episode.encode.scanner import FLOOR
 from episode.encode.store import ElementStore
@@ -172,13 +172,7 @@ def canonical_kmers(k: int) -> NDArray[np.int64]:
         For each k-mer, read as a number to the base 4 with A=0, C=1, G=2, T=3, its class 0, 1, ... in the order of the
         lesser of the two.
     """
-    forward = np.arange(4**k)
-    reverse = np.zeros_like(forward)
-    rest = forward.copy()
-    for _ in range(k):
-        reverse = reverse * 4 + (3 - rest % 4)
-        rest //= 4
-    return np.unique(np.minimum(forward, reverse), return_inverse=True)[1].astype(np.int64)
+    return np.unique(np.minimum(np.arange(4**k), reverse_kmers(k)), return_inverse=True)[1].astype(np.int64)
 
 
 def kmer_table(dataset: Dataset, ids: NDArray[np.int64], k: int = 5) -> ElementTable:

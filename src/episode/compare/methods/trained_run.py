@@ -175,7 +175,7 @@ def describe(task: FoldTask, run: Run, test: Reading, *, level: float | None = N
         temperature=float(run.system.temperature()),
         offset=float(run.system.temperature.offset),
         alarms=[parse_model(alarm, RunAlarm, where=str(alarms), error=EpisodeError) for alarm in read_json(alarms)],
-        roles=run.facts.roles,
+        roles=run.facts.roles.model_dump(),
         training=training_series(lines, fold=fold, seed=task.seed),
         level=level,
     )

@@ -5,8 +5,6 @@ Not a sequence-only method: it is read beside `distance`, never in place of `epi
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from episode.compare.methods.base import FoldTask, RunnerResult
 from episode.compare.methods.trained_run import score_variant
 
@@ -23,5 +21,5 @@ def score_fold(task: FoldTask) -> RunnerResult:
     ConfigError
         If no training pair has a distance.
     """
-    potential = replace(task.config.potential, distance=True)
-    return score_variant("episode_distance", task, replace(task.config, potential=potential))
+    potential = task.config.potential.changed(distance=True)
+    return score_variant("episode_distance", task, task.config.changed(potential=potential))

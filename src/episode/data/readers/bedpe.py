@@ -38,7 +38,7 @@ def read_bedpe(path: Path, *, columns: Mapping[str, str], cell_line: str | None,
     Raises
     ------
     InputError
-        If the file cannot be read, has fewer than six columns, or nothing tells the cell line.
+        If the file cannot be read, has fewer than six columns, or nothing names its cell line.
     """
     cells = first_line(path).split("\t")
     header = len(cells) >= 6 and not any(is_number(cells[i]) for i in (1, 2, 4, 5))

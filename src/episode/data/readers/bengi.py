@@ -46,7 +46,7 @@ def read_bengi(path: Path, *, cell_line: str | None, assay: str | None) -> list[
     Raises
     ------
     InputError
-        If the file cannot be read, is not ten columns wide, or nothing tells the cell line.
+        If the file cannot be read, is not ten columns wide, or nothing names its cell line.
     """
     text = read_text(path, header=False, delimiter="\t")
     width = text.frame.shape[1]

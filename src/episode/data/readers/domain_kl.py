@@ -1,6 +1,6 @@
 """Reader of domain-kl folders: ``{train,val,test}/{ALL or CELL}/`` with pairs and sequences in own files.
 
-Does not judge the values of pairs; sequences are checked here, because they stand in other files.
+Does not judge the values of pairs; sequences are checked here, because they are in other files.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def read_domain_kl(path: Path, *, cell_line: str | None, assay: str | None) -> l
 
 @dataclass(frozen=True)
 class _Sequences:
-    """DNA by region of one file, and the regions whose letters are not DNA."""
+    """DNA by region of one file, and the regions whose sequence is not DNA."""
 
     text: TextTable
     by_name: dict[str, str]

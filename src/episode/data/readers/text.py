@@ -79,7 +79,7 @@ class RawTable:
     enhancer_sequences, promoter_sequences : dict of str to str
         DNA by name, where the format brings sequences in files of their own.
     bad_sequences : frozenset of str
-        Names left out of the sequences because their letters are not DNA.
+        Names left out of the sequences because they are not DNA.
     sequence_sources : tuple of TextTable
         The files that those sequences came from.
     assembly : str

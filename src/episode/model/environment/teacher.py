@@ -50,7 +50,7 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def reference(self, embedding: Tensor) -> Tensor:
-        """Impedances that the prototype graph lends to an unknown environment, shape (channels,).
+        """Impedances that the prototype graph provides for an unknown environment, shape (channels,).
 
         Parameters
         ----------

@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from episode.data.build import ReadOptions
 from episode.data.dataset import pair_orientation
 from episode.data.pairs import SIDES, environment_names, group_names
 from episode.data.readers import dropped_rows
@@ -29,7 +30,8 @@ from episode.data.readers.text import TextTable, fail, text_of_arrow
 from episode.data.readers.tidy import name_columns, rename
 from episode.data.validation import fingerprint, validate
 from episode.errors import SHOWN, EpisodeError, Problem
-from episode.files import atomic_file, read_json, write_json
+from episode.files import atomic_file
+from episode.schema import Model, read_model, write_model
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,8 +59,7 @@ SEQUENCE_ROWS = 1 << 13
 """Most rows of a block with sequences in it, which a file may hold once and a table in memory many times."""
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """A block of rows of one file, scored as a whole.
 
     Parameters
@@ -87,36 +88,19 @@ class Part:
         return f"{self.number // 1000:04d}/{self.number % 1000:03d}"
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What was found in a block.
+class Facts(Model):
+    """What was found in a block."""
 
-    Parameters
-    ----------
-    problems : tuple of Problem
-        The first rows that break a rule.
-    broken : int
-        Number of such problems.
-    dropped : int
-        Number of rows left out.
-    kept : int
-        Rows staged.
-    cell_lines : tuple of str
-        See `episode.data.pairs.group_names`: of all rows that meet the rules, whether asked for or not.
-    """
-
-    problems: tuple[Problem, ...] = ()
-    broken: int = 0
-    dropped: int = 0
-    kept: int = 0
-    cell_lines: tuple[str, ...] = ()
-
-    @classmethod
-    def read(cls, path: Path) -> Facts:
-        """Read what `Staging` wrote."""
-        content: dict[str, Any] = read_json(path)
-        problems = tuple(Problem(**problem) for problem in content.pop("problems"))
-        return cls(problems=problems, cell_lines=tuple(content.pop("cell_lines")), **content)
+    problems: tuple[Problem, ...]
+    """The first rows that break a rule."""
+    broken: int
+    """Number of such problems."""
+    dropped: int
+    """Number of rows left out."""
+    kept: int
+    """Rows staged."""
+    cell_lines: tuple[str, ...]
+    """See `episode.data.pairs.group_names`: of all rows that meet the rules, whether asked for or not."""
 
 
 def parquet_files(paths: Sequence[str | Path], format: str | None) -> list[str] | None:
@@ -244,22 +228,18 @@ class Staging:
         Work folder.
     files : sequence of str
         As the user gave them.
-    cell_line, assay : str, optional
-        For tables without such a column.
+    options : ReadOptions
+        Unless `on_invalid` is "drop", rows that break a rule are only counted, as they will be an error.
     only : str, optional
         Keep the rows of this cell line, environment or, after a colon, assay.
-    drop : bool
-        Rows that break a rule are left out; otherwise only counted, as they will be an error.
     genome : bool
         There is a genome to read intervals from.
     """
 
     folder: Path
     files: Sequence[str]
-    cell_line: str | None
-    assay: str | None
+    options: ReadOptions
     only: str | None
-    drop: bool
     genome: bool
     known: dict[str, dict[str, bytes]] = field(default_factory=lambda: {side: {} for side in SIDES})
     """Of each side, the fingerprint of each name's sequence in the file at hand."""
@@ -286,7 +266,7 @@ class Staging:
                 self._recall(part)
             elif table is not None:
                 self._stage(part, table)
-            yield part, Facts.read(self.folder / "facts" / f"{part.name}.json")
+            yield part, read_model(self.folder / "facts" / f"{part.name}.json", Facts, error=EpisodeError)
 
     def _recall(self, part: Part) -> None:
         """Take notice of the sequences of a part that is staged already."""
@@ -297,31 +277,38 @@ class Staging:
 
     def _stage(self, part: Part, table: pa.Table) -> None:
         file = self.files[part.file]
-        raw = name_columns(text_of_arrow(table, file, "", part.start + 1), cell_line=self.cell_line, assay=self.assay)
+        text = text_of_arrow(table, file, "", part.start + 1)
+        raw = name_columns(text, cell_line=self.options.cell_line, assay=self.options.assay)
         valid = validate(raw, self.known)
         frame, problems = valid.frame, valid.problems
         given = {"enhancer": valid.enhancer_sequences, "promoter": valid.promoter_sequences}
         inline = {side: f"{side}_sequence" in raw.text.frame for side in SIDES}
         if any(inline.values()):
             self._note_sequences(part, given)
-        dropped = dropped_rows(problems)
+        dropped, drop = dropped_rows(problems), self.options.on_invalid == "drop"
         frame["source"] = np.int32(part.file)
         frame["environment"] = environment_names(frame)
         groups = group_names(frame)
         names = sorted({name for column in groups for name in groups[column].unique()})
         if self.only is not None:
             frame = frame[(groups == self.only).any(axis="columns")].reset_index(drop=True)
-        if not self.genome and len(frame) and (self.drop or not problems):
+        if not self.genome and len(frame) and (drop or not problems):
             _need_genome(file, frame, inline)
         elements = []
         for side in SIDES:
             codes, distinct = _distinct(frame, side, given[side] if inline[side] else None)
             frame[f"{side}_id"] = codes
             elements.append(distinct)
-        facts = Facts(tuple(problems[:SHOWN]), len(problems), len(dropped), len(frame), tuple(map(str, names)))
-        if len(dropped) and self.drop:
+        facts = Facts(
+            problems=tuple(problems[:SHOWN]),
+            broken=len(problems),
+            dropped=len(dropped),
+            kept=len(frame),
+            cell_lines=tuple(map(str, names)),
+        )
+        if len(dropped) and drop:
             write_lines(dropped, self.folder / "dropped" / f"{part.name}.tsv")
-        write_json(self.folder / "facts" / f"{part.name}.json", asdict(facts))
+        write_model(self.folder / "facts" / f"{part.name}.json", facts)
         write_block(pd.concat(elements, ignore_index=True), self.folder / "elements" / f"{part.name}.parquet")
         frame["mirrored"], frame["has_coordinates"] = pair_orientation(frame)
         write_block(frame, self.folder / "rows" / f"{part.name}.parquet")
@@ -344,7 +331,7 @@ class Staging:
 
 
 def _blocks(path: str, opened: pq.ParquetFile, group: int, sizes: Sequence[int]) -> Iterator[pa.Table]:
-    """Read a row group in blocks of so many rows each."""
+    """Read a row group in blocks of these numbers of rows."""
     import pyarrow as pa
 
     try:
@@ -360,7 +347,7 @@ def _blocks(path: str, opened: pq.ParquetFile, group: int, sizes: Sequence[int])
 
 
 def _unreadable(path: str, error: Exception) -> Exception:
-    """Say what is wrong with a Parquet file, unless it is the disk or the network that failed."""
+    """Return what is wrong with a Parquet file, unless it is the disk or the network that failed."""
     if isinstance(error, OSError) and error.errno is not None:
         return OSError(error.errno, os.strerror(error.errno), path)
     reason = str(error).split("\n", maxsplit=1)[0] or "it ends early"

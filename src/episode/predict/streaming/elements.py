@@ -142,7 +142,7 @@ class _Read:
 
 
 def _key(elements: pd.DataFrame) -> list[str]:
-    """What tells elements of one side apart: the name where sequences are given, else the interval."""
+    """Columns that distinguish elements of one side: the name where sequences are given, else the interval."""
     return ["name"] if len(elements) and elements["name"].iloc[0] else ["chrom", "start", "end"]
 
 

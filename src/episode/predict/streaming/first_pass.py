@@ -5,16 +5,15 @@ Does not score pairs. Each step goes on where an interruption stopped it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from episode.checkpoint import Run
+from episode.checkpoint import Run, load_run
 from episode.data.build import build_dataset, check_group
 from episode.data.dataset import Dataset
 from episode.data.genome import Genome
@@ -22,66 +21,40 @@ from episode.data.readers.text import fail
 from episode.data.sequences import genome_hint
 from episode.encode.store import ElementStore, build_store
 from episode.errors import SHOWN, EpisodeError, GenomeError, InputError, Problem
-from episode.files import finite
 from episode.inference.pairs import pair_rows
 from episode.predict.impedance import EnvironmentEstimate, estimate_environment, refine_with_labels
 from episode.predict.pairs import EnvironmentFacts, environment_frame, missing_distance, other_genome
-from episode.predict.request import Order
-from episode.predict.streaming.blocks import Part, Staging, parquet_files, plan_parts, stage_dataset, write_lines
+from episode.predict.request import Request
+from episode.predict.streaming.blocks import Part, Staging, plan_parts, stage_dataset, write_lines
 from episode.predict.streaming.elements import CATALOGUE, Catalogue, collect_elements, write_elements
 from episode.predict.streaming.summary import Survey
+from episode.schema import Model
 
-__all__ = ["Plan", "Report", "make_plan", "open_store", "read_labels", "read_tables"]
+__all__ = ["Opened", "Plan", "Report", "make_plan", "read_labels", "read_tables"]
 
 Report = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is (0: not known)."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What the first pass found.
-
-    Parameters
-    ----------
-    parts : tuple of Part
-    outputs : dict of str to int
-        Name of each result, without its ending, and the file of the parts that it is made of.
-    environments : tuple of EnvironmentFacts
-        Sorted by name, as `estimates`.
-    estimates : tuple of EnvironmentEstimate
-    pairs, dropped, merged, unplaced : int
-        Pairs to score, rows left out, rows merged into an earlier one, pairs without coordinates.
-    genome_warning, distance_warning : str or None
-        See `episode.predict.pairs`.
-    """
+class Plan(Model):
+    """What the first pass found: `plan.json`."""
 
     parts: tuple[Part, ...]
     outputs: dict[str, int]
+    """Name of each result, without its ending, and the file of the parts that it is made of."""
     environments: tuple[EnvironmentFacts, ...]
+    """Sorted by name, as `estimates`."""
     estimates: tuple[EnvironmentEstimate, ...]
     pairs: int
+    """Pairs to score."""
     dropped: int
+    """Rows left out."""
     merged: int
+    """Rows merged into an earlier one."""
     unplaced: int
+    """Pairs without coordinates."""
     genome_warning: str | None
     distance_warning: str | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the plan as plain data."""
-        content: dict[str, Any] = finite(asdict(self) | {"parts": [list(asdict(part).values()) for part in self.parts]})
-        return content
-
-    @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> Plan:
-        """Rebuild what `to_dict` gave."""
-        return cls(
-            **content
-            | {
-                "parts": tuple(Part(*part) for part in content["parts"]),
-                "environments": tuple(EnvironmentFacts(**facts) for facts in content["environments"]),
-                "estimates": tuple(_estimate(estimate) for estimate in content["estimates"]),
-            }
-        )
 
     @property
     def table(self) -> pd.DataFrame:
@@ -89,13 +62,44 @@ class Plan:
         return environment_frame(self.environments, self.estimates)
 
 
-def _estimate(content: dict[str, Any]) -> EnvironmentEstimate:
-    def restore(value: Any) -> Any:
-        if isinstance(value, list):
-            return tuple(restore(item) for item in value)
-        return math.nan if value is None else value
+class Opened:
+    """What a job reads besides its parts: the run, the elements and their tokens, each opened once, when asked for.
 
-    return EnvironmentEstimate(**{field.name: restore(content[field.name]) for field in fields(EnvironmentEstimate)})
+    Parameters
+    ----------
+    folder : Path
+        Work folder.
+    request : Request
+    progress : bool
+        Show a bar on standard error while elements are encoded.
+    """
+
+    def __init__(self, folder: Path, request: Request, *, progress: bool = False) -> None:
+        self.folder, self.request, self.progress = folder, request, progress
+
+    @cached_property
+    def run(self) -> Run:
+        """The trained run."""
+        return load_run(Path(self.request.run_folder))
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """Every distinct element; written by `read_tables`."""
+        return Catalogue.load(self.folder)
+
+    @cached_property
+    def store(self) -> ElementStore:
+        """The usable elements, encoded."""
+        cache = self.folder / "store" if self.request.cache is None else Path(self.request.cache)
+        if self.request.cache is None:
+            cache.mkdir(exist_ok=True)  # not its parents: where the job is finished, nothing of it comes back
+        elements = Elements(self.catalogue.elements, self.catalogue.codes)
+        return build_store(elements, self.run.bank, self.run.facts.config.stem, cache, progress=self.progress)
+
+    def close(self) -> None:
+        """Close what is open in the folder."""
+        for name in ("catalogue", "store"):
+            self.__dict__.pop(name, None)
 
 
 @dataclass(frozen=True)
@@ -105,16 +109,14 @@ class Tables:
     Parameters
     ----------
     read : Read
-    catalogue : Catalogue
     survey : Survey
     """
 
     read: Read
-    catalogue: Catalogue
     survey: Survey
 
 
-def read_labels(order: Order, run: Run, genome: Genome | None) -> Dataset | None:
+def read_labels(request: Request, run: Run, genome: Genome | None) -> Dataset | None:
     """Read the labels that refine the estimates; rows without one are left out.
 
     Raises
@@ -122,16 +124,16 @@ def read_labels(order: Order, run: Run, genome: Genome | None) -> Dataset | None
     InputError
         If there is none.
     """
-    if order.support_labels is None:
+    if request.support_labels is None:
         return None
-    few = _dataset(order, run, genome, [order.support_labels], labels=True)
+    few = _dataset(request, run, genome, [request.support_labels], labels=True)
     labelled = (few.pairs["label"] >= 0).to_numpy()
     if not labelled.any():
-        raise _no_labels(order, "" if order.only is None else f" of {order.only}")
+        raise _no_labels(request, "" if request.only is None else f" of {request.only}")
     return few.select(labelled)
 
 
-def read_tables(folder: Path, order: Order, run: Run, genome: Genome | None, report: Report) -> Tables:
+def read_tables(opened: Opened, genome: Genome | None, report: Report) -> Tables:
     """Do all of the first pass that can find a fault in what the user gave.
 
     Raises
@@ -141,30 +143,19 @@ def read_tables(folder: Path, order: Order, run: Run, genome: Genome | None, rep
     EpisodeError
         If an option does not fit the tables.
     """
-    files = parquet_files(order.tables, order.format)
-    if files is None:
-        read = _read_whole(folder, order, run, genome)
+    request = opened.request
+    if request.parquet is None:
+        read = _read_whole(opened, genome)
     else:
-        read = _read_blocks(folder, order, run, genome, files, report)
-    survey = Survey(run.facts.config.episodes.support_max, order.seed)
-    catalogue = Catalogue.load(folder)
-    for done, _ in enumerate(survey.run(folder, read.parts, catalogue, read.files, genome), start=1):
+        read = _read_blocks(opened, genome, request.parquet, report)
+    survey = Survey(opened.run.facts.config.episodes.support_max, request.seed)
+    for done, _ in enumerate(survey.run(opened.folder, read.parts, opened.catalogue, read.files, genome), start=1):
         report("survey blocks", done, len(read.parts))
-    read.check(survey, catalogue, order, genome)
-    return Tables(read, catalogue, survey)
+    read.check(survey, opened.catalogue, request, genome)
+    return Tables(read, survey)
 
 
-def make_plan(
-    folder: Path,
-    order: Order,
-    run: Run,
-    genome: Genome | None,
-    tables: Tables,
-    few: Dataset | None,
-    report: Report,
-    *,
-    progress: bool = False,
-) -> Plan:
+def make_plan(opened: Opened, genome: Genome | None, tables: Tables, few: Dataset | None, report: Report) -> Plan:
     """Encode the elements and estimate every environment; `few` is what `read_labels` found.
 
     Raises
@@ -172,20 +163,21 @@ def make_plan(
     InputError
         If no label is of an environment that is predicted.
     """
-    read, catalogue, survey = tables.read, tables.catalogue, tables.survey
+    read, survey, run, request = tables.read, tables.survey, opened.run, opened.request
     if few is not None and not few.pairs["environment"].isin(list(survey.environments)).any():
-        raise _no_labels(order, f" of {', '.join(sorted(survey.environments))}")
-    store = open_store(folder, order, run, catalogue, progress=progress)
+        raise _no_labels(request, f" of {', '.join(sorted(survey.environments))}")
+    store = opened.store
     few_store = None if few is None else build_store(few, run.bank, run.facts.config.stem)
     estimates = []
-    for name, rows in survey.supports(catalogue.elements).items():
-        estimate = estimate_environment(run, store, rows, name, seed=order.seed)
+    for name, rows in survey.supports(opened.catalogue.elements).items():
+        estimate = estimate_environment(run, store, rows, name, seed=request.seed)
         if few is not None and few_store is not None:
             mine = few.select(few.pairs["environment"] == name)
             estimate = refine_with_labels(run, estimate, few_store, pair_rows(mine))
         estimates.append(estimate)
         report("estimate environments", len(estimates), len(survey.draws))
     pairs = sum(facts.n for facts in survey.environments.values())
+    read_from = genome.sha256 if genome is not None and opened.catalogue.from_genome else None
     return Plan(
         parts=read.parts,
         outputs=read.outputs,
@@ -195,18 +187,9 @@ def make_plan(
         dropped=read.dropped + survey.outside,
         merged=read.merged,
         unplaced=survey.unplaced,
-        genome_warning=other_genome(run, genome.sha256 if genome is not None and catalogue.from_genome else None),
+        genome_warning=other_genome(run, read_from),
         distance_warning=missing_distance(run, survey.undistanced, pairs),
     )
-
-
-def open_store(folder: Path, order: Order, run: Run, catalogue: Catalogue, *, progress: bool = False) -> ElementStore:
-    """Encode the elements of a job, or open them; `progress` shows a bar on standard error."""
-    cache = folder / "store" if order.cache is None else Path(order.cache)
-    if order.cache is None:
-        cache.mkdir(exist_ok=True)  # not its parents: where the job is finished, nothing of it comes back
-    elements = Elements(catalogue.elements, catalogue.codes)
-    return build_store(elements, run.bank, run.facts.config.stem, cache, progress=progress)
 
 
 @dataclass(frozen=True)
@@ -219,7 +202,7 @@ class Elements:
 
 @dataclass(frozen=True)
 class Read:
-    """Tables that are staged; see `Plan`. `problems` are the first of so many `broken` rows."""
+    """Tables that are staged; see `Plan`. `broken` rows break a rule; `problems` are the first of them."""
 
     parts: tuple[Part, ...]
     files: Sequence[str]
@@ -229,11 +212,11 @@ class Read:
     problems: tuple[Problem, ...] = ()
     broken: int = 0
 
-    def check(self, survey: Survey, catalogue: Catalogue, order: Order, genome: Genome | None) -> None:
+    def check(self, survey: Survey, catalogue: Catalogue, request: Request, genome: Genome | None) -> None:
         """Raise what is wrong with rows, and with their place on the genome, together."""
-        drop = order.on_invalid == "drop" or order.outside_genome == "report"
+        drop = request.on_invalid == "drop" or request.outside_genome == "report"
         wrong, total = [], 0
-        if order.on_invalid == "error":
+        if request.on_invalid == "error":
             wrong, total = list(self.problems), self.broken
         outside = survey.outside > 0 and (not drop or not survey.environments)
         if outside:
@@ -244,32 +227,26 @@ class Read:
             raise InputError(wrong[:SHOWN], hint, total)
 
 
-def _read_whole(folder: Path, order: Order, run: Run, genome: Genome | None) -> Read:
+def _read_whole(opened: Opened, genome: Genome | None) -> Read:
     """Read tables of text formats at once."""
-    dataset = _dataset(order, run, genome, list(order.tables), labels=False)
+    folder, request = opened.folder, opened.request
+    dataset = _dataset(request, opened.run, genome, list(request.tables), labels=False)
     parts = stage_dataset(folder, dataset.pairs)
     write_elements(folder, dataset)
     if len(dataset.dropped):
         write_lines(dataset.dropped, folder / "dropped" / "all.tsv")
-    merged = dataset.manifest["counts"]["merged_duplicates"]
-    files = [source["path"] for source in dataset.manifest["sources"]]
+    merged = dataset.manifest.counts.merged_duplicates
+    files = [source.path for source in dataset.manifest.sources]
     return Read(parts, files, {"predictions": 0}, len(dataset.dropped), merged)
 
 
-def _read_blocks(folder: Path, order: Order, run: Run, genome: Genome | None, files: list[str], report: Report) -> Read:
+def _read_blocks(opened: Opened, genome: Genome | None, files: list[str], report: Report) -> Read:
     """Read Parquet files block by block."""
+    folder, request = opened.folder, opened.request
     parts = plan_parts(files)
-    outputs = _outputs(order.tables, files)
+    outputs = _outputs(request.tables, files)
     total = sum(part.rows for part in parts)
-    staging = Staging(
-        folder,
-        files,
-        order.cell_line,
-        order.assay,
-        order.only,
-        drop=order.on_invalid == "drop",
-        genome=genome is not None,
-    )
+    staging = Staging(folder, files, request.reading, request.only, genome=genome is not None)
     problems: list[Problem] = []
     broken = dropped = kept = read = 0
     names: set[str] = set()
@@ -279,14 +256,14 @@ def _read_blocks(folder: Path, order: Order, run: Run, genome: Genome | None, fi
         names.update(facts.cell_lines)
         read += part.rows
         report("read pairs", read, total)
-    if broken and (order.on_invalid == "error" and genome is None):
+    if broken and (request.on_invalid == "error" and genome is None):
         raise InputError(problems, total=broken)
     if not kept and broken:
-        raise InputError(problems, "no row is left" if order.on_invalid == "drop" else None, broken)
-    if order.only is not None:
-        _check_cell_line(order, names)
+        raise InputError(problems, "no row is left" if request.on_invalid == "drop" else None, broken)
+    if request.only is not None:
+        _check_cell_line(request, names)
     if not (folder / CATALOGUE).exists():
-        for done in collect_elements(folder, parts, genome, run.facts.windows):
+        for done in collect_elements(folder, parts, genome, opened.run.facts.windows):
             report("read elements", done, 0)
     return Read(parts, files, outputs, dropped, 0, tuple(problems), broken)
 
@@ -305,27 +282,23 @@ def _outputs(tables: Sequence[str], files: list[str]) -> dict[str, int]:
     return outputs
 
 
-def _check_cell_line(order: Order, names: set[str]) -> None:
+def _check_cell_line(request: Request, names: set[str]) -> None:
     try:
-        check_group(str(order.only), names)
+        check_group(str(request.only), names)
     except EpisodeError as error:
-        raise EpisodeError(f"{', '.join(order.tables)}: {error}") from None
+        raise EpisodeError(f"{', '.join(request.tables)}: {error}") from None
 
 
-def _dataset(order: Order, run: Run, genome: Genome | None, tables: list[str], *, labels: bool) -> Dataset:
+def _dataset(request: Request, run: Run, genome: Genome | None, tables: list[str], *, labels: bool) -> Dataset:
     """Read tables at once, keeping the cell line and assay asked for."""
     try:
         return build_dataset(
             tables,
             genome,
             run.facts.windows,
-            format=order.format,
-            cell_line=order.cell_line,
-            assay=order.assay,
-            on_invalid=order.on_invalid,
-            outside_genome=order.outside_genome,
+            request.reading,
             labels=labels,
-            only=order.only,
+            only=request.only,
         )
     except (InputError, GenomeError):
         raise
@@ -335,6 +308,6 @@ def _dataset(order: Order, run: Run, genome: Genome | None, tables: list[str], *
         raise EpisodeError(f"{', '.join(tables)}: {error}") from None
 
 
-def _no_labels(order: Order, wanted: str) -> InputError:
+def _no_labels(request: Request, wanted: str) -> InputError:
     need = f"has no pair{wanted} with a label 0 or 1; needed labelled pairs of what is predicted"
-    return fail(str(order.support_labels), need)
+    return fail(str(request.support_labels), need)

@@ -1,8 +1,8 @@
 """A prediction as a job in a folder: begun, scored part by part by anyone who opens the folder, finished.
 
 The first pass reads the tables once, chooses the support sets and estimates every environment. The second scores the
-parts, in any order, in any process. All of it appears by renaming, so a kill at any point leaves a job that goes on.
-What lies in the folder is listed in docs/prediction.md.
+parts, in any order, in any process. All of it appears by renaming, so a kill at any point leaves a job that can be
+resumed. What lies in the folder is listed in docs/prediction.md.
 This module does NOT know how pairs are scored, nor who calls it.
 """
 
@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
+from pydantic import ConfigDict
 
 from episode import __version__
-from episode.checkpoint import Run, load_run
 from episode.data.genome import open_genome
 from episode.data.pairs import DROPPED_COLUMNS
 from episode.errors import EpisodeError, GenomeError, InputError
@@ -30,27 +30,28 @@ from episode.files import (
     atomic_file,
     fsync,
     locked,
-    read_json,
     refuse_existing,
     remove_folder,
     remove_leftovers,
-    write_json,
 )
 from episode.inference.element_cache import ElementCache
+from episode.jobs import Identity
 from episode.predict.pairs import score_pairs
-from episode.predict.request import Order, check_same
-from episode.predict.streaming.blocks import Part, parquet_files, refuse_inside
-from episode.predict.streaming.elements import Catalogue
-from episode.predict.streaming.first_pass import Plan, Report, make_plan, open_store, read_labels, read_tables
+from episode.predict.request import Request, check_same
+from episode.predict.streaming.blocks import Part, refuse_inside
+from episode.predict.streaming.first_pass import Opened, Plan, Report, make_plan, read_labels, read_tables
 from episode.predict.streaming.summary import read_staged
 from episode.predict.writers import FORMATS, join_parquet, open_parquet, whole_parquet
+from episode.schema import Model, read_model, write_model
 
-__all__ = ["Job", "Order", "Part", "Plan", "open_job", "result_folder", "resumable", "work_folder"]
+__all__ = ["Job", "Part", "Plan", "Request", "open_job", "result_folder", "resumable", "work_folder"]
 
-T = TypeVar("T")
+M = TypeVar("M", bound=Model)
 LOCK = "lock"
+BEGUN = "job.json"
+"""File of the work folder: once it is there, the prediction is begun."""
 RESULT = "prediction.json"
-"""File of the result that says what was asked for and what was found."""
+"""File of the result that holds what was asked for and what was found."""
 
 
 def result_folder(out: Path) -> Path:
@@ -73,6 +74,23 @@ def work_folder(out: Path) -> Path:
     return out.with_name(f"{out.name}.unfinished")
 
 
+class Begun(Model):
+    """What a prediction was begun as: `job.json`."""
+
+    identity: Identity
+    """See `episode.predict.request.Request.identity`."""
+    order: Request
+
+
+class Finished(Model):
+    """What a prediction was begun as, and what was found: `prediction.json`."""
+
+    episode_version: str
+    identity: Identity
+    found: Plan
+    """Without its parts."""
+
+
 @dataclass(frozen=True)
 class Job:
     """A prediction whose first pass is done.
@@ -81,19 +99,19 @@ class Job:
     ----------
     folder : Path
         Work folder.
-    order : Order
+    request : Request
     plan : Plan
+    opened : Opened
+        What scoring reads besides the parts.
     held : ExitStack
         What is held until the job is finished: the lock of the process that opened it, see `open_job`.
-    opened : Run, optional
-        The trained run, where it is open already.
     """
 
     folder: Path
-    order: Order
+    request: Request
     plan: Plan
+    opened: Opened = field(repr=False, compare=False)
     held: ExitStack = field(default_factory=ExitStack, repr=False, compare=False)
-    opened: Run | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def load(cls, folder: Path | str) -> Job:
@@ -105,8 +123,8 @@ class Job:
             If it is not there.
         """
         folder = Path(folder)
-        order = _read(folder / "job.json", lambda content: _order(content["order"]))
-        return cls(folder, order, _read(folder / "plan.json", Plan.from_dict))
+        request = _read(folder / BEGUN, Begun).order
+        return cls(folder, request, _read(folder / "plan.json", Plan), Opened(folder, request))
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -141,14 +159,16 @@ class Job:
         names = [estimate.environment for estimate in self.plan.estimates]
         environment = pd.Index(names).get_indexer(pd.Index(frame["environment"]))
         rows = staged.rows(self._ids, keep)
-        scores = score_pairs(self.run, self._codes, rows, environment, self.plan.estimates, batch=self.order.batch)
+        scores = score_pairs(
+            self.opened.run, self._codes, rows, environment, self.plan.estimates, batch=self.request.batch
+        )
         with open_parquet(scored, parents=False) as write:
             write(frame.assign(**scores.columns))
 
     def finish(self, report: Report | None = None) -> Plan:
         """Put the scored parts together, and give the result its place; return the plan.
 
-        `report` is told of the progress.
+        `report` is called with the progress.
 
         Raises
         ------
@@ -181,8 +201,9 @@ class Job:
 
     def _close(self) -> None:
         """Close what is open in the folder."""
-        for name in ("_codes", "_catalogue", "_ids"):
+        for name in ("_codes", "_ids"):
             self.__dict__.pop(name, None)
+        self.opened.close()
         self.held.close()
 
     @property
@@ -191,29 +212,19 @@ class Job:
         return self.folder.with_name(self.folder.name.removesuffix(".unfinished"))
 
     @cached_property
-    def run(self) -> Run:
-        """The trained run."""
-        return self.opened or load_run(Path(self.order.run_folder))
-
-    @cached_property
-    def _catalogue(self) -> Catalogue:
-        return Catalogue.load(self.folder)
-
-    @cached_property
     def _ids(self) -> np.ndarray:
-        return self._catalogue.table["id"].to_numpy()
+        return self.opened.catalogue.table["id"].to_numpy()
 
     @cached_property
     def _codes(self) -> ElementCache:
-        store = open_store(self.folder, self.order, self.run, self._catalogue)
-        return ElementCache(self.run.system.backbone, store, self.folder / "codes")
+        return ElementCache(self.opened.run.system.backbone, self.opened.store, self.folder / "codes")
 
     def _scored(self, part: Part) -> Path:
         return self.folder / "scored" / f"{part.name}.parquet"
 
     def _write(self, result: Path, report: Report) -> None:
         """Write every file of the result."""
-        joined, total = 0, len(self.parts) * len(self.order.formats)
+        joined, total = 0, len(self.parts) * len(self.request.formats)
 
         def scored(parts: list[Part]) -> Iterator[Path]:
             nonlocal joined
@@ -224,7 +235,7 @@ class Job:
 
         parts = {file: list(mine) for file, mine in groupby(self.parts, lambda part: part.file)}
         for name, file in self.plan.outputs.items():
-            for format in self.order.formats:
+            for format in self.request.formats:
                 path = result / f"{name}.{format}"
                 if format == "parquet":
                     join_parquet(scored(parts[file]), path)
@@ -239,48 +250,47 @@ class Job:
                 stream.write(("\t".join(DROPPED_COLUMNS) + "\n").encode())
                 for lines in self._dropped():
                     stream.write(lines.read_bytes())
-        facts = self.plan.to_dict() | {"parts": []}
-        identity = read_json(self.folder / "job.json")["identity"]
-        write_json(result / RESULT, {"episode_version": __version__, "identity": identity, "found": facts})
+        identity, found = _read(self.folder / BEGUN, Begun).identity, self.plan.changed(parts=())
+        write_model(result / RESULT, Finished(episode_version=__version__, identity=identity, found=found))
 
     def _dropped(self) -> Iterator[Path]:
         for kind in ("dropped", "outside"):
             yield from sorted((self.folder / kind).rglob("[!.]*.tsv"))
 
 
-def open_job(order: Order, out: Path, *, resume: bool = False, report: Report | None = None) -> Job:
-    """Begin a prediction, or go on with it, until its first pass is done.
+def open_job(request: Request, out: Path, *, resume: bool = False, report: Report | None = None) -> Job:
+    """Begin a prediction, or resume it, until its first pass is done.
 
     Parameters
     ----------
-    order : Order
+    request : Request
     out : Path
         Folder of the result, new; the work is done in `work_folder(out)`.
     resume : bool
-        Go on with what is there, if anything is.
+        Resume what is there, if anything is.
     report : callable, optional
-        Told of the progress.
+        Called with the progress.
 
     Raises
     ------
     EpisodeError
-        If `out` is in use, an unfinished prediction is there and `resume` was not asked for, or it was begun otherwise.
+        If `out` is in use, an unfinished prediction is there and `resume` was not asked for, or it is another.
     """
     out = result_folder(out)
     folder = work_folder(out)
-    refuse_inside(order.tables, out)
+    refuse_inside(request.tables, out)
     if out.parent.exists():
         remove_leftovers(out.parent, folder.name)
     if not (resume and (out / RESULT).exists()):
         _refuse_others(out, folder, resume)
-    genome = None if order.genome is None else open_genome(order.genome)
-    identity = order.identity(None if genome is None else genome.sha256)
+    genome = None if request.genome is None else open_genome(request.genome)
+    identity = request.identity(None if genome is None else genome.sha256)
     if resume and (out / RESULT).exists():
-        return _finished(order, out, identity)
-    if (folder / "job.json").exists():
+        return _finished(request, out, identity)
+    if (folder / BEGUN).exists():
         _check_begun(folder, identity)
-    run = load_run(Path(order.run_folder))
-    few = read_labels(order, run, genome)
+    opened = Opened(folder, request, progress=report is not None)
+    few = read_labels(request, opened.run, genome)
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
         try:
@@ -289,44 +299,43 @@ def open_job(order: Order, out: Path, *, resume: bool = False, report: Report | 
             _refuse_company(folder)
         # What was found before may have changed until the lock was had.
         if resume and (out / RESULT).exists():
-            return _finished(order, out, identity, held)
+            return _finished(request, out, identity, held)
         _refuse_others(out, folder, resume)
-        if (folder / "job.json").exists():
+        if (folder / BEGUN).exists():
             _check_begun(folder, identity)
         with resumable(folder):
-            write_json(folder / "job.json", {"identity": identity, "order": asdict(order)})
+            write_model(folder / BEGUN, Begun(identity=identity, order=request))
             if not (folder / "plan.json").exists():
                 try:
-                    tables = read_tables(folder, order, run, genome, report or _silent)
+                    tables = read_tables(opened, genome, report or _silent)
                 except GenomeError:
                     raise
                 except EpisodeError:
                     remove_folder(folder, held.close)
                     raise
-                progress = report is not None
                 try:
-                    plan = make_plan(folder, order, run, genome, tables, few, report or _silent, progress=progress)
+                    plan = make_plan(opened, genome, tables, few, report or _silent)
                 except InputError:
-                    if parquet_files(order.tables, order.format) is None:  # read whole, so there is little to keep
+                    if request.parquet is None:  # read whole, so there is little to keep
                         remove_folder(folder, held.close)
                     raise
-                write_json(folder / "plan.json", plan.to_dict())
+                write_model(folder / "plan.json", plan)
             job = Job.load(folder)
             job.make_folders()
             job.remove_damaged()
-        return replace(job, held=held.pop_all(), opened=run)
+        return replace(job, held=held.pop_all(), opened=opened)
 
 
 @contextmanager
 def resumable(folder: Path) -> Iterator[None]:
-    """Add to an error, where the work folder outlives it, that the work can be gone on with.
+    """Add to an error, where the work folder outlives it, that the work can be resumed.
 
     Raises
     ------
     EpisodeError
         In place of the error.
     """
-    kept = f"what is done so far stays in {folder}; mend this and give --resume to go on"
+    kept = f"what is done so far stays in {folder}; correct this and give --resume to go on"
     try:
         yield
     except OSError as error:
@@ -343,10 +352,10 @@ def resumable(folder: Path) -> Iterator[None]:
 def _refuse_others(out: Path, folder: Path, resume: bool) -> None:
     """Refuse to work where something else is."""
     refuse_existing(out)
-    if (folder / "job.json").exists():
+    if (folder / BEGUN).exists():
         if not resume:
             raise EpisodeError(
-                f"{folder}: an unfinished prediction is there; go on with it by --resume, or remove the folder"
+                f"{folder}: an unfinished prediction is there; resume it by --resume, or remove the folder"
             )
     elif not _empty(folder):
         raise EpisodeError(f"{folder}: is not an unfinished prediction; move it away, or give another --out")
@@ -357,39 +366,45 @@ def _empty(folder: Path) -> bool:
     return not folder.exists() or all(path.suffix == ".part" or path.name == LOCK for path in folder.iterdir())
 
 
-def _check_begun(folder: Path, identity: dict[str, Any]) -> None:
-    """Refuse to go on with an unfinished prediction that was begun otherwise."""
-    begun = _read(folder / "job.json", lambda content: dict(content["identity"]))
-    check_same(begun, identity, folder, planned=(folder / "plan.json").exists())
+def _check_begun(folder: Path, identity: Identity) -> None:
+    """Refuse to resume an unfinished prediction of another identity."""
+    check_same(_identity(folder / BEGUN), identity, folder, planned=(folder / "plan.json").exists())
 
 
 def _refuse_company(folder: Path) -> None:
     raise EpisodeError(f"{folder}: another process is at work there; wait for it, or give another --out")
 
 
-def _finished(order: Order, out: Path, identity: dict[str, Any], held: ExitStack | None = None) -> Job:
+def _finished(request: Request, out: Path, identity: Identity, held: ExitStack | None = None) -> Job:
     """Open a prediction that is finished; remove what a kill left of its work."""
-    check_same(_read(out / RESULT, lambda content: dict(content["identity"])), identity, out)
-    plan = _read(out / RESULT, lambda content: Plan.from_dict(content["found"]))
+    check_same(_identity(out / RESULT), identity, out)
+    plan = _read(out / RESULT, Finished).found
     folder = work_folder(out)
-    if (folder / "job.json").exists() or _empty(folder):
+    if (folder / BEGUN).exists() or _empty(folder):
         remove_folder(folder, None if held is None else held.close)
-    return Job(folder, order, plan)
+    return Job(folder, request, plan, Opened(folder, request))
 
 
-def _order(content: dict[str, Any]) -> Order:
-    return Order(**content | {"tables": tuple(content["tables"]), "formats": tuple(content["formats"])})
+class _Identity(Model):
+    """What `Begun` and `Finished` of any version have in common."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    identity: Identity
 
 
-def _read(path: Path, take: Callable[[Any], T]) -> T:
-    """Take something from a JSON file of a prediction."""
-    content = read_json(path)
+def _identity(path: Path) -> Identity:
+    return _read(path, _Identity).identity
+
+
+def _read(path: Path, kind: type[M]) -> M:
+    """Read a JSON file of a prediction."""
     try:
-        return take(content)
-    except (AttributeError, KeyError, TypeError, ValueError):
+        return read_model(path, kind, error=EpisodeError)
+    except EpisodeError as error:
         raise EpisodeError(
             f"{path}: was not written by a prediction of this version, or is damaged; remove its folder, or give "
-            "another --out"
+            f"another --out\n{error}"
         ) from None
 
 

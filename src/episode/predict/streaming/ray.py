@@ -36,7 +36,7 @@ ROUNDS = 3
 ATTEMPTS = 4
 """How often a part is begun in a round; one that has killed so many workers would kill the next."""
 TASKS = 4096
-"""Parts are given out one by one up to so many, in groups beyond."""
+"""Number of parts up to which they are given out one by one; beyond it in groups."""
 TASKS_OF_WORKER = 32
 """Fewest groups for each worker, so that none waits long for the last."""
 CONNECT = 10.0
@@ -91,7 +91,7 @@ def score_parts(
         "local" starts Ray on this machine and ends it afterwards; otherwise the address of a running cluster, as
         `ray.init` takes it. A connection that the process has already is used as it is.
     workers : int
-        Processes that score, over all machines, at most as many as the CPUs allow; 0 is so many.
+        Processes that score, over all machines, at most as many as the CPUs allow; 0 is that number.
     threads : int
         Threads, and CPUs, of each worker; 0 is one.
     done : callable, optional
@@ -110,7 +110,7 @@ def score_parts(
     cores = len(os.sched_getaffinity(0))
     local = max(1, min(workers or cores // threads, len(missing)))
     with _cluster(ray, address, local * threads), _scratch(job.folder) as scratch:
-        needed = [Path(job.order.run_folder) / "run.json"] + ([Path(job.order.cache)] if job.order.cache else [])
+        needed = [Path(job.request.run_folder) / "run.json"] + ([Path(job.request.cache)] if job.request.cache else [])
         capacity = check_machines(ray, scratch, threads, needed)
         if not capacity:
             raise EpisodeError(f"--engine ray: no machine has {threads} CPUs for a worker; give fewer --threads")
@@ -145,7 +145,7 @@ class Worker:
         self.job: Job | None = None
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Score the part of this number; what the user can mend comes back as text."""
+        """Score the part of this number; what the user can correct comes back as text."""
         number = int(row["part"])
         try:
             if self.job is None:
@@ -391,5 +391,5 @@ def check_machines(ray: Any, scratch: Path, threads: int, needed: Sequence[Path]
         capacity += int(node["Resources"]["CPU"]) // threads
     if silent:
         names = ", ".join(sorted({answers[answer]["NodeManagerHostname"] for answer in silent}))
-        raise EpisodeError(f"--engine ray: no answer within {ANSWER:.0f} s from {names}; mend or remove what is silent")
+        raise EpisodeError(f"--engine ray: no answer within {ANSWER:.0f} s from {names}; repair or remove them")
     return capacity
