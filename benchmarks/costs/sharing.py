@@ -262,7 +262,7 @@ def _shape(dataset: Dataset) -> dict[str, Any]:
     return {
         "distinct": {side: first for side, (first, _) in counts.items()},
         "distinct_laid_out": {side: second for side, (_, second) in counts.items()},
-        "rows_merged": int(dataset.manifest["counts"]["merged_duplicates"]),
+        "rows_merged": int(dataset.manifest.counts.merged_duplicates),
         "bases": {
             "by_pair": by_pair,
             "once": once,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -166,7 +167,7 @@ def test_ctcf_is_in_the_bank_and_reads_as_known(jaspar: MotifBank) -> None:
 
 
 @pytest.mark.parametrize("kind", ["conv", "kmer"])
-def test_a_stem_from_nothing_has_a_bank_of_none(jaspar: MotifBank, kind: str) -> None:
+def test_a_stem_from_nothing_has_a_bank_of_none(jaspar: MotifBank, kind: Any) -> None:
     empty = load_bank(StemConfig(kind=kind))
     assert len(empty) == 0 and empty.gate is None
     again = MotifBank.from_content(empty.content())

@@ -1,5 +1,7 @@
 """Features by hand on tiny sequences, and their behaviour under the mirror rule."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -30,7 +32,8 @@ def made_up(sequences: list[str], rows: list[tuple[int, int, bool, bool]]) -> Da
     length = np.array([len(part) for part in codes], dtype=np.int64)
     elements = pd.DataFrame({"length": length, "offset": np.cumsum(length) - length})
     pairs = pd.DataFrame(rows, columns=["enhancer_id", "promoter_id", "mirrored", "has_coordinates"])
-    return Dataset(pairs, elements, np.concatenate(codes), {})
+    manifest: Any = {}
+    return Dataset(pairs, elements, np.concatenate(codes), manifest)
 
 
 def maxima(*values: tuple[float, float]) -> ElementTable:
