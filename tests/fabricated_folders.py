@@ -21,6 +21,7 @@ from episode.compare.results import (
     MethodResults,
     ProtocolHeader,
 )
+from episode.data.pairs import Source
 from episode.evaluate.curves import evaluation_figures, training_series
 from episode.evaluate.figures import FoldAlarm, ImpedanceRecord, RunAlarm, RunFigures
 from episode.evaluate.results import EvaluationIntervals, EvaluationProvenance, EvaluationResults, ScopeEstimates
@@ -127,7 +128,7 @@ def _evaluation_provenance() -> EvaluationProvenance:
         training_sources=[],
         calibration_slope_left=None,
         genome_sha256=None,
-        sources=[{"path": "pairs.tsv", "sha256": "ab" * 32, "rows": 9}],
+        sources=[Source(path="pairs.tsv", sha256="ab" * 32, rows=9)],
         config={},
     )
 
@@ -329,7 +330,7 @@ def comparison(folder: Path, *, allowed_leak: bool = True, draws: int = 60, seed
             started="2024-01-01T00:00:00+00:00",
             job_seconds=1.0,
             seeds=[0, 1],
-            sources=[{"path": "pairs.tsv.gz", "sha256": "0f" * 32, "rows": 1770}],
+            sources=[Source(path="pairs.tsv.gz", sha256="0f" * 32, rows=1770)],
             genome_sha256=None,
             pairs=1770,
             collapsed=False,

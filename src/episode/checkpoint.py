@@ -26,6 +26,7 @@ from torch import Tensor
 
 from episode import __version__
 from episode.config import Config, WindowConfig
+from episode.data.pairs import Source
 from episode.data.shortcuts import Shortcuts
 from episode.encode.motifs import BankContent, MotifBank
 from episode.errors import CheckpointError, EpisodeError
@@ -141,7 +142,7 @@ class Provenance(Model):
     """Steps taken."""
     epochs: float
     """How often a labelled pair to learn from was queried, on average; both stages together."""
-    sources: list[dict[str, Any]]
+    sources: list[Source]
     """Sources of the dataset, as its manifest has them."""
     unseen_validation: bool
     """Validation cell lines took no part in training."""

@@ -15,6 +15,7 @@ import pytest
 import episode.demo
 from episode.cli.main import COMMANDS, build_parser
 from episode.demo import DemoResult
+from episode.evaluate.results import EnvironmentSummary, EvaluationResults, PooledSummary, TruthSummary
 from episode.simulate import PRESETS
 from tiny_world import Outcome, as_options, config, dataset_folder, rows_of, run_folder, world
 from tiny_world import episode as command
@@ -120,22 +121,28 @@ def test_demo(tmp_path: Path) -> None:
 
 
 def test_demo_of_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The table over seeds, from results that stand in for demos."""
+    """The table over seeds, from made-up results."""
 
-    def stand_in(folder: Path, *, seed: int, **_: object) -> DemoResult:
+    def made_up(folder: Path, *, seed: int, **_: object) -> DemoResult:
         number = 0.5 + seed / 8
-        truth = dict.fromkeys(
-            ("spearman_impedance", "oracle_gain_share", "macro_aupr_over_bayes", "interval_coverage"), number
+        unseen = EvaluationResults.model_construct(
+            truth=TruthSummary.model_construct(
+                spearman_impedance=number,
+                oracle_gain_share=number,
+                macro_aupr_over_bayes=number,
+                interval_coverage=number,
+                log_loss_mean_impedance=0.7,
+            ),
+            pooled=PooledSummary.model_construct(log_loss=0.6 - seed / 10),
+            environments={
+                "a": EnvironmentSummary.model_construct(collapsed=False),
+                "b": EnvironmentSummary.model_construct(collapsed=seed == 2),
+            },
         )
-        unseen = {
-            "truth": truth | {"log_loss_mean_impedance": 0.7},
-            "pooled": {"log_loss": 0.6 - seed / 10},
-            "environments": {"a": {"collapsed": False}, "b": {"collapsed": seed == 2}},
-        }
-        known = {"pooled": {"aupr_potential": 0.4, "aupr": 0.5}}
-        return DemoResult(seed, folder, unseen, known)
+        pooled = PooledSummary.model_construct(aupr_potential=0.4, aupr=0.5)
+        return DemoResult(seed, folder, unseen, EvaluationResults.model_construct(pooled=pooled))
 
-    monkeypatch.setattr(episode.demo, "run_demo", stand_in)
+    monkeypatch.setattr(episode.demo, "run_demo", made_up)
     summary = one_document(command("demo", "--out", tmp_path, "--seeds", "0,2", "--json"))
     assert summary["spearman_impedance"] == {"mean": 0.625, "min": 0.5, "max": 0.75}
     assert summary["log_loss"] == {"mean": pytest.approx(0.5), "min": pytest.approx(0.4), "max": 0.6}

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -67,7 +68,8 @@ def table(n: int = 240, seed: int = 0, *, spacing: int = 1_000_000) -> Dataset:
     )
     for column in ("chrom", "start", "end"):
         elements[column] = np.concatenate([pairs[f"enhancer_{column}"], pairs[f"promoter_{column}"]])
-    return Dataset(pairs, elements, codes, {"genome": {"sha256": None}})
+    manifest: Any = {"genome": {"sha256": None}}
+    return Dataset(pairs, elements, codes, manifest)
 
 
 def groups(**changes: object) -> Protocol:
@@ -159,8 +161,8 @@ def test_a_shared_promoter_across_a_fold_is_always_found(one: int, other: int) -
         with pytest.raises(EpisodeError, match="leaks in"):
             audit_folds(groups(), dataset, folds, allow=False)
     audit = audit_folds(groups(), dataset, folds, allow=True)
-    assert audit["locus_leak"] == shared
-    assert audit["allowed"] == shared
+    assert audit.locus_leak == shared
+    assert audit.allowed == shared
 
 
 def test_holding_out_the_cell_line_alone_leaks_and_is_refused() -> None:
@@ -170,7 +172,7 @@ def test_holding_out_the_cell_line_alone_leaks_and_is_refused() -> None:
     folds = make_folds(alone, dataset)
     with pytest.raises(EpisodeError, match=r"protocol alone leaks in 2 of 2 folds: .* --allow-leakage"):
         audit_folds(alone, dataset, folds, allow=False)
-    assert audit_folds(alone, dataset, folds, allow=True)["allowed"]
+    assert audit_folds(alone, dataset, folds, allow=True).allowed
 
 
 def test_the_policy_audit_marks_and_never_refuses() -> None:
@@ -179,7 +181,7 @@ def test_the_policy_audit_marks_and_never_refuses() -> None:
     folds = make_folds(groups(), dataset)
     protocol = groups(leakage=LeakageConfig(policy="audit"))
     audit = audit_folds(protocol, dataset, folds, allow=False)
-    assert audit["locus_leak"] and not audit["allowed"]
+    assert audit.locus_leak and not audit.allowed
 
 
 def test_subsets_are_what_their_tests_say() -> None:

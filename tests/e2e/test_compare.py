@@ -1,4 +1,4 @@
-"""The comparison as its user meets it: one command, a table that grows, planted failures that are caught."""
+"""The comparison as its user meets it: one command, a table that grows, failures that are caught."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ import tiny_world
 from episode.compare.folds import Fold, make_folds
 from episode.compare.jobs import alone, blind, few_labels
 from episode.compare.protocol import HoldoutConfig, Protocol, load_protocol
-from episode.metrics.intervals import check_results
+from episode.compare.results import ComparisonResults
+from episode.evaluate.figures import ComparisonFigures
+from episode.schema import read_model
 
 pytestmark = pytest.mark.usefixtures("jobs_in_this_process")
 
@@ -43,7 +45,7 @@ def compare(folder: Path, *arguments: object, out: str = "out") -> tiny_world.Ou
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A comparison of EPIsode and two shortcuts on the tiny world, by a process of its own; do not alter it."""
     folder = tmp_path_factory.mktemp("compared")
-    outcome = compare(folder, "--rows", "episode,shortcut", "--truth", tiny_world.world() / "truth")
+    outcome = compare(folder, "--methods", "episode,shortcut", "--truth", tiny_world.world() / "truth")
     assert outcome.code == 0, outcome.err
     return folder
 
@@ -55,41 +57,46 @@ def results(folder: Path, out: str = "out") -> dict[str, Any]:
 
 def test_the_results_are_complete_and_say_what_they_are_of(compared: Path) -> None:
     content = results(compared)
-    check_results(content)
+    read_model(compared / "out" / "results.json", ComparisonResults)
+    figures = read_model(compared / "out" / "figures.json", ComparisonFigures)
+    assert [alarm.model_dump() for alarm in figures.alarms] == content["alarms"]
     assert {"episode.potential", "episode.few_label_32", "mean_impedance", "em", "oracle", "bayes", "distance"} <= set(
-        content["rows"]
+        content["methods"]
     )
     assert content["provenance"]["pairs"] == len(tiny_world.dataset().pairs)
     assert content["audit"]["locus_leak"] is False
-    assert content["rows"]["episode.potential"]["pooled"]["log_loss"]["value"] is None
+    assert content["methods"]["episode.potential"]["pooled"]["log_loss"]["value"] is None
 
 
-def test_the_oracle_has_the_least_log_loss_of_all_impedances(compared: Path) -> None:
-    rows = results(compared)["rows"]
-    loss = {name: entry["pooled"]["log_loss"]["value"] for name, entry in rows.items()}
+def test_the_oracle_has_the_smallest_log_loss_of_all_impedances(compared: Path) -> None:
+    methods = results(compared)["methods"]
+    loss = {name: entry["pooled"]["log_loss"]["value"] for name, entry in methods.items()}
     for name in ("mean_impedance", "em", "bbse", "episode.student", "episode.fused"):
         assert loss["oracle"] < loss[name]
 
 
 def test_no_impedance_changes_the_ranking_inside_an_environment(compared: Path) -> None:
     for entry in results(compared)["environments"].values():
-        values = {name: entry["rows"][name]["auroc"]["value"] for name in ("episode.potential", "mean_impedance", "em")}
+        values = {
+            name: entry["methods"][name]["auroc"]["value"] for name in ("episode.potential", "mean_impedance", "em")
+        }
         assert np.ptp(list(values.values())) < 1e-12
 
 
 def test_a_second_call_does_nothing_again_and_gives_the_same(compared: Path) -> None:
     before = results(compared)
-    outcome = compare(compared, "--rows", "episode,shortcut", "--truth", tiny_world.world() / "truth")
+    outcome = compare(compared, "--methods", "episode,shortcut", "--truth", tiny_world.world() / "truth")
     assert outcome.code == 0
     assert "[1/" not in outcome.err
     after = results(compared)
-    for part in ("rows", "differences", "environments", "audit"):
+    for part in ("methods", "differences", "environments", "audit"):
         assert after[part] == before[part]
 
 
-def test_more_rows_join_the_table(compared: Path, tmp_path: Path) -> None:
+def test_more_methods_join_the_table(compared: Path, tmp_path: Path) -> None:
     shutil.copytree(compared / "out", tmp_path / "out")
-    outcome = compare(tmp_path, "--rows", "ctcf_convergence", "--truth", tiny_world.world() / "truth")
+    alias = "--rows"  # of older versions
+    outcome = compare(tmp_path, alias, "ctcf_convergence", "--truth", tiny_world.world() / "truth")
     assert outcome.code == 0, outcome.err
     content = results(tmp_path)
     assert "episode.potential-ctcf_convergence" in content["differences"]
@@ -98,7 +105,7 @@ def test_more_rows_join_the_table(compared: Path, tmp_path: Path) -> None:
 
 def test_another_seed_or_setting_does_not_mix_into_the_table(compared: Path, tmp_path: Path) -> None:
     shutil.copytree(compared / "out", tmp_path / "out")
-    outcome = compare(tmp_path, "--rows", "distance", "--set", "training.steps=7")
+    outcome = compare(tmp_path, "--methods", "distance", "--set", "training.steps=7")
     assert outcome.code == 2
     assert "holds a comparison with another config" in outcome.err
 
@@ -106,14 +113,14 @@ def test_another_seed_or_setting_does_not_mix_into_the_table(compared: Path, tmp
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("mine")
-    outcome = compare(tmp_path, "--rows", "distance")
+    outcome = compare(tmp_path, "--methods", "distance")
     assert outcome.code == 2
     assert "is not empty and holds no comparison" in outcome.err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.txt"]
 
 
 def test_a_job_that_fails_is_named_and_the_others_are_kept(tmp_path: Path) -> None:
-    outcome = compare(tmp_path, "--rows", "ctcf_convergence,distance", "--set", "stem.min_information=19")
+    outcome = compare(tmp_path, "--methods", "ctcf_convergence,distance", "--set", "stem.min_information=19")
     assert outcome.code == 2
     assert "1 of 2 jobs failed: ctcf_convergence, seed 0, test:" in outcome.err
     assert (tmp_path / "out" / "scores" / "distance" / "seed0" / "test.parquet").exists()
@@ -123,10 +130,10 @@ def test_a_job_that_fails_is_named_and_the_others_are_kept(tmp_path: Path) -> No
 def test_two_processes_do_not_work_in_one_folder(tmp_path: Path) -> None:
     with alone(tmp_path / "out"):
         (tmp_path / "out" / "store").mkdir()
-        outcome = compare(tmp_path, "--rows", "distance")
+        outcome = compare(tmp_path, "--methods", "distance")
     assert outcome.code == 2
-    assert "another process is at work here" in outcome.err
-    assert compare(tmp_path, "--rows", "distance").code == 0
+    assert "another process is running here" in outcome.err
+    assert compare(tmp_path, "--methods", "distance").code == 0
 
 
 def test_other_tables_than_those_built_from_are_refused(tmp_path: Path) -> None:
@@ -138,7 +145,7 @@ def test_other_tables_than_those_built_from_are_refused(tmp_path: Path) -> None:
         protocol_file(tmp_path, text),
         "--genome",
         genome,
-        "--rows",
+        "--methods",
         "distance",
         "--out",
         tmp_path / "out",
@@ -157,35 +164,35 @@ def test_the_truth_of_another_world_is_noticed_before_the_work(tmp_path: Path) -
     shutil.copytree(tiny_world.world() / "truth", other)
     table = pd.read_csv(other / "environments.tsv", sep="\t")
     table.iloc[:-1].to_csv(other / "environments.tsv", sep="\t", index=False)
-    outcome = compare(tmp_path, "--rows", "distance", "--truth", other)
+    outcome = compare(tmp_path, "--methods", "distance", "--truth", other)
     assert outcome.code == 2
     assert "the truth has no impedance for 1 cell lines" in outcome.err
     assert not (tmp_path / "out").exists()
 
 
-def tamper(compared: Path, folder: Path, rows: str, **columns: float) -> str:
+def tamper(compared: Path, folder: Path, methods: str, **columns: float) -> str:
     """Write other scores into a copy of a comparison, judge them, and return the page of the report."""
     shutil.copytree(compared / "out", folder / "out")
     path = folder / "out" / "scores" / "episode" / "seed0" / "test.parquet"
     scores = pd.read_parquet(path)
-    mine = scores["name"].str.startswith(rows)
+    mine = scores["name"].str.startswith(methods)
     for column, value in columns.items():
         scores.loc[mine & scores[column].notna(), column] = value
     scores.to_parquet(path, index=False)
-    assert compare(folder, "--rows", "distance", "--truth", tiny_world.world() / "truth").code == 0
+    assert compare(folder, "--methods", "distance", "--truth", tiny_world.world() / "truth").code == 0
     assert tiny_world.episode("report", folder / "out").code == 0
     return (folder / "out" / "index.html").read_text()
 
 
-def test_planted_collapse_raises_the_alarm(compared: Path, tmp_path: Path) -> None:
+def test_collapse_raises_the_alarm(compared: Path, tmp_path: Path) -> None:
     page = tamper(compared, tmp_path, "episode.fused", logit=4.0)
-    entry = results(tmp_path)["rows"]["episode.fused"]["pooled"]
+    entry = results(tmp_path)["methods"]["episode.fused"]["pooled"]
     assert entry["recall"]["value"] == 1.0
     alarm = page[page.index("Collapse: at probability 0.5") :]
     assert "episode.fused" in alarm[: alarm.index("</li>")].replace("<wbr>", "")
 
 
-def test_planted_student_that_repeats_the_mean_raises_the_alarm(compared: Path, tmp_path: Path) -> None:
+def test_student_that_repeats_the_mean_raises_the_alarm(compared: Path, tmp_path: Path) -> None:
     path = compared / "out" / "scores" / "episode" / "seed0" / "test.json"
     for folder, spread in ((tmp_path / "flat", 0.0), (tmp_path / "alive", 1.0)):
         shutil.copytree(compared / "out", folder / "out")
@@ -197,16 +204,16 @@ def test_planted_student_that_repeats_the_mean_raises_the_alarm(compared: Path, 
         for record in content["extras"]["impedance"]:
             record["r_student"] = 3.0 + spread * oracle[record["environment"]]
         (folder / "out" / "scores" / "episode" / "seed0" / "test.json").write_text(json.dumps(content))
-        assert compare(folder, "--rows", "distance", "--truth", tiny_world.world() / "truth").code == 0
+        assert compare(folder, "--methods", "distance", "--truth", tiny_world.world() / "truth").code == 0
         assert tiny_world.episode("report", folder / "out").code == 0
     assert "Mean-impedance Student" in (tmp_path / "flat" / "out" / "index.html").read_text()
     assert "Mean-impedance Student" not in (tmp_path / "alive" / "out" / "index.html").read_text()
 
 
-def test_an_unknown_row_is_answered_with_a_near_one(tmp_path: Path) -> None:
-    outcome = compare(tmp_path, "--rows", "ctfc_gbm")
+def test_an_unknown_method_is_answered_with_a_near_one(tmp_path: Path) -> None:
+    outcome = compare(tmp_path, "--methods", "ctfc_gbm")
     assert outcome.code == 2
-    assert "no row 'ctfc_gbm'; did you mean 'ctcf_gbm'?" in outcome.err
+    assert "no method 'ctfc_gbm'; did you mean 'ctcf_gbm'?" in outcome.err
 
 
 def lines_only(folder: Path) -> Path:
@@ -218,8 +225,8 @@ def lines_only(folder: Path) -> Path:
     return path
 
 
-def test_planted_leak_is_refused_and_marked_where_it_is_allowed(tmp_path: Path) -> None:
-    arguments = ("compare", lines_only(tmp_path), tiny_world.dataset_folder(), "--rows", "distance", "--workers", 1)
+def test_leak_is_refused_and_marked_where_it_is_allowed(tmp_path: Path) -> None:
+    arguments = ("compare", lines_only(tmp_path), tiny_world.dataset_folder(), "--methods", "distance", "--workers", 1)
     refused = tiny_world.episode(*arguments, "--out", tmp_path / "out", *tiny_world.as_options())
     assert refused.code == 2
     assert "leaks in 2 of 2 folds" in refused.err and "--allow-leakage" in refused.err
@@ -230,7 +237,7 @@ def test_planted_leak_is_refused_and_marked_where_it_is_allowed(tmp_path: Path) 
     assert results(tmp_path)["audit"]["allowed"] is True
 
 
-def test_planted_choice_on_test_has_no_label_to_choose_by() -> None:
+def test_choice_on_test_has_no_label_to_choose_by() -> None:
     dataset = tiny_world.dataset()
     (fold,) = make_folds(load_protocol("simulated"), dataset)
     seen = blind(dataset, fold).pairs
@@ -275,14 +282,14 @@ def test_shown_labels_are_nested_at_most_half_and_left_out() -> None:
     assert not shown & kept
 
 
-def test_few_label_rows_are_judged_on_the_same_pairs(compared: Path) -> None:
-    rows = results(compared)["rows"]
-    counts = {rows[f"episode.few_label_{count}"]["n"] for count in (0, 8, 32, 128)}
+def test_few_label_methods_are_judged_on_the_same_pairs(compared: Path) -> None:
+    methods = results(compared)["methods"]
+    counts = {methods[f"episode.few_label_{count}"]["n"] for count in (0, 8, 32, 128)}
     assert len(counts) == 1
-    assert counts.pop() < rows["episode.fused"]["n"]
+    assert counts.pop() < methods["episode.fused"]["n"]
 
 
-def test_planted_environment_of_one_class_has_no_ranking_and_is_left_out_of_the_mean(tmp_path: Path) -> None:
+def test_environment_of_one_class_has_no_ranking_and_is_left_out_of_the_mean(tmp_path: Path) -> None:
     table = pd.read_csv(tiny_world.world() / "pairs.tsv", sep="\t", dtype=str)
     line = table.loc[table["split"] == "test", "cell_line"].iloc[0]
     table.loc[(table["cell_line"] == line) & (table["split"] == "test"), "label"] = "0"
@@ -295,17 +302,17 @@ def test_planted_environment_of_one_class_has_no_ranking_and_is_left_out_of_the_
         path,
         "--genome",
         tiny_world.world() / "genome.fa",
-        *("--rows", "distance", "--workers", 1, "--out", tmp_path / "out"),
+        *("--methods", "distance", "--workers", 1, "--out", tmp_path / "out"),
         *tiny_world.as_options(),
     )
     assert outcome.code == 0, outcome.err
     content = results(tmp_path)
-    by_line = {name: entry["rows"]["distance"]["auroc"]["value"] for name, entry in content["environments"].items()}
+    by_line = {name: entry["methods"]["distance"]["auroc"]["value"] for name, entry in content["environments"].items()}
     assert by_line[line] is None
     others = [value for name, value in by_line.items() if name != line]
-    assert content["rows"]["distance"]["macro"]["auroc"]["value"] == pytest.approx(np.mean(others))
+    assert content["methods"]["distance"]["macro"]["auroc"]["value"] == pytest.approx(np.mean(others))
 
 
-def test_the_rows_of_a_comparison_stay_rows_of_sequence(tmp_path: Path) -> None:
-    outcome = compare(tmp_path, "--rows", "distance", "--set", "potential.distance=true")
-    assert outcome.code == 2 and "add episode_distance to --rows" in outcome.err
+def test_the_methods_of_a_comparison_stay_methods_of_sequence(tmp_path: Path) -> None:
+    outcome = compare(tmp_path, "--methods", "distance", "--set", "potential.distance=true")
+    assert outcome.code == 2 and "add episode_distance to --methods" in outcome.err

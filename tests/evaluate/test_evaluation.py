@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,9 +15,13 @@ from episode.config import WindowConfig
 from episode.data.dataset import Dataset
 from episode.errors import EpisodeError
 from episode.evaluate.evaluation import check_windows, evaluate, write_evaluation
+from episode.evaluate.figures import Figures
+from episode.evaluate.results import EvaluationResults
 from episode.evaluate.summary import load_truth
 from episode.metrics.metrics import average_precision
 from episode.predict.pairs import predict_dataset
+from episode.schema import read_model
+from known import known
 from tiny_world import dataset, lively_run, read, rows_of, run_folder, store_of, world
 
 
@@ -30,19 +35,19 @@ def test_the_numbers_are_those_of_the_predictions(content: Dataset) -> None:
     result = evaluate(run, content, store, seed=3)
     pd.testing.assert_frame_equal(result.predictions.pairs, predict_dataset(run, content, store, seed=3).pairs)
     for name, part in result.predictions.pairs.groupby("environment"):
-        entry = result.summary["environments"][name]
+        entry = result.results.environments[str(name)]
         label = part["label"].to_numpy()
-        assert (entry["n"], entry["positives"]) == (len(part), int(label.sum()))
-        assert entry["aupr_potential"] == pytest.approx(average_precision(label, part["potential"].to_numpy()))
-        assert entry["brier"] == pytest.approx(((part["probability"] - label) ** 2).mean())
+        assert (entry.n, entry.positives) == (len(part), int(label.sum()))
+        assert entry.aupr_potential == pytest.approx(average_precision(label, part["potential"].to_numpy()))
+        assert entry.brier == pytest.approx(((part["probability"] - label) ** 2).mean())
         called = part["probability"].to_numpy() >= 0.5
         wanted = (called & (label == 1)).sum() / called.sum() if called.any() else None
-        assert entry["precision"] in (0.0, None) if wanted is None else entry["precision"] == pytest.approx(wanted)
-        assert entry["known"] == (name in run.facts.environments)
-    assert result.summary["pooled"]["n"] == len(content.pairs)
-    assert result.summary["provenance"]["seed"] == 3
-    assert result.summary["temperature"] == pytest.approx(float(run.system.temperature()))
-    assert result.summary["mean_impedance"]["impedance"] == run.facts.calibration.training_impedance
+        assert entry.precision in (0.0, None) if wanted is None else entry.precision == pytest.approx(wanted)
+        assert entry.known == (name in run.facts.environments)
+    assert result.results.pooled.n == len(content.pairs)
+    assert result.results.provenance.seed == 3
+    assert result.results.temperature == pytest.approx(float(run.system.temperature()))
+    assert result.results.mean_impedance.impedance == run.facts.calibration.training_impedance
 
 
 def test_labels_do_not_reach_the_predictions(content: Dataset) -> None:
@@ -50,39 +55,37 @@ def test_labels_do_not_reach_the_predictions(content: Dataset) -> None:
     first, second = (evaluate(lively_run(), one, store_of(one)) for one in (content, flipped))
     for name in ("potential", "impedance", "probability"):
         np.testing.assert_array_equal(first.predictions.pairs[name], second.predictions.pairs[name])
-    assert first.summary["pooled"]["positives"] + second.summary["pooled"]["positives"] == len(content.pairs)
+    assert first.results.pooled.positives + second.results.pooled.positives == len(content.pairs)
 
 
-def test_intervals_hold_the_numbers_and_their_difference(content: Dataset) -> None:
-    summary = evaluate(lively_run(), content, store_of(content)).summary
-    intervals = summary["intervals"]
-    assert intervals["block_bp"] == 5_000_000 and intervals["blocks"] >= 2
+def test_intervals_cover_the_numbers_and_their_difference(content: Dataset) -> None:
+    summary: Any = evaluate(lively_run(), content, store_of(content)).results
+    intervals = summary.intervals
+    assert intervals.block_bp == 5_000_000 and intervals.blocks >= 2
     for scope in ("macro", "pooled"):
         for key in ("aupr", "auroc", "log_loss", "ece"):
-            number = intervals[scope][key]
-            assert number["value"] == pytest.approx(summary[scope][key])
-            assert number["low"] <= number["high"]
-    assert intervals["environments"]["unseen01"]["auroc"]["value"] == pytest.approx(
-        summary["environments"]["unseen01"]["auroc"]
-    )
-    gain = intervals["gain"]["pooled"]["log_loss"]
-    assert gain["value"] == pytest.approx(summary["pooled"]["log_loss"] - summary["mean_impedance"]["log_loss"])
-    assert intervals["gain"]["auroc"]["value"] == pytest.approx(0)  # one impedance cannot change a ranking
+            number = getattr(intervals, scope)[key]
+            assert number.value == pytest.approx(getattr(getattr(summary, scope), key))
+            assert number.low <= number.high
+    assert intervals.environments["unseen01"].auroc.value == pytest.approx(summary.environments["unseen01"].auroc)
+    gain = intervals.gain.pooled.log_loss
+    assert gain.value == pytest.approx(summary.pooled.log_loss - summary.mean_impedance.log_loss)
+    assert intervals.gain.macro.auroc.value == pytest.approx(0)  # one impedance cannot change a ranking
 
 
 def test_provenance(content: Dataset) -> None:
     run = lively_run()
-    provenance = evaluate(run, content, store_of(content), seed=7).summary["provenance"]
-    assert provenance["seed"] == 7 and provenance["sources"] == [asdict(source) for source in content.manifest.sources]
-    assert provenance["config"]["training"]["steps"] == run.facts.config.training.steps
-    assert len(provenance["training sources"][0]["sha256"]) == 64
-    assert {"episode", "python", "time", "genome SHA-256"} <= set(provenance)
-    json.dumps(provenance, allow_nan=False)
+    provenance = evaluate(run, content, store_of(content), seed=7).results.provenance
+    assert provenance.seed == 7 and provenance.sources == list(content.manifest.sources)
+    assert provenance.config["training"]["steps"] == run.facts.config.training.steps
+    assert len(provenance.training_sources[0].sha256) == 64
+    keys = json.loads(provenance.model_dump_json(by_alias=True)).keys()
+    assert {"episode", "python", "time", "genome SHA-256", "training seed", "calibration slope left"} <= set(keys)
 
 
 def test_known_only(content: Dataset) -> None:
     result = evaluate(lively_run(), content, store_of(content), known_only=True)
-    assert list(result.summary["environments"]) == ["train01", "train02"]
+    assert list(result.results.environments) == ["train01", "train02"]
     assert set(result.predictions.pairs["environment"]) == {"train01", "train02"}
     unseen = content.select((content.pairs["cell_line"] == "unseen01").to_numpy())
     with pytest.raises(EpisodeError, match="known to the Teacher"):
@@ -101,24 +104,24 @@ def test_one_class_and_no_labels(content: Dataset) -> None:
     table.loc[table["cell_line"] == "unseen01", "label"] = 1
     table.loc[table["cell_line"] == "unseen02", "label"] = -1
     changed = replace(content, pairs=table)
-    entries = evaluate(lively_run(), changed, store_of(changed)).summary["environments"]
-    assert entries["unseen01"]["aupr"] is None and entries["unseen01"]["auroc"] is None
-    assert entries["unseen01"]["log_loss"] > 0
-    assert entries["unseen02"]["n"] == 0 and entries["unseen02"]["brier"] is None
-    assert entries["unseen02"]["r_used"] is not None
+    entries = evaluate(lively_run(), changed, store_of(changed)).results.environments
+    assert entries["unseen01"].aupr is None and entries["unseen01"].auroc is None
+    assert known(entries["unseen01"].log_loss) > 0
+    assert entries["unseen02"].n == 0 and entries["unseen02"].brier is None
+    assert entries["unseen02"].r_used is not None
     unknown = replace(content, pairs=content.pairs.assign(label=-1))
-    assert evaluate(lively_run(), unknown, store_of(unknown)).summary["intervals"] == {}
-    assert entries["train01"]["auroc"] is not None
+    assert evaluate(lively_run(), unknown, store_of(unknown)).results.intervals is None
+    assert entries["train01"].auroc is not None
 
 
 def test_truth_of_the_world(content: Dataset) -> None:
     truth = load_truth(world() / "truth")
-    summary = evaluate(lively_run(), content, store_of(content), truth=truth).summary
-    planted = truth.environments.set_index("cell_line")["impedance"]
-    for name, entry in summary["environments"].items():
-        assert entry["r_true"] == pytest.approx(planted[name])
-        assert entry["aupr_bayes"] > entry["share_positive"]
-    assert summary["truth"]["aupr_bayes_pooled"] > summary["pooled"]["share_positive"]
+    summary: Any = evaluate(lively_run(), content, store_of(content), truth=truth).results
+    simulated = truth.environments.set_index("cell_line")["impedance"]
+    for name, entry in summary.environments.items():
+        assert entry.r_true == pytest.approx(simulated[name])
+        assert entry.aupr_bayes > entry.share_positive
+    assert summary.truth.aupr_bayes_pooled > summary.pooled.share_positive
 
 
 def test_the_folder(tmp_path: Path) -> None:
@@ -128,11 +131,14 @@ def test_the_folder(tmp_path: Path) -> None:
     names = ["environments.tsv", "figures.json", "metrics.json", "metrics.tsv", "predictions.parquet", "training.jsonl"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     figures = json.loads((tmp_path / "figures.json").read_text())
-    assert {entry["environment"] for entry in figures["impedance"]} == set(result.summary["environments"])
+    assert {entry["environment"] for entry in figures["impedance"]} == set(result.results.environments)
     assert figures["training"][0]["pacing"] and figures["training"][0]["validation"]
-    assert set(figures["potential"]) == set(result.summary["environments"])
+    assert set(figures["potential"]) == set(result.results.environments)
     written = json.loads((tmp_path / "metrics.json").read_text())
-    assert written == json.loads(json.dumps(result.summary)) | {"training_alarms": written["training_alarms"]}
+    said = result.results.model_dump(mode="json", by_alias=True)
+    assert written == said | {"training_alarms": written["training_alarms"]}
+    assert read_model(tmp_path / "metrics.json", EvaluationResults).training_alarms is not None
+    assert read_model(tmp_path / "figures.json", Figures).training
     assert written["training_alarms"] == json.loads((run_folder() / "alarms.json").read_text())
     assert (tmp_path / "training.jsonl").read_bytes() == (run_folder() / "metrics.jsonl").read_bytes()
     table = pd.read_parquet(tmp_path / "predictions.parquet")

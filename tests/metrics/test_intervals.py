@@ -135,7 +135,7 @@ def width(number: Estimate) -> float:
     return known(number.high) - known(number.low)
 
 
-def test_every_interval_holds_its_value_and_the_draws_are_joint(summary: ScoreSummary) -> None:
+def test_every_interval_covers_its_value_and_the_draws_are_joint(summary: ScoreSummary) -> None:
     for entry in (*summary.methods.values(), *summary.differences.values()):
         for scope in (entry.macro, entry.pooled, entry.subsets["hard"]):
             for metric in METRICS:

@@ -25,7 +25,7 @@ examples:
   episode compare mine.toml dataset --methods ctcf_gbm,episode --out compare-mine
       a protocol of your own on a dataset folder, some methods only
   episode compare L pairs.tsv.gz --genome hg19.fa.gz --out compare-l --methods ablation --seeds 0,1,2
-      more methods and seeds: what is there already is kept
+      more methods and seeds: finished jobs are kept
 """
 
 
@@ -35,7 +35,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "compare",
         help="compare with baselines under a protocol",
         description="Train and test EPIsode and its baselines on the folds of a protocol, judge all by the same "
-        "numbers with intervals, and write results.json and figures.json. What is there already is not done again.",
+        "numbers with intervals, and write results.json and figures.json. Finished jobs are not done again.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -43,7 +43,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "input", nargs="+", metavar="INPUT", help="a dataset folder, or pair tables as for 'data build'"
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder to write, or to go on with")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write, or to continue")
     parser.add_argument("--genome", metavar="FILE", help="FASTA or 2bit, where INPUT are tables without sequences")
     parser.add_argument(
         "--methods",
@@ -55,7 +55,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--seeds", type=integers, metavar="0,1,...", help="several seeds (default: that of --seed)")
     parser.add_argument("--workers", type=int, default=0, help="processes of one thread (default: one a core)")
-    parser.add_argument("--allow-leakage", action="store_true", help="go on with a split that leaks, and mark it")
+    parser.add_argument("--allow-leakage", action="store_true", help="continue with a split that leaks, and mark it")
     parser.add_argument(
         "--collapse", action="store_true", help="one row for each enhancer and gene, as the protocol says"
     )

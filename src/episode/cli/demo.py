@@ -1,4 +1,4 @@
-"""``episode demo``: end to end on a simulated world, with its truth at hand."""
+"""``episode demo``: end to end on a simulated world, with its truth."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _print(result: DemoResult) -> None:
         f"  log-loss: {figures['log_loss']:.3f} nats, {figures['log_loss_mean_impedance']:.3f} with the mean impedance "
         "of training"
     )
-    print(f"  90 % interval of R_E holds the oracle in {figures['interval_coverage']:.0%} of the cell lines")
+    print(f"  90 % interval of R_E covers the oracle in {figures['interval_coverage']:.0%} of the cell lines")
     print(f"  collapsed cell lines: {figures['collapsed']}")
     print(
         f"held-out loci of known cell lines: pooled AUPR {figures['known_aupr_potential']:.3f} by U_I alone, "

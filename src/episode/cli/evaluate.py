@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         for text in estimate.warnings:
             warn(f"{estimate.environment}: {text}")
     if args.split is None and (dataset.pairs["split"] == "train").any():
-        warn('rows of split "train" are among these pairs: if the run was trained on them, the figures flatter it')
+        warn('rows of split "train" are among these pairs: if the run was trained on them, numbers are too optimistic')
     if args.json:
         print_json(result.results.model_dump(mode="json", by_alias=True))
     else:

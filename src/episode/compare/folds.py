@@ -93,7 +93,7 @@ def audit_folds(protocol: Protocol, dataset: Dataset, folds: Sequence[Fold], *, 
     dataset : Dataset
     folds : sequence of Fold
     allow : bool
-        Go on with a leaking split under the policy "refuse"; the audit then says so.
+        Continue with a leaking split under the policy "refuse"; the audit then says so.
 
     Raises
     ------

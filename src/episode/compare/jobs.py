@@ -134,7 +134,7 @@ class JobOutcome(Model):
     episode: str
     """Version."""
     extras: dict[str, Any]
-    """What the runner wants kept: of a training run of EPIsode the content of `RunFigures`."""
+    """What the runner keeps: of a training run of EPIsode the content of `RunFigures`."""
 
 
 def open_work(work: Work, dataset: Dataset) -> None:
@@ -145,7 +145,7 @@ def open_work(work: Work, dataset: Dataset) -> None:
     EpisodeError
         If the folder holds a comparison of something else.
     """
-    protocol, manifest = work.protocol.model_dump(), dataset.manifest.model_dump(mode="json")
+    protocol = work.protocol.model_dump()
     hashed = pd.util.hash_pandas_object(dataset.pairs.drop(columns=["source", "row"], errors="ignore"), index=False)
     identity = Identity(
         episode=__version__,
@@ -154,8 +154,8 @@ def open_work(work: Work, dataset: Dataset) -> None:
         collapsed=work.collapsed,
         label_seed=work.label_seed,
         pairs=hashlib.sha256(hashed.to_numpy().tobytes()).hexdigest(),
-        windows=manifest["windows"],
-        sources=sorted(source["sha256"] for source in manifest["sources"]),
+        windows=dataset.manifest.windows.model_dump(),
+        sources=sorted(source.sha256 for source in dataset.manifest.sources),
         genome=dataset.genome_hash,
     )
     path = work.folder / "identity.json"
@@ -173,12 +173,12 @@ def alone(folder: Path) -> Iterator[None]:
     Raises
     ------
     EpisodeError
-        If another process is at work there.
+        If another process runs there.
     """
     folder.mkdir(parents=True, exist_ok=True)
 
     def refuse() -> None:
-        raise EpisodeError(f"{folder}: another process is at work here; wait for it, or give a new folder")
+        raise EpisodeError(f"{folder}: another process is running here; wait for it, or give a new folder")
 
     with locked(folder / LOCK, refuse):
         try:
@@ -228,7 +228,7 @@ def run_jobs(work: Work, dataset: Dataset, jobs: Sequence[Job], *, workers: int,
                 error = future.exception()
                 if isinstance(error, BrokenProcessPool):
                     raise EpisodeError(
-                        f"{where}: its process died, perhaps for want of memory; what was done is kept, so call again, "
+                        f"{where}: its process died, perhaps out of memory; what was done is kept, so call again, "
                         "with fewer --workers or --methods"
                     )
                 if error is None:

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, model_validator
 
+from episode.data.pairs import Source
 from episode.evaluate.figures import FoldAlarm
 from episode.metrics.intervals import ByMethod, Difference, EnvironmentNumbers, Estimate, MethodNumbers, Resampling
 from episode.schema import Model
@@ -118,7 +119,7 @@ class ComparisonProvenance(Model):
     started: str
     job_seconds: float
     seeds: list[int]
-    sources: list[dict[str, Any]]
+    sources: list[Source]
     genome_sha256: str | None
     pairs: int
     collapsed: bool

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -77,7 +77,7 @@ def compare(
     workers : int
         Processes of one thread each.
     allow_leakage : bool
-        Go on with a split that leaks, and mark the results.
+        Continue with a split that leaks, and mark the results.
     truth : Truth, optional
         Of a simulated world; adds the method `BAYES`.
     report : callable
@@ -261,7 +261,7 @@ def _provenance(work: Work, dataset: Dataset, seeds: list[int], started: datetim
         started=started.isoformat(timespec="seconds"),
         job_seconds=round(sum(_seconds(work)), 1),
         seeds=seeds,
-        sources=[asdict(source) | {"path": Path(source.path).name} for source in dataset.manifest.sources],
+        sources=[source.changed(path=Path(source.path).name) for source in dataset.manifest.sources],
         genome_sha256=dataset.genome_hash,
         pairs=len(dataset.pairs),
         collapsed=work.collapsed,

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from episode.schema import Model
+
 __all__ = [
     "CANONICAL_DTYPES",
     "DROPPED_COLUMNS",
@@ -53,23 +55,15 @@ DROPPED_COLUMNS = ("file", "row", "column", "value", "reason")
 _INTERVAL = r"(?P<chrom>[A-Za-z0-9_.]+):(?P<start>[0-9]{1,12})-(?P<end>[0-9]{1,12})(?![0-9])"
 
 
-@dataclass(frozen=True)
-class Source:
-    """A file that pairs or sequences came from.
-
-    Parameters
-    ----------
-    path : str
-        As the user gave it.
-    sha256 : str
-        Of the file's bytes, 64 hex digits.
-    rows : int
-        Rows in the file, the header not counted.
-    """
+class Source(Model):
+    """A file that pairs or sequences came from."""
 
     path: str
+    """As the user gave it."""
     sha256: str
+    """Of the file's bytes, 64 hex digits."""
     rows: int
+    """Rows in the file, the header not counted."""
 
 
 def empty_dropped() -> pd.DataFrame:

@@ -184,6 +184,6 @@ def _provenance(run: Run, dataset: Dataset, seed: int) -> EvaluationProvenance:
         training_sources=facts.provenance.sources,
         calibration_slope_left=facts.calibration.residual_slope,
         genome_sha256=dataset.genome_hash,
-        sources=dataset.manifest.model_dump(mode="json")["sources"],
+        sources=list(dataset.manifest.sources),
         config=facts.config.model_dump(),
     )

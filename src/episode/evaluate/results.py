@@ -17,6 +17,7 @@ from pydantic import (
     model_serializer,
 )
 
+from episode.data.pairs import Source
 from episode.evaluate.figures import RunAlarm
 from episode.metrics.intervals import ByMetric, Difference, Estimate, Resampling
 from episode.schema import Model
@@ -140,7 +141,7 @@ class OracleSummary(Model):
     gain_share: float | None
     """What the correction adds to the pooled AUPR of the potential, as a fraction of what the oracle adds."""
     interval_coverage: float | None
-    """Fraction of environments whose 90 % interval of R_S holds the oracle."""
+    """Fraction of environments whose 90 % interval of R_S covers the oracle."""
     spearman_impedance: float | None
 
 
@@ -215,11 +216,11 @@ class EvaluationProvenance(Model):
     training_seed: int
     training_versions: dict[str, str]
     training_environments: int
-    training_sources: list[dict[str, Any]]
+    training_sources: list[Source]
     calibration_slope_left: float | None
     """Calibration slope on the validation environments after the temperature was fitted."""
     genome_sha256: str | None
-    sources: list[dict[str, Any]]
+    sources: list[Source]
     config: dict[str, Any]
     """Configuration of the run, as the version of EPIsode that trained it wrote it."""
 

@@ -132,9 +132,9 @@ def summarise(
     ValueError
         If a prediction belongs to none of `environments`.
     """
-    strangers = set(predictions["environment"]) - set(environments["environment"])
-    if strangers:
-        raise ValueError(f"predictions of environments that are not listed: {sorted(strangers)[:5]}")
+    unknown = set(predictions["environment"]) - set(environments["environment"])
+    if unknown:
+        raise ValueError(f"predictions of environments that are not listed: {sorted(unknown)[:5]}")
     if truth is not None:
         check_truth(predictions, truth)
     scored = predictions.loc[predictions["label"] >= 0].reset_index(drop=True)

@@ -2,7 +2,7 @@
 
 One set of draws of blocks (see `episode.metrics.bootstrap`) serves every method, scope and difference, so that a
 difference is paired. A method is judged on the pairs that it scores under every seed; a difference on those that both
-methods score. An interval holds the middle 95 % of the draws.
+methods score. An interval is the middle 95 % of the draws.
 
 *macro* is the mean over environments where the metric is defined, a subset the same within the subset, *pooled* all
 pairs as one set. In a draw in which an environment lacks a class, that environment is left out of the draw's mean.
@@ -57,7 +57,7 @@ class Estimate(Model):
     low: float | None = None
     high: float | None = None
     draws: int | None = Field(default=None, exclude_if=lambda draws: draws is None)
-    """Draws that were whole, where so many were curtailed that the interval is to be read with care."""
+    """Draws that were whole, where more than a tenth were curtailed."""
 
     def __neg__(self) -> Estimate:
         """Return the number and its interval seen from the other side."""

@@ -1,4 +1,4 @@
-"""EPIsode's own rows: what is subtracted from U_I, which rows are judged, and that no test label is ever read."""
+"""EPIsode's own methods: what is subtracted from U_I, which pairs are judged, and that no test label is ever read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from episode.compare.methods.episode_rows import score_fold, training_level
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
@@ -21,12 +20,14 @@ import episode.train.loop as loop
 import tiny_world
 from episode.checkpoint import Run, load_run, save_run
 from episode.compare.methods import ablations, with_distance
-from episode.compare.methods.base import FamilyResult, FoldTask
+from episode.compare.methods.base import FoldTask, RunnerResult
+from episode.compare.methods.episode_methods import score_fold, training_level
 from episode.compare.methods.opportunist import shortcut_score
 from episode.config import Config
 from episode.data.dataset import Dataset
 from episode.data.shortcuts import shortcut_statistics
 from episode.errors import EpisodeError
+from episode.evaluate.figures import RunFigures
 from episode.inference.pairs import pair_rows
 from episode.inference.support_sampling import content_ranks, draw_support
 from episode.metrics.label_shift import source_scores
@@ -36,7 +37,7 @@ from known import known
 
 LEVELS = ("episode.student", "episode.fused", "mean_impedance", "em", "bbse")
 FEW = ("episode.few_label_0", "episode.few_label_8", "episode.few_label_32")
-ROWS = {"episode.potential", "episode.teacher", *LEVELS, *FEW, "opportunist"}
+METHODS = {"episode.potential", "episode.teacher", *LEVELS, *FEW, "opportunist"}
 
 
 class Killed(Exception):
@@ -62,17 +63,17 @@ def no_scan(fold_task: FoldTask) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def task(fold_task: FoldTask, tmp_path_factory: pytest.TempPathFactory) -> FoldTask:
     config = tiny_world.config("training.steps=4", "training.settle_steps=3", "training.validate_every=2")
-    return replace(fold_task, config=config, folder=tmp_path_factory.mktemp("fold") / "family")
+    return replace(fold_task, config=config, folder=tmp_path_factory.mktemp("fold") / "runner")
 
 
 @pytest.fixture(scope="module")
-def trained(task: FoldTask) -> FamilyResult:
-    """The rows as trained."""
+def trained(task: FoldTask) -> RunnerResult:
+    """The methods as trained."""
     return score_fold(task)
 
 
 @pytest.fixture(scope="module")
-def lively(task: FoldTask, trained: FamilyResult, tmp_path_factory: pytest.TempPathFactory) -> FoldTask:
+def lively(task: FoldTask, trained: RunnerResult, tmp_path_factory: pytest.TempPathFactory) -> FoldTask:
     """A task whose folder holds a finished run with noise on its weights, so that pairs and environments differ."""
     folder = tmp_path_factory.mktemp("lively")
     shutil.copytree(task.folder / "run", folder / "run")
@@ -89,7 +90,7 @@ def lively(task: FoldTask, trained: FamilyResult, tmp_path_factory: pytest.TempP
 
 
 @pytest.fixture(scope="module")
-def result(lively: FoldTask) -> FamilyResult:
+def result(lively: FoldTask) -> RunnerResult:
     return score_fold(lively)
 
 
@@ -118,26 +119,36 @@ def temperature(run: Run) -> float:
     return float(run.system.temperature())
 
 
-def same(one: FamilyResult, other: FamilyResult) -> bool:
-    return one.rows.keys() == other.rows.keys() and all(
-        np.array_equal(getattr(one.rows[name], column), getattr(other.rows[name], column), equal_nan=True)
-        for name in one.rows
+def figures_of(result: RunnerResult) -> RunFigures:
+    """What the training run left for figures."""
+    assert isinstance(result.extras, RunFigures)
+    return result.extras
+
+
+def level_of(result: RunnerResult) -> float:
+    return known(figures_of(result).level)
+
+
+def same(one: RunnerResult, other: RunnerResult) -> bool:
+    return one.methods.keys() == other.methods.keys() and all(
+        np.array_equal(getattr(one.methods[name], column), getattr(other.methods[name], column), equal_nan=True)
+        for name in one.methods
         for column in ("score", "logit", "call")
     )
 
 
-def impedances(result: FamilyResult, predictions: Predictions, run: Run, name: str) -> dict[str, float]:
-    """The impedance of each environment that a row's logits stand for; fails if they are not one number each."""
-    gap = predictions.pairs["potential"] - temperature(run) * result.rows[name].logit
+def impedances(result: RunnerResult, predictions: Predictions, run: Run, name: str) -> dict[str, float]:
+    """The impedance of each environment that a method's logits imply; fails if they are not one number each."""
+    gap = predictions.pairs["potential"] - temperature(run) * result.methods[name].logit
     by = gap.groupby(predictions.pairs["environment"])
     assert (by.max() - by.min()).max() < 1e-9, name
     return {str(key): float(value) for key, value in by.mean().items()}
 
 
-def test_all_rows_of_all_pairs(result: FamilyResult, lively: FoldTask) -> None:
-    assert set(result.rows) == ROWS
+def test_all_methods_of_all_pairs(result: RunnerResult, lively: FoldTask) -> None:
+    assert set(result.methods) == METHODS
     left_out = lively.few_labels.left_out[lively.fold.test]
-    for name, scores in result.rows.items():
+    for name, scores in result.methods.items():
         for values in (scores.score, scores.logit, scores.call):
             assert values.shape == (lively.fold.test.sum(),)
         missing = np.isnan(scores.score)
@@ -150,26 +161,26 @@ def test_all_rows_of_all_pairs(result: FamilyResult, lively: FoldTask) -> None:
         assert np.array_equal(scores.score, scores.logit, equal_nan=True), name
 
 
-def test_the_numbers_are_those_of_prediction(result: FamilyResult, predictions: Predictions, run: Run) -> None:
-    assert np.array_equal(result.rows["episode.fused"].logit, predictions.pairs["logit"])
+def test_the_numbers_are_those_of_prediction(result: RunnerResult, predictions: Predictions, run: Run) -> None:
+    assert np.array_equal(result.methods["episode.fused"].logit, predictions.pairs["logit"])
     table = predictions.environments.set_index("environment")
     student = impedances(result, predictions, run, "episode.student")
     assert student == pytest.approx(table["r_student"].to_dict(), abs=1e-9)
     assert max(student.values()) - min(student.values()) > 1e-3
-    level = result.extras["level"]
+    level = level_of(result)
     mean = impedances(result, predictions, run, "mean_impedance")
     assert list(mean.values()) == pytest.approx(4 * [level], abs=1e-9)
-    score = result.rows["episode.potential"].score
+    score = result.methods["episode.potential"].score
     assert score == pytest.approx((predictions.pairs["potential"].to_numpy() - level) / temperature(run), abs=1e-12)
 
 
 def test_level_is_the_constant_of_least_log_loss_on_held_out_rows(
-    result: FamilyResult, lively: FoldTask, run: Run
+    result: RunnerResult, lively: FoldTask, run: Run
 ) -> None:
     held_out = part(lively, lively.fold.held_out)
     label, potential = held_out.pairs["label"].to_numpy(), held_out_potential(lively, run)
     assert set(label) == {0, 1} and held_out.pairs["cell_line"].nunique() == 8
-    level, scale = result.extras["level"], temperature(run)
+    level, scale = level_of(result), temperature(run)
 
     def loss(impedance: float) -> float:
         found = log_loss(label, (potential - impedance) / scale)
@@ -180,7 +191,7 @@ def test_level_is_the_constant_of_least_log_loss_on_held_out_rows(
     assert expit((potential - level) / scale).mean() == pytest.approx(label.mean(), abs=1e-6)
     assert abs(level - run.facts.calibration.training_impedance) > 0.05 * scale
     found = training_level(run, trained_run.read_part(run, lively, lively.fold.held_out))
-    assert (found.impedance, found.share) == (level, pytest.approx(label.mean()))
+    assert (found.impedance, found.prevalence) == (level, pytest.approx(label.mean()))
 
 
 def test_a_level_without_both_classes_is_that_of_training(lively: FoldTask, run: Run) -> None:
@@ -189,63 +200,63 @@ def test_a_level_without_both_classes_is_that_of_training(lively: FoldTask, run:
     task = replace(lively, dataset=replace(lively.dataset, pairs=table))
     for mask in (task.fold.held_out, np.zeros(len(pairs), dtype=bool)):
         found = training_level(run, trained_run.read_part(run, task, mask))
-        assert (found.impedance, found.share) == (run.facts.calibration.training_impedance, run.facts.train_share)
+        assert (found.impedance, found.prevalence) == (run.facts.calibration.training_impedance, run.facts.train_share)
 
 
 def test_another_level_leaves_the_rankings_inside_environments(
-    result: FamilyResult, lively: FoldTask, predictions: Predictions, run: Run
+    result: RunnerResult, lively: FoldTask, predictions: Predictions, run: Run
 ) -> None:
     """Other labels in the held-out rows give another level, and no run: the one in the folder is used as it is."""
     pairs, held_out = lively.dataset.pairs, lively.fold.held_out
     table = pairs.assign(label=np.where(held_out, 1 - pairs["label"], pairs["label"]).astype(np.int8))
     other = score_fold(replace(lively, dataset=replace(lively.dataset, pairs=table)))
-    moved = (other.extras["level"] - result.extras["level"]) / temperature(run)
+    moved = (level_of(other) - level_of(result)) / temperature(run)
     assert abs(moved) > 0.1
     environment = predictions.pairs["environment"].to_numpy()
     for name in ("episode.potential", "mean_impedance"):
-        before, after = result.rows[name].score, other.rows[name].score
+        before, after = result.methods[name].score, other.methods[name].score
         assert before - after == pytest.approx(moved, abs=1e-9)
     for row in ("episode.potential", *LEVELS):
         for name in np.unique(environment):
             here = environment == name
-            order = np.argsort(result.rows[row].score[here])
-            assert (np.diff(other.rows[row].score[here][order]) >= 0).all(), (row, name)
+            order = np.argsort(result.methods[row].score[here])
+            assert (np.diff(other.methods[row].score[here][order]) >= 0).all(), (row, name)
     for name in ("episode.student", "episode.fused", *FEW):
-        assert np.array_equal(other.rows[name].score, result.rows[name].score, equal_nan=True), name
+        assert np.array_equal(other.methods[name].score, result.methods[name].score, equal_nan=True), name
 
 
-def test_one_ranking_inside_an_environment(result: FamilyResult, predictions: Predictions) -> None:
+def test_one_ranking_inside_an_environment(result: RunnerResult, predictions: Predictions) -> None:
     environment = predictions.pairs["environment"].to_numpy()
     for name in np.unique(environment):
         here = environment == name
-        order = np.argsort(result.rows["episode.potential"].score[here])
+        order = np.argsort(result.methods["episode.potential"].score[here])
         for row in LEVELS:
-            assert (np.diff(result.rows[row].score[here][order]) >= 0).all(), (name, row)
+            assert (np.diff(result.methods[row].score[here][order]) >= 0).all(), (name, row)
 
 
 def test_teacher_where_it_knows_the_environment(lively: FoldTask, run: Run) -> None:
     """Test rows of training cell lines, on loci held out: some are known, those held out or pseudo-OOD are not."""
     task = replace(lively, fold=replace(lively.fold, test=lively.fold.held_out))
-    rows, names = score_fold(task).rows, part(task, task.fold.test).pairs["environment"].to_numpy()
+    methods, names = score_fold(task).methods, part(task, task.fold.test).pairs["environment"].to_numpy()
     known = np.isin(names, run.facts.environments)
     assert known.any() and not known.all()
-    assert np.array_equal(np.isnan(rows["episode.teacher"].logit), ~known)
+    assert np.array_equal(np.isnan(methods["episode.teacher"].logit), ~known)
     potential = held_out_potential(lively, run) / temperature(run)
     teacher = dict(zip(run.facts.environments, run.system.teacher()[:, 0].tolist(), strict=True))
     expected = np.array([teacher.get(name, np.nan) for name in names]) / temperature(run)
-    assert (potential - rows["episode.teacher"].logit)[known] == pytest.approx(expected[known], abs=1e-6)
+    assert (potential - methods["episode.teacher"].logit)[known] == pytest.approx(expected[known], abs=1e-6)
     weight = run.facts.config.environment.fusion_weight
-    fused = weight * rows["episode.teacher"].logit + (1 - weight) * rows["episode.student"].logit
-    assert rows["episode.fused"].logit[known] == pytest.approx(fused[known], abs=1e-5)
-    assert np.array_equal(rows["episode.fused"].logit[~known], rows["episode.student"].logit[~known])
+    fused = weight * methods["episode.teacher"].logit + (1 - weight) * methods["episode.student"].logit
+    assert methods["episode.fused"].logit[known] == pytest.approx(fused[known], abs=1e-5)
+    assert np.array_equal(methods["episode.fused"].logit[~known], methods["episode.student"].logit[~known])
 
 
 def test_label_shift_estimators_on_the_support(
-    result: FamilyResult, lively: FoldTask, predictions: Predictions, run: Run
+    result: RunnerResult, lively: FoldTask, predictions: Predictions, run: Run
 ) -> None:
     """EM: the mean corrected probability is the share found. BBSE: the mean mixes the two class means in that share."""
-    level, label = result.extras["level"], part(lively, lively.fold.held_out).pairs["label"].to_numpy()
-    share = label.mean()
+    level, label = level_of(result), part(lively, lively.fold.held_out).pairs["label"].to_numpy()
+    prevalence = label.mean()
     source = source_scores(label, expit((held_out_potential(lively, run) - level) / temperature(run)))
     em, bbse = (impedances(result, predictions, run, name) for name in ("em", "bbse"))
     test = part(lively, lively.fold.test)
@@ -257,35 +268,35 @@ def test_label_shift_estimators_on_the_support(
         index = np.flatnonzero(environment == name)
         support = index[draw_support(rank[index], rows.take(index), 64)]
         assert len(support) == 64 < len(index)
-        found = expit(logit(share) - (em[name] - level) / temperature(run))
+        found = expit(logit(prevalence) - (em[name] - level) / temperature(run))
         assert 0.01 < found < 0.99
-        assert expit(result.rows["em"].logit[support]).mean() == pytest.approx(found, abs=1e-3)
-        mean = expit(result.rows["mean_impedance"].logit[support]).mean()
+        assert expit(result.methods["em"].logit[support]).mean() == pytest.approx(found, abs=1e-3)
+        mean = expit(result.methods["mean_impedance"].logit[support]).mean()
         mixed = np.clip((mean - source.negative) / (source.positive - source.negative), 1e-4, 1 - 1e-4)
-        assert bbse[name] == pytest.approx(level + temperature(run) * (logit(share) - logit(mixed)), abs=1e-9)
+        assert bbse[name] == pytest.approx(level + temperature(run) * (logit(prevalence) - logit(mixed)), abs=1e-9)
         inside.append(0.01 < mixed < 0.99)
     assert any(inside)
 
 
-def test_few_labels(result: FamilyResult, lively: FoldTask, predictions: Predictions, run: Run) -> None:
+def test_few_labels(result: RunnerResult, lively: FoldTask, predictions: Predictions, run: Run) -> None:
     """The same MAP update as prediction with labelled pairs; judged on rows that no update has seen."""
     few, test = lively.few_labels, lively.fold.test
     judged = ~few.left_out[test]
     assert not few.left_out[test].all() and few.left_out[few.rows[32]].all()
-    assert np.array_equal(result.rows[FEW[0]].logit[judged], result.rows["episode.fused"].logit[judged])
+    assert np.array_equal(result.methods[FEW[0]].logit[judged], result.methods["episode.fused"].logit[judged])
     labelled = replace(lively.dataset, pairs=lively.dataset.pairs.assign(label=few.label))
     for count in (8, 32):
         shown = labelled.select(np.isin(np.arange(len(test)), few.rows[count]))
         content = part(lively, test)
         expected = predict_dataset(run, content, lively.store, labelled=(shown, lively.store))
         assert set(expected.environments["labels"]) == {count}
-        logits = result.rows[f"episode.few_label_{count}"].logit
+        logits = result.methods[f"episode.few_label_{count}"].logit
         assert logits[judged] == pytest.approx(expected.pairs["logit"].to_numpy()[judged], abs=1e-4)
-        assert np.abs(logits[judged] - result.rows[FEW[0]].logit[judged]).max() > 1e-2
+        assert np.abs(logits[judged] - result.methods[FEW[0]].logit[judged]).max() > 1e-2
 
 
-def test_shortcuts_alone(result: FamilyResult, lively: FoldTask, predictions: Predictions, run: Run) -> None:
-    scores, environment = result.rows["opportunist"], predictions.pairs["environment"].to_numpy()
+def test_shortcuts_alone(result: RunnerResult, lively: FoldTask, predictions: Predictions, run: Run) -> None:
+    scores, environment = result.methods["opportunist"], predictions.pairs["environment"].to_numpy()
     student = predictions.environments.set_index("environment")["r_student"]
     statistics = shortcut_statistics(part(lively, lively.fold.test))
     raw = shortcut_score(run, lively.store, trained_run.read_part(run, lively, lively.fold.test))
@@ -305,7 +316,7 @@ def test_shortcuts_alone(result: FamilyResult, lively: FoldTask, predictions: Pr
     assert np.array_equal(scores.call, scores.score >= threshold)
 
 
-def test_calls_by_a_threshold_from_held_out_rows(result: FamilyResult, lively: FoldTask, run: Run) -> None:
+def test_calls_by_a_threshold_from_held_out_rows(result: RunnerResult, lively: FoldTask, run: Run) -> None:
     """Of all training cell lines: more rows, and another threshold, than those of the one group that chooses."""
     thresholds = {}
     for name, mask in (("held out", lively.fold.held_out), ("selection", lively.fold.selection)):
@@ -313,26 +324,26 @@ def test_calls_by_a_threshold_from_held_out_rows(result: FamilyResult, lively: F
         thresholds[name] = known(best_f1_threshold(own["label"], own["logit"]))
     assert thresholds["held out"] != thresholds["selection"]
     for name in ("episode.fused", FEW[0], FEW[2]):
-        scores = result.rows[name]
+        scores = result.methods[name]
         judged = np.isfinite(scores.score)
         assert np.array_equal(scores.call[judged], scores.score[judged] >= thresholds["held out"])
-    own = held_out_potential(lively, run) - result.extras["level"]
+    raised = held_out_potential(lively, run) - level_of(result)
     label = part(lively, lively.fold.held_out).pairs["label"]
-    threshold = known(best_f1_threshold(label, own / temperature(run)))
-    scores = result.rows["mean_impedance"]
+    threshold = known(best_f1_threshold(label, raised / temperature(run)))
+    scores = result.methods["mean_impedance"]
     assert np.array_equal(scores.call, scores.score >= threshold)
 
 
-def test_held_out_rows_of_one_class(result: FamilyResult, lively: FoldTask, run: Run) -> None:
+def test_held_out_rows_of_one_class(result: RunnerResult, lively: FoldTask, run: Run) -> None:
     """Nothing is called, BBSE and the Opportunist claim nothing, and the level is that of training."""
     pairs = lively.dataset.pairs
     table = pairs.assign(label=np.where(lively.fold.held_out, 0, pairs["label"]).astype(np.int8))
     one_class = score_fold(replace(lively, dataset=replace(lively.dataset, pairs=table)))
-    assert all(np.isnan(scores.call).all() for scores in one_class.rows.values())
-    assert np.array_equal(one_class.rows["episode.fused"].score, result.rows["episode.fused"].score)
-    assert one_class.extras["level"] == run.facts.calibration.training_impedance
-    assert np.isnan(one_class.rows["bbse"].logit).all() and np.isfinite(one_class.rows["em"].logit).all()
-    shortcuts = one_class.rows["opportunist"]
+    assert all(np.isnan(scores.call).all() for scores in one_class.methods.values())
+    assert np.array_equal(one_class.methods["episode.fused"].score, result.methods["episode.fused"].score)
+    assert level_of(one_class) == run.facts.calibration.training_impedance
+    assert np.isnan(one_class.methods["bbse"].logit).all() and np.isfinite(one_class.methods["em"].logit).all()
+    shortcuts = one_class.methods["opportunist"]
     raw = shortcut_score(run, lively.store, trained_run.read_part(run, lively, lively.fold.test))
     assert np.isnan(shortcuts.logit).all() and np.array_equal(shortcuts.score, raw)
 
@@ -345,8 +356,8 @@ def test_call_by_hand() -> None:
     assert np.isnan(nothing.call).all()
 
 
-def test_extras_are_ready_for_json(trained: FamilyResult, task: FoldTask) -> None:
-    extras = json.loads(json.dumps(trained.extras, allow_nan=False))
+def test_extras_are_ready_for_json(trained: RunnerResult, task: FoldTask) -> None:
+    extras = json.loads(figures_of(trained).model_dump_json())
     run = load_run(task.folder / "run")
     assert [record["environment"] for record in extras["impedance"]] == [f"unseen0{number}" for number in range(1, 5)]
     assert all(record["fold"] == "unseen" and record["support_size"] == 64 for record in extras["impedance"])
@@ -360,7 +371,7 @@ def test_extras_are_ready_for_json(trained: FamilyResult, task: FoldTask) -> Non
 
 
 def test_test_labels_change_nothing(
-    trained: FamilyResult, task: FoldTask, true_label: NDArray[np.int8], tmp_path: Path
+    trained: RunnerResult, task: FoldTask, true_label: NDArray[np.int8], tmp_path: Path
 ) -> None:
     """Even if a dataset held them, right or wrong. A start that left only a log behind is no obstacle."""
     assert (task.dataset.pairs["label"].to_numpy()[task.fold.test] == -1).all()
@@ -374,7 +385,7 @@ def test_test_labels_change_nothing(
 
 
 def test_resumed_and_finished_runs(
-    trained: FamilyResult, task: FoldTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: RunnerResult, task: FoldTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(step: int, steps: int, text: str) -> None:
         if step == 5:
@@ -412,7 +423,7 @@ def test_what_is_learned_from(fold_task: FoldTask) -> None:
     assert "train01" not in set(learned["cell_line"])
 
 
-CHANGES: dict[Callable[[FoldTask], FamilyResult], dict[str, object]] = {
+CHANGES: dict[Callable[[FoldTask], RunnerResult], dict[str, object]] = {
     ablations.no_competition: {"losses.pull_in": 0.0, "losses.push_away": 0.0},
     ablations.no_distillation: {"losses.distillation": 0.0, "episodes.mixed": 0.0},
     ablations.no_pseudo_ood: {"episodes.pseudo_ood": 0.0},
@@ -426,9 +437,9 @@ def flat(config: Config) -> dict[str, object]:
     return {f"{section}.{key}": value for section, part in config.model_dump().items() for key, value in part.items()}
 
 
-@pytest.mark.parametrize("family", CHANGES, ids=lambda family: family.__name__)
+@pytest.mark.parametrize("runner", CHANGES, ids=lambda runner: runner.__name__)
 def test_an_ablation_changes_what_it_names(
-    family: Callable[[FoldTask], FamilyResult], task: FoldTask, monkeypatch: pytest.MonkeyPatch
+    runner: Callable[[FoldTask], RunnerResult], task: FoldTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[FoldTask, Dataset]] = []
 
@@ -438,13 +449,13 @@ def test_an_ablation_changes_what_it_names(
 
     monkeypatch.setattr(trained_run, "trained_run", stop)
     with pytest.raises(Killed):
-        family(task)
+        runner(task)
     [(changed, dataset)] = seen
     before, after = flat(task.config), flat(changed.config)
-    assert {key: value for key, value in after.items() if value != before[key]} == CHANGES[family]
+    assert {key: value for key, value in after.items() if value != before[key]} == CHANGES[runner]
     assert asdict(changed.fold).keys() == asdict(task.fold).keys() and changed.folder == task.folder
     expected = trained_run.learning_part(task).pairs
-    if family is ablations.single_pool:
+    if runner is ablations.single_pool:
         expected = expected.assign(cell_line=ablations.POOL, environment=ablations.POOL)
     assert dataset.pairs.equals(expected)
 
@@ -454,11 +465,11 @@ def test_single_pool(task: FoldTask, tmp_path: Path) -> None:
     result = ablations.single_pool(changed)
     run = load_run(tmp_path / "run")
     assert run.facts.environments == (ablations.POOL,)
-    assert list(result.rows) == ["ablation.single_pool"]
+    assert list(result.methods) == ["ablation.single_pool"]
     predictions = predict_dataset(run, part(task, task.fold.test), task.store)
-    assert np.array_equal(result.rows["ablation.single_pool"].logit, predictions.pairs["logit"])
+    assert np.array_equal(result.methods["ablation.single_pool"].logit, predictions.pairs["logit"])
     assert not predictions.environments["known"].any() and len(predictions.environments) == 4
     held_out = predict_dataset(run, part(task, task.fold.held_out), task.store).pairs
     threshold = best_f1_threshold(held_out["label"], held_out["logit"])
-    assert np.array_equal(result.rows["ablation.single_pool"].call, predictions.pairs["logit"] >= threshold)
-    json.dumps(result.extras, allow_nan=False)
+    assert np.array_equal(result.methods["ablation.single_pool"].call, predictions.pairs["logit"] >= threshold)
+    assert "level" not in json.loads(figures_of(result).model_dump_json())

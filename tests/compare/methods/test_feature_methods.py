@@ -1,6 +1,6 @@
-"""The rivals on features: chosen inside training, blind to test labels, symmetric, repeatable, able to learn."""
+"""The baselines on features: chosen inside training, blind to test labels, symmetric, repeatable, able to learn."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from episode.compare.folds import Fold
 from episode.compare.methods import ctcf, kmer_lr, motif_gbm, shortcuts
-from episode.compare.methods.base import Family, FoldTask, Scores
+from episode.compare.methods.base import FoldTask, Runner, RunnerResult, Scores
 from episode.compare.methods.features import Features, ctcf_index, elements_in_use, motif_table, oriented_pairs
 from episode.compare.methods.select import (
     LogOdds,
@@ -27,27 +27,33 @@ from episode.metrics.metrics import auroc, best_f1_threshold, calibration_line, 
 from known import known
 from small_systems import all_rows, reverse_complement
 
-LEARNED: dict[str, Family] = {
+LEARNED: dict[str, Runner] = {
     "motif_gbm": motif_gbm.score_fold,
     "ctcf_gbm": ctcf.score_gbm,
     "kmer_lr": kmer_lr.score_fold,
 }
-NUMBERS: dict[str, Family] = {
+NUMBERS: dict[str, Runner] = {
     "ctcf_convergence": ctcf.score_convergence,
     "distance": shortcuts.score_distance,
     "promoter_degree": shortcuts.score_promoter_degree,
 }
-RIVALS = LEARNED | NUMBERS
+RUNNERS = LEARNED | NUMBERS
 
 
 @pytest.fixture(scope="module")
 def fold_task(fold_task: FoldTask) -> FoldTask:
-    """The fold of all rivals with 24 of its motifs, CTCF among them, for time."""
+    """The fold of all baselines with 24 of its motifs, CTCF among them, for time."""
     bank, store = fold_task.bank, fold_task.store
     kept = [*range(23), ctcf_index(bank)]
     ids, names = (tuple(part[i] for i in kept) for part in (bank.ids, bank.names))
     few = MotifBank(ids, names, tuple(bank.probabilities[i] for i in kept))
     return replace(fold_task, bank=few, store=ElementStore.of(all_rows(store)[:, :, kept], store.bins, "few motifs"))
+
+
+def extras_of(result: RunnerResult) -> Mapping[str, Any]:
+    """What a runner without a training run keeps."""
+    assert isinstance(result.extras, Mapping)
+    return result.extras
 
 
 @pytest.fixture(autouse=True)
@@ -57,9 +63,9 @@ def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def scores(name: str, task: FoldTask) -> Scores:
-    result = RIVALS[name](task)
-    assert set(result.rows) == {name}
-    return result.rows[name]
+    result = RUNNERS[name](task)
+    assert set(result.methods) == {name}
+    return result.methods[name]
 
 
 def with_pairs(task: FoldTask, **columns: Any) -> FoldTask:
@@ -78,7 +84,7 @@ def plant(task: FoldTask, number: NDArray[np.float64], share: float = 0.3) -> tu
     return with_pairs(task, label=np.where(task.fold.learnable, truth, -1).astype(np.int8)), truth
 
 
-@pytest.mark.parametrize("name", RIVALS)
+@pytest.mark.parametrize("name", RUNNERS)
 def test_every_test_row_gets_a_score_a_probability_and_a_call(name: str, fold_task: FoldTask) -> None:
     found = scores(name, fold_task)
     for values in (found.score, found.logit, found.call):
@@ -95,7 +101,7 @@ def test_what_is_not_the_same_number_in_every_fold_ranks_by_its_log_odds(name: s
     np.testing.assert_array_equal(found.score, found.logit)
 
 
-@pytest.mark.parametrize("name", RIVALS)
+@pytest.mark.parametrize("name", RUNNERS)
 def test_the_same_again(name: str, fold_task: FoldTask) -> None:
     assert same(scores(name, fold_task), scores(name, fold_task))
 
@@ -104,7 +110,7 @@ def test_the_seed_of_the_task_reaches_the_trees(fold_task: FoldTask) -> None:
     assert not same(scores("motif_gbm", fold_task), scores("motif_gbm", replace(fold_task, seed=1)))
 
 
-@pytest.mark.parametrize("name", RIVALS)
+@pytest.mark.parametrize("name", RUNNERS)
 def test_labels_outside_training_do_not_matter(name: str, fold_task: FoldTask, true_label: NDArray[np.int8]) -> None:
     hidden = scores(name, fold_task)
     assert same(hidden, scores(name, with_pairs(fold_task, label=true_label)))
@@ -112,13 +118,13 @@ def test_labels_outside_training_do_not_matter(name: str, fold_task: FoldTask, t
     assert same(hidden, scores(name, with_pairs(fold_task, label=flipped)))
 
 
-@pytest.mark.parametrize("name", RIVALS)
+@pytest.mark.parametrize("name", RUNNERS)
 def test_labels_of_training_do_matter(name: str, fold_task: FoldTask, true_label: NDArray[np.int8]) -> None:
     flipped = np.where(fold_task.fold.train, 1 - true_label, -1).astype(np.int8)
     assert not same(scores(name, fold_task), scores(name, with_pairs(fold_task, label=flipped)))
 
 
-@pytest.mark.parametrize("name", RIVALS)
+@pytest.mark.parametrize("name", RUNNERS)
 def test_the_genome_read_from_the_other_strand_gives_the_same_scores(name: str, fold_task: FoldTask) -> None:
     """Every element reverse-complemented, every pair the other way round; half the test pairs lack coordinates."""
     pairs = fold_task.dataset.pairs
@@ -438,7 +444,7 @@ def test_without_both_classes_nothing_is_chosen(part: str, how: str, recorded: t
     assert np.isnan(chosen.scores.call).all()
 
 
-@pytest.mark.parametrize("name", RIVALS)
+@pytest.mark.parametrize("name", RUNNERS)
 def test_a_fold_without_positives_gets_one_low_probability(name: str, fold_task: FoldTask) -> None:
     label = np.where(fold_task.fold.learnable, 0, -1).astype(np.int8)
     found = scores(name, with_pairs(fold_task, label=label))
@@ -449,7 +455,7 @@ def test_a_fold_without_positives_gets_one_low_probability(name: str, fold_task:
 
 @pytest.mark.parametrize(("name", "setting"), [("motif_gbm", "rounds"), ("ctcf_gbm", "rounds"), ("kmer_lr", "c")])
 def test_extras_tell_what_was_chosen(name: str, setting: str, fold_task: FoldTask) -> None:
-    chosen = RIVALS[name](fold_task).extras
+    chosen = extras_of(RUNNERS[name](fold_task))
     assert chosen["chosen_on_selection"] is True
     tried = {"motif_gbm": motif_gbm.ROUNDS, "ctcf_gbm": ctcf.TREES, "kmer_lr": kmer_lr.PENALTIES}[name]
     assert chosen[setting] in tried

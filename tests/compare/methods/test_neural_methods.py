@@ -1,6 +1,6 @@
 """The neural rivals: what each learns from a planted signal, and what none of them may depend on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from episode.compare.folds import Fold
 from episode.compare.methods import cross_attention, decoupled, epivan, neural, sept
-from episode.compare.methods.base import FewLabels, FoldTask, Scores
+from episode.compare.methods.base import FewLabels, FoldTask, RunnerResult, Scores
 from episode.compare.methods.neural_inputs import DnaWindows, MotifTokens
 from episode.config import Config, StemConfig
 from episode.data.dataset import Dataset
@@ -24,8 +24,9 @@ from episode.encode.store import ElementStore
 from episode.metrics.metrics import auroc, best_f1_threshold, calibration_line
 from known import known
 
-FAMILIES = (cross_attention, decoupled, epivan, sept)
+RUNNERS = (cross_attention, decoupled, epivan, sept)
 PAIRS = 480
+NO_MANIFEST: Any = {}
 BASES = 512
 BINS = 4
 MOTIFS = 5
@@ -37,6 +38,12 @@ def legacy_state() -> NDArray[np.uint32]:
     """Numpy's global random state."""
     state: Any = np.random.get_state()  # noqa: NPY002
     return np.array(state[1])
+
+
+def extras_of(result: RunnerResult) -> Mapping[str, Any]:
+    """What a runner without a training run keeps."""
+    assert isinstance(result.extras, Mapping)
+    return result.extras
 
 
 def planted_task(folder: Path) -> tuple[FoldTask, np.ndarray]:
@@ -78,7 +85,7 @@ def planted_task(folder: Path) -> tuple[FoldTask, np.ndarray]:
     )
     store = ElementStore.of(tokens.reshape(-1, 2, MOTIFS), np.full(2 * PAIRS, BINS, dtype=np.int64), "planted")
     task = FoldTask(
-        dataset=Dataset(pairs, elements, codes.ravel(), {}),
+        dataset=Dataset(pairs, elements, codes.ravel(), NO_MANIFEST),
         store=store,
         bank=bank,
         fold=Fold("unseen", ~test, ~test & ~chooses, chooses, chooses, nothing, test),
@@ -96,14 +103,14 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[FoldTask, np.ndar
     return planted_task(tmp_path_factory.mktemp("planted"))
 
 
-def name_of(family: ModuleType) -> str:
-    return family.__name__.rpartition(".")[2]
+def name_of(runner: ModuleType) -> str:
+    return runner.__name__.rpartition(".")[2]
 
 
-def scores(family: ModuleType, task: FoldTask) -> Scores:
-    result = family.score_fold(task)
-    assert set(result.rows) == {name_of(family)}
-    return result.rows[name_of(family)]
+def scores(runner: ModuleType, task: FoldTask) -> Scores:
+    result = runner.score_fold(task)
+    assert set(result.methods) == {name_of(runner)}
+    return result.methods[name_of(runner)]
 
 
 def unjudged(task: FoldTask) -> FoldTask:
@@ -113,20 +120,20 @@ def unjudged(task: FoldTask) -> FoldTask:
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Makes every family take few steps."""
+    """Makes every runner take few steps."""
 
     def shorten(**changes: float) -> None:
-        for family in FAMILIES:
-            monkeypatch.setattr(family, "RECIPE", replace(family.RECIPE, **changes))
+        for runner in RUNNERS:
+            monkeypatch.setattr(runner, "RECIPE", replace(runner.RECIPE, **changes))
 
     return shorten
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=name_of)
-def test_learns_a_planted_signal(family: ModuleType, planted: tuple[FoldTask, np.ndarray], short: Any) -> None:
+@pytest.mark.parametrize("runner", RUNNERS, ids=name_of)
+def test_learns_a_planted_signal(runner: ModuleType, planted: tuple[FoldTask, np.ndarray], short: Any) -> None:
     short(steps=60, checks=3, batch=64, rate=5e-3)
     task, label = planted
-    found = scores(family, task)
+    found = scores(runner, task)
     truth = label[task.fold.test]
     assert found.score.shape == found.logit.shape == found.call.shape == truth.shape
     np.testing.assert_array_equal(found.score, found.logit)
@@ -135,39 +142,39 @@ def test_learns_a_planted_signal(family: ModuleType, planted: tuple[FoldTask, np
     assert ((found.call == 1) == (truth == 1)).mean() > 0.7
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=name_of)
+@pytest.mark.parametrize("runner", RUNNERS, ids=name_of)
 def test_same_seed_same_scores_and_nothing_else_is_read_or_touched(
-    family: ModuleType, planted: tuple[FoldTask, np.ndarray], short: Any
+    runner: ModuleType, planted: tuple[FoldTask, np.ndarray], short: Any
 ) -> None:
     """The same again whatever the test labels and the caller's generators; another seed scores differently."""
     short(steps=4, checks=2, batch=16)
     task, label = planted
-    first = scores(family, task)
+    first = scores(runner, task)
     pairs = task.dataset.pairs.assign(label=np.where(task.fold.test, label, task.dataset.pairs["label"]))
     torch.manual_seed(5)
     state, legacy = torch.random.get_rng_state(), legacy_state()
-    again = scores(family, replace(task, dataset=replace(task.dataset, pairs=pairs)))
+    again = scores(runner, replace(task, dataset=replace(task.dataset, pairs=pairs)))
     assert torch.equal(state, torch.random.get_rng_state())
     np.testing.assert_array_equal(legacy, legacy_state())
     np.testing.assert_array_equal(first.score, again.score)
     np.testing.assert_array_equal(first.call, again.call)
-    assert not np.allclose(first.score, scores(family, replace(task, seed=1)).score)
+    assert not np.allclose(first.score, scores(runner, replace(task, seed=1)).score)
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=name_of)
+@pytest.mark.parametrize("runner", RUNNERS, ids=name_of)
 def test_score_does_not_depend_on_the_prediction_batch(
-    family: ModuleType, planted: tuple[FoldTask, np.ndarray], short: Any, monkeypatch: pytest.MonkeyPatch
+    runner: ModuleType, planted: tuple[FoldTask, np.ndarray], short: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     short(steps=3, checks=1, batch=16)
     task = unjudged(planted[0])
-    whole = scores(family, task)
+    whole = scores(runner, task)
     monkeypatch.setattr(neural, "PREDICTION_BATCH", 7)
-    np.testing.assert_allclose(scores(family, task).score, whole.score, atol=1e-5)
+    np.testing.assert_allclose(scores(runner, task).score, whole.score, atol=1e-5)
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=name_of)
+@pytest.mark.parametrize("runner", RUNNERS, ids=name_of)
 def test_rows_without_a_label_teach_nothing(
-    family: ModuleType, planted: tuple[FoldTask, np.ndarray], short: Any
+    runner: ModuleType, planted: tuple[FoldTask, np.ndarray], short: Any
 ) -> None:
     """A fold whose unlabelled rows count as training rows is the fold without them."""
     short(steps=3, checks=1, batch=16)
@@ -177,11 +184,11 @@ def test_rows_without_a_label_teach_nothing(
     task = replace(task, dataset=replace(task.dataset, pairs=unknown))
     fold = task.fold
     without = replace(fold, train=fold.train & ~hidden, fit=fold.fit & ~hidden, selection=fold.selection & ~hidden)
-    np.testing.assert_array_equal(scores(family, task).score, scores(family, replace(task, fold=without)).score)
+    np.testing.assert_array_equal(scores(runner, task).score, scores(runner, replace(task, fold=without)).score)
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=name_of)
-def test_layout(family: ModuleType, planted: tuple[FoldTask, np.ndarray], short: Any) -> None:
+@pytest.mark.parametrize("runner", RUNNERS, ids=name_of)
+def test_layout(runner: ModuleType, planted: tuple[FoldTask, np.ndarray], short: Any) -> None:
     """Another layout, another score; a pair without coordinates scores their mean."""
     short(steps=3, checks=1, batch=16)
     task = unjudged(planted[0])
@@ -191,7 +198,7 @@ def test_layout(family: ModuleType, planted: tuple[FoldTask, np.ndarray], short:
         pairs = task.dataset.pairs.copy()
         for name, value in columns.items():
             pairs[name] = np.where(test, value, pairs[name])
-        return scores(family, replace(task, dataset=replace(task.dataset, pairs=pairs))).score
+        return scores(runner, replace(task, dataset=replace(task.dataset, pairs=pairs))).score
 
     plain, turned = with_test(mirrored=False), with_test(mirrored=True)
     unknown = with_test(mirrored=False, has_coordinates=False)
@@ -208,8 +215,8 @@ def test_a_fold_that_cannot_be_judged_takes_all_steps_and_calls_nothing(
     negative = (task.dataset.pairs["label"] == 0).to_numpy()
     fold = replace(task.fold, **{part: getattr(task.fold, part) & negative})
     result = epivan.score_fold(replace(task, fold=fold))
-    assert result.extras == {"steps": 3, "selection": []}
-    found = result.rows["epivan"]
+    assert extras_of(result) == {"steps": 3, "selection": []}
+    found = result.methods["epivan"]
     assert np.isfinite(found.score).all() and np.isnan(found.call).all()
     np.testing.assert_array_equal(found.logit, found.score)
 
@@ -257,7 +264,7 @@ def test_learned_beside_held_out_rows_and_from_all_of_train_but_never_twice_from
         "split": [("fit", fit, 4)],
     }[by]
     assert taught == expected
-    assert result.extras["steps"] == expected[-1][2]
+    assert extras_of(result)["steps"] == expected[-1][2]
 
 
 @pytest.mark.parametrize("by", ["groups", "split"])
@@ -300,18 +307,18 @@ def test_by_a_split_the_network_that_was_best_on_selection_scores(
     longer = epivan.score_fold(task)
     short(steps=2, checks=1, batch=16)
     shorter = epivan.score_fold(task)
-    assert longer.extras["steps"] == shorter.extras["steps"] == 2
-    assert [check["step"] for check in longer.extras["selection"]] == [2, 4, 6]
-    np.testing.assert_array_equal(longer.rows["epivan"].score, shorter.rows["epivan"].score)
+    assert extras_of(longer)["steps"] == extras_of(shorter)["steps"] == 2
+    assert [check["step"] for check in extras_of(longer)["selection"]] == [2, 4, 6]
+    np.testing.assert_array_equal(longer.methods["epivan"].score, shorter.methods["epivan"].score)
 
 
 def test_steps_grow_with_the_data_and_are_bounded(planted: tuple[FoldTask, np.ndarray], short: Any) -> None:
     """Three cell lines in place of two, so half as many steps again; of one twentieth, no more than twice the most."""
     short(steps=4, checks=1, batch=16)
     task = planted[0]
-    assert epivan.score_fold(task).extras["steps"] == 6
+    assert extras_of(epivan.score_fold(task))["steps"] == 6
     few = task.fold.fit & (np.arange(PAIRS) < 24)
-    assert epivan.score_fold(replace(task, fold=replace(task.fold, fit=few))).extras["steps"] == 8
+    assert extras_of(epivan.score_fold(replace(task, fold=replace(task.fold, fit=few))))["steps"] == 8
 
 
 def test_reverse_gradient_by_hand() -> None:
@@ -384,7 +391,7 @@ def test_dna_windows_by_hand() -> None:
     """A short element stands in the middle of unknown bases; a long one gives its centre."""
     codes = np.concatenate([np.array([0, 0, 1], dtype=np.uint8), np.arange(2100, dtype=np.uint8) % 4])
     elements = pd.DataFrame({"length": [3, 2100], "offset": [0, 3]})
-    inputs = DnaWindows(Dataset(pd.DataFrame(), elements, codes, {}))
+    inputs = DnaWindows(Dataset(pd.DataFrame(), elements, codes, NO_MANIFEST))
     assert inputs.window == 2048
     batch = inputs.gather(np.array([0, 0, 1]), np.array([False, True, False]))
     assert batch.mask.sum(dim=1).tolist() == [3, 3, 2048]

@@ -66,7 +66,7 @@ class FoldTask:
         Settings of EPIsode.
     seed : int
     folder : Path
-        The runner's own, for what it wants to keep; may not exist yet.
+        The runner's own, for what it keeps; may not exist yet.
     own_store : ElementStore
         Every element as EPIsode's own stem reads it: `store` where `config.stem.kind` is "motif".
     """
@@ -103,7 +103,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class RunnerResult:
-    """The methods that a runner fills, and what it wants kept (JSON-ready): a training run leaves its figures."""
+    """The methods that a runner fills, and what it keeps (JSON-ready): of a training run its figures."""
 
     methods: Mapping[str, Scores]
     extras: RunFigures | Mapping[str, Any] = field(default_factory=dict)

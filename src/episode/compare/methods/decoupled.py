@@ -42,7 +42,7 @@ class Decoupled(nn.Module):
     channels : int
         Channels of an input token.
     cell_lines : int
-        Training cell lines that the discriminator tells apart.
+        Training cell lines that the discriminator distinguishes.
     """
 
     def __init__(self, channels: int, cell_lines: int) -> None:

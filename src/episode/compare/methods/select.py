@@ -216,7 +216,7 @@ def choose_and_learn(task: FoldTask, features: Features, learner: Learner) -> Ch
 def calibrated(score: NDArray[np.float64], label: NDArray[np.int_], judged: NDArray[np.float64]) -> Scores:
     """Correct log-odds by the logistic calibration of held-out rows, and call by them.
 
-    Beyond the range of the held-out rows a line steeper than 1 goes on with slope 1: two models that learned next to
+    Beyond the range of the held-out rows a line steeper than 1 continues with slope 1: two models that learned next to
     nothing may differ in level by more than the standard deviation of their log-odds, and a steep line would make that
     certainty.
 

@@ -7,8 +7,8 @@ and the log-odds corrected back to the training prevalence.
 
 Smaller or different here: windows are 2,048 bases of either element (paper: 3,000 of enhancers, 2,000 of promoters);
 32 filters of 20 bases, then of 5 (300 of 40 each); pooling by 20, then by 4; LSTM of 24 units (50), dense layers of 32
-(100 and 50). The paper's discriminator tells one source from one target cell line whose unlabelled pairs it has; no
-baseline is given pairs of the test cell lines here, so it tells the training cell lines apart.
+(100 and 50). The paper's discriminator distinguishes one source from one target cell line whose unlabelled pairs it
+has; no baseline is given pairs of the test cell lines here, so it distinguishes the training cell lines.
 
 References
 ----------
@@ -53,7 +53,7 @@ class Sept(nn.Module):
     window : int
         Bases of an element.
     cell_lines : int
-        Training cell lines that the discriminator tells apart.
+        Training cell lines that the discriminator distinguishes.
     """
 
     one_hot: Tensor

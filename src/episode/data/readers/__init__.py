@@ -185,9 +185,11 @@ def _unique(problems: list[Problem]) -> list[Problem]:
 
 def _sources(raws: list[RawTable]) -> tuple[Source, ...]:
     """List the pair files in the order of the frame's `source`, then the sequence files, each once."""
-    pair_files = [Source(raw.text.file, raw.text.sha256, len(raw.text.frame)) for raw in raws]
+    pair_files = [Source(path=raw.text.file, sha256=raw.text.sha256, rows=len(raw.text.frame)) for raw in raws]
     others = dict.fromkeys(
-        Source(text.file, text.sha256, len(text.frame)) for raw in raws for text in raw.sequence_sources
+        Source(path=text.file, sha256=text.sha256, rows=len(text.frame))
+        for raw in raws
+        for text in raw.sequence_sources
     )
     return (*pair_files, *others)
 
