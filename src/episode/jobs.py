@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+
+from pydantic import JsonValue
 
 from episode.errors import EpisodeError
 
 __all__ = ["Identity", "check_identity"]
 
-Identity = dict[str, Any]
+Identity = dict[str, JsonValue]
 """Plain data that JSON holds; its keys are the job's own."""
 SHOWN = 60
 """Max characters of a value that the message shows."""
@@ -21,15 +22,15 @@ _ABSENT = object()
 
 
 def check_identity(
-    held: Mapping[str, Any],
-    asked: Mapping[str, Any],
+    held: Mapping[str, object],
+    asked: Mapping[str, object],
     *,
     where: str,
     need: str,
     names: Mapping[str, str] | None = None,
     error: type[EpisodeError] = EpisodeError,
 ) -> None:
-    """Refuse to go on with a job of another identity.
+    """Refuse to resume a job of another identity.
 
     Parameters
     ----------
@@ -43,8 +44,6 @@ def check_identity(
         How it ends: what the user can do.
     names : mapping of str to str, optional
         What the message calls a key, if not by itself.
-    error : type, optional
-        What is raised.
 
     Raises
     ------
@@ -60,7 +59,7 @@ def check_identity(
         raise error(f"{where} another {', '.join(found)}; {need}")
 
 
-def _differences(held: Any, asked: Any) -> Iterator[str]:
+def _differences(held: object, asked: object) -> Iterator[str]:
     """Yield what differs: the keys on the way to it, and both values."""
     if isinstance(held, dict) and isinstance(asked, dict) and held.keys() == asked.keys():
         for key in asked:
