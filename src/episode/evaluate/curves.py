@@ -226,8 +226,6 @@ def training_series(lines: Iterable[Mapping[str, object]], *, fold: str = "", se
         ``environment`` and, where there was a competition, ``pull_in``, ``push_away`` (nats) and ``ratio`` (rho_c);
         ``kind`` "validation" with ``step``, ``stage``, ``task``, ``log_loss``, ``aupr``, ``slope``. Lines of another
         kind are ignored.
-    fold : str
-    seed : int
 
     Returns
     -------

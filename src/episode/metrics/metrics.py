@@ -5,6 +5,9 @@ one environment by a scalar impedance; calibration and the decision at probabili
 is -1 (unknown) are ignored everywhere. Whatever reads the labels to choose something is called *oracle* by
 name.
 
+Everywhere ``label`` is array_like of int, shape (n,): 1, 0, or -1 for unknown. Beside it, array_like of float, shape
+(n,): ``score``, anything that ranks; ``logit``, log-odds of label 1; ``probability``, in [0, 1].
+
 This module does not know what an environment, a file or a model is.
 """
 
@@ -193,21 +196,13 @@ def is_collapsed(precision: float, recall: float, false_positive_rate: float, pr
 
 
 def average_precision(label: ArrayLike, score: ArrayLike) -> float | None:
-    """Average precision (the step-wise area under the precision-recall curve), None with one class only.
-
-    Parameters
-    ----------
-    label : array_like, shape (n,), int
-        1, 0, or -1 for unknown.
-    score : array_like, shape (n,), float
-        Anything that ranks.
-    """
+    """Average precision (the step-wise area under the precision-recall curve), None with one class only."""
     truth, scores = _labelled(label, score)
     return None if _lacks_a_class(truth) else float(average_precision_score(truth, scores))
 
 
 def auroc(label: ArrayLike, score: ArrayLike) -> float | None:
-    """Area under the ROC curve, None with one class only; parameters as for `average_precision`."""
+    """Area under the ROC curve, None with one class only."""
     truth, scores = _labelled(label, score)
     return None if _lacks_a_class(truth) else float(roc_auc_score(truth, scores))
 
@@ -217,10 +212,6 @@ def precision_at_recall(label: ArrayLike, score: ArrayLike, recall: float = 0.7)
 
     Parameters
     ----------
-    label : array_like, shape (n,), int
-        1, 0, or -1 for unknown.
-    score : array_like, shape (n,), float
-        Anything that ranks.
     recall : float
         In (0, 1].
 
@@ -243,13 +234,6 @@ def best_f1_threshold(label: ArrayLike, score: ArrayLike) -> float | None:
 
     Reads labels to choose: for validation rows only. On the rows that are reported it would be an oracle.
 
-    Parameters
-    ----------
-    label : array_like, shape (n,), int
-        1, 0, or -1 for unknown.
-    score : array_like, shape (n,), float
-        Anything that ranks.
-
     Returns
     -------
     float or None
@@ -265,15 +249,7 @@ def best_f1_threshold(label: ArrayLike, score: ArrayLike) -> float | None:
 
 
 def log_loss(label: ArrayLike, logit: ArrayLike) -> float | None:
-    """Mean negative log-likelihood in nats, computed on the logit; None without a labelled row.
-
-    Parameters
-    ----------
-    label : array_like, shape (n,), int
-        1, 0, or -1 for unknown.
-    logit : array_like, shape (n,), float
-        Log-odds of label 1.
-    """
+    """Mean negative log-likelihood in nats, computed on the logit; None without a labelled row."""
     truth, scores = _labelled(label, logit)
     if truth.size == 0:
         return None
@@ -285,13 +261,6 @@ def expected_calibration_error(label: ArrayLike, probability: ArrayLike) -> floa
 
     The bins are those of `reliability_curve`; the error is ``sum_b (n_b / n) |mean probability_b -
     prevalence_b|``.
-
-    Parameters
-    ----------
-    label : array_like, shape (n,), int
-        1, 0, or -1 for unknown.
-    probability : array_like, shape (n,), float
-        In [0, 1].
     """
     curve = reliability_curve(label, probability)
     if curve.count.size == 0:
@@ -305,13 +274,6 @@ def reliability_curve(label: ArrayLike, probability: ArrayLike) -> ReliabilityCu
     There are ``B = min(15, max(1, n // 20))`` bins. A row goes to bin ``floor(B (r + 1/2) / n)``, r its
     0-based rank by probability; rows of equal probability have one mean rank, hence one bin, so the result
     does not depend on row order. Bins left empty by ties are not returned.
-
-    Parameters
-    ----------
-    label : array_like, shape (n,), int
-        1, 0, or -1 for unknown.
-    probability : array_like, shape (n,), float
-        In [0, 1].
     """
     truth, predicted = _labelled(label, probability)
     if predicted.size and (predicted.min() < 0 or predicted.max() > 1):
@@ -337,13 +299,6 @@ def calibration_line(label: ArrayLike, logit: ArrayLike) -> Calibration | None:
 
     None where the maximum does not exist: one class only, all logits equal, or the classes separated by a
     threshold (in one dimension that is the only way in which a logistic fit diverges).
-
-    Parameters
-    ----------
-    label : array_like, shape (n,), int
-        1, 0, or -1 for unknown.
-    logit : array_like, shape (n,), float
-        Log-odds as predicted.
     """
     truth, scores = _labelled(label, logit)
     if _lacks_a_class(truth):
