@@ -163,7 +163,7 @@ def summarise(
     keys = Numbers.model_fields.keys() - {"collapsed"}
     means = {key: _mean(getattr(entry, key) for entry in described.values()) for key in keys}
     macro = MacroSummary.model_validate({"environments": len(described), **means})
-    pooled = binary_metrics(label, logit, potential)
+    pooled = binary_metrics(label, logit, potential).model_copy(update={"collapsed": None})
     mean_logit = (potential - training_impedance) / temperature
     mean_loss = log_loss(label, mean_logit) if math.isfinite(training_impedance) else None
     mean = MeanImpedance(

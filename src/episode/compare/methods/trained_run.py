@@ -6,7 +6,6 @@ they are not in the dataset that `learning_part` gives. Which methods are filled
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -19,11 +18,10 @@ from episode.config import Config
 from episode.data.dataset import Dataset
 from episode.errors import EpisodeError
 from episode.evaluate.curves import impedance_records, training_series
-from episode.evaluate.figures import RunAlarm, RunFigures
-from episode.files import read_json
+from episode.evaluate.evaluation import training_record
+from episode.evaluate.figures import RunFigures
 from episode.predict.impedance import EnvironmentEstimate
 from episode.predict.pairs import Predictions, predict_dataset
-from episode.schema import parse_model
 from episode.train.loop import train
 
 __all__ = ["Reading", "describe", "learning_part", "read_part", "score_variant", "trained_run"]
@@ -132,16 +130,15 @@ def describe(task: FoldTask, run: Run, test: Reading, *, level: float | None = N
     level : float, optional
         Constant impedance that the score of "episode.potential" is made with.
     """
-    folder, fold = task.folder / "run", task.fold.name
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    alarms = folder / "alarms.json"
+    fold = task.fold.name
+    lines, alarms = training_record(task.folder / "run")
     return RunFigures(
         impedance=impedance_records(
             {estimate.environment: estimate for estimate in test.predictions.estimates}, fold=fold
         ),
         temperature=float(run.system.temperature()),
         offset=float(run.system.temperature.offset),
-        alarms=[parse_model(alarm, RunAlarm, where=str(alarms), error=EpisodeError) for alarm in read_json(alarms)],
+        alarms=alarms,
         roles=run.facts.roles.model_dump(),
         training=training_series(lines, fold=fold, seed=task.seed),
         level=level,
