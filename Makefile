@@ -6,17 +6,19 @@ STAMP := $(VENV)/.installed
 EPISODE_DATA ?= ../shared/data
 GENOME := $(EPISODE_DATA)/hg19.chr20_chr22part_chrX70M.fa.gz
 RESULTS := benchmarks/results
+COMPACT := $(BIN)/python benchmarks/compact.py
 WORLDS := label concept both
 WORLD_SEED := 11
 WORLD_ROWS := episode,shortcut,ctcf_convergence
 DOMAIN_KL_ROWS := episode,shortcut,cross_attention,decoupled
 
-.PHONY: help install demo demo-seeds test check format clean benchmark benchmark-l benchmark-b benchmark-worlds benchmark-attribution benchmark-page benchmark-speed
+.PHONY: help install demo demo-seeds test test-all check format clean benchmark benchmark-l benchmark-b benchmark-worlds benchmark-attribution benchmark-page benchmark-speed
 
 help:
 	@echo "make demo        simulate, train, predict unseen cell lines, evaluate: demo-out/"
 	@echo "make demo-seeds  the same with five seeds, and a table: demo-seeds-out/"
-	@echo "make test        run the tests"
+	@echo "make test        all tests but the slow ones: some minutes"
+	@echo "make test-all    all tests, with kills, clusters, trainings by several processes and a browser: up to 20 minutes"
 	@echo "make benchmark   protocols L and B on the real pairs in EPISODE_DATA, then simulated worlds: benchmarks/results/"
 	@echo "make benchmark-speed  what it costs, held against the bars: benchmarks/results/speed.json, docs/speed.md"
 	@echo "make check       formatting, lint, types, import rules"
@@ -44,15 +46,15 @@ benchmark-l: $(STAMP)
 	$(BIN)/episode compare L $(EPISODE_DATA)/hic_loops/pairs.tsv.gz --genome $(GENOME) --out benchmark-out/protocol_l
 	$(BIN)/episode compare L $(EPISODE_DATA)/hic_loops/pairs.tsv.gz --genome $(GENOME) --out benchmark-out/protocol_l \
 	  --rows episode_distance
-	cp benchmark-out/protocol_l/results.json $(RESULTS)/protocol_l.json
+	$(COMPACT) benchmark-out/protocol_l/results.json $(RESULTS)/protocol_l.json.gz
 	$(BIN)/episode compare L $(EPISODE_DATA)/hic_loops/pairs.tsv.gz --genome $(GENOME) \
 	  --out benchmark-out/protocol_l_channels_2 --rows episode --set impedance.channels=2
-	cp benchmark-out/protocol_l_channels_2/results.json $(RESULTS)/protocol_l_channels_2.json
+	$(COMPACT) benchmark-out/protocol_l_channels_2/results.json $(RESULTS)/protocol_l_channels_2.json.gz
 
 benchmark-b: $(STAMP)
 	mkdir -p $(RESULTS)
 	$(BIN)/episode compare B $(EPISODE_DATA)/bengi/*.tsv.gz --genome $(GENOME) --out benchmark-out/protocol_b
-	cp benchmark-out/protocol_b/results.json $(RESULTS)/protocol_b.json
+	$(COMPACT) benchmark-out/protocol_b/results.json $(RESULTS)/protocol_b.json.gz
 
 benchmark-worlds: $(STAMP)
 	mkdir -p benchmark-out $(RESULTS)
@@ -60,20 +62,20 @@ benchmark-worlds: $(STAMP)
 	  test -d benchmark-out/$$world || $(BIN)/episode simulate --world $$world --seed $(WORLD_SEED) --out benchmark-out/$$world && \
 	  $(BIN)/episode compare simulated benchmark-out/$$world/pairs.tsv --genome benchmark-out/$$world/genome.fa \
 	    --truth benchmark-out/$$world/truth --out benchmark-out/world_$$world --rows $(WORLD_ROWS) && \
-	  cp benchmark-out/world_$$world/results.json $(RESULTS)/world_$$world.json || exit 1; \
+	  $(COMPACT) benchmark-out/world_$$world/results.json $(RESULTS)/world_$$world.json.gz || exit 1; \
 	done
 	$(BIN)/episode compare simulated benchmark-out/both/pairs.tsv --genome benchmark-out/both/genome.fa \
 	  --truth benchmark-out/both/truth --out benchmark-out/world_both --rows ablation
-	cp benchmark-out/world_both/results.json $(RESULTS)/world_both.json
+	$(COMPACT) benchmark-out/world_both/results.json $(RESULTS)/world_both.json.gz
 	test -d benchmark-out/rerank || $(BIN)/episode simulate --world rerank --seed $(WORLD_SEED) --out benchmark-out/rerank
 	$(BIN)/episode compare simulated benchmark-out/rerank/pairs.tsv --genome benchmark-out/rerank/genome.fa \
 	  --truth benchmark-out/rerank/truth --out benchmark-out/world_rerank --rows $(WORLD_ROWS) --set impedance.channels=2
-	cp benchmark-out/world_rerank/results.json $(RESULTS)/world_rerank.json
+	$(COMPACT) benchmark-out/world_rerank/results.json $(RESULTS)/world_rerank.json.gz
 	test -d benchmark-out/tissues || \
 	  $(BIN)/episode simulate --preset domain-kl --format domain-kl --seed $(WORLD_SEED) --out benchmark-out/tissues
 	$(BIN)/episode compare domain-kl benchmark-out/tissues --truth benchmark-out/tissues/truth \
 	  --out benchmark-out/domain_kl_simulated --rows $(DOMAIN_KL_ROWS)
-	cp benchmark-out/domain_kl_simulated/results.json $(RESULTS)/domain_kl_simulated.json
+	$(COMPACT) benchmark-out/domain_kl_simulated/results.json $(RESULTS)/domain_kl_simulated.json.gz
 
 benchmark-attribution: $(STAMP)
 	mkdir -p benchmark-out $(RESULTS)
@@ -93,8 +95,12 @@ benchmark-speed: $(STAMP)
 	rm -rf benchmark-out/speed
 	EPISODE_DATA=$(EPISODE_DATA) $(BIN)/python benchmarks/speed.py
 
+# Two workers: each takes half, in order, for what tests of a module share, and who has ended takes from the other.
 test: $(STAMP)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow"
+
+test-all: $(STAMP)
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 check: $(STAMP)
 	$(BIN)/ruff format --check src tests benchmarks

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -87,6 +87,7 @@ def mark_planted(sites: pd.DataFrame, planted: pd.DataFrame, rules: Rules) -> pd
     read = {kind: {rule[f"{kind}_motif"] for rule in rules} - {None} for kind in KINDS}
     by_element = dict(list(planted.groupby("element")))
     found = []
+    site: Any
     for site in sites.itertuples():
         near = by_element.get(site.element_name)
         motif = ""
@@ -116,12 +117,13 @@ def holds(rule: dict[str, Any], strands: dict[str, dict[str, str]], mirrored: bo
 def true_effects(sites: pd.DataFrame, facts: pd.DataFrame, rules: Rules) -> pd.Series:
     """What the true U_I of each pair loses without each planted site that was found; NaN elsewhere."""
     effect = pd.Series(np.nan, index=sites.index)
+    row: Any
     for pair, group in sites[sites["planted"] != ""].groupby("pair"):
-        strands = {
+        strands: dict[str, dict[Any, Any]] = {
             kind: dict(group.loc[group["element"] == kind, ["planted", "strand"]].itertuples(index=False))
             for kind in KINDS
         }
-        mirrored = bool(facts.loc[pair, "mirrored"])
+        mirrored = bool(facts["mirrored"][str(pair)])
         for row in group.itertuples():
             rest = {**strands, row.element: {m: s for m, s in strands[row.element].items() if m != row.planted}}
             effect[row.Index] = sum(
@@ -132,11 +134,12 @@ def true_effects(sites: pd.DataFrame, facts: pd.DataFrame, rules: Rules) -> pd.S
 
 def pairs_at(joint: pd.DataFrame, sites: pd.DataFrame, facts: pd.DataFrame, rules: Rules) -> dict[str, Any]:
     """Precision of the greatest interactions, no element twice."""
-    planted = {(s.pair, s.element, s.start, s.strand): s.planted for s in sites.itertuples()}
+    planted = {(s.pair, s.element, s.start, s.strand): s.planted for s in cast(Any, sites.itertuples())}
     met: dict[str, set[str]] = {kind: set() for kind in KINDS}
     rows = []
+    row: Any
     for row in joint.itertuples():
-        names = {kind: facts.loc[row.pair, kind] for kind in KINDS}
+        names = {kind: str(facts[kind][row.pair]) for kind in KINDS}
         if any(names[kind] in met[kind] for kind in KINDS):
             continue
         for kind in KINDS:
@@ -150,9 +153,7 @@ def pairs_at(joint: pd.DataFrame, sites: pd.DataFrame, facts: pd.DataFrame, rule
             rule["weight"]
             for rule in rules
             if all(rule[f"{kind}_motif"] == there[kind] for kind in KINDS)
-            and holds(
-                rule, {kind: {there[kind]: strands[kind]} for kind in KINDS}, bool(facts.loc[row.pair, "mirrored"])
-            )
+            and holds(rule, {kind: {there[kind]: strands[kind]} for kind in KINDS}, bool(facts["mirrored"][row.pair]))
         ]
         rows.append(
             {

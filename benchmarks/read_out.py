@@ -12,6 +12,7 @@ import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
+from compact import read_compact
 from episode.compare.results import Audit, ComparisonResults
 from episode.evaluate.figures import ComparisonFigures
 from episode.files import atomic_file
@@ -19,7 +20,7 @@ from episode.metrics.intervals import Estimate
 from episode.report.findings import spell
 from episode.report.findings.comparison import find_comparison
 from episode.report.load import Comparison
-from episode.schema import read_model
+from episode.schema import parse_model
 
 ORDER = (
     "protocol_l",
@@ -39,8 +40,8 @@ WIDTH = 120
 
 def main(folder: Path) -> None:
     """Write README.md into a folder of results."""
-    paths = {name: folder / f"{name}.json" for name in ORDER}
-    sections = [_section(name, read_model(path, ComparisonResults)) for name, path in paths.items() if path.exists()]
+    paths = {name: folder / f"{name}.json.gz" for name in ORDER}
+    sections = [_section(name, _results(path)) for name, path in paths.items() if path.exists()]
     head = [
         "# Results",
         _text(
@@ -50,6 +51,10 @@ def main(folder: Path) -> None:
     ]
     with atomic_file(folder / "README.md") as temporary:
         temporary.write_text("\n\n".join([*head, *sections]) + "\n")
+
+
+def _results(path: Path) -> ComparisonResults:
+    return parse_model(read_compact(path), ComparisonResults, where=str(path))
 
 
 def _text(text: str, indent: str = "") -> str:

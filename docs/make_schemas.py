@@ -14,6 +14,7 @@ from episode.checkpoint import RunFile
 from episode.compare.protocol import Protocol
 from episode.compare.results import ComparisonResults
 from episode.config import Config
+from episode.data.manifest import Manifest
 from episode.evaluate.figures import Figures
 from episode.evaluate.results import EvaluationResults
 from episode.train.diagnostics import Alarms
@@ -24,6 +25,7 @@ FOLDER = Path(__file__).parent / "schemas"
 MODELS: dict[str, type[BaseModel]] = {
     "config": Config,
     "protocol": Protocol,
+    "dataset-manifest": Manifest,
     "run": RunFile,
     "training-log-line": LogLine,
     "alarms": Alarms,

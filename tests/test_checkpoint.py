@@ -23,6 +23,7 @@ from episode.checkpoint import (
     save_state,
 )
 from episode.config import WindowConfig
+from episode.data.pairs import Source
 from episode.data.shortcuts import Shortcuts
 from episode.encode.motifs import MotifBank
 from episode.errors import CheckpointError
@@ -61,7 +62,7 @@ FACTS = RunFacts(
         best_step=3,
         steps=4,
         epochs=0.5,
-        sources=[{"path": "pairs.tsv", "sha256": "0" * 64, "rows": 40}],
+        sources=[Source(path="pairs.tsv", sha256="0" * 64, rows=40)],
         unseen_validation=True,
     ),
 )

@@ -21,7 +21,7 @@ def from_dict(content: dict[str, Any]) -> Config:
 def test_defaults_are_valid_and_frozen() -> None:
     config = Config()
     with pytest.raises(ValidationError, match="frozen"):
-        config.stem = StemConfig()  # type: ignore[misc]
+        config.stem = StemConfig()
 
 
 def test_round_trip_through_json() -> None:

@@ -18,7 +18,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 
 class Part(Model):
-    size: int = Field(1, gt=0)
+    size: int = Field(default=1, gt=0)
     names: tuple[str, ...] = ()
 
 

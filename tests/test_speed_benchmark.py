@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -42,7 +43,7 @@ def context(costs: ModuleType, tmp_path: Path) -> Any:
     return costs.context.Context(tmp_path, threads=2, quick=True)
 
 
-def test_operations_of_the_pair_head(costs):
+def test_operations_of_the_pair_head(costs: Any) -> None:
     config = BackboneConfig(width=4, heads=1, anchors=1, summary=2, bilinear=3, kan_inputs=2, kan_frequencies=1)
     flop = costs.heads.head_flop(config, (2, 3))
     # two directions x (likeness, reading) x 2 x 2 x 3 x 4
@@ -53,7 +54,7 @@ def test_operations_of_the_pair_head(costs):
     assert flop["energy"] == 2 * 11 * 2 + 2 * 2 * 3
 
 
-def test_operations_of_the_stem_leave_padding_out(costs):
+def test_operations_of_the_stem_leave_padding_out(costs: Any) -> None:
     class Bank:
         lengths = np.array([3, 5])
 
@@ -61,7 +62,7 @@ def test_operations_of_the_stem_leave_padding_out(costs):
     assert costs.heads.stem_flop(Bank(), [4, 2]) == {"one_hot": 8 * 2 * 3 * 2, "chosen_base": 2 * 2 * 3 * 2}
 
 
-def test_fit_finds_an_exponent(costs):
+def test_fit_finds_an_exponent(costs: Any) -> None:
     found = costs.growth.fit([1, 10, 100, 1000], [9.0, 300.0, 30_000.0, 3_000_000.0])
     assert found["last"]["exponent"] == pytest.approx(2)
     assert found["last"]["factor"] == pytest.approx(3)
@@ -69,7 +70,7 @@ def test_fit_finds_an_exponent(costs):
     assert found["all"]["exponent"] < 2
 
 
-def test_cost_of_a_command_is_its_own(context):
+def test_cost_of_a_command_is_its_own(context: Any) -> None:
     held = np.ones(400 << 20, dtype=np.uint8)  # what this process holds is not the command's
     small = context.run([sys.executable, "-c", "pass"])
     large = context.run([sys.executable, "-c", "x = b'1' * (200 << 20)"])
@@ -77,7 +78,7 @@ def test_cost_of_a_command_is_its_own(context):
     assert 190 << 20 < large.peak_bytes - small.peak_bytes < 240 << 20
 
 
-def test_cost_of_a_command_holds_its_workers(context):
+def test_cost_of_a_command_holds_its_workers(context: Any) -> None:
     worker = [sys.executable, "-c", "import time; x = b'1' * (200 << 20); time.sleep(1.6)"]
     code = f"import subprocess; [p.wait() for p in [subprocess.Popen({worker}) for _ in range(2)]]"
     cost = context.run([sys.executable, "-c", code])
@@ -85,12 +86,12 @@ def test_cost_of_a_command_holds_its_workers(context):
     assert cost.peak_bytes > 400 << 20
 
 
-def test_a_command_that_fails_is_named(context):
+def test_a_command_that_fails_is_named(context: Any) -> None:
     with pytest.raises(RuntimeError, match="no such thing"):
         context.run([sys.executable, "-c", "raise SystemExit('no such thing')"])
 
 
-def test_pairs_are_distinct_and_lie_on_the_elements(costs, tmp_path):
+def test_pairs_are_distinct_and_lie_on_the_elements(costs: Any, tmp_path: Path) -> None:
     elements = costs.worlds.Elements(20, 30)
     met = costs.worlds.write_pairs(tmp_path / "pairs.parquet", elements, 400, row_group=70)
     frame = pd.read_parquet(tmp_path / "pairs.parquet")
@@ -133,10 +134,12 @@ STRAYS = STEADY.replace(
     [(STEADY, True, True), (LEAVES, True, False), (FORGETS, False, True), (STRAYS, True, False)],
     ids=["steady", "leaves", "forgets", "strays"],
 )
-def test_harness_sees_what_a_kill_leaves(costs, context, monkeypatch, script, same, clean):
+def test_harness_sees_what_a_kill_leaves(
+    costs: Any, context: Any, monkeypatch: pytest.MonkeyPatch, script: str, same: bool, clean: bool
+) -> None:
     monkeypatch.setattr(costs.kills, "GRACE", 0.3)
 
-    def first(folder):
+    def first(folder: Path) -> list[str]:
         return [sys.executable, "-c", script, str(folder)]
 
     command = costs.kills.Command("made up", first, ("--resume",), costs.kills.everything)
@@ -149,8 +152,10 @@ def test_harness_sees_what_a_kill_leaves(costs, context, monkeypatch, script, sa
 
 
 @pytest.mark.parametrize(("every", "tries", "killed"), [(2, 6, 3), (100, 9, 0)], ids=["every second", "never"])
-def test_times_are_drawn_until_enough_are_killed(costs, context, monkeypatch, every, tries, killed):
-    def trial(number, after):
+def test_times_are_drawn_until_enough_are_killed(
+    costs: Any, context: Any, monkeypatch: pytest.MonkeyPatch, every: int, tries: int, killed: int
+) -> None:
+    def trial(number: int, after: float) -> Any:
         return costs.kills.Trial(after, number % every == every - 1, (), 0, True, True, 1.0, "")
 
     command = costs.kills.Command("short", lambda _: [sys.executable, "-c", "pass"], (), costs.kills.everything)
@@ -162,8 +167,8 @@ def test_times_are_drawn_until_enough_are_killed(costs, context, monkeypatch, ev
     assert costs.kills.count(trials)["killed"] == killed
 
 
-def test_what_a_trial_lacks_is_told(costs, context):
-    def lacks(folder):
+def test_what_a_trial_lacks_is_told(costs: Any, context: Any) -> None:
+    def lacks(folder: Path) -> None:
         raise RuntimeError(f"{folder.name}: lacks a row")
 
     command = costs.kills.Command("lacks", lambda _: [sys.executable, "-c", "pass"], (), lacks)
@@ -173,8 +178,8 @@ def test_what_a_trial_lacks_is_told(costs, context):
     assert (trial.code, trial.same, trial.said) == (0, False, "kill0: lacks a row")
 
 
-def test_trials_are_counted_by_what_came_of_them(costs):
-    def trial(killed, left, same, clean):
+def test_trials_are_counted_by_what_came_of_them(costs: Any) -> None:
+    def trial(killed: bool, left: tuple[str, ...], same: bool, clean: bool) -> dict[str, Any]:
         return vars(costs.kills.Trial(1.0, killed, left, 0, same, clean, 1.0, ""))
 
     trials = [
@@ -194,7 +199,7 @@ def test_trials_are_counted_by_what_came_of_them(costs):
 
 
 @pytest.fixture
-def stored(costs, tmp_path):
+def stored(costs: Any, tmp_path: Path) -> tuple[Path, Callable[[Path], Any]]:
     """A folder of a store that is whole, and what `kills.stored` says of a folder."""
     elements, bank = costs.worlds.Elements(3, 3), load_bank(StemConfig())
     costs.worlds.write_pairs(tmp_path / "pairs.parquet", elements, 9, lines=1)
@@ -205,7 +210,7 @@ def stored(costs, tmp_path):
     return folder, lambda folder: costs.kills.stored(folder, dataset)
 
 
-def test_store_in_a_trial_is_only_read_and_what_it_lacks_is_seen(costs, stored, tmp_path):
+def test_store_in_a_trial_is_only_read_and_what_it_lacks_is_seen(costs: Any, stored: Any, tmp_path: Path) -> None:
     whole, look = stored
     before = costs.kills.everything(whole)
     wanted = look(whole)
@@ -230,20 +235,20 @@ def test_store_in_a_trial_is_only_read_and_what_it_lacks_is_seen(costs, stored, 
         look(left)
 
 
-def test_an_epoch_is_scaled_up_and_never_down(costs):
+def test_an_epoch_is_scaled_up_and_never_down(costs: Any) -> None:
     assert costs.epoch.minutes_for_an_epoch(120.0, 0.8) == pytest.approx(2.5)
     assert costs.epoch.minutes_for_an_epoch(120.0, 1.5) == pytest.approx(2.0)
 
 
-def test_page_without_results_is_refused_plainly(tmp_path):
-    script = [sys.executable, BENCHMARKS / "speed.py", "--rows", "", "--quick", "--work", tmp_path]
+def test_page_without_results_is_refused_plainly(tmp_path: Path) -> None:
+    script: list[str | Path] = [sys.executable, BENCHMARKS / "speed.py", "--rows", "", "--quick", "--work", tmp_path]
     done = subprocess.run(script, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "speed.json is not there; measure a row first" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_page_says_plainly_what_is_missed(costs, tmp_path):
+def test_page_says_plainly_what_is_missed(costs: Any, tmp_path: Path) -> None:
     machine = {"cpu": "some", "cores": 2, "memory_gib": 8.0, "threads": 2, "python": "3", "versions": {}}
     value = {
         "help_seconds_best": 0.29,

@@ -1,16 +1,13 @@
-"""One tiny simulated world, dataset and run for all tests that need a trained model; each made once a process.
+"""One tiny simulated world, dataset and run for all tests that need a trained model; each made once a session.
 
 Everything is made by the commands themselves, with few steps: the numbers mean nothing, their relations do.
 """
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import functools
 import io
-import shutil
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,9 +24,14 @@ from episode.data.pairs import PairTable
 from episode.data.readers import read_pairs
 from episode.data.storage import load_dataset
 from episode.encode.store import ElementStore, build_store
+from episode.predict.pairs import COLUMNS
+from made_once import made_once
 
 __all__ = [
+    "KEY",
+    "NUMBERS",
     "SETTINGS",
+    "TOLERANCE",
     "Outcome",
     "as_options",
     "config",
@@ -58,6 +60,12 @@ SETTINGS = (
 """As given to --set; few steps, small tasks."""
 
 
+KEY = ["environment", "enhancer_name", "promoter_name"]
+"""Columns that name a pair in a table of predictions."""
+NUMBERS = list(COLUMNS)
+"""Columns of what is predicted of a pair."""
+TOLERANCE = 1e-5
+"""How far predictions differ where the work was cut up in another way."""
 LIVELY = {"impedance_error": 0.05, "impedance_environments": 8, "bootstrap_sd": 0.0}
 """Calibration facts under which intervals have a width worth testing."""
 
@@ -92,18 +100,12 @@ def config(*settings: str) -> Config:
     return override(Config(), [*SETTINGS, *settings])
 
 
-@functools.cache
-def _root() -> Path:
-    root = Path(tempfile.mkdtemp(prefix="episode-tiny-"))
-    atexit.register(shutil.rmtree, root, ignore_errors=True)
-    return root
-
-
 def _made(name: str, *arguments: object) -> Path:
-    path = _root() / name
-    outcome = episode(*arguments, "--out", path)
-    assert outcome.code == 0, outcome.err
-    return path
+    def make(path: Path) -> None:
+        outcome = episode(*arguments, "--out", path)
+        assert outcome.code == 0, outcome.err
+
+    return made_once(name, make)
 
 
 @functools.cache

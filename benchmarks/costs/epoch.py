@@ -59,7 +59,7 @@ def one_epoch(context: Context, dataset: Path, cache: Path, settings: dict[str, 
     steps = math.ceil(wanted / (VIEWS * query))
 
     def train(length: dict[str, int]) -> Cost:
-        words = ["train", dataset, "--cache", cache, "--out", context.fresh("tissues_run"), "--json"]
+        words: list[str | Path] = ["train", dataset, "--cache", cache, "--out", context.fresh("tissues_run"), "--json"]
         words += [word for key, value in (settings | length).items() for word in ("--set", f"{key}={value}")]
         return context.run(context.limited(*words))
 
@@ -102,7 +102,7 @@ def _dataset(context: Context) -> tuple[Path, dict[str, float]]:
     preset = "tiny" if context.quick else "domain-kl"
     seconds = {}
     if not world.exists():
-        words = ("simulate", "--preset", preset, "--format", "domain-kl", "--seed", SEED, "--out", world)
+        words = ("simulate", "--preset", preset, "--format", "domain-kl", "--seed", str(SEED), "--out", world)
         seconds["simulate"] = context.run(context.episode(*words)).seconds
     if not dataset.exists():
         seconds["data build"] = context.run(context.episode("data", "build", world, "--out", dataset)).seconds

@@ -27,7 +27,7 @@ def _figure(row: dict[str, Any], of: str) -> Figure:
         fit = fits[f"{key}_by_{of}"]["last"]
         x = [point[of] for point in points]
         axes.plot(x, [point[key] / unit for point in points], "o", color=COLOURS["blue"], ms=5.5, label="measured")
-        along = np.geomspace(*fit["range"], 50)
+        along = np.geomspace(fit["range"][0], fit["range"][1], 50)
         line = fit["factor"] * along ** fit["exponent"] / unit
         axes.plot(along, line, color=COLOURS["red"], lw=1.4, label=f"fit: exponent {fit['exponent']:.2f}")
         axes.set(xscale="log", yscale="log", xlabel=of, ylabel=label)

@@ -300,10 +300,10 @@ def stored(folder: Path, dataset: Path) -> Content:
         rows = SegmentFolder(path.parent, recipe).find(wanted)
         if (rows.start < 0).any():
             raise RuntimeError(f"{path.parent}: lacks {int((rows.start < 0).sum())} of {len(wanted)} elements")
-        store, checksum = ElementStore(rows.rows, rows.start, bin_count(lengths, recipe.bin), ""), hashlib.sha256()
+        store, digest = ElementStore(rows.rows, rows.start, bin_count(lengths, recipe.bin), ""), hashlib.sha256()
         for element in range(len(store)):
-            checksum.update(store.rows(element).tobytes())
-        content[f"rows of {path.parent.name}"] = checksum.hexdigest()
+            digest.update(store.rows(element).tobytes())
+        content[f"rows of {path.parent.name}"] = digest.hexdigest()
     return content
 
 
@@ -324,7 +324,7 @@ def _train(context: Context) -> Command:
         "episodes.query": 64,
         "episodes.support_max": 128,
     }
-    words = ["train", dataset, "--cache", context.work / "kills_store"]
+    words: list[str | Path] = ["train", dataset, "--cache", context.work / "kills_store"]
     words += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
 
     def first(folder: Path) -> list[str]:

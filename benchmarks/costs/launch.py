@@ -17,7 +17,7 @@ import time
 INTERVAL = 0.5
 
 
-def proportional(pid):
+def proportional(pid: int) -> int:
     """PSS of one process in bytes, 0 where it is gone."""
     try:
         with open(f"/proc/{pid}/smaps_rollup") as stream:
@@ -26,7 +26,7 @@ def proportional(pid):
         return 0
 
 
-def descendants(pid):
+def descendants(pid: int) -> list[int]:
     """Ids of all that descend from a process."""
     try:
         with open(f"/proc/{pid}/task/{pid}/children") as stream:
@@ -36,14 +36,14 @@ def descendants(pid):
     return direct + [more for child in direct for more in descendants(child)]
 
 
-def main():
+def main() -> None:
     target, command = sys.argv[1], sys.argv[2:]
     start = time.perf_counter()
     with open(f"{target}.out", "wb") as out, open(f"{target}.err", "wb") as err:
         child = subprocess.Popen(command, stdout=out, stderr=err, stdin=subprocess.DEVNULL)
         most, processes, ended = [0], [1], threading.Event()
 
-        def watch():
+        def watch() -> None:
             while not ended.wait(INTERVAL):
                 workers = descendants(child.pid)
                 if workers:

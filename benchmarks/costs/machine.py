@@ -10,6 +10,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ class Peak:
         torch = self._torch
         for size in self.by_size:
             a, b, out = torch.rand(size, size), torch.rand(size, size), torch.empty(size, size)
-            seconds = best_seconds(lambda a=a, b=b, out=out: torch.mm(a, b, out=out), times)
+            seconds = best_seconds(partial(torch.mm, a, b, out=out), times)
             self.by_size[size] = max(self.by_size[size], 2 * size**3 / seconds / 1e9)
         return self.gflops
 

@@ -34,10 +34,10 @@ from episode.encode.motifs import MotifBank
 from episode.encode.scanner import Scanner
 from episode.encode.store import build_store
 from episode.inference.orientation import mirror
-from episode.inference.pairs import PairRows, pair_keys, pair_rows
+from episode.inference.pairs import PairRows, pair_rows
 from episode.inference.support import student_impedance
+from episode.inference.support_sampling import content_ranks, draw_support
 from episode.model.backbone import PairOutput
-from episode.predict.impedance import choose_support
 from episode.predict.pairs import predict_dataset
 
 TABLES = ("K562.HiC-Benchmark.v3.tsv.gz", "GM12878.RNAPII-ChIAPET-Benchmark.v3.tsv.gz")
@@ -181,14 +181,15 @@ class Alone:
         self.run, self.dataset = run, dataset
         self.scanner = Scanner(run.bank, run.facts.config.stem.bin, dtype="float32")
         self.batch = BATCHES[0]
-        keys, environment = pair_keys(dataset), dataset.pairs["environment"].to_numpy()
+        rows, environment = pair_rows(dataset, run.facts.shortcuts), dataset.pairs["environment"].to_numpy()
+        rank, size = content_ranks(SEED, dataset.digests, rows), run.facts.config.episodes.support_max
         chosen = []
         for name in dataset.environments:
             mine = np.flatnonzero(environment == name)
-            chosen.append(mine[choose_support(run, [keys[i] for i in mine], dataset.pairs.iloc[mine], seed=SEED)])
+            chosen.append(mine[draw_support(rank[mine], rows.take(mine), size)])
         self.sizes = [len(part) for part in chosen]
         self.index = np.concatenate(chosen)
-        self.rows: PairRows = pair_rows(dataset, run.facts.shortcuts).take(self.index)
+        self.rows: PairRows = rows.take(self.index)
 
     def choose_batch(self) -> dict[str, float]:
         """Find the fastest size of a batch on the first pairs."""
@@ -261,7 +262,7 @@ def _shape(dataset: Dataset) -> dict[str, Any]:
     return {
         "distinct": {side: first for side, (first, _) in counts.items()},
         "distinct_laid_out": {side: second for side, (_, second) in counts.items()},
-        "rows_merged": int(dataset.manifest["counts"]["merged_duplicates"]),
+        "rows_merged": int(dataset.manifest.counts.merged_duplicates),
         "bases": {
             "by_pair": by_pair,
             "once": once,

@@ -25,7 +25,7 @@ def measure(context: Context) -> dict[str, Any]:
     script = shutil.which("episode", path=str(Path(sys.executable).parent))
     help_command = [script, "--help"] if script else context.episode("--help")
     helped = [context.run(help_command).seconds for _ in range(context.size(20, 3))]
-    predicted = {}
+    predicted: dict[str, dict[str, Any]] = {}
     for name, elements in LAYOUTS.items():
         genome, table = context.work / f"start_{name}.fa", context.work / "tables" / f"start_{name}.parquet"
         write_genome(genome, elements)

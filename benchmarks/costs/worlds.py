@@ -150,7 +150,7 @@ def small_dataset(context: Context) -> Path:
     """Return the dataset of the smallest simulated world; made if it is not there."""
     world, dataset = context.work / "tiny", context.work / "tiny_dataset"
     if not world.exists():
-        context.run(context.episode("simulate", "--preset", "tiny", "--seed", SEED, "--out", world))
+        context.run(context.episode("simulate", "--preset", "tiny", "--seed", str(SEED), "--out", world))
     if not dataset.exists():
         tables = (world / "pairs.tsv", "--genome", world / "genome.fa")
         context.run(context.episode("data", "build", *tables, "--out", dataset))

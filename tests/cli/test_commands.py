@@ -7,6 +7,7 @@ import json
 import shlex
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -43,7 +44,7 @@ def test_examples_are_commands_that_parse(words: list[str]) -> None:
 # -- one JSON document ------------------------------------------------------------------------------------------------
 
 
-def one_document(outcome: Outcome) -> dict[str, object]:
+def one_document(outcome: Outcome) -> dict[str, Any]:
     assert outcome.code == 0, outcome.err
     content = json.loads(outcome.out)
     assert isinstance(content, dict)
@@ -66,7 +67,7 @@ def test_json_of_predict(table: Path, tmp_path: Path) -> None:
     assert content["out"] == str(tmp_path / "out")
     assert content["pairs"] == len(pd.read_csv(tmp_path / "out" / "predictions.tsv", sep="\t"))
     written = pd.read_csv(tmp_path / "out" / "environments.tsv", sep="\t").iloc[0]
-    (entry,) = content["environments"]  # type: ignore[misc]
+    [entry] = content["environments"]
     assert entry["environment"] == "unseen01" and entry["r_teacher"] is None
     assert entry["r_used"] == pytest.approx(written["r_used"], rel=1e-5)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
@@ -82,10 +83,10 @@ def test_json_of_evaluate_and_report(tmp_path: Path) -> None:
     content = one_document(command("evaluate", run_folder(), dataset_folder(), *options))
     written = json.loads((out / "metrics.json").read_text())
     assert {key: written[key] for key in content} == content
-    assert list(content["environments"]) == ["unseen01", "unseen02"]  # type: ignore[call-overload]
+    assert list(content["environments"]) == ["unseen01", "unseen02"]
     content = one_document(command("report", out, "--json"))
     assert content["page"] == str(out / "index.html")
-    assert all(Path(path).is_file() for path in content["files"])  # type: ignore[attr-defined]
+    assert all(Path(path).is_file() for path in content["files"])
 
 
 def test_json_of_simulate(tmp_path: Path) -> None:

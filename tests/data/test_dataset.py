@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -46,10 +47,10 @@ def test_windows_hold_the_bases_around_midpoints(dataset: Dataset, chromosomes: 
 
 def test_windows_past_the_ends_are_filled_with_n(dataset: Dataset, chromosomes: dict[str, str]) -> None:
     chr1 = chromosomes["chr1"].upper()
-    enhancer, promoter = dataset.pairs.loc[3, ["enhancer_id", "promoter_id"]]
+    enhancer, promoter = (int(dataset.pairs[f"{side}_id"][3]) for side in ("enhancer", "promoter"))
     assert decode(dataset.sequence(enhancer)) == "N" * 15 + chr1[:25]
     assert decode(dataset.sequence(promoter)) == chr1[1890:] + "N" * 10
-    row = dataset.elements.iloc[enhancer]
+    row: Any = dataset.elements.iloc[enhancer]
     assert (row["start"], row["end"], row["length"]) == (0, 25, 40)
     assert row["n_fraction"] == pytest.approx(15 / 40)
     assert row["gc"] == pytest.approx(sum(base in "CG" for base in chr1[:25]) / 25)
@@ -153,10 +154,10 @@ def test_impossible_options(here: Path, windows: WindowConfig, max_unknown: floa
 
 def test_summary_counts(dataset: Dataset) -> None:
     summary = dataset.summary().set_index("environment")
-    assert summary.loc["HMEC", ["n", "positives", "negatives", "unknown"]].tolist() == [3, 2, 0, 1]
+    assert summary[["n", "positives", "negatives", "unknown"]].T["HMEC"].tolist() == [3, 2, 0, 1]
     assert summary["one_class"].to_dict() == {"HMEC": True, "K562": False}
     assert summary["share_positive"].to_dict() == {"HMEC": 1.0, "K562": 0.5}
-    assert summary.loc["K562", ["enhancers", "promoters"]].tolist() == [2, 1]
+    assert summary[["enhancers", "promoters"]].T["K562"].tolist() == [2, 1]
 
 
 def test_unlabelled_environment_has_no_share_and_is_not_one_class(here: Path) -> None:

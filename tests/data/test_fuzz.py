@@ -46,7 +46,7 @@ EDITS = st.lists(
 
 
 @pytest.mark.parametrize("name", FILES)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(EDITS)
 def test_damaged_tables(tmp_path: Path, name: str, edits: list[tuple[float, int, bytes]]) -> None:
     content = FILES[name]

@@ -64,7 +64,7 @@ def forms(tmp_path_factory: pytest.TempPathFactory, chromosomes: dict[str, str])
 
 
 @pytest.mark.parametrize("name", ["g.fa", "g.fa.gz", "g.2bit"])
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.sampled_from(["chr1", "chr2"]), st.integers(0, 2000), st.integers(0, 2000))
 def test_every_form_gives_the_bases(
     forms: dict[str, Genome], chromosomes: dict[str, str], name: str, chrom: str, a: int, b: int

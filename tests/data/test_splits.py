@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -114,7 +115,8 @@ def made(rows: list[tuple[Element, Element]], locus: list[int] | None = None) ->
     pairs = pd.DataFrame({"enhancer_id": np.arange(n), "promoter_id": n + np.arange(n)})
     pairs["locus"] = np.arange(n) if locus is None else locus
     codes = np.array(["ACGT".index(base) for element in flat for base in element[3]], dtype=np.uint8)
-    return Dataset(pairs, elements, codes, {"genome": {"sha256": None}})
+    manifest: Any = {"genome": {"sha256": None}}
+    return Dataset(pairs, elements, codes, manifest)
 
 
 def seen(a: tuple[Element, Element], b: tuple[Element, Element], locus: list[int] | None = None) -> set[str]:

@@ -19,6 +19,8 @@ from episode.compare.results import ComparisonResults
 from episode.evaluate.figures import ComparisonFigures
 from episode.schema import read_model
 
+pytestmark = pytest.mark.usefixtures("jobs_in_this_process")
+
 DRAWS = """
 name = "tiny"
 [holdout]
@@ -41,7 +43,7 @@ def compare(folder: Path, *arguments: object, out: str = "out") -> tiny_world.Ou
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A comparison of EPIsode and two shortcuts on the tiny world; do not alter it."""
+    """A comparison of EPIsode and two shortcuts on the tiny world, by a process of its own; do not alter it."""
     folder = tmp_path_factory.mktemp("compared")
     outcome = compare(folder, "--methods", "episode,shortcut", "--truth", tiny_world.world() / "truth")
     assert outcome.code == 0, outcome.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ def test_unseen_cell_lines_are_ranked(tmp_path: Path) -> None:
     train(dataset, config, seed=0, folder=tmp_path / "run", cache=cache)
     run = load_run(tmp_path / "run")
     unseen = dataset.select(select_rows(dataset, split="test"))
-    results = evaluate(run, unseen, build_store(unseen, run.bank, config.stem, cache)).results
+    results: Any = evaluate(run, unseen, build_store(unseen, run.bank, config.stem, cache)).results
     assert len(results.environments) == EASY.unseen_lines
     prevalence = np.mean([entry.share_positive for entry in results.environments.values()])
     assert results.macro.aupr_potential > prevalence + 0.15

@@ -47,6 +47,7 @@ def test_train_predict_and_evaluate(tmp_path: Path, kind: str) -> None:
     assert content["environments"]["unseen02"]["log_loss"] == pytest.approx(log_loss, rel=1e-4)
 
 
+@pytest.mark.usefixtures("jobs_in_this_process")
 def test_rivals_keep_the_motif_scores(tmp_path: Path) -> None:
     """Beside EPIsode with another stem, a row on motifs says what it says beside the motif stem."""
     protocol = tmp_path / "protocol.toml"

@@ -54,7 +54,7 @@ def test_other_codes_are_unknown_and_elements_follow_each_other() -> None:
     np.testing.assert_array_equal(rows, [[0, 4], [HALVED, 3], [4, 4]])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(batch=st.lists(elements(), min_size=1, max_size=5), bin=st.integers(1, 24), seed=st.integers(0, 31))
 def test_the_mirror_is_the_layout_of_the_reverse_complement(batch: list[np.ndarray], bin: int, seed: int) -> None:
     reverse = [bool(seed >> i & 1) for i in range(len(batch))]

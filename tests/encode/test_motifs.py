@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def test_reverse_complement_turns_log_odds() -> None:
     assert turned.reverse_complement().hash == bank.hash
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 2**32 - 1),
     length=st.integers(1, 6),
@@ -106,7 +107,9 @@ def test_hash_sees_names_matrices_and_order() -> None:
         (("a",), ("a",), (TWO * 2,), "sum to 1"),
     ],
 )
-def test_a_bank_that_does_not_fit_together_is_refused(ids, names, matrices, message) -> None:
+def test_a_bank_that_does_not_fit_together_is_refused(
+    ids: tuple[str, ...], names: tuple[str, ...], matrices: tuple[np.ndarray, ...], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         MotifBank(ids, names, matrices)
 
@@ -164,7 +167,7 @@ def test_ctcf_is_in_the_bank_and_reads_as_known(jaspar: MotifBank) -> None:
 
 
 @pytest.mark.parametrize("kind", ["conv", "kmer"])
-def test_a_stem_from_nothing_has_a_bank_of_none(jaspar: MotifBank, kind: str) -> None:
+def test_a_stem_from_nothing_has_a_bank_of_none(jaspar: MotifBank, kind: Any) -> None:
     empty = load_bank(StemConfig(kind=kind))
     assert len(empty) == 0 and empty.gate is None
     again = MotifBank.from_content(empty.content())

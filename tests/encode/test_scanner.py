@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -76,13 +78,13 @@ def test_by_hand() -> None:
     np.testing.assert_array_equal(scan(codes, bank, 4), np.array(expected, dtype=np.float16))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(codes=elements(), width=st.integers(1, 24))
 def test_equals_the_plain_loop(codes: np.ndarray, width: int) -> None:
     np.testing.assert_array_equal(scan(codes, BANK, width), reference(codes, BANK, width))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(codes=elements(), width=st.integers(1, 24))
 def test_reverse_complement_flips_bins_and_strands(codes: np.ndarray, width: int) -> None:
     turned = scan(reverse_complement(codes), BANK, width)
@@ -109,7 +111,7 @@ def test_reverse_strand_is_the_reverse_complement_bank() -> None:
     np.testing.assert_array_equal(scan(codes, BANK, 16), other[:, ::-1])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(batch=st.lists(elements(), max_size=6), width=st.integers(1, 24), block=st.integers(1, 200))
 def test_batch_and_block_do_not_matter(batch: list[np.ndarray], width: int, block: int) -> None:
     single = [scan(codes, BANK, width) for codes in batch]
@@ -118,7 +120,7 @@ def test_batch_and_block_do_not_matter(batch: list[np.ndarray], width: int, bloc
     np.testing.assert_array_equal(Scanner(BANK, width, block=block)(batch), expected)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(codes=elements(), width=st.integers(1, 24), tile=st.integers(1, 50))
 def test_positions_scored_at_a_time_do_not_matter(codes: np.ndarray, width: int, tile: int) -> None:
     expected = scan(codes, BANK, width)
@@ -157,7 +159,7 @@ def windows(draw: st.DrawFn) -> tuple[list[np.ndarray], np.ndarray]:
     return found, np.array([start for start, _ in spans], dtype=np.int64)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(drawn=windows(), width=st.integers(1, 24), tile=st.integers(1, 300), far=st.booleans())
 def test_where_elements_lie_does_not_matter(
     drawn: tuple[list[np.ndarray], np.ndarray], width: int, tile: int, far: bool
@@ -177,7 +179,12 @@ def test_what_overlaps_is_scanned_once(jaspar: MotifBank, monkeypatch: pytest.Mo
     batch = [line[start : start + 4000] for start in place]
     positions = [0]
     score = stem._Group.score
-    monkeypatch.setattr(stem._Group, "score", lambda group, words: positions.append(len(words)) or score(group, words))
+
+    def counted(group: Any, words: Any) -> Any:
+        positions.append(len(words))
+        return score(group, words)
+
+    monkeypatch.setattr(stem._Group, "score", counted)
     scanner = Scanner(jaspar, 128)
     apart = scanner(batch)
     alone, positions[:] = sum(positions), [0]

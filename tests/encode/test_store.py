@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from random_elements import BASES, CONFIG, Elements, make_bank, make_dataset, sequence
 
 from episode.config import StemConfig
 from episode.dna import UNKNOWN, digest
@@ -17,6 +16,7 @@ from episode.encode.bases import BaseLayout
 from episode.encode.scanner import FLOOR, Scanner
 from episode.encode.store import ElementStore, build_store, row_shape
 from episode.inference.orientation import mirror
+from random_elements import BASES, CONFIG, Elements, make_bank, make_dataset, sequence
 from small_systems import all_rows, scan
 
 

@@ -18,7 +18,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_elements import BASES, CONFIG, Elements, build, make_bank, make_dataset
 
 from episode.config import StemConfig
 from episode.encode import segments as segments_module
@@ -27,6 +26,7 @@ from episode.encode.segments import RowFile, Rows
 from episode.encode.store import ElementStore, build_store, verify_stores
 from episode.errors import EpisodeError
 from episode.files import file_sha256
+from random_elements import BASES, CONFIG, Elements, build, make_bank, make_dataset
 from small_systems import all_rows
 
 
@@ -83,12 +83,14 @@ def test_another_dataset_adds_what_is_new(tmp_path: Path, scanned: list[int]) ->
     assert scanned == [3], "only the one in memory scans"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=6), min_size=1, max_size=5),
     st.sampled_from([1, 300, 1 << 20]),
 )
-def test_however_it_grew_it_reads_the_same(tmp_path_factory, steps: list[list[int]], size: int) -> None:
+def test_however_it_grew_it_reads_the_same(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[list[int]], size: int
+) -> None:
     cache = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store_module, "SEGMENT", size)
@@ -168,6 +170,11 @@ def other_rows(segment: Path) -> None:
     (segment / "segment.json").write_text(json.dumps(facts))
 
 
+def empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+
+
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "a flipped byte of the rows": lambda segment: flip(segment / "rows.npy"),
     "rows cut short": lambda segment: os.truncate(segment / "rows.npy", (segment / "rows.npy").stat().st_size - 7),
@@ -182,13 +189,15 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "facts not UTF-8": lambda segment: (segment / "segment.json").write_bytes(b"\xff\xfe{}"),
     "facts a list": lambda segment: (segment / "segment.json").write_text("[]"),
     "facts empty": lambda segment: (segment / "segment.json").write_text("{}"),
-    "nothing but a folder": lambda segment: [path.unlink() for path in segment.iterdir()],
+    "nothing but a folder": empty,
 }
 
 
 @pytest.mark.usefixtures("small_segments")
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_a_damaged_segment_is_built_again_and_no_other(tmp_path: Path, scanned: list[int], damage) -> None:
+def test_a_damaged_segment_is_built_again_and_no_other(
+    tmp_path: Path, scanned: list[int], damage: Callable[[Path], object]
+) -> None:
     sound = build(tmp_path)
     expected = all_rows(sound).copy()
     before = parts(tmp_path)
@@ -222,7 +231,9 @@ def test_verifying_what_is_not_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_copy_is_read_once_for_its_checksum(tmp_path: Path, scanned: list[int], monkeypatch) -> None:
+def test_a_copy_is_read_once_for_its_checksum(
+    tmp_path: Path, scanned: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     build(tmp_path / "cache")
     shutil.copytree(tmp_path / "cache", tmp_path / "copy", copy_function=shutil.copyfile)
     for path in (tmp_path / "copy").rglob("rows.npy"):
@@ -352,16 +363,16 @@ def test_too_many_open_files_is_no_damage(tmp_path: Path, monkeypatch: pytest.Mo
 # -- rows of several files --------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
-def test_spans_of_several_parts_are_those_of_one(tmp_path_factory, data: st.DataObject) -> None:
+def test_spans_of_several_parts_are_those_of_one(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     sizes = data.draw(st.lists(st.integers(0, 7), min_size=1, max_size=5))
     whole = np.arange(sum(sizes) * 2, dtype=np.float16).reshape(-1, 2)
     parts: list[np.ndarray | RowFile] = list(np.split(whole, np.cumsum(sizes)[:-1]))
     folder = tmp_path_factory.mktemp("rows")
     for i in range(len(parts)):
         if data.draw(st.booleans()):
-            np.save(folder / f"{i}.npy", parts[i])
+            np.save(folder / f"{i}.npy", np.asarray(parts[i]))
             parts[i] = RowFile(folder / f"{i}.npy", (sizes[i], 2), np.dtype(np.float16))
     rows = Rows(parts)
     spans, place, expected = [], [], np.full((40, 2), -1, dtype=np.float16)
@@ -375,7 +386,8 @@ def test_spans_of_several_parts_are_those_of_one(tmp_path_factory, data: st.Data
         at = place[-1] + spans[-1][1]
         expected[place[-1] : at] = whole[first : first + spans[-1][1]]
     found = np.full_like(expected, -1)
-    rows.copy(*np.array(spans, dtype=np.int64).reshape(-1, 2).T, np.array(place, dtype=np.int64), found)
+    starts, counts = np.array(spans, dtype=np.int64).reshape(-1, 2).T
+    rows.copy(starts, counts, np.array(place, dtype=np.int64), found)
     np.testing.assert_array_equal(found, expected)
     assert rows.shape == whole.shape and rows.dtype == whole.dtype
 

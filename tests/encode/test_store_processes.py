@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from random_elements import CONFIG, Elements, build, make_bank, make_dataset
 
 import episode.files as files_module
 from episode.encode import store as store_module
 from episode.encode.store import build_store
+from random_elements import CONFIG, Elements, build, make_bank, make_dataset
 from small_systems import all_rows
 
 CONTEXT = multiprocessing.get_context("forkserver")

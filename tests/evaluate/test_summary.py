@@ -1,6 +1,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from episode.errors import DatasetError
 from episode.evaluate.results import Summary
 from episode.evaluate.summary import Truth, load_truth, metrics_table, summarise
 from episode.metrics.metrics import average_precision, log_loss, oracle_impedance
+from known import known
 
 NAMES = ["a", "b", "c", "d"]
 IMPEDANCE = {"a": 1.0, "b": 2.0, "c": 3.5, "d": 4.5}
@@ -66,11 +68,11 @@ def simulated(n: int = 400, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame, 
     return predictions.drop(columns="true_logit"), environments, truth
 
 
-def summary_of(predictions: pd.DataFrame, environments: pd.DataFrame, truth: Truth | None) -> Summary:
+def summary_of(predictions: pd.DataFrame, environments: pd.DataFrame, truth: Truth | None) -> Any:
     return summarise(predictions, environments, temperature=TEMPERATURE, truth=truth, training_impedance=2.5)
 
 
-def test_keys_and_json():
+def test_keys_and_json() -> None:
     found = summary_of(*simulated())
     summary = found.model_dump()
     assert Summary.model_validate_json(json.dumps(summary, allow_nan=False)) == found
@@ -87,13 +89,13 @@ def test_keys_and_json():
     assert summary["environments"]["a"]["known"] is True
 
 
-def test_pooled_oracle_mean_impedance_and_truth_against_direct_computation():
+def test_pooled_oracle_mean_impedance_and_truth_against_direct_computation() -> None:
     predictions, environments, truth = simulated()
     summary = summary_of(predictions, environments, truth)
     label, potential = predictions["label"].to_numpy(), predictions["potential"].to_numpy()
     oracle = np.concatenate(
         [
-            (part["potential"] - oracle_impedance(part["potential"], part["label"], TEMPERATURE)) / TEMPERATURE
+            (part["potential"] - known(oracle_impedance(part["potential"], part["label"], TEMPERATURE))) / TEMPERATURE
             for _, part in predictions.groupby("environment", sort=False)
         ]
     )
@@ -113,7 +115,7 @@ def test_pooled_oracle_mean_impedance_and_truth_against_direct_computation():
     assert summary.oracle.log_loss < summary.pooled.log_loss < summary.mean_impedance.log_loss
 
 
-def test_macro_is_the_mean_over_environments():
+def test_macro_is_the_mean_over_environments() -> None:
     summary = summary_of(*simulated())
     for key in ("aupr", "f1", "ece", "log_loss"):
         values = [getattr(entry, key) for entry in summary.environments.values()]
@@ -121,13 +123,13 @@ def test_macro_is_the_mean_over_environments():
     assert summary.macro.environments == 4
 
 
-def test_interval_coverage_counts_environments():
+def test_interval_coverage_counts_environments() -> None:
     predictions, environments, truth = simulated()
     environments.loc[[0, 2], ["r_student_low", "r_student_high"]] = [90.0, 91.0]
     assert summary_of(predictions, environments, truth).truth.interval_coverage == 0.5
 
 
-def test_row_order_does_not_matter():
+def test_row_order_does_not_matter() -> None:
     predictions, environments, truth = simulated()
     shuffled = predictions.sample(frac=1, random_state=1)
     before, after = summary_of(predictions, environments, truth), summary_of(shuffled, environments, truth)
@@ -135,7 +137,7 @@ def test_row_order_does_not_matter():
     assert after.pooled.model_dump() == pytest.approx(before.pooled.model_dump())
 
 
-def test_unlabelled_rows_and_one_class():
+def test_unlabelled_rows_and_one_class() -> None:
     predictions, environments, truth = simulated()
     predictions.loc[predictions["environment"] == "b", "label"] = -1
     predictions.loc[predictions["environment"] == "c", "label"] = 0
@@ -153,7 +155,7 @@ def test_unlabelled_rows_and_one_class():
     assert summary.pooled.n == 1200
 
 
-def test_without_labels_everything_is_null_but_nothing_fails():
+def test_without_labels_everything_is_null_but_nothing_fails() -> None:
     predictions, environments, truth = simulated(50)
     summary = summary_of(predictions.assign(label=-1), environments, truth)
     assert summary.pooled.n == 0 and summary.macro.aupr is None
@@ -161,13 +163,13 @@ def test_without_labels_everything_is_null_but_nothing_fails():
     json.dumps(summary.model_dump(), allow_nan=False)
 
 
-def test_constant_student_has_no_rank_correlation():
+def test_constant_student_has_no_rank_correlation() -> None:
     predictions, environments, truth = simulated()
     summary = summary_of(predictions, environments.assign(r_student=2.0), truth)
     assert summary.truth.spearman_impedance is None
 
 
-def test_without_truth_there_is_no_such_key():
+def test_without_truth_there_is_no_such_key() -> None:
     predictions, environments, _ = simulated()
     summary = summary_of(predictions, environments, None)
     content = summary.model_dump()
@@ -175,7 +177,7 @@ def test_without_truth_there_is_no_such_key():
     assert summary.oracle.spearman_impedance == pytest.approx(1)
 
 
-def test_missing_truth_is_an_error():
+def test_missing_truth_is_an_error() -> None:
     predictions, environments, truth = simulated()
     with pytest.raises(DatasetError, match="lacks 1 of 1600 pairs, first a e0 p"):
         summary_of(predictions, environments, Truth(truth.environments, truth.pairs.iloc[1:]))
@@ -183,18 +185,18 @@ def test_missing_truth_is_an_error():
         summary_of(predictions, environments, Truth(truth.environments.iloc[:3], truth.pairs))
 
 
-def test_unlisted_environment():
+def test_unlisted_environment() -> None:
     predictions, environments, _ = simulated()
     with pytest.raises(ValueError, match="'d'"):
         summary_of(predictions, environments.iloc[:3], None)
 
 
-def test_table():
+def test_table() -> None:
     summary = summary_of(*simulated())
     table = metrics_table(summary)
     assert table["level"].tolist() == ["environment"] * 4 + ["macro", "pooled"]
     assert table.loc[5, "aupr"] == summary.pooled.aupr
-    assert table.loc[0, "n"] == 400 and pd.isna(table.loc[4, "n"])
+    assert table.loc[0, "n"] == 400 and pd.isna(table["n"])[4]
 
 
 class TestLoadTruth:
@@ -204,13 +206,13 @@ class TestLoadTruth:
         truth.environments.assign(temperature=TEMPERATURE).to_csv(folder / "environments.tsv", sep="\t", index=False)
         truth.pairs.assign(split="test").to_parquet(folder / "pairs.parquet")
 
-    def test_round_trip(self, tmp_path: Path):
+    def test_round_trip(self, tmp_path: Path) -> None:
         self.write(tmp_path)
         predictions, environments, truth = simulated(20)
         loaded = load_truth(tmp_path)
         assert summary_of(predictions, environments, loaded) == summary_of(predictions, environments, truth)
 
-    def test_missing_file_and_column(self, tmp_path: Path):
+    def test_missing_file_and_column(self, tmp_path: Path) -> None:
         with pytest.raises(DatasetError, match=r"environments\.tsv: no such file"):
             load_truth(tmp_path)
         self.write(tmp_path)
@@ -221,7 +223,7 @@ class TestLoadTruth:
         with pytest.raises(DatasetError, match=r"environments\.tsv:3: impedance is not a number"):
             load_truth(tmp_path)
 
-    def test_two_truths_for_a_pair(self, tmp_path: Path):
+    def test_two_truths_for_a_pair(self, tmp_path: Path) -> None:
         self.write(tmp_path)
         pairs = pd.read_parquet(tmp_path / "pairs.parquet")
         pd.concat([pairs, pairs.iloc[:1].assign(logit=9.0)]).to_parquet(tmp_path / "pairs.parquet")

@@ -7,11 +7,11 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from handmade_runs import noisy_run, with_run
 
 from episode.checkpoint import save_run
 from episode.data.genome import open_genome
@@ -20,7 +20,8 @@ from episode.encode.motifs import MotifBank
 from episode.explain.explanation import Explainer, Options
 from episode.explain.figures import draw_tracks
 from episode.explain.pair_selection import choose_pairs
-from tiny_world import Outcome, dataset, dataset_folder, lively_run, run_folder, world
+from handmade_runs import noisy_run, with_run
+from tiny_world import Outcome, dataset, dataset_folder, lively_run, rows_of, run_folder, world
 from tiny_world import episode as command
 
 FILES = ["bases.tsv", "explain.json", "figures", "gradient.tsv", "interactions.tsv", "motif_pairs.tsv", "motifs.tsv"]
@@ -77,6 +78,7 @@ def test_a_site_in_bed_is_the_site_in_the_genome(out: Path) -> None:
     assert bed[0].tolist() == sites["chrom"].tolist() and bed[1].tolist() == sites["genome_start"].tolist()
     mirrored = read(out, "pairs").set_index("pair")["mirrored"]
     assert set(mirrored[sites["pair"]]) == {True, False}
+    site: Any
     for site in sites.itertuples():
         text = genome.fetch(site.chrom, site.genome_start, site.genome_end).upper()
         assert score(bank, site.motif_id, text, site.strand) == pytest.approx(site.score, abs=1e-3)
@@ -97,6 +99,7 @@ def score(bank: MotifBank, motif_id: str, text: str, strand: str) -> float:
 
 def test_a_site_faces_its_partner_or_not(out: Path) -> None:
     sites, mirrored = read(out, "sites"), read(out, "pairs").set_index("pair")["mirrored"]
+    site: Any
     for site in sites.itertuples():
         partner_lies_right = (site.element == "enhancer") != bool(mirrored[site.pair])
         assert site.faces_partner == ("yes" if (site.strand == "+") == partner_lies_right else "no")
@@ -104,11 +107,12 @@ def test_a_site_faces_its_partner_or_not(out: Path) -> None:
 
 def test_bases_are_those_of_the_genome_and_around_the_strongest_sites(out: Path) -> None:
     genome, bases, sites = open_genome(world() / "genome.fa"), read(out, "bases"), read(out, "sites")
+    base: Any
     for base in bases.iloc[::17].itertuples():
         assert genome.fetch(base.chrom, base.genome_position, base.genome_position + 1).upper() == base.base
         assert getattr(base, f"effect_{base.base}") == 0
     mine = sites[sites["pair"] == "pair001"]
-    strongest = mine.loc[mine["effect"].abs().idxmax()]
+    strongest = mine.iloc[int(mine["effect"].abs().to_numpy().argmax())]
     shown = bases[(bases["pair"] == "pair001") & (bases["element"] == strongest["element"])]["position"].tolist()
     assert set(range(int(strongest["start"]), int(strongest["end"]))) <= set(shown)
 
@@ -154,15 +158,12 @@ def test_a_table_chooses_the_pairs_and_no_figure_is_drawn(tmp_path: Path) -> Non
 
 
 def test_fewer_pairs_than_asked_for_is_said(tmp_path: Path) -> None:
-    chromosome = dataset().pairs["enhancer_chrom"].iloc[0]
-    options = ("--chromosomes", chromosome, "--cell-lines", dataset().pairs["cell_line"].iloc[0])
-    names = dataset().pairs.query("enhancer_chrom == @chromosome")
-    count = len(names[names["cell_line"] == dataset().pairs["cell_line"].iloc[0]])
-    few = ("--pairs", count + 5, "--figures", 0, "--site-p", 1e-5)
-    if count > 60:
-        pytest.skip("too many pairs on one chromosome for a quick test")
-    outcome = explain(tmp_path / "out", *options, *few)
-    assert f"warning: --pairs {count + 5}: there are only {count} distinct pairs to choose from" in outcome.err
+    rows_of("unseen01").head(3).to_csv(tmp_path / "pairs.tsv", sep="\t", index=False)
+    build = ("--genome", world() / "genome.fa", "--enhancer-window", 0, "--promoter-window", 0, "--out")
+    assert command("data", "build", tmp_path / "pairs.tsv", *build, tmp_path / "few").code == 0
+    options = ("--out", tmp_path / "out", "--pairs", 8, "--figures", 0, "--site-p", 1e-5, "--threads", 1)
+    outcome = command("explain", run_folder(), tmp_path / "few", *options)
+    assert "warning: --pairs 8: there are only 3 distinct pairs to choose from" in outcome.err
 
 
 def test_a_distance_that_is_not_known_is_said(tmp_path: Path) -> None:
@@ -264,4 +265,5 @@ def test_the_summary_is_of_all_pairs_however_few_are_drawn(out: Path) -> None:
     assert axes.get_xlabel() == "mean effect of a site on U_I, 8 pairs"
     first = motifs.iloc[0]
     assert axes.get_yticklabels()[-1].get_text() == f"{first['motif']} ({first['element']}, {first['sites']})"
-    assert axes.patches[-1].get_width() == pytest.approx(first["mean_own_effect"])
+    bar: Any = axes.patches[-1]
+    assert bar.get_width() == pytest.approx(first["mean_own_effect"])

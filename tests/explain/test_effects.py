@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from handmade_runs import Handmade, Made, gated_run, made, noisy_run, reversed_dataset, with_run
 
+from episode.checkpoint import Run
 from episode.data.dataset import Dataset
 from episode.dna import reverse_complement
 from episode.encode.store import ElementStore, build_store
@@ -21,6 +22,7 @@ from episode.explain.sites import find_sites
 from episode.explain.tables import pair_table
 from episode.inference.pairs import pair_rows
 from episode.inference.scoring import score_rows
+from handmade_runs import Made, gated_run, handmade, made, noisy_run, reversed_dataset, with_run
 from small_systems import all_rows, scan
 from tiny_world import lively_run
 
@@ -55,7 +57,7 @@ def planted(hand: Made) -> dict[str, tuple[int, int]]:
 
 
 def test_knocking_a_site_out_takes_what_it_gave(hand: Made) -> None:
-    probe = PairProbe(Handmade(A, B, C), hand.scores, PAIR)
+    probe = PairProbe(handmade(A, B, C), hand.scores, PAIR)
     codes = {kind: hand.content.sequence(i) for i, kind in enumerate(KINDS)}
     whole = potential(codes["enhancer"], codes["promoter"], hand)
     assert probe.potential() == pytest.approx(whole, abs=1e-4)
@@ -79,24 +81,24 @@ def test_knocking_a_site_out_takes_what_it_gave(hand: Made) -> None:
 
 
 def test_an_interaction_is_the_product_of_what_both_lose(hand: Made) -> None:
-    probe = PairProbe(Handmade(A, B, C), hand.scores, PAIR)
+    probe = PairProbe(handmade(A, B, C), hand.scores, PAIR)
     spans, falls, sites = planted(hand), [], []
     for number, kind in enumerate(KINDS):
         codes = hand.content.sequence(number)
         found = find_sites(codes, hand.run.bank, 50, hand.run.bank.thresholds(1e-3))
         sites.append([s for s in found if (s.start, s.end, s.motif) == (*spans[kind], number)])
         falls.append(best(codes, hand)[number] - best(without(codes, *spans[kind]), hand)[number])
-    found = interactions(hand.scores, probe, *sites)
-    assert found.shape == (1, 1)
-    assert found[0, 0] == pytest.approx(C * falls[0] * falls[1], rel=1e-4)
-    assert interactions(hand.scores, PairProbe(Handmade(A, B, 0.0), hand.scores, PAIR), *sites)[0, 0] == pytest.approx(
+    both = interactions(hand.scores, probe, *sites)
+    assert both.shape == (1, 1)
+    assert both[0, 0] == pytest.approx(C * falls[0] * falls[1], rel=1e-4)
+    assert interactions(hand.scores, PairProbe(handmade(A, B, 0.0), hand.scores, PAIR), *sites)[0, 0] == pytest.approx(
         0, abs=1e-4
     )
     assert interactions(hand.scores, probe, [], sites[1]).shape == (0, 1)
 
 
 def test_each_substitution_is_scored_as_the_substituted_sequence(hand: Made) -> None:
-    probe = PairProbe(Handmade(A, B, C), hand.scores, PAIR)
+    probe = PairProbe(handmade(A, B, C), hand.scores, PAIR)
     codes, other = hand.content.sequence(0), hand.content.sequence(1)
     found = base_effects(hand.scores, probe, "enhancer", 118, 128)
     whole = potential(codes, other, hand)
@@ -112,7 +114,7 @@ def test_each_substitution_is_scored_as_the_substituted_sequence(hand: Made) -> 
 
 def test_gradients_of_a_sum_of_best_scores_are_weight_times_rise(hand: Made) -> None:
     background = Background({kind: np.full(4, level) for kind, level in zip(KINDS, (1.0, 2.0), strict=True)}, {})
-    gradient = integrate(Handmade(A, B, 0.0), hand.scores, PAIR, background)  # type: ignore[arg-type]
+    gradient = integrate(handmade(A, B, 0.0), hand.scores, PAIR, background)
     for number, (kind, weights, level) in enumerate(zip(KINDS, (A, B), (1.0, 2.0), strict=True)):
         tokens = scan(hand.content.sequence(number), hand.run.bank, 50).astype(np.float64)
         for motif, weight in enumerate(weights):
@@ -129,11 +131,11 @@ def test_gradients_of_a_sum_of_best_scores_are_weight_times_rise(hand: Made) -> 
 OPTIONS = Options(site_p=1e-3, joint=4, logos=1, flank=2, most_sites=40)
 
 
-RUNS = {
+RUNS: dict[str, Callable[[], Run]] = {
     "motif": lively_run,
     "gate": gated_run,
     "conv": lambda: noisy_run("stem.kind=conv", "stem.filters=6"),
-    "known": lambda: noisy_run("stem.kind=conv", "stem.known=true", "stem.filters=2"),
+    "known": lambda: noisy_run("stem.kind=conv", "stem.known=true", "stem.filters=2", "stem.min_information=16"),
     "kmer": lambda: noisy_run("stem.kind=kmer", "stem.kmer=4", "stem.filters=8"),
 }
 

@@ -12,7 +12,7 @@ from episode.explain.logos import LETTER_COLOURS, draw_logo, information
 
 def test_information_is_two_bits_for_one_base_and_none_for_four() -> None:
     heights = information(np.array([[1, 0, 0, 0], [0.25] * 4, [0.5, 0.5, 0, 0]]))
-    np.testing.assert_allclose(heights, [[2, 0, 0, 0], [0] * 4, [0.5, 0.5, 0, 0]])
+    np.testing.assert_allclose(heights, [[2.0, 0.0, 0.0, 0.0], [0.0] * 4, [0.5, 0.5, 0.0, 0.0]])
 
 
 def test_letters_fill_their_places_the_tallest_on_top() -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from handmade_runs import gated_run, random_bank, with_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from episode.encode.store import build_store
 from episode.explain.mutations import Edit, ElementScores, Rescanner
 from episode.explain.sites import find_sites, gate_sites
+from handmade_runs import gated_run, random_bank, with_run
 from small_systems import all_rows, scan
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_rescanning_is_scanning_to_the_bit(data: st.DataObject) -> None:
     length = data.draw(st.integers(1, 700), label="length")

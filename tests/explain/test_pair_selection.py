@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from handmade_runs import with_run
 
 from episode.config import WindowConfig
 from episode.data.dataset import Dataset, assemble
@@ -16,6 +15,7 @@ from episode.data.genome import open_genome
 from episode.data.readers import read_pairs
 from episode.errors import EpisodeError, InputError
 from episode.explain.pair_selection import choose_pairs, distinct_pairs, read_pair_list
+from handmade_runs import with_run
 from tiny_world import lively_run, world
 
 

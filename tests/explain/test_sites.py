@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from handmade_runs import random_bank
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from episode.dna import reverse_complement
+from episode.encode.motifs import MotifBank
 from episode.explain.sites import Site, find_sites, gate_sites, lead_sites, strongest
+from handmade_runs import random_bank
 from small_systems import scan
 
 
@@ -17,7 +18,7 @@ def site(start: int, end: int, *, strand: int = 0, margin: float = 1.0, motif: i
     return Site(motif, False, strand, start, end, 10.0 + margin, margin, (0,), (start, end))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.integers(1, 400), st.sampled_from([8, 50, 64, 77]))
 def test_sites_are_the_scores_above_threshold_of_every_bin(seed: int, length: int, bin: int) -> None:
     codes = np.random.default_rng(seed).integers(0, 5, length).astype(np.uint8)
@@ -35,7 +36,7 @@ def test_sites_are_the_scores_above_threshold_of_every_bin(seed: int, length: in
     np.testing.assert_array_equal(found[reached], expected[reached])
 
 
-def scan_float32(codes: np.ndarray, bank, bin: int) -> np.ndarray:
+def scan_float32(codes: np.ndarray, bank: MotifBank, bin: int) -> np.ndarray:
     """Best exact score by brute force, straight from the words of docs/stem.md."""
     bins = -(-len(codes) // bin)
     best = np.full((bins, 2, len(bank)), -np.inf, dtype=np.float32)

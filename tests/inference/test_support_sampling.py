@@ -76,7 +76,7 @@ def test_many_seeds_at_once_are_those_one_by_one() -> None:
 
 
 @given(st.integers(1, 300), st.lists(st.integers(0, 300), max_size=4), st.integers(0, 3))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_cuts_and_order_do_not_matter(count: int, cuts: list[int], seed: int) -> None:
     rows = made_up(count, seed)
     whole = drawn(rows, [], seed)

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -73,13 +75,13 @@ class TestBlocks:
         locus=[1, 1, 2, 3, 4, 5, 6, 5],
     )
 
-    def test_by_the_midpoint_of_the_upstream_element(self):
+    def test_by_the_midpoint_of_the_upstream_element(self) -> None:
         # midpoints: 99, 90 (the promoter's), 101, then chr1 99 and 105; blocks of 100
         found = block_ids(self.pairs, 100)
         assert found[0] == found[1]
         assert len({found[0], found[2], found[3], found[4]}) == 4
 
-    def test_half_open_at_the_boundary(self):
+    def test_half_open_at_the_boundary(self) -> None:
         pairs = frame(
             enhancer_chrom=["chr1"] * 3,
             enhancer_start=[90, 90, 91],
@@ -90,42 +92,42 @@ class TestBlocks:
         )
         assert block_ids(pairs, 100).tolist() == [0, 1, 1]
 
-    def test_without_coordinates_by_locus(self):
+    def test_without_coordinates_by_locus(self) -> None:
         found = block_ids(self.pairs, 100)
         assert found[5] == found[7] != found[6]
         assert not set(found[5:]) & set(found[:5])
 
-    def test_numbered_without_gaps_and_whatever_the_order(self):
+    def test_numbered_without_gaps_and_whatever_the_order(self) -> None:
         found = block_ids(self.pairs, 100)
         assert sorted(set(found)) == list(range(6))
         order = np.random.default_rng(0).permutation(len(found))
         assert (block_ids(self.pairs.iloc[order], 100) == found[order]).all()
 
-    def test_length_must_be_positive(self):
+    def test_length_must_be_positive(self) -> None:
         with pytest.raises(ValueError, match="block_bp"):
             block_ids(self.pairs, 0)
 
 
 class TestDraws:
-    def test_as_many_blocks_as_there_are(self):
+    def test_as_many_blocks_as_there_are(self) -> None:
         weights = draw_weights(np.repeat(np.arange(30), 4), 4000, np.random.default_rng(0))
         assert weights.shape == (4000, 30)
         assert (weights.sum(axis=1) == 30).all() and (weights == np.round(weights)).all()
         assert weights.mean(axis=0) == pytest.approx(np.ones(30), abs=0.08)
         assert weights.var() == pytest.approx(29 / 30, abs=0.03)  # multinomial: n p (1 - p)
 
-    def test_the_generator_decides(self):
+    def test_the_generator_decides(self) -> None:
         blocks = np.arange(5)
         first, again, other = (draw_weights(blocks, 10, np.random.default_rng(seed)) for seed in (1, 1, 2))
         assert (first == again).all() and not (first == other).all()
 
     @pytest.mark.parametrize("blocks", [[], [0, 2], [1, 2], [-1, 0]])
-    def test_a_gap_is_refused(self, blocks: list[int]):
+    def test_a_gap_is_refused(self, blocks: list[int]) -> None:
         with pytest.raises(ValueError, match="gaps"):
             draw_weights(np.array(blocks, dtype=np.int64), 3, np.random.default_rng(0))
 
 
-def test_hand_computed_numbers():
+def test_hand_computed_numbers() -> None:
     # by score: 1 (weight 2), 0 (weight 1), then 1 (weight 1) tied with 0 (weight 3), 0 (weight 2)
     label = np.array([0, 1, 0, 1, 0])
     score = np.array([0.0, 1.0, -1.0, 3.0, 2.0])
@@ -146,7 +148,7 @@ def test_hand_computed_numbers():
     assert chance.ece == pytest.approx(abs((3 * 0.75 + 0.1) / 4 - 0.75))  # four rows: one bin
 
 
-def test_two_weighted_bins_by_hand():
+def test_two_weighted_bins_by_hand() -> None:
     # 41 rows, two bins, the edge at weight 20.5: the middle row (20 below, half of its own 1) opens the second
     label = np.array([0, 1, 0])
     probability_of = np.array([0.2, 0.5, 0.7])
@@ -159,7 +161,7 @@ def test_two_weighted_bins_by_hand():
 
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("chunk", [1, 1 << 9, 1 << 16])
-def test_agrees_with_the_library_under_weights(ties: bool, chunk: int, monkeypatch: pytest.MonkeyPatch):
+def test_agrees_with_the_library_under_weights(ties: bool, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bootstrap, "CHUNK", chunk)
     label, logit = sample(300, ties=ties)
     blocks = np.random.default_rng(1).integers(0, 40, 300)
@@ -185,7 +187,7 @@ def test_agrees_with_the_library_under_weights(ties: bool, chunk: int, monkeypat
 
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("n", [7, 39, 41, 150, 307, 900])
-def test_weights_of_one_are_the_reference(n: int, ties: bool):
+def test_weights_of_one_are_the_reference(n: int, ties: bool) -> None:
     label, logit = sample(n, seed=n + 1, ties=ties)
     assert 0 < label.sum() < n
     found = every_number(label, logit, np.arange(n) % 5, np.ones((2, 5)))
@@ -194,8 +196,8 @@ def test_weights_of_one_are_the_reference(n: int, ties: bool):
 
 
 @given(ROWS, st.lists(st.integers(0, 4), min_size=4, max_size=4))
-@settings(deadline=None, max_examples=150)
-def test_weights_are_rows_repeated(rows: list[tuple[int, float, int]], multiplicity: list[int]):
+@settings(max_examples=150)
+def test_weights_are_rows_repeated(rows: list[tuple[int, float, int]], multiplicity: list[int]) -> None:
     label, logit, blocks = (np.array(column) for column in zip(*rows, strict=True))
     times = np.array(multiplicity)[blocks]
     weights = np.array([[1.0] * 4, multiplicity, [2.0] * 4])
@@ -206,8 +208,8 @@ def test_weights_are_rows_repeated(rows: list[tuple[int, float, int]], multiplic
 
 
 @given(ROWS, st.integers(0, 99))
-@settings(deadline=None, max_examples=50)
-def test_row_order_does_not_matter(rows: list[tuple[int, float, int]], seed: int):
+@settings(max_examples=50)
+def test_row_order_does_not_matter(rows: list[tuple[int, float, int]], seed: int) -> None:
     label, logit, blocks = (np.array(column) for column in zip(*rows, strict=True))
     weights = np.random.default_rng(seed).integers(0, 3, (5, 4)).astype(float)
     order = np.random.default_rng(seed).permutation(len(rows))
@@ -217,8 +219,8 @@ def test_row_order_does_not_matter(rows: list[tuple[int, float, int]], seed: int
 
 
 @given(ROWS)
-@settings(deadline=None, max_examples=50)
-def test_ranking_survives_monotone_transforms_and_turns_with_the_sign(rows: list[tuple[int, float, int]]):
+@settings(max_examples=50)
+def test_ranking_survives_monotone_transforms_and_turns_with_the_sign(rows: list[tuple[int, float, int]]) -> None:
     label, score, blocks = (np.array(column) for column in zip(*rows, strict=True))
     weights = np.random.default_rng(len(rows)).integers(0, 3, (5, 4)).astype(float)
     before = ranking(label, score, blocks, weights)
@@ -230,7 +232,7 @@ def test_ranking_survives_monotone_transforms_and_turns_with_the_sign(rows: list
     assert turned == pytest.approx(1 - before.auroc, abs=1e-12, nan_ok=True)
 
 
-def test_a_draw_that_lacks_a_class():
+def test_a_draw_that_lacks_a_class() -> None:
     label, logit, blocks = np.array([1, 1, 0]), np.array([0.3, -0.2, 0.1]), np.array([0, 0, 1])
     found = every_number(label, logit, blocks, np.array([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0], [0.0, 0.0]]))
     assert np.isfinite(found[:, 2]).all()
@@ -238,12 +240,12 @@ def test_a_draw_that_lacks_a_class():
     assert np.isfinite(found[3:6, :2]).all() and np.isnan(found[3:6, 3]).all()
 
 
-def test_nothing_called_has_precision_zero():
+def test_nothing_called_has_precision_zero() -> None:
     found = decision([1, 0], [False, False], [0, 1], np.ones((1, 2)))
     assert (found.precision[0], found.recall[0], found.f1[0]) == (0.0, 0.0, 0.0)
 
 
-def test_far_logits_stay_finite():
+def test_far_logits_stay_finite() -> None:
     found = probability([1, 0, 1], [1e4, -1e4, -1e4], [0, 1, 2], np.ones((1, 3)))
     assert found.log_loss == pytest.approx(1e4 / 3)
 
@@ -253,7 +255,9 @@ def test_far_logits_stay_finite():
     ("label", "score", "blocks"),
     [([0, 1], [0.0], [0, 0]), ([0, -1], [0.0, 1.0], [0, 0]), ([0, 1], [0, np.nan], [0, 0])],
 )
-def test_wrong_input_is_refused(function, label: list, score: list, blocks: list):
+def test_wrong_input_is_refused(
+    function: Callable[..., object], label: list[int], score: list[float], blocks: list[int]
+) -> None:
     with pytest.raises(ValueError):
         function(label, score, blocks, np.ones((1, 1)))
 
@@ -274,13 +278,13 @@ def covered(shared: float) -> tuple[float, float, float]:
     return hold[0] / 100, hold[1] / 100, width[0] / width[1]
 
 
-def test_interval_of_random_scores_covers_chance():
+def test_interval_of_random_scores_covers_chance() -> None:
     by_block, by_pair, ratio = covered(shared=0.0)
     assert 0.85 <= by_block < 1 and 0.85 <= by_pair < 1
     assert ratio == pytest.approx(1, abs=0.1)
 
 
-def test_correlated_blocks_widen_the_interval():
+def test_correlated_blocks_widen_the_interval() -> None:
     # score and label share a part with their block, but not with each other: 40 observations rather than 600
     by_block, by_pair, ratio = covered(shared=1.5)
     assert by_block >= 0.85

@@ -76,7 +76,8 @@ def test_unknown_distance_gives_nothing_and_no_gradient() -> None:
     values = decay(torch.tensor([UNKNOWN, 1e3, 3e5, 1e7], dtype=torch.float64))
     unknown, near, there, far = values.detach().tolist()
     assert unknown == 0 and near > 0.01 and abs(there) < 1e-5 and far < -0.01
-    for parameter, gradient in zip(decay.parameters(), torch.autograd.grad(values[0], decay.parameters()), strict=True):
+    parameters = list(decay.parameters())
+    for parameter, gradient in zip(parameters, torch.autograd.grad(values[0], parameters), strict=True):
         assert torch.equal(gradient, torch.zeros_like(parameter))
 
 

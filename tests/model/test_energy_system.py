@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -48,7 +48,6 @@ def test_temperature_starts_at_one_without_offset() -> None:
     assert float(temperature.offset) == 0
 
 
-@settings(deadline=None)
 @given(
     arrays(np.float64, st.integers(2, 30), elements=st.floats(-50, 50)),
     st.floats(-1e3, 1e3),

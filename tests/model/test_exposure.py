@@ -30,7 +30,7 @@ def exposure(channels: int, seed: int = 0) -> Exposure:
     return part
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(1, 5), st.integers(0, 1000), st.floats(0.01, 1e6))
 def test_every_row_lies_on_the_simplex(channels: int, seed: int, scale: float) -> None:
     values = scale * torch.randn(7, SIZE, generator=torch.Generator().manual_seed(seed))

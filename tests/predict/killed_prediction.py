@@ -1,8 +1,9 @@
 """`episode predict` in children that die: a process of its own, as a process with threads had better not fork.
 
-    python killed_prediction.py FOLDER WORDS...
+    python killed_prediction.py FOLDER POINTS MOMENTS WORDS...
 
-WORDS are those of the command without --out. Each life of a prediction is cut short once or twice, then gone on with
+WORDS are those of the command without --out. POINTS lives are cut short at a call that changes what lies on the disk,
+MOMENTS at a point in time. Each life of a prediction is cut short once or twice, then gone on with
 until it ends; its folder is left in FOLDER. Prints the points of the kills, and what each last child said.
 """
 
@@ -81,7 +82,7 @@ def count_calls(path: Path) -> None:
 
 
 def run() -> None:
-    folder, words = Path(sys.argv[1]), sys.argv[2:]
+    folder, n_points, n_moments, words = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
     rng = np.random.default_rng(0)
 
     def predict(name: str) -> list[str]:
@@ -95,12 +96,12 @@ def run() -> None:
     (folder / "calls").unlink()
     # The last calls finish the prediction; the others are drawn from all.
     points = [*rng.choice(np.arange(0, calls, 0.5), 4, replace=False), calls - 1, calls - 2.5]
-    for number, point in enumerate(map(float, points)):
+    for number, point in enumerate(map(float, points[:n_points])):
         again = predict(f"point{number}")
         first = status(child(again, lambda point=point: die_at(point)))  # type: ignore[misc]
         second = status(child([*again, "--resume"], lambda: die_at(3.0)))
         print(f"call {point} of {calls}: {first}, {second}, {status(child([*again, '--resume']))}", flush=True)
-    for number, share in enumerate(rng.uniform(0.1, 1, 2)):
+    for number, share in enumerate(rng.uniform(0.1, 1, n_moments)):
         again = predict(f"moment{number}")
         pid = child(again)
         time.sleep(share * lasted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,14 +16,11 @@ from episode.data.dataset import Dataset, assemble
 from episode.data.genome import open_genome
 from episode.data.readers import read_pairs
 from episode.metrics.metrics import average_precision
-from episode.predict.pairs import COLUMNS, Predictions, genome_warning, predict_dataset
-from tiny_world import dataset, lively_run, pairs, read, rows_of, shuffled, store_of, world
+from episode.predict.pairs import Predictions, genome_warning, predict_dataset
+from tiny_world import KEY, NUMBERS, TOLERANCE, dataset, lively_run, pairs, read, rows_of, shuffled, store_of, world
 
-KEY = ["environment", "enhancer_name", "promoter_name"]
-NUMBERS = list(COLUMNS)
 ESTIMATES = ["r_student", "r_student_sd", "r_student_low", "r_student_high", "r_teacher", "r_used", "r_used_low"]
 LINES = ("train01", "train02", "unseen01", "unseen02")
-TOLERANCE = 1e-5
 
 
 def predict(content: Dataset, *, batch: int = 4096, seed: int = 0) -> Predictions:
@@ -36,6 +34,14 @@ def assert_same(first: Predictions, second: Predictions) -> None:
     pd.testing.assert_frame_equal(left, right, rtol=TOLERANCE, atol=TOLERANCE)
     left, right = (one.environments.set_index("environment")[ESTIMATES].sort_index() for one in (first, second))
     pd.testing.assert_frame_equal(left, right, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def only(environment: str, predictions: Predictions) -> Predictions:
+    """What was said of one environment."""
+    pairs, environments = (
+        table.loc[table["environment"] == environment] for table in (predictions.pairs, predictions.environments)
+    )
+    return Predictions(pairs, environments, (), (), predictions.exposure)
 
 
 @pytest.fixture(scope="module")
@@ -81,15 +87,13 @@ def test_order_of_cell_lines(folder: Path, predictions: Predictions) -> None:
 def test_other_cell_lines_in_the_table(folder: Path, predictions: Predictions) -> None:
     """Each environment is estimated from its own pairs, so the others may as well be absent."""
     alone = predict(read(rows_of("unseen01"), folder, "alone.tsv"))
-    mine = (one.loc[one["environment"] == "unseen01"] for one in (predictions.pairs, predictions.environments))
-    assert_same(alone, Predictions(*mine, (), (), predictions.exposure))
+    assert_same(alone, only("unseen01", predictions))
 
 
 def test_threads(content: Dataset, predictions: Predictions) -> None:
-    mine = (one.loc[one["environment"] == "unseen02"] for one in (predictions.pairs, predictions.environments))
     torch.set_num_threads(2)  # one_thread puts it back
     alone = predict(content.select((content.pairs["environment"] == "unseen02").to_numpy()))
-    assert_same(alone, Predictions(*mine, (), (), predictions.exposure))
+    assert_same(alone, only("unseen02", predictions))
 
 
 def test_elements_that_no_pair_uses(predictions: Predictions) -> None:
@@ -189,7 +193,10 @@ def sequences(folder: Path, table: pd.DataFrame, name: str) -> Dataset:
     """A table of the world with sequences in place of coordinates."""
     content = read(table, folder, f"placed-{name}")
     letters = np.array(list("ACGTN"))
-    columns = {"cell_line": content.pairs["cell_line"], "label": content.pairs["label"].astype(str).replace("-1", "")}
+    columns: dict[str, Any] = {
+        "cell_line": content.pairs["cell_line"],
+        "label": content.pairs["label"].astype(str).replace("-1", ""),
+    }
     for side in ("enhancer", "promoter"):
         columns[f"{side}_sequence"] = [
             "".join(letters[content.sequence(element)]) for element in content.pairs[f"{side}_id"]

@@ -10,13 +10,12 @@ import pandas as pd
 import pytest
 import torch
 from scipy.special import expit
-from test_invariance import KEY, NUMBERS, TOLERANCE
 
 from episode.checkpoint import load_run, save_run
 from episode.data.dataset import Dataset
 from episode.predict.impedance import deviation, map_impedance, min_impedance, update_impedance
 from episode.predict.pairs import Predictions, predict_dataset
-from tiny_world import lively_run, read, rows_of, shuffled, store_of
+from tiny_world import KEY, NUMBERS, TOLERANCE, lively_run, read, rows_of, shuffled, store_of
 
 LINES = ("train01", "train02", "unseen01")
 

@@ -150,6 +150,7 @@ class Full(Worker):
         raise OSError(28, "No space left on device", "/shared/scored/000000.parquet")
 
 
+@pytest.mark.slow
 def test_ray_gives_the_bytes_of_the_local_engine(cluster: Any, job: Job, expected: bytes) -> None:
     job.score(job.parts[1])
     done: list[int] = []
@@ -165,6 +166,7 @@ def test_a_job_that_is_scored_already_needs_no_ray(job: Job, monkeypatch: pytest
     score_parts(job)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_time_only(
     cluster: Any, job: Job, expected: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,6 +177,7 @@ def test_a_killed_worker_costs_time_only(
     assert finished(job) == expected
 
 
+@pytest.mark.slow
 def test_a_machine_that_leaves_costs_time_only(
     cluster: Any, job: Job, expected: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,6 +202,7 @@ def test_a_machine_that_leaves_costs_time_only(
     assert finished(job) == expected
 
 
+@pytest.mark.slow
 def test_a_part_that_kills_every_worker_is_named_and_the_others_stay(
     cluster: Any, job: Job, expected: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,12 +216,14 @@ def test_a_part_that_kills_every_worker_is_named_and_the_others_stay(
     assert finished(job) == expected
 
 
+@pytest.mark.slow
 def test_what_the_user_can_mend_ends_the_run_at_once(cluster: Any, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_engine, "Worker", Full)
     with pytest.raises(EpisodeError, match=r"^part 0: /shared/scored/000000.parquet: No space left on device$"):
         score_parts(job)
 
 
+@pytest.mark.slow
 def test_parts_that_stay_missing_are_named_after_some_rounds(
     cluster: Any, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,6 +254,7 @@ def test_a_shared_file_system_may_show_a_part_late(monkeypatch: pytest.MonkeyPat
     assert ray_engine._still_missing(late, patient=False) == ["a", "b"]
 
 
+@pytest.mark.slow
 def test_a_machine_that_does_not_see_the_job_is_named(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,6 +273,7 @@ def test_a_machine_that_does_not_see_the_job_is_named(
         ray_engine.check_machines(ray, tmp_path, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["run_folder", "cache"])
 def test_a_machine_that_does_not_see_what_else_is_needed_is_named(
     name: str, cluster: Any, job: Job, tmp_path: Path
@@ -277,6 +285,7 @@ def test_a_machine_that_does_not_see_what_else_is_needed_is_named(
     assert len(job.missing()) == len(job.parts)
 
 
+@pytest.mark.slow
 def test_a_machine_that_is_silent_is_named(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
@@ -285,6 +294,7 @@ def test_a_machine_that_is_silent_is_named(cluster: Any, tmp_path: Path, monkeyp
         ray_engine.check_machines(ray, tmp_path, 1)
 
 
+@pytest.mark.slow
 def test_a_machine_that_left_meanwhile_does_not_count(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -296,12 +306,14 @@ def test_a_machine_that_left_meanwhile_does_not_count(
     assert ray_engine.check_machines(ray, tmp_path, 1) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_more_threads_than_any_machine_has_are_refused(workers: int, cluster: Any, job: Job) -> None:
     with pytest.raises(EpisodeError, match="no machine has 64 CPUs for a worker; give fewer --threads"):
         score_parts(job, workers=workers, threads=64)
 
 
+@pytest.mark.slow
 def test_more_workers_than_there_are_cpus_are_not_waited_for(
     cluster: Any, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -341,6 +353,7 @@ def test_only_folders_that_nobody_holds_are_removed() -> None:
     assert not held.exists()
 
 
+@pytest.mark.slow
 def test_an_address_where_nothing_answers_is_named(cluster: Any, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     with pytest.raises(EpisodeError, match=r"--ray-address 127.0.0.1:1: no Ray cluster to work with there"):
@@ -376,10 +389,11 @@ def test_options_that_make_no_sense_are_refused(
 
 def begin(job: Job, table: Path) -> subprocess.Popen[str]:
     """Go on with a job by the command, in a session of its own."""
-    command = [sys.executable, "-m", "episode.cli.main", "predict", tiny_world.run_folder(), table, "--out", job.out]
-    options = ["--genome", tiny_world.world() / "genome.fa", "--resume", "--engine", "ray", "--workers", "1"]
+    command: list[str | Path] = [sys.executable, "-m", "episode.cli.main", "predict", tiny_world.run_folder(), table]
+    command += ["--out", job.out, "--genome", tiny_world.world() / "genome.fa", "--resume"]
+    command += ["--engine", "ray", "--workers", "1"]
     pipe = subprocess.PIPE
-    return subprocess.Popen([*command, *options], stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
 
 
 def gone(session: int) -> bool:
@@ -390,6 +404,7 @@ def gone(session: int) -> bool:
     return not living(session) and not list(Path("/tmp").glob(f"episode-ray-{session}-*"))
 
 
+@pytest.mark.slow
 def test_the_command_starts_ray_and_leaves_nothing_behind(
     job: Job, table: Path, tmp_path: Path, expected: bytes
 ) -> None:
@@ -402,6 +417,7 @@ def test_the_command_starts_ray_and_leaves_nothing_behind(
     assert gone(running.pid)
 
 
+@pytest.mark.slow
 def test_a_command_told_to_end_ends_ray_too(job: Job, table: Path, expected: bytes) -> None:
     running = begin(job, table)
     while not (job.folder / ray_engine.SCRATCH / "token").exists():

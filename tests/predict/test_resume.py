@@ -54,22 +54,22 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(staging, "ROWS", 64)
 
 
-def test_killed_anywhere(table: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("points", "moments"), [(1, 0), pytest.param(6, 2, marks=pytest.mark.slow)])
+def test_killed_anywhere(points: int, moments: int, table: Path, tmp_path: Path) -> None:
     lives = tmp_path / "lives"
     lives.mkdir()
     script = Path(__file__).with_name("killed_prediction.py")
-    done = subprocess.run(
-        [sys.executable, str(script), str(lives), *words(table)], capture_output=True, text=True, timeout=600
-    )
+    order: list[str | Path] = [sys.executable, script, lives, str(points), str(moments), *words(table)]
+    done = subprocess.run(order, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     ends = [
         line.split(": ")[1].split(", ") for line in done.stdout.splitlines() if line.startswith(("call ", "after "))
     ]
-    assert len(ends) == 8 and all(end[-1] == "0" for end in ends)
-    assert sum("-9" in end for end in ends) >= 6  # a timed kill may come too late
+    assert len(ends) == points + moments and all(end[-1] == "0" for end in ends)
+    assert sum("-9" in end for end in ends) >= points  # a timed kill may come too late
     wanted = content(lives / "whole")
     assert {"out/predictions.parquet", "out/predictions.tsv", "out/dropped.tsv"} < set(wanted)
-    assert len(list(lives.iterdir())) == 9
+    assert len(list(lives.iterdir())) == 1 + points + moments
     for life in lives.iterdir():
         assert content(life) == wanted, life
         assert [path.name for path in life.iterdir()] == ["out"]

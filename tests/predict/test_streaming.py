@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -304,7 +305,7 @@ def test_the_first_sequence_of_a_name_counts(
     unplaced = with_sequences(table[table["cell_line"] == "unseen01"].head(100), tmp_path)
     unplaced.loc[0, "cell_line"] = "other"
     unplaced.loc[[0, 60, 61], "enhancer_name"] = "X"
-    unplaced.loc[[0, 61], "enhancer_sequence"] = unplaced.loc[1, "enhancer_sequence"]
+    unplaced.loc[[0, 61], "enhancer_sequence"] = unplaced["enhancer_sequence"][1]
     path = write(unplaced, tmp_path / "pairs.parquet")
     unplaced.to_csv(tmp_path / "pairs.tsv", sep="\t", index=False)
     options = ("--cell-line", "unseen01", "--on-invalid", "drop")
@@ -332,7 +333,8 @@ def test_names_of_an_earlier_table(table: pd.DataFrame, tmp_path: Path) -> None:
     """Another sequence is a fault of the table if it is its first of that name, else of the row."""
     first = with_sequences(table.head(60), tmp_path)
     second = first.copy()
-    second.loc[55, ["enhancer_name", "enhancer_sequence"]] = [first.loc[0, "enhancer_name"], "ACGT"]
+    second.loc[55, "enhancer_name"] = first["enhancer_name"][0]
+    second.loc[55, "enhancer_sequence"] = "ACGT"
     paths = [write(first, tmp_path / "first.parquet"), write(second, tmp_path / "second.parquet")]
     outcome = predict(tmp_path / "out", *paths, genome=False)
     assert f"{paths[1]}:56: enhancer_sequence 'ACGT' differs from the sequence of an earlier row" in outcome.err
@@ -358,7 +360,7 @@ def test_only_sequences_of_elements_do_without_a_genome(table: pd.DataFrame, tmp
 # -- the same messages ------------------------------------------------------------------------------------------------
 
 
-def spoilt(table: pd.DataFrame, places: Sequence[tuple[int, str, object]]) -> pd.DataFrame:
+def spoilt(table: pd.DataFrame, places: Sequence[tuple[int, str, Any]]) -> pd.DataFrame:
     table = table.astype(object)
     for row, column, value in places:
         table.loc[row, column] = value

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pysam
-from record import Recorder
 from safetensors.numpy import load_file, save_file
+
+from record import Recorder
 from steps import Step
 
 __all__ = ["SAMPLE", "STEPS", "main"]

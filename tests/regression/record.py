@@ -2,8 +2,8 @@
 
     python tests/regression/record.py --python PYTHON --source SRC --out FOLDER [--only NAME ...]
 
-Step NAME leaves NAME/out (what it wrote), NAME/stdout.txt, NAME/stderr.txt and NAME/step.json. `compare.py` compares
-two such folders. Real data are looked for in EPISODE_DATA, by default ../shared/data beside the repository.
+Step NAME leaves NAME/out (what it wrote), NAME/stdout.txt, NAME/stderr.txt and NAME/step.json. `compare_recordings.py`
+compares two such folders. Real data are looked for in EPISODE_DATA, by default ../shared/data beside the repository.
 """
 
 from __future__ import annotations

@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from record import Recorder, record
-from steps import STEPS, choose
 
 import episode
-from compare import compare_recordings
+from compare_recordings import compare_recordings
+from record import Recorder, record
+from steps import STEPS, choose
 
 NAMES = ["build-messy", "build-columns", "train", "predict-stream", "wrong-label"]
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from frozen import SAMPLE, STEPS
 from safetensors.numpy import load_file, save_file
 
 import tiny_world
-from compare import TOLERANCE, Comparison, compare_folders, compare_said
+from compare_recordings import TOLERANCE, Comparison, compare_folders, compare_said
+from frozen import SAMPLE, STEPS
 
 GOLDEN = SAMPLE / "golden"
 FITTED = 1e-5

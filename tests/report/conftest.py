@@ -7,27 +7,39 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import fabricated_folders
 import pytest
-from report_drafts import ComparisonDraft, EvaluationDraft
 
+import fabricated_folders
 from episode.report.page import write_report
+from made_once import made_once
+from report_drafts import ComparisonDraft, EvaluationDraft
 
 Report = tuple[Path, list[Path]]
 
 
+def reported(name: str, make: Callable[[Path], Path], title: str | None = None) -> Report:
+    """A fabricated folder with its report, and what was written."""
+
+    def make_report(path: Path) -> None:
+        written = write_report(make(path), title=title)
+        (path / "written.json").write_text(json.dumps([str(file) for file in written]))
+
+    folder = made_once(name, make_report)
+    return folder, [Path(file) for file in json.loads((folder / "written.json").read_text())]
+
+
 @pytest.fixture(scope="session")
-def full_report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+def full_report() -> Report:
     """Return an evaluation with everything in it, reported once, and what was written."""
-    folder = fabricated_folders.evaluation(tmp_path_factory.mktemp("full"), environments=9, pairs=300)
-    return folder, write_report(folder, title="A & <B>")
+    return reported(
+        "full_report", lambda path: fabricated_folders.evaluation(path, environments=9, pairs=300), "A & <B>"
+    )
 
 
 @pytest.fixture(scope="session")
-def comparison_report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+def comparison_report() -> Report:
     """Return a comparison of weak results with an allowed leak, reported once, and what was written."""
-    folder = fabricated_folders.comparison(tmp_path_factory.mktemp("comparison"))
-    return folder, write_report(folder)
+    return reported("comparison_report", fabricated_folders.comparison)
 
 
 @pytest.fixture

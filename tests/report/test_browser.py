@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page, Playwright
+    from playwright.sync_api import Locator, Page, PdfMargins, Playwright
 
 Report = tuple[Path, list[Path]]
 OUTPUT = Path(__file__).resolve().parents[2] / "test-output"
@@ -105,10 +105,11 @@ def numbers(column: list[str]) -> list[float]:
     return [float(value) for value in column if value]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["full_report", "comparison_report"])
 def test_opens_fits_and_is_photographed(
     name: str, browser: str, driver: Playwright, tmp_path: Path, request: pytest.FixtureRequest
-):
+) -> None:
     page = request.getfixturevalue(name)[1][0]
     OUTPUT.mkdir(exist_ok=True)
     with opened(driver, browser, tmp_path / "profile", page) as (tab, said):
@@ -130,7 +131,7 @@ def test_opens_fits_and_is_photographed(
         assert said == []
 
 
-def test_sorting(browser: str, driver: Playwright, tmp_path: Path, comparison_report: Report):
+def test_sorting(browser: str, driver: Playwright, tmp_path: Path, comparison_report: Report) -> None:
     with opened(driver, browser, tmp_path / "profile", comparison_report[1][0]) as (tab, said):
         sortable(tab)
 
@@ -155,7 +156,7 @@ def test_sorting(browser: str, driver: Playwright, tmp_path: Path, comparison_re
 
 def test_numbers_do_not_sort_as_words_and_totals_stay(
     browser: str, driver: Playwright, tmp_path: Path, full_report: Report
-):
+) -> None:
     with opened(driver, browser, tmp_path / "profile", full_report[1][0]) as (tab, said):
         sortable(tab)
         tab.set_viewport_size({"width": 400, "height": 900})
@@ -178,7 +179,7 @@ def test_numbers_do_not_sort_as_words_and_totals_stay(
 
 def test_readable_without_scripts_and_on_paper(
     browser: str, driver: Playwright, tmp_path: Path, comparison_report: Report
-):
+) -> None:
     OUTPUT.mkdir(exist_ok=True)
     with opened(driver, browser, tmp_path / "profile", comparison_report[1][0], scripts=False) as (tab, _):
         tab.emulate_media(color_scheme="dark", media="print")
@@ -190,6 +191,6 @@ def test_readable_without_scripts_and_on_paper(
         tab.set_viewport_size({"width": 718, "height": 1000})  # A4 between margins of 1 cm
         widths = tab.evaluate("[...document.querySelectorAll('table')].map((table) => table.offsetWidth)")
         assert len(widths) > 10 and max(widths) <= 718
-        margin = dict.fromkeys(("top", "right", "bottom", "left"), "1cm")
+        margin: PdfMargins = {"top": "1cm", "right": "1cm", "bottom": "1cm", "left": "1cm"}
         tab.pdf(path=OUTPUT / "comparison.pdf", format="A4", margin=margin)
         assert (OUTPUT / "comparison.pdf").read_bytes().startswith(b"%PDF")

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_drafts import ComparisonDraft
 
 from episode.metrics.intervals import Estimate
 from episode.report.findings import Findings, signed
 from episode.report.findings.cautions import collapsed_methods, leak, student_slope
 from episode.report.findings.comparison import best_baselines, find_comparison, standing
+from report_drafts import ComparisonDraft
 
 ABOVE, BELOW, ACROSS = (0.01, 0.03), (-0.03, -0.01), (-0.01, 0.02)
 
@@ -37,7 +37,7 @@ def corrected(content: ComparisonDraft, baseline: str, *ends: tuple[Any, Any]) -
 
 
 @given(st.floats(-1, 1), st.floats(0, 1))
-def test_standing_never_claims_across_zero(low: float, width: float):
+def test_standing_never_claims_across_zero(low: float, width: float) -> None:
     number = Estimate(value=low + width / 2, low=low, high=low + width)
     for metric in ("auroc", "log_loss"):
         assert (standing(number, metric) == "open") == (low <= 0 <= low + width)
@@ -47,7 +47,7 @@ def test_standing_never_claims_across_zero(low: float, width: float):
     assert standing(Estimate(value=low), "auroc") == "unknown"
 
 
-def test_differences_are_found_from_either_side(comparison: ComparisonDraft):
+def test_differences_are_found_from_either_side(comparison: ComparisonDraft) -> None:
     comparison.results["differences"] = {}
     comparison.put_difference("b-a", "macro", "auroc", 0.2, 0.1, 0.4)
     results = comparison.load().results
@@ -65,12 +65,12 @@ class TestRanking:
             (99, "On environments that training knew U_I "),
         ],
     )
-    def test_place(self, comparison: ComparisonDraft, known: int, place: str):
+    def test_place(self, comparison: ComparisonDraft, known: int, place: str) -> None:
         for index, entry in enumerate(comparison.results["environments"].values()):
             entry["known"] = index < known
         assert place in find_comparison(comparison.load()).ranking.text
 
-    def test_verbs(self, comparison: ComparisonDraft):
+    def test_verbs(self, comparison: ComparisonDraft) -> None:
         ranked(comparison, "episode.potential-distance", ABOVE, ABOVE)
         ranked(comparison, "episode.potential-promoter_degree", ACROSS, ACROSS)
         text = ranked(comparison, "episode.potential-ctcf_gbm", BELOW, BELOW).ranking.text
@@ -80,7 +80,7 @@ class TestRanking:
             "(best sequence baseline)."
         )
 
-    def test_a_mixed_standing_says_in_what(self, comparison: ComparisonDraft):
+    def test_a_mixed_standing_says_in_what(self, comparison: ComparisonDraft) -> None:
         text = ranked(comparison, "episode.potential-distance", ABOVE, ACROSS).ranking.text
         assert "beats distance in AUROC (undecided in AUPR)" in text
         text = ranked(comparison, "episode.potential-distance", BELOW, ABOVE).ranking.text
@@ -96,13 +96,13 @@ class TestRanking:
             (None, None, "has no interval, so nothing is claimed against chance"),
         ],
     )
-    def test_chance(self, comparison: ComparisonDraft, low: float | None, high: float | None, said: str):
+    def test_chance(self, comparison: ComparisonDraft, low: float | None, high: float | None, said: str) -> None:
         comparison.results["methods"]["episode.potential"]["macro"]["auroc"] = {"value": 0.55, "low": low, "high": high}
         findings = find_comparison(comparison.load())
         assert f"U_I {said}." in findings.ranking.text
         assert any(text.startswith("Weak potential:") for text in findings.alarms) == (low is not None and low <= 0.5)
 
-    def test_numbers_stand_below(self, comparison: ComparisonDraft):
+    def test_numbers_stand_below(self, comparison: ComparisonDraft) -> None:
         details = find_comparison(comparison.load()).ranking.details
         own = comparison.results["methods"]["episode.potential"]["macro"]["auroc"]
         assert f"{own['value']:.3f} ({own['low']:.3f} to {own['high']:.3f}), chance 0.5" in details[0]
@@ -112,7 +112,7 @@ class TestRanking:
             for line in details
         )
 
-    def test_the_best_baselines_by_either_metric(self, comparison: ComparisonDraft):
+    def test_the_best_baselines_by_either_metric(self, comparison: ComparisonDraft) -> None:
         rows = comparison.results["methods"]
         rows["ctcf_gbm"]["macro"]["auroc"]["value"], rows["ctcf_gbm"]["macro"]["aupr"]["value"] = 0.9, 0.1
         rows["motif_gbm"]["macro"]["aupr"]["value"] = 0.8
@@ -121,27 +121,27 @@ class TestRanking:
             rows[row]["macro"]["auroc"]["value"] = rows[row]["macro"]["aupr"]["value"] = None
         assert best_baselines(comparison.load().results) == ["ctcf_convergence"]
 
-    def test_no_method(self, comparison: ComparisonDraft):
+    def test_no_method(self, comparison: ComparisonDraft) -> None:
         comparison.drop_method("episode.potential")
         assert "could not be judged" in find_comparison(comparison.load()).ranking.text
 
 
 class TestImpedance:
-    def test_lower_log_loss_beats(self, comparison: ComparisonDraft):
+    def test_lower_log_loss_beats(self, comparison: ComparisonDraft) -> None:
         assert "beats em" in corrected(comparison, "em", BELOW, BELOW, BELOW)
         assert "loses to em" in corrected(comparison, "em", ABOVE, ABOVE, ABOVE)
         assert "does not differ significantly from em" in corrected(comparison, "em", ACROSS, ACROSS, ACROSS)
         assert "was not compared with em" in corrected(comparison, "em", *[(None, None)] * 3)
 
-    def test_pooled_alone(self, comparison: ComparisonDraft):
+    def test_pooled_alone(self, comparison: ComparisonDraft) -> None:
         text = corrected(comparison, "mean_impedance", BELOW, ACROSS, ABOVE)
         assert "beats mean_impedance in pooled log-loss (loses in pooled ECE, undecided in macro log-loss)" in text
 
-    def test_without_a_student_the_fused_method_speaks(self, comparison: ComparisonDraft):
+    def test_without_a_student_the_fused_method_speaks(self, comparison: ComparisonDraft) -> None:
         comparison.results["methods"]["episode.student"]["pooled"]["log_loss"]["value"] = None
         assert find_comparison(comparison.load()).impedance.text.startswith("The impedance correction (episode.fused)")
 
-    def test_nothing_to_judge_by(self, comparison: ComparisonDraft):
+    def test_nothing_to_judge_by(self, comparison: ComparisonDraft) -> None:
         for row in ("em", "bbse", "mean_impedance"):
             comparison.drop_method(row)
         assert "none of its baselines" in find_comparison(comparison.load()).impedance.text
@@ -151,7 +151,7 @@ class TestImpedance:
 
 
 class TestDoubt:
-    def test_what_the_fixture_holds(self, comparison: ComparisonDraft):
+    def test_what_the_fixture_holds(self, comparison: ComparisonDraft) -> None:
         cautions = " ".join(find_comparison(comparison.load()).cautions)
         assert "17 blocks" in cautions and "Only 17 blocks" in cautions
         assert "One class only" in cautions and "IMR90" in cautions
@@ -160,7 +160,7 @@ class TestDoubt:
         assert "Methods without ranking numbers: episode.teacher" in cautions
         assert "The split leaks" in cautions
 
-    def test_wide_intervals_and_few_environments(self, comparison: ComparisonDraft):
+    def test_wide_intervals_and_few_environments(self, comparison: ComparisonDraft) -> None:
         comparison.results["methods"]["distance"]["macro"]["auroc"] = {"value": 0.5, "low": 0.3, "high": 0.7}
         kept = dict(list(comparison.results["environments"].items())[:2])
         comparison.results["environments"] = kept
@@ -168,7 +168,7 @@ class TestDoubt:
         assert "uncertain by more than 0.1 for" in cautions and "distance" in cautions
         assert "Only 2 environments" in cautions
 
-    def test_leak(self, comparison: ComparisonDraft):
+    def test_leak(self, comparison: ComparisonDraft) -> None:
         audit = comparison.results["audit"]
         assert "allowed on request" in leak(comparison.load().results.audit)
         assert "31 % of the test pairs have an enhancer, 62 % of the test pairs have a promoter" in leak(
@@ -184,7 +184,7 @@ class TestDoubt:
         audit["folds"][0]["pair"] = 0.004
         assert "0.4 % of the test pairs have a pair" in leak(comparison.load().results.audit)
 
-    def test_collapse(self, comparison: ComparisonDraft):
+    def test_collapse(self, comparison: ComparisonDraft) -> None:
         rows, entries = comparison.results["methods"], comparison.results["environments"].values()
         share = sum(entry["positives"] for entry in entries) / sum(entry["n"] for entry in entries)
         for row in rows:
@@ -196,7 +196,7 @@ class TestDoubt:
         assert sorted(collapsed_methods(comparison.load().results)) == ["em", "sept"]
         assert any(text.startswith("Collapse") for text in find_comparison(comparison.load()).alarms)
 
-    def test_degenerate_student_by_hand(self, comparison: ComparisonDraft):
+    def test_degenerate_student_by_hand(self, comparison: ComparisonDraft) -> None:
         # two folds, each with a level of its own; slopes 0.1 and 0.3 over equal spreads: 0.2
         points = [("f", 1.0, 5.0), ("f", 3.0, 5.2), ("g", 1.0, 0.0), ("g", 3.0, 0.6)]
         record = comparison.figures["impedance"][0]
@@ -210,7 +210,7 @@ class TestDoubt:
             entry["r_oracle"] = 2.0
         assert student_slope(comparison.load().figures) is None
 
-    def test_training_alarms_and_idle_competition(self, comparison: ComparisonDraft):
+    def test_training_alarms_and_idle_competition(self, comparison: ComparisonDraft) -> None:
         alarms = find_comparison(comparison.load()).alarms
         assert "Weak potential, in training, k562, seed 0: macro AUROC 0.52 ± 0.05." in alarms
         assert not any(text.startswith("Idle") for text in alarms)

@@ -29,13 +29,13 @@ NAMES = ["A", "B", "C"]
 
 
 class TestFinding:
-    def test_all_and_no_others(self, matrices: list[np.ndarray]):
+    def test_all_and_no_others(self, matrices: list[np.ndarray]) -> None:
         dna = np.random.default_rng(6).integers(0, 4, 3000).astype(np.uint8)
         found = ChanceSites(matrices, LEAST, NAMES).find(dna)
         assert len(found) == len(set(found)) > 50
         assert set(found) == slow_find(dna, matrices, LEAST)
 
-    def test_near_some_bases(self, matrices: list[np.ndarray]):
+    def test_near_some_bases(self, matrices: list[np.ndarray]) -> None:
         dna = np.random.default_rng(7).integers(0, 4, 2000).astype(np.uint8)
         chance = ChanceSites(matrices, LEAST, NAMES)
         near = np.array([0, 999, 1999])
@@ -45,17 +45,17 @@ class TestFinding:
         assert holding <= set(chance.find(dna, near)) <= set(chance.find(dna))
 
     @pytest.mark.parametrize("length", [0, 5, 6])
-    def test_short_stretches(self, matrices: list[np.ndarray], length: int):
+    def test_short_stretches(self, matrices: list[np.ndarray], length: int) -> None:
         dna = np.zeros(length, dtype=np.uint8)
         assert set(ChanceSites(matrices, LEAST, NAMES).find(dna)) == slow_find(dna, matrices, LEAST)
 
-    def test_too_many_motifs(self):
+    def test_too_many_motifs(self) -> None:
         with pytest.raises(ValueError, match="33 motifs: at most 32"):
             ChanceSites([np.zeros((8, 4))] * 33, [1.0] * 33, ["A"] * 33)
 
 
 class TestRemoving:
-    def test_only_what_is_planted_is_left(self, matrices: list[np.ndarray]):
+    def test_only_what_is_planted_is_left(self, matrices: list[np.ndarray]) -> None:
         rng = np.random.default_rng(8)
         dna = rng.integers(0, 4, 3000).astype(np.uint8)
         dna[100:114] = matrices[2].argmax(axis=1)
@@ -78,13 +78,13 @@ class TestRemoving:
         [([[1.0, 1.0, 0.0, 0.0]] * 8, 4.0), ([[1.0, 0.0, 0.0, 0.0]] * 8, -1.0)],
         ids=["one strand has it or the other", "any DNA has it"],
     )
-    def test_what_cannot_be_taken_out_is_an_error(self, matrix: list[list[float]], least: float):
+    def test_what_cannot_be_taken_out_is_an_error(self, matrix: list[list[float]], least: float) -> None:
         dna = np.random.default_rng(9).integers(0, 4, 50).astype(np.uint8)
         chance = ChanceSites([np.array(matrix)], [least], ["MYC"])
         with pytest.raises(ConfigError, match=r"chance_sites = False: [0-9]+ chance sites of MYC are left in 50 bp"):
             chance.remove(dna, np.zeros(50, dtype=bool), np.random.default_rng(10))
 
-    def test_what_planted_bases_alone_make_is_not_left(self):
+    def test_what_planted_bases_alone_make_is_not_left(self) -> None:
         """One strand has this motif or the other, here with planted bases only."""
         matrix = np.array([[1.0, 1.0, 0.0, 0.0]] * 8)
         dna = np.random.default_rng(9).integers(0, 4, 50).astype(np.uint8)

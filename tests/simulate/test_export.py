@@ -4,6 +4,7 @@ import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,7 +57,7 @@ def best_score(codes: np.ndarray, log_odds: np.ndarray) -> float:
 
 
 class TestDna:
-    def test_planted_sites_can_be_read(self, world: World):
+    def test_planted_sites_can_be_read(self, world: World) -> None:
         """Nearly all planted sites outscore nearly all of the background, on their own strand."""
         genome = draw_genome(world)
         elements = world.universe.elements
@@ -77,7 +78,7 @@ class TestDna:
                 strand = np.where(scores[:, 0] > scores[:, 1], 1, -1)
                 assert (strand == site)[site != 0].mean() > 0.93
 
-    def test_weak_sites_are_drawn_again(self):
+    def test_weak_sites_are_drawn_again(self) -> None:
         p = np.array([[0.7, 0.1, 0.1, 0.1]] * 10)
         plain = sample_sites(p, 2000, 0.0, np.random.default_rng(0))
         strong = sample_sites(p, 2000, 0.3, np.random.default_rng(0))
@@ -86,7 +87,7 @@ class TestDna:
         # 30 % of the sites have at most 6 consensus bases of 10; the quantile itself (6) is kept.
         assert (plain == 0).sum(axis=1).min() < 6 == (strong == 0).sum(axis=1).min()
 
-    def test_without_chance_sites_presence_is_a_function_of_the_dna(self, bank: MotifBank):
+    def test_without_chance_sites_presence_is_a_function_of_the_dna(self, bank: MotifBank) -> None:
         """No stretch of background is as good a site as the weakest planted one of its motif."""
         planted = simulate(replace(PRESETS["tiny"], chance_sites=False), "both", 3, bank=bank)
         genome = draw_genome(planted)
@@ -106,7 +107,7 @@ class TestDna:
                     by_chance.append(scores[background])
             assert np.concatenate(at_site).min() > np.concatenate(by_chance).max()
 
-    def test_taking_chance_sites_out_leaves_planted_ones_and_nearly_all_else(self, bank: MotifBank):
+    def test_taking_chance_sites_out_leaves_planted_ones_and_nearly_all_else(self, bank: MotifBank) -> None:
         config = replace(PRESETS["tiny"], chance_sites=False)
         with_chance = draw_genome(simulate(PRESETS["tiny"], "both", 3, bank=bank))
         without = draw_genome(simulate(config, "both", 3, bank=bank))
@@ -116,12 +117,12 @@ class TestDna:
         changed = np.concatenate([without.codes[c] != with_chance.codes[c] for c in without.codes])
         assert 0 < changed.mean() < 2e-3
 
-    def test_no_site_no_letters(self):
+    def test_no_site_no_letters(self) -> None:
         assert sample_sites(np.full((8, 4), 0.25), 0, 0.3, np.random.default_rng(0)).shape == (0, 8)
 
 
 class TestTidy:
-    def test_the_reader_takes_it(self, world: World, tidy: Path):
+    def test_the_reader_takes_it(self, world: World, tidy: Path) -> None:
         dataset = self.dataset(tidy)
         assert len(dataset.pairs) == len(world.pairs)
         np.testing.assert_array_equal(dataset.pairs["label"], world.pairs["label"])
@@ -138,7 +139,7 @@ class TestTidy:
     def dataset(tidy: Path) -> Dataset:
         return assemble(read_pairs(tidy / "pairs.tsv"), open_genome(tidy / "genome.fa"), WHOLE)
 
-    def test_the_truth_is_beside_it(self, world: World, tidy: Path):
+    def test_the_truth_is_beside_it(self, world: World, tidy: Path) -> None:
         lines = pd.read_csv(tidy / "truth" / "environments.tsv", sep="\t")
         assert list(lines.columns[:6]) == [
             "cell_line",
@@ -162,11 +163,12 @@ class TestTidy:
         assert len(about["grammar"]["rules"]) == 12
         assert sum(rule["convergent"] for rule in about["grammar"]["rules"]) == 1
 
-    def test_every_planted_site_stands_where_the_truth_says(self, world: World, tidy: Path):
+    def test_every_planted_site_stands_where_the_truth_says(self, world: World, tidy: Path) -> None:
         sites = pd.read_parquet(tidy / "truth" / "sites.parquet")
         assert len(sites) == (world.universe.sites != 0).sum()
         genome = draw_genome(world)
-        elements = world.universe.elements.set_index("name")
+        elements: Any = world.universe.elements.set_index("name")
+        row: Any
         for row in sites.iloc[:: len(sites) // 50].itertuples():
             motif = world.bank.index(row.motif.split()[0])
             bits = world.bank.log_odds(motif)
@@ -176,7 +178,7 @@ class TestTidy:
             assert bits[np.arange(len(bits)), site].sum() > 0.4 * bits.max(axis=1).sum()
             assert elements.loc[row.element, "start"] <= row.start < row.end <= elements.loc[row.element, "end"]
 
-    def test_the_tables_do_not_tell_the_truth(self, tidy: Path):
+    def test_the_tables_do_not_tell_the_truth(self, tidy: Path) -> None:
         assert sorted(p.name for p in tidy.iterdir()) == ["genome.fa", "pairs.tsv", "truth"]
         assert list(pd.read_csv(tidy / "pairs.tsv", sep="\t").columns) == [
             "cell_line",
@@ -185,12 +187,12 @@ class TestTidy:
             "split",
         ]
 
-    def test_same_seed_same_bytes(self, world: World, tidy: Path, tmp_path: Path):
+    def test_same_seed_same_bytes(self, world: World, tidy: Path, tmp_path: Path) -> None:
         again = simulate(PRESETS["tiny"], "both", 3, bank=world.bank)
         write_tidy(again, tmp_path / "again")
         assert contents(tmp_path / "again") == contents(tidy)
 
-    def test_nothing_is_overwritten(self, world: World, tmp_path: Path):
+    def test_nothing_is_overwritten(self, world: World, tmp_path: Path) -> None:
         (tmp_path / "mine.txt").write_text("keep")
         with pytest.raises(EpisodeError, match="not empty"):
             write_tidy(world, tmp_path)
@@ -198,7 +200,7 @@ class TestTidy:
 
 
 class TestDomainKl:
-    def test_folders(self, world: World, domain_kl: Path):
+    def test_folders(self, world: World, domain_kl: Path) -> None:
         unseen = world.environments.loc[world.environments["role"] == "unseen", "cell_line"]
         assert sorted(p.name for p in (domain_kl / "test").iterdir()) == sorted(unseen)
         assert [p.name for p in (domain_kl / "train").iterdir()] == ["ALL"]
@@ -211,7 +213,7 @@ class TestDomainKl:
         assert set(sequences["region"]) == set(pairs["enhancer_name"])
         assert sequences["region"].is_unique
 
-    def test_both_formats_are_the_same_world(self, tidy: Path, domain_kl: Path):
+    def test_both_formats_are_the_same_world(self, tidy: Path, domain_kl: Path) -> None:
         from_tidy = TestTidy.dataset(tidy)
         from_kl = assemble(read_pairs(domain_kl), None, WHOLE)
         key = ["cell_line", "split", "enhancer_name", "promoter_name"]
@@ -229,14 +231,16 @@ class TestCommand:
         command.register(parser.add_subparsers())
         return parser.parse_args(["simulate", *words])
 
-    def test_it_writes_what_the_library_does(self, tidy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    def test_it_writes_what_the_library_does(
+        self, tidy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         args = self.parse("--out", str(tmp_path / "w"), "--preset", "tiny", "--seed", "3", "--json")
         assert args.run(args) == 0
         summary = json.loads(capsys.readouterr().out)
         assert summary["training_cell_lines"] == 8 and summary["unseen_cell_lines"] == 4
         assert contents(tmp_path / "w") == contents(tidy)
 
-    def test_domain_kl_and_plain_words(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    def test_domain_kl_and_plain_words(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         out = tmp_path / "w"
         args = self.parse("--out", str(out), "--preset", "tiny", "--world", "concept", "--format", "domain-kl")
         assert args.run(args) == 0
@@ -244,7 +248,7 @@ class TestCommand:
         assert (out / "train" / "ALL" / "e_seq.csv").exists()
         assert json.loads((out / "truth" / "world.json").read_text())["world"] == "concept"
 
-    def test_help_has_examples(self, capsys: pytest.CaptureFixture[str]):
+    def test_help_has_examples(self, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
             self.parse("--help")
         text = capsys.readouterr().out

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from test_gradient_table import ALLOWED, MOVED
 from torch import Tensor
 
+from allowed_gradients import ALLOWED, MOVED
 from episode.checkpoint import load_run
 from episode.config import Config, TrainConfig
 from episode.data.storage import load_dataset
@@ -120,6 +120,11 @@ def caught(action: Callable[[], object]) -> str:
     return ""
 
 
+def add_up_twice(processes: Processes) -> None:
+    for _ in range(2):
+        processes.add_up(torch.ones(3))
+
+
 def see(processes: Processes) -> tuple[list[Seen], str]:
     """All that needs two processes, in one go: what each of them saw, and what the first says when the other leaves."""
     torch.set_num_threads(1)
@@ -158,7 +163,7 @@ def see(processes: Processes) -> tuple[list[Seen], str]:
     dist.all_gather_object(every, seen)
     if not processes.lead:
         os._exit(0)  # leaves without a word, while the first one goes on
-    return every, caught(lambda: [processes.add_up(torch.ones(3)) for _ in range(2)])
+    return every, caught(lambda: add_up_twice(processes))
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +182,7 @@ def one() -> tuple[StepContext, list[dict[str, Any]], dict[str, Tensor]]:
     return stepped(small_config(), Processes.alone(CPU))
 
 
+@pytest.mark.slow
 def test_both_processes_hold_the_same_bits(both: list[Seen]) -> None:
     first, second = both
     for name, value in first.weights.items():
@@ -185,6 +191,7 @@ def test_both_processes_hold_the_same_bits(both: list[Seen]) -> None:
     assert first.potential.equal(second.potential)
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(both: list[Seen], one: tuple[StepContext, list[Any], dict[str, Tensor]]) -> None:
     """Gradients of a step to float32's rounding; weights, statistics and the log of several steps to 1e-4."""
     context, tasks, gradient = one
@@ -202,6 +209,7 @@ def test_two_processes_train_as_one(both: list[Seen], one: tuple[StepContext, li
                 assert got[key] == (pytest.approx(value, rel=1e-4) if isinstance(value, float) else value)
 
 
+@pytest.mark.slow
 def test_parts_scored_one_after_the_other_give_the_same_gradient(
     both: list[Seen], one: tuple[StepContext, list[Any], dict[str, Tensor]]
 ) -> None:
@@ -211,12 +219,14 @@ def test_parts_scored_one_after_the_other_give_the_same_gradient(
             torch.testing.assert_close(got[name], value, rtol=1e-4, atol=1e-6, msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(ALLOWED))
 def test_ownership_under_two_processes(both: list[Seen], name: str) -> None:
     for seen in both:
         assert seen.moved[name] == MOVED[name]
 
 
+@pytest.mark.slow
 def test_environment_losses_leave_the_backbone_alone_under_two_processes(both: list[Seen]) -> None:
     for seen in both:
         without, with_all = seen.backbones
@@ -225,21 +235,25 @@ def test_environment_losses_leave_the_backbone_alone_under_two_processes(both: l
     assert any(not value.equal(both[0].backbones[0][name]) for name, value in start.items())
 
 
+@pytest.mark.slow
 def test_pairs_come_back_in_the_order_in_which_they_were_asked_for(both: list[Seen]) -> None:
     torch.testing.assert_close(both[1].potential, both[1].plain, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_fewer_pairs_than_processes(both: list[Seen]) -> None:
     for seen in both:
         torch.testing.assert_close(seen.few, both[1].plain[:1], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_first_process_answers_and_fails_for_all(both: list[Seen]) -> None:
     assert [seen.answer for seen in both] == [10, 10]
     assert [seen.order for seen in both] == [[0], [1]]
     assert [seen.error for seen in both] == ["asked in process 0"] * 2
 
 
+@pytest.mark.slow
 def test_processes_that_drift_apart_are_an_error(both: list[Seen]) -> None:
     for seen in both:
         for text in (seen.apart, seen.astray):
@@ -303,6 +317,7 @@ def numbers(folder: Path) -> dict[str, Tensor]:
     return dict(load_run(folder).system.state_dict())
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_the_training_and_another_number_of_them_goes_on(tmp_path: Path) -> None:
     folder, cache, data = tmp_path / "run", dataset_folder() / "store", dataset_folder()
     dataset()
@@ -331,6 +346,7 @@ def refuses(processes: Processes, how: str) -> None:
     time.sleep(600)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("how", "text"), [("input", "p.tsv:2: bad\nhint: correct it"), ("plain", "said in process 1")])
 def test_an_error_of_another_process_ends_the_first_and_is_told(how: str, text: str) -> None:
     with pytest.raises(EpisodeError) as caught:
@@ -338,6 +354,7 @@ def test_an_error_of_another_process_ends_the_first_and_is_told(how: str, text: 
     assert str(caught.value) == text and isinstance(caught.value, InputError) == (how == "input")
 
 
+@pytest.mark.slow
 def test_a_process_that_left_is_an_error_and_no_hang(outcome: tuple[list[Seen], str]) -> None:
     assert outcome[1].startswith("process 0 of 2: another process of this training run ended or cannot be reached")
 

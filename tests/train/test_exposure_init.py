@@ -46,7 +46,7 @@ def kept(halves: np.ndarray, count: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Which directions are found on both halves together, and which of them are kept."""
     halves = halves - halves.mean(1, keepdims=True)
     found = contrast_directions(halves.sum(0) / 2**0.5, count)
-    return found.any(1), confirm_directions(found, halves, np.random.default_rng(9)) <= CONFIRMED
+    return np.asarray(found.any(1)), confirm_directions(found, halves, np.random.default_rng(9)) <= CONFIRMED
 
 
 @pytest.mark.parametrize("dispersion", [1.0, 1.3])

@@ -8,28 +8,15 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from allowed_gradients import ALLOWED, MOVED
 from episode.inference.scoring import FrozenScorer
 from episode.model.energy import PARTS, EnergySystem
 from episode.train.gradient_table import ROUTES, backward, owners
 from episode.train.optimizers import PartOptimisers
 from episode.train.step import step_losses
+from known import known
 from small_systems import make_context, make_system, small_config
 
-ENVIRONMENT = {"set_encoder", "student"}
-ALLOWED = {
-    "task": {"backbone", "temperature", "set_encoder", "student", "teacher", "exposure"},
-    "potential": {"backbone"},
-    "motif_sparsity": {"backbone"},
-    "distillation": ENVIRONMENT,
-    "pull_in": ENVIRONMENT,
-    "sparsity": ENVIRONMENT | {"teacher"},
-    "orthogonality": ENVIRONMENT | {"teacher"},
-    "opportunist": {"opportunist"},
-    "push_away": {"set_encoder"},
-}
-"""The design's table, written out here a second time on purpose."""
-MOVED = ALLOWED | {"orthogonality": {"set_encoder"}, "task": ALLOWED["task"] - {"exposure"}}
-"""What a loss really moves while the Backbone learns: h_c alone carries the orthogonality, the exposure is held."""
 GRAPH = MOVED | {"push_away": {"set_encoder", "opportunist"}}
 """What a loss reaches without any routing: the reversed loss must pass through the Opportunist's head."""
 
@@ -176,7 +163,7 @@ def test_push_away_makes_the_opportunist_worse() -> None:
     backward(fabric(), system, {"push_away": before["push_away"]})
     with torch.no_grad():
         for parameter in system.set_encoder.parameters():
-            parameter.sub_(0.01 * torch.nan_to_num(parameter.grad.sign()))
+            parameter.sub_(0.01 * torch.nan_to_num(known(parameter.grad).sign()))
     start = make_system(small_config()).set_encoder.state_dict()
     moved = start | {name: value.detach() for name, value in system.set_encoder.named_parameters()}
     _, after = fresh()

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from episode import files
 from tiny_world import SETTINGS, as_options, dataset_folder, episode
@@ -34,6 +35,7 @@ def changed(folder: Path) -> float:
     return state.stat().st_mtime if state.exists() else 0.0
 
 
+@pytest.mark.slow
 def test_killed_at_random_points_through_the_command(tmp_path: Path) -> None:
     whole, folder = tmp_path / "whole", tmp_path / "run"
     assert episode(*arguments(whole)).code == 0

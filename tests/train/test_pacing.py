@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from episode.config import LossConfig
@@ -90,7 +90,6 @@ def test_a_lead_counts_as_a_shortcut_if_less_than_half_of_it_holds_elsewhere(els
 loss = st.floats(0, 50)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(loss, loss, st.floats(1e-9, 50), loss), min_size=1, max_size=20))
 def test_weights_are_bounded_whatever_the_losses(course: list[tuple[float, float, float, float]]) -> None:
     lock = PacingLock(CONFIG)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
+from scipy.optimize import brentq, minimize
 from scipy.special import expit
 from scipy.special import logit as log_odds
 from sklearn.metrics import (
@@ -34,6 +34,7 @@ __all__ = [
     "binary_metrics",
     "calibration_line",
     "expected_calibration_error",
+    "fit_logistic",
     "is_collapsed",
     "log_loss",
     "oracle_impedance",
@@ -353,27 +354,46 @@ def calibration_line(label: ArrayLike, logit: ArrayLike) -> Calibration | None:
     if low.max() <= high.min() or high.max() <= low.min():
         return None
     centre, scale = float(scores.mean()), float(scores.std())
-    design = np.column_stack([np.ones_like(scores), (scores - centre) / scale])
-    weights = np.array([float(log_odds(truth.mean())), 0.0])
+    start = (0.0, float(log_odds(truth.mean())))
+    line = fit_logistic((scores - centre) / scale, truth, start=start, tolerance=(0.0, 1e-10))
+    slope = line.slope / scale
+    return Calibration(slope=slope, intercept=line.intercept - slope * centre)
 
-    def loss(candidate: NDArray[np.float64]) -> float:
-        return float(np.mean(np.logaddexp(0.0, design @ candidate) - truth * (design @ candidate)))
 
-    current = loss(weights)
-    for _ in range(100):
-        fitted = expit(design @ weights)
-        gradient = design.T @ (fitted - truth) / truth.size
-        if np.abs(gradient).max() < 1e-10:
-            break
-        hessian = (design * (fitted * (1 - fitted))[:, None]).T @ design / truth.size
-        step = np.linalg.solve(hessian + 1e-12 * np.eye(2), gradient)
-        size = 1.0
-        while size > 1e-10 and loss(weights - size * step) > current:
-            size /= 2
-        weights = weights - size * step
-        current = loss(weights)
-    slope = float(weights[1] / scale)
-    return Calibration(slope=slope, intercept=float(weights[0] - slope * centre))
+def fit_logistic(
+    score: NDArray[np.float64],
+    label: NDArray[np.float64],
+    *,
+    start: tuple[float, float],
+    min_slope: float | None = None,
+    tolerance: tuple[float, float] = (2.220446049250313e-9, 1e-5),
+) -> Calibration:
+    """Fit ``logit P(y = 1) = intercept + slope * score`` by L-BFGS-B; the one logistic fit of two parameters.
+
+    Parameters
+    ----------
+    score : ndarray, shape (n,)
+    label : ndarray, shape (n,)
+        1 or 0, both present.
+    start : tuple of float
+        Slope and intercept at which the search begins.
+    min_slope : float, optional
+        Smallest slope allowed.
+    tolerance : tuple of float
+        Relative decrease of the mean log-loss, and size of its gradient, at which the search ends.
+    """
+    sign = 2.0 * label - 1.0
+
+    def loss(line: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        logit = line[0] * score + line[1]
+        pull = -sign * expit(-sign * logit)
+        return float(np.logaddexp(0, -sign * logit).mean()), np.array([(pull * score).mean(), pull.mean()])
+
+    decrease, gradient = tolerance
+    options = {"ftol": decrease, "gtol": gradient}
+    bounds = [(min_slope, None), (None, None)]
+    result = minimize(loss, np.array(start), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    return Calibration(slope=float(result.x[0]), intercept=float(result.x[1]))
 
 
 def oracle_impedance(potential: ArrayLike, label: ArrayLike, temperature: float) -> float | None:

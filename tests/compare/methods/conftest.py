@@ -61,9 +61,9 @@ def _few_labels(fold: Fold, true_label: NDArray[np.int8]) -> FewLabels:
     for name in sorted(pairs.loc[fold.test, "environment"].unique()):
         rows = np.flatnonzero(fold.test & (pairs["environment"] == name).to_numpy(bool))
         drawn.append(rng.permutation(rows)[: max(SHOWN)])
-    rows = {k: np.sort(np.concatenate([part[:k] for part in drawn])).astype(np.int64) for k in SHOWN}
+    shown = {k: np.sort(np.concatenate([part[:k] for part in drawn])).astype(np.int64) for k in SHOWN}
     label = np.full(len(pairs), -1, dtype=np.int8)
-    label[rows[max(SHOWN)]] = true_label[rows[max(SHOWN)]]
+    label[shown[max(SHOWN)]] = true_label[shown[max(SHOWN)]]
     key = pairs["enhancer_id"].to_numpy(np.int64) << 32 | pairs["promoter_id"].to_numpy(np.int64)
-    left_out = fold.test & np.isin(key, key[rows[max(SHOWN)]])
-    return FewLabels(rows, label, left_out)
+    left_out = fold.test & np.isin(key, key[shown[max(SHOWN)]])
+    return FewLabels(shown, label, left_out)

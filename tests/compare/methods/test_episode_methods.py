@@ -27,11 +27,13 @@ from episode.config import Config
 from episode.data.dataset import Dataset
 from episode.data.shortcuts import shortcut_statistics
 from episode.errors import EpisodeError
+from episode.evaluate.figures import RunFigures
 from episode.inference.pairs import pair_rows
 from episode.inference.support_sampling import content_ranks, draw_support
 from episode.metrics.label_shift import source_scores
 from episode.metrics.metrics import best_f1_threshold, calibration_line, log_loss
 from episode.predict.pairs import Predictions, predict_dataset
+from known import known
 
 LEVELS = ("episode.student", "episode.fused", "mean_impedance", "em", "bbse")
 FEW = ("episode.few_label_0", "episode.few_label_8", "episode.few_label_32")
@@ -117,6 +119,16 @@ def temperature(run: Run) -> float:
     return float(run.system.temperature())
 
 
+def figures_of(result: RunnerResult) -> RunFigures:
+    """What the training run left for figures."""
+    assert isinstance(result.extras, RunFigures)
+    return result.extras
+
+
+def level_of(result: RunnerResult) -> float:
+    return known(figures_of(result).level)
+
+
 def same(one: RunnerResult, other: RunnerResult) -> bool:
     return one.methods.keys() == other.methods.keys() and all(
         np.array_equal(getattr(one.methods[name], column), getattr(other.methods[name], column), equal_nan=True)
@@ -155,7 +167,7 @@ def test_the_numbers_are_those_of_prediction(result: RunnerResult, predictions: 
     student = impedances(result, predictions, run, "episode.student")
     assert student == pytest.approx(table["r_student"].to_dict(), abs=1e-9)
     assert max(student.values()) - min(student.values()) > 1e-3
-    level = result.extras.level
+    level = level_of(result)
     mean = impedances(result, predictions, run, "mean_impedance")
     assert list(mean.values()) == pytest.approx(4 * [level], abs=1e-9)
     score = result.methods["episode.potential"].score
@@ -168,7 +180,7 @@ def test_level_is_the_constant_of_smallest_log_loss_on_held_out_rows(
     held_out = part(lively, lively.fold.held_out)
     label, potential = held_out.pairs["label"].to_numpy(), held_out_potential(lively, run)
     assert set(label) == {0, 1} and held_out.pairs["cell_line"].nunique() == 8
-    level, scale = result.extras.level, temperature(run)
+    level, scale = level_of(result), temperature(run)
 
     def loss(impedance: float) -> float:
         found = log_loss(label, (potential - impedance) / scale)
@@ -198,7 +210,7 @@ def test_another_level_leaves_the_rankings_inside_environments(
     pairs, held_out = lively.dataset.pairs, lively.fold.held_out
     table = pairs.assign(label=np.where(held_out, 1 - pairs["label"], pairs["label"]).astype(np.int8))
     other = score_fold(replace(lively, dataset=replace(lively.dataset, pairs=table)))
-    moved = (other.extras.level - result.extras.level) / temperature(run)
+    moved = (level_of(other) - level_of(result)) / temperature(run)
     assert abs(moved) > 0.1
     environment = predictions.pairs["environment"].to_numpy()
     for name in ("episode.potential", "mean_impedance"):
@@ -243,7 +255,7 @@ def test_label_shift_estimators_on_the_support(
     result: RunnerResult, lively: FoldTask, predictions: Predictions, run: Run
 ) -> None:
     """EM: the mean corrected probability is the share found. BBSE: the mean mixes the two class means in that share."""
-    level, label = result.extras.level, part(lively, lively.fold.held_out).pairs["label"].to_numpy()
+    level, label = level_of(result), part(lively, lively.fold.held_out).pairs["label"].to_numpy()
     prevalence = label.mean()
     source = source_scores(label, expit((held_out_potential(lively, run) - level) / temperature(run)))
     em, bbse = (impedances(result, predictions, run, name) for name in ("em", "bbse"))
@@ -300,7 +312,7 @@ def test_shortcuts_alone(result: RunnerResult, lively: FoldTask, predictions: Pr
     line = calibration_line(calibration.label, held_out)
     assert line is not None and line.slope != 1
     assert scores.logit == pytest.approx(line.intercept + line.slope * raw, abs=1e-9)
-    threshold = best_f1_threshold(calibration.label, line.intercept + line.slope * held_out)
+    threshold = known(best_f1_threshold(calibration.label, line.intercept + line.slope * held_out))
     assert np.array_equal(scores.call, scores.score >= threshold)
 
 
@@ -309,15 +321,15 @@ def test_calls_by_a_threshold_from_held_out_rows(result: RunnerResult, lively: F
     thresholds = {}
     for name, mask in (("held out", lively.fold.held_out), ("selection", lively.fold.selection)):
         own = predict_dataset(run, part(lively, mask), lively.store).pairs
-        thresholds[name] = best_f1_threshold(own["label"], own["logit"])
+        thresholds[name] = known(best_f1_threshold(own["label"], own["logit"]))
     assert thresholds["held out"] != thresholds["selection"]
     for name in ("episode.fused", FEW[0], FEW[2]):
         scores = result.methods[name]
         judged = np.isfinite(scores.score)
         assert np.array_equal(scores.call[judged], scores.score[judged] >= thresholds["held out"])
-    own = held_out_potential(lively, run) - result.extras.level
+    raised = held_out_potential(lively, run) - level_of(result)
     label = part(lively, lively.fold.held_out).pairs["label"]
-    threshold = best_f1_threshold(label, own / temperature(run))
+    threshold = known(best_f1_threshold(label, raised / temperature(run)))
     scores = result.methods["mean_impedance"]
     assert np.array_equal(scores.call, scores.score >= threshold)
 
@@ -329,7 +341,7 @@ def test_held_out_rows_of_one_class(result: RunnerResult, lively: FoldTask, run:
     one_class = score_fold(replace(lively, dataset=replace(lively.dataset, pairs=table)))
     assert all(np.isnan(scores.call).all() for scores in one_class.methods.values())
     assert np.array_equal(one_class.methods["episode.fused"].score, result.methods["episode.fused"].score)
-    assert one_class.extras.level == run.facts.calibration.training_impedance
+    assert level_of(one_class) == run.facts.calibration.training_impedance
     assert np.isnan(one_class.methods["bbse"].logit).all() and np.isfinite(one_class.methods["em"].logit).all()
     shortcuts = one_class.methods["opportunist"]
     raw = shortcut_score(run, lively.store, trained_run.read_part(run, lively, lively.fold.test))
@@ -345,7 +357,7 @@ def test_call_by_hand() -> None:
 
 
 def test_extras_are_ready_for_json(trained: RunnerResult, task: FoldTask) -> None:
-    extras = json.loads(trained.extras.model_dump_json())
+    extras = json.loads(figures_of(trained).model_dump_json())
     run = load_run(task.folder / "run")
     assert [record["environment"] for record in extras["impedance"]] == [f"unseen0{number}" for number in range(1, 5)]
     assert all(record["fold"] == "unseen" and record["support_size"] == 64 for record in extras["impedance"])
@@ -411,7 +423,7 @@ def test_what_is_learned_from(fold_task: FoldTask) -> None:
     assert "train01" not in set(learned["cell_line"])
 
 
-CHANGES = {
+CHANGES: dict[Callable[[FoldTask], RunnerResult], dict[str, object]] = {
     ablations.no_competition: {"losses.pull_in": 0.0, "losses.push_away": 0.0},
     ablations.no_distillation: {"losses.distillation": 0.0, "episodes.mixed": 0.0},
     ablations.no_pseudo_ood: {"episodes.pseudo_ood": 0.0},
@@ -460,4 +472,4 @@ def test_single_pool(task: FoldTask, tmp_path: Path) -> None:
     held_out = predict_dataset(run, part(task, task.fold.held_out), task.store).pairs
     threshold = best_f1_threshold(held_out["label"], held_out["logit"])
     assert np.array_equal(result.methods["ablation.single_pool"].call, predictions.pairs["logit"] >= threshold)
-    assert "level" not in json.loads(result.extras.model_dump_json())
+    assert "level" not in json.loads(figures_of(result).model_dump_json())

@@ -1,8 +1,9 @@
 """The baselines on features: chosen inside training, blind to test labels, symmetric, repeatable, able to learn."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from episode.compare.folds import Fold
 from episode.compare.methods import ctcf, kmer_lr, motif_gbm, shortcuts
-from episode.compare.methods.base import FoldTask, Runner, Scores
+from episode.compare.methods.base import FoldTask, Runner, RunnerResult, Scores
 from episode.compare.methods.features import Features, ctcf_index, elements_in_use, motif_table, oriented_pairs
 from episode.compare.methods.select import (
     LogOdds,
@@ -23,6 +24,7 @@ from episode.encode.motifs import MotifBank
 from episode.encode.store import ElementStore
 from episode.inference.orientation import OrientedPairs
 from episode.metrics.metrics import auroc, best_f1_threshold, calibration_line, log_loss
+from known import known
 from small_systems import all_rows, reverse_complement
 
 LEARNED: dict[str, Runner] = {
@@ -43,9 +45,15 @@ def fold_task(fold_task: FoldTask) -> FoldTask:
     """The fold of all baselines with 24 of its motifs, CTCF among them, for time."""
     bank, store = fold_task.bank, fold_task.store
     kept = [*range(23), ctcf_index(bank)]
-    parts = (bank.ids, bank.names, bank.probabilities)
-    few = MotifBank(*(tuple(part[i] for i in kept) for part in parts))
+    ids, names = (tuple(part[i] for i in kept) for part in (bank.ids, bank.names))
+    few = MotifBank(ids, names, tuple(bank.probabilities[i] for i in kept))
     return replace(fold_task, bank=few, store=ElementStore.of(all_rows(store)[:, :, kept], store.bins, "few motifs"))
+
+
+def extras_of(result: RunnerResult) -> Mapping[str, Any]:
+    """What a runner without a training run keeps."""
+    assert isinstance(result.extras, Mapping)
+    return result.extras
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +68,7 @@ def scores(name: str, task: FoldTask) -> Scores:
     return result.methods[name]
 
 
-def with_pairs(task: FoldTask, **columns: object) -> FoldTask:
+def with_pairs(task: FoldTask, **columns: Any) -> FoldTask:
     return replace(task, dataset=replace(task.dataset, pairs=task.dataset.pairs.assign(**columns)))
 
 
@@ -186,7 +194,7 @@ def test_the_sign_of_the_degree_is_learned_in_training(sign: int, fold_task: Fol
     logit = line.intercept + line.slope * degree
     np.testing.assert_allclose(found.score, logit[fold.test])
     np.testing.assert_array_equal(found.logit, found.score)
-    threshold = best_f1_threshold(truth[fold.held_out], logit[fold.held_out])
+    threshold = known(best_f1_threshold(truth[fold.held_out], logit[fold.held_out]))
     np.testing.assert_array_equal(found.call, logit[fold.test] >= threshold)
     area = auroc(truth[fold.test], found.score)
     assert area is not None and area > 0.8
@@ -215,9 +223,8 @@ def test_one_number_is_calibrated_on_train_and_called_by_held_out_rows(fold_task
     assert line is not None
     negative = with_pairs(fold_task, label=np.where(fold.held_out & (label == 1), 0, label))
     for task, rows in ((fold_task, fold.held_out), (negative, fold.train)):
-        found, known = numbered(task, number), task.dataset.pairs["label"].to_numpy()
-        threshold = best_f1_threshold(known[rows], number[rows])
-        assert threshold is not None
+        found, labels = numbered(task, number), task.dataset.pairs["label"].to_numpy()
+        threshold = known(best_f1_threshold(labels[rows], number[rows]))
         np.testing.assert_array_equal(found.score, number[fold.test])
         np.testing.assert_array_equal(found.call, number[fold.test] >= threshold)
     np.testing.assert_allclose(numbered(fold_task, number).logit, line.intercept + line.slope * number[fold.test])
@@ -288,7 +295,7 @@ def test_chosen_on_selection_by_models_of_fit_calibrated_beside_held_out_rows_le
     logit = line.intercept + line.slope * value
     np.testing.assert_allclose(chosen.scores.score, logit[fold.test])
     np.testing.assert_array_equal(chosen.scores.logit, chosen.scores.score)
-    threshold = best_f1_threshold(label[fold.held_out], logit[fold.held_out])
+    threshold = known(best_f1_threshold(label[fold.held_out], logit[fold.held_out]))
     np.testing.assert_array_equal(chosen.scores.call, logit[fold.test] >= threshold)
 
 
@@ -384,7 +391,10 @@ def test_of_equal_settings_the_first_is_taken(recorded: tuple[FoldTask, Features
     task, features = recorded
     assert choose_and_learn(task, features, Recorder(settings=(4.0, 0.5, 0.5))).setting == 0.5
     learner = Recorder(settings=(0.0, 0.0))
-    assert choose_and_learn(task, lambda which: features(which) * [0, 1], learner).setting == 0.0
+    assert (
+        choose_and_learn(task, lambda which: features(which) * np.array([0, 1], dtype=np.float32), learner).setting
+        == 0.0
+    )
 
 
 def test_unlabelled_rows_teach_nothing(recorded: tuple[FoldTask, Features]) -> None:
@@ -410,7 +420,8 @@ def test_pairs_without_coordinates_teach_in_both_orientations_and_are_scored_by_
     chosen = choose_and_learn(task, features, learner)
     assert learner.seen[0][0] == np.repeat(np.flatnonzero(task.fold.fit), 2).tolist()
     label, held_out = task.dataset.pairs["label"].to_numpy(), np.flatnonzero(task.fold.held_out)
-    expected = calibrated(np.flatnonzero(task.fold.test) + 500.0, label[held_out], held_out + 500.0)
+    test, judged = (rows.astype(np.float64) + 500 for rows in (np.flatnonzero(task.fold.test), held_out))
+    expected = calibrated(test, label[held_out], judged)
     np.testing.assert_allclose(chosen.scores.score, expected.score)
 
 
@@ -444,7 +455,7 @@ def test_a_fold_without_positives_gets_one_low_probability(name: str, fold_task:
 
 @pytest.mark.parametrize(("name", "setting"), [("motif_gbm", "rounds"), ("ctcf_gbm", "rounds"), ("kmer_lr", "c")])
 def test_extras_tell_what_was_chosen(name: str, setting: str, fold_task: FoldTask) -> None:
-    chosen = RUNNERS[name](fold_task).extras
+    chosen = extras_of(RUNNERS[name](fold_task))
     assert chosen["chosen_on_selection"] is True
     tried = {"motif_gbm": motif_gbm.ROUNDS, "ctcf_gbm": ctcf.TREES, "kmer_lr": kmer_lr.PENALTIES}[name]
     assert chosen[setting] in tried

@@ -1,5 +1,7 @@
 """Features by hand on tiny sequences, and their behaviour under the mirror rule."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -30,7 +32,8 @@ def made_up(sequences: list[str], rows: list[tuple[int, int, bool, bool]]) -> Da
     length = np.array([len(part) for part in codes], dtype=np.int64)
     elements = pd.DataFrame({"length": length, "offset": np.cumsum(length) - length})
     pairs = pd.DataFrame(rows, columns=["enhancer_id", "promoter_id", "mirrored", "has_coordinates"])
-    return Dataset(pairs, elements, np.concatenate(codes), {})
+    manifest: Any = {}
+    return Dataset(pairs, elements, np.concatenate(codes), manifest)
 
 
 def maxima(*values: tuple[float, float]) -> ElementTable:
@@ -142,8 +145,8 @@ def test_the_bank_names_ctcf_or_says_that_it_lacks_it(fold_task: FoldTask) -> No
     index = ctcf_index(bank)
     assert bank.names[index] == "CTCF"
     others = [i for i in range(len(bank)) if i != index]
-    parts = (bank.ids, bank.names, bank.probabilities)
-    without = MotifBank(*(tuple(part[i] for i in others) for part in parts))
+    ids, names = (tuple(part[i] for i in others) for part in (bank.ids, bank.names))
+    without = MotifBank(ids, names, tuple(bank.probabilities[i] for i in others))
     with pytest.raises(EpisodeError, match="MA0139"):
         ctcf_index(without)
 

@@ -1,18 +1,20 @@
 """The neural baselines: what each learns from a simulated signal, and what none of them may depend on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from episode.compare.folds import Fold
 from episode.compare.methods import cross_attention, decoupled, epivan, neural, sept
-from episode.compare.methods.base import FewLabels, FoldTask, Scores
+from episode.compare.methods.base import FewLabels, FoldTask, RunnerResult, Scores
 from episode.compare.methods.neural_inputs import DnaWindows, MotifTokens
 from episode.config import Config, StemConfig
 from episode.data.dataset import Dataset
@@ -20,14 +22,28 @@ from episode.dna import reverse_complement
 from episode.encode.motifs import MotifBank
 from episode.encode.store import ElementStore
 from episode.metrics.metrics import auroc, best_f1_threshold, calibration_line
+from known import known
 
 RUNNERS = (cross_attention, decoupled, epivan, sept)
 PAIRS = 480
+NO_MANIFEST: Any = {}
 BASES = 512
 BINS = 4
 MOTIFS = 5
 LINES = ("a", "b", "c", "unseen")
 SITE = np.array([0, 2, 0, 3, 2, 2, 1, 1] * 3, dtype=np.uint8)
+
+
+def legacy_state() -> NDArray[np.uint32]:
+    """Numpy's global random state."""
+    state: Any = np.random.get_state()  # noqa: NPY002
+    return np.array(state[1])
+
+
+def extras_of(result: RunnerResult) -> Mapping[str, Any]:
+    """What a runner without a training run keeps."""
+    assert isinstance(result.extras, Mapping)
+    return result.extras
 
 
 def simulated_task(folder: Path) -> tuple[FoldTask, np.ndarray]:
@@ -37,7 +53,7 @@ def simulated_task(folder: Path) -> tuple[FoldTask, np.ndarray]:
     """
     rng = np.random.default_rng(0)
     site = rng.random((PAIRS, 2)) < 0.6
-    label = site.all(axis=1).astype(np.int8)
+    label = np.asarray(site.all(axis=1), dtype=np.int8)
     codes = rng.integers(0, 4, (2 * PAIRS, BASES)).astype(np.uint8)
     tokens = rng.normal(2, 2, (2 * PAIRS, BINS, 2, MOTIFS)).astype(np.float16)
     for element in np.flatnonzero(site.T.ravel()):
@@ -69,7 +85,7 @@ def simulated_task(folder: Path) -> tuple[FoldTask, np.ndarray]:
     )
     store = ElementStore.of(tokens.reshape(-1, 2, MOTIFS), np.full(2 * PAIRS, BINS, dtype=np.int64), "simulated")
     task = FoldTask(
-        dataset=Dataset(pairs, elements, codes.ravel(), {}),
+        dataset=Dataset(pairs, elements, codes.ravel(), NO_MANIFEST),
         store=store,
         bank=bank,
         fold=Fold("unseen", ~test, ~test & ~chooses, chooses, chooses, nothing, test),
@@ -114,7 +130,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 @pytest.mark.parametrize("runner", RUNNERS, ids=name_of)
-def test_learns_a_simulated_signal(runner: ModuleType, simulated: tuple[FoldTask, np.ndarray], short) -> None:
+def test_learns_a_simulated_signal(runner: ModuleType, simulated: tuple[FoldTask, np.ndarray], short: Any) -> None:
     short(steps=60, checks=3, batch=64, rate=5e-3)
     task, label = simulated
     found = scores(runner, task)
@@ -128,7 +144,7 @@ def test_learns_a_simulated_signal(runner: ModuleType, simulated: tuple[FoldTask
 
 @pytest.mark.parametrize("runner", RUNNERS, ids=name_of)
 def test_same_seed_same_scores_and_nothing_else_is_read_or_touched(
-    runner: ModuleType, simulated: tuple[FoldTask, np.ndarray], short
+    runner: ModuleType, simulated: tuple[FoldTask, np.ndarray], short: Any
 ) -> None:
     """The same again whatever the test labels and the caller's generators; another seed scores differently."""
     short(steps=4, checks=2, batch=16)
@@ -136,10 +152,10 @@ def test_same_seed_same_scores_and_nothing_else_is_read_or_touched(
     first = scores(runner, task)
     pairs = task.dataset.pairs.assign(label=np.where(task.fold.test, label, task.dataset.pairs["label"]))
     torch.manual_seed(5)
-    state, legacy = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    state, legacy = torch.random.get_rng_state(), legacy_state()
     again = scores(runner, replace(task, dataset=replace(task.dataset, pairs=pairs)))
     assert torch.equal(state, torch.random.get_rng_state())
-    np.testing.assert_array_equal(legacy, np.random.get_state()[1])  # noqa: NPY002
+    np.testing.assert_array_equal(legacy, legacy_state())
     np.testing.assert_array_equal(first.score, again.score)
     np.testing.assert_array_equal(first.call, again.call)
     assert not np.allclose(first.score, scores(runner, replace(task, seed=1)).score)
@@ -147,7 +163,7 @@ def test_same_seed_same_scores_and_nothing_else_is_read_or_touched(
 
 @pytest.mark.parametrize("runner", RUNNERS, ids=name_of)
 def test_score_does_not_depend_on_the_prediction_batch(
-    runner: ModuleType, simulated: tuple[FoldTask, np.ndarray], short, monkeypatch: pytest.MonkeyPatch
+    runner: ModuleType, simulated: tuple[FoldTask, np.ndarray], short: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     short(steps=3, checks=1, batch=16)
     task = unjudged(simulated[0])
@@ -157,7 +173,9 @@ def test_score_does_not_depend_on_the_prediction_batch(
 
 
 @pytest.mark.parametrize("runner", RUNNERS, ids=name_of)
-def test_rows_without_a_label_teach_nothing(runner: ModuleType, simulated: tuple[FoldTask, np.ndarray], short) -> None:
+def test_rows_without_a_label_teach_nothing(
+    runner: ModuleType, simulated: tuple[FoldTask, np.ndarray], short: Any
+) -> None:
     """A fold whose unlabelled rows count as training rows is the fold without them."""
     short(steps=3, checks=1, batch=16)
     task = simulated[0]
@@ -170,8 +188,8 @@ def test_rows_without_a_label_teach_nothing(runner: ModuleType, simulated: tuple
 
 
 @pytest.mark.parametrize("runner", RUNNERS, ids=name_of)
-def test_layout(runner: ModuleType, simulated: tuple[FoldTask, np.ndarray], short) -> None:
-    """Another layout, another score; a pair without coordinates scores their mean."""
+def test_orientation(runner: ModuleType, simulated: tuple[FoldTask, np.ndarray], short: Any) -> None:
+    """Another orientation, another score; a pair without coordinates scores their mean."""
     short(steps=3, checks=1, batch=16)
     task = unjudged(simulated[0])
     test = task.fold.test
@@ -190,14 +208,14 @@ def test_layout(runner: ModuleType, simulated: tuple[FoldTask, np.ndarray], shor
 
 @pytest.mark.parametrize("part", ["fit", "selection", "held_out"])
 def test_a_fold_that_cannot_be_judged_takes_all_steps_and_calls_nothing(
-    part: str, simulated: tuple[FoldTask, np.ndarray], short
+    part: str, simulated: tuple[FoldTask, np.ndarray], short: Any
 ) -> None:
     short(steps=3, checks=1, batch=16)
     task = simulated[0]
     negative = (task.dataset.pairs["label"] == 0).to_numpy()
     fold = replace(task.fold, **{part: getattr(task.fold, part) & negative})
     result = epivan.score_fold(replace(task, fold=fold))
-    assert result.extras == {"steps": 3, "selection": []}
+    assert extras_of(result) == {"steps": 3, "selection": []}
     found = result.methods["epivan"]
     assert np.isfinite(found.score).all() and np.isnan(found.call).all()
     np.testing.assert_array_equal(found.logit, found.score)
@@ -209,7 +227,7 @@ def taught(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[int], int]]:
     seen: list[tuple[str, list[int], int]] = []
     learn = neural._Learner._learn
 
-    def remember(self, phase, rows, steps, judge=None):
+    def remember(self: Any, phase: str, rows: NDArray[np.int64], steps: int, judge: Any = None) -> Any:
         seen.append((phase, rows.tolist(), steps))
         return learn(self, phase, rows, steps, judge)
 
@@ -232,7 +250,7 @@ def folds_of(fold: Fold) -> dict[str, Fold]:
 
 @pytest.mark.parametrize("by", ["groups", "chromosomes", "split"])
 def test_learned_beside_held_out_rows_and_from_all_of_train_but_never_twice_from_the_same_rows(
-    by: str, simulated: tuple[FoldTask, np.ndarray], short, taught: list[tuple[str, list[int], int]]
+    by: str, simulated: tuple[FoldTask, np.ndarray], short: Any, taught: list[tuple[str, list[int], int]]
 ) -> None:
     """480 pairs, 3 of 4 in training: 360, of which a third is held out and a twelfth is gap."""
     short(steps=4, checks=1, batch=16)
@@ -246,12 +264,12 @@ def test_learned_beside_held_out_rows_and_from_all_of_train_but_never_twice_from
         "split": [("fit", fit, 4)],
     }[by]
     assert taught == expected
-    assert result.extras["steps"] == expected[-1][2]
+    assert extras_of(result)["steps"] == expected[-1][2]
 
 
 @pytest.mark.parametrize("by", ["groups", "split"])
 def test_calibrated_and_called_by_held_out_rows(
-    by: str, simulated: tuple[FoldTask, np.ndarray], short, monkeypatch: pytest.MonkeyPatch
+    by: str, simulated: tuple[FoldTask, np.ndarray], short: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Networks that say the same whatever they learned: what remains is the share of what they learned from."""
     short(steps=2, checks=1, batch=16)
@@ -271,14 +289,14 @@ def test_calibrated_and_called_by_held_out_rows(
     line = calibration_line(label[fold.held_out], judged)
     assert line is not None and line.slope > 0
     logit = line.intercept + line.slope * said(fold.train)[fold.test]
-    threshold = best_f1_threshold(label[fold.held_out], line.intercept + line.slope * judged)
+    threshold = known(best_f1_threshold(label[fold.held_out], line.intercept + line.slope * judged))
     np.testing.assert_allclose(found.score, logit)
     np.testing.assert_array_equal(found.logit, found.score)
     np.testing.assert_array_equal(found.call, logit >= threshold)
 
 
 def test_by_a_split_the_network_that_was_best_on_selection_scores(
-    simulated: tuple[FoldTask, np.ndarray], short, monkeypatch: pytest.MonkeyPatch
+    simulated: tuple[FoldTask, np.ndarray], short: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Judged at steps 2, 4, 6 the first is best: the scores are those of a training run that ends there."""
     task = simulated[0]
@@ -289,18 +307,18 @@ def test_by_a_split_the_network_that_was_best_on_selection_scores(
     longer = epivan.score_fold(task)
     short(steps=2, checks=1, batch=16)
     shorter = epivan.score_fold(task)
-    assert longer.extras["steps"] == shorter.extras["steps"] == 2
-    assert [check["step"] for check in longer.extras["selection"]] == [2, 4, 6]
+    assert extras_of(longer)["steps"] == extras_of(shorter)["steps"] == 2
+    assert [check["step"] for check in extras_of(longer)["selection"]] == [2, 4, 6]
     np.testing.assert_array_equal(longer.methods["epivan"].score, shorter.methods["epivan"].score)
 
 
-def test_steps_grow_with_the_data_and_are_bounded(simulated: tuple[FoldTask, np.ndarray], short) -> None:
+def test_steps_grow_with_the_data_and_are_bounded(simulated: tuple[FoldTask, np.ndarray], short: Any) -> None:
     """Three cell lines in place of two, so half as many steps again; of one twentieth, no more than twice the most."""
     short(steps=4, checks=1, batch=16)
     task = simulated[0]
-    assert epivan.score_fold(task).extras["steps"] == 6
+    assert extras_of(epivan.score_fold(task))["steps"] == 6
     few = task.fold.fit & (np.arange(PAIRS) < 24)
-    assert epivan.score_fold(replace(task, fold=replace(task.fold, fit=few))).extras["steps"] == 8
+    assert extras_of(epivan.score_fold(replace(task, fold=replace(task.fold, fit=few))))["steps"] == 8
 
 
 def test_reverse_gradient_by_hand() -> None:
@@ -373,7 +391,7 @@ def test_dna_windows_by_hand() -> None:
     """A short element stands in the middle of unknown bases; a long one gives its centre."""
     codes = np.concatenate([np.array([0, 0, 1], dtype=np.uint8), np.arange(2100, dtype=np.uint8) % 4])
     elements = pd.DataFrame({"length": [3, 2100], "offset": [0, 3]})
-    inputs = DnaWindows(Dataset(pd.DataFrame(), elements, codes, {}))
+    inputs = DnaWindows(Dataset(pd.DataFrame(), elements, codes, NO_MANIFEST))
     assert inputs.window == 2048
     batch = inputs.gather(np.array([0, 0, 1]), np.array([False, True, False]))
     assert batch.mask.sum(dim=1).tolist() == [3, 3, 2048]

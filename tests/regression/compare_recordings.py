@@ -1,6 +1,6 @@
 """Compare two recordings, or two folders of results: bytes where bytes are promised, else the values inside.
 
-    python tests/regression/compare.py BEFORE AFTER [--common]
+    python tests/regression/compare_recordings.py BEFORE AFTER [--common]
 
 Words may change: of messages and of the page the numbers and the file names count. What may differ besides stands in
 the lists below. Prints what was covered and each difference; exit code 1 if there is one.
@@ -26,6 +26,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors import safe_open
+
 from steps import names
 
 __all__ = ["TOLERANCE", "Comparison", "Difference", "compare_folders", "compare_recordings", "compare_said", "main"]

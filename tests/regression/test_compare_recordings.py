@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from frozen import SAMPLE
 from safetensors.numpy import load_file, save_file
 
-from compare import Comparison, compare_folders, compare_said, main
+from compare_recordings import Comparison, compare_folders, compare_said, main
+from frozen import SAMPLE
 
 Change = Callable[[Path], None]
 

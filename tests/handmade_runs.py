@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -16,10 +18,20 @@ from episode.dna import reverse_complement
 from episode.encode.motifs import MotifBank, load_bank
 from episode.encode.store import ElementStore, build_store
 from episode.explain.mutations import ElementScores
-from episode.model.backbone import ElementCodes, PairOutput
+from episode.model.backbone import Backbone, ElementCodes, PairOutput
 from tiny_world import config, dataset, lively_run
 
-__all__ = ["Handmade", "Made", "gated_run", "made", "noisy_run", "random_bank", "reversed_dataset", "with_run"]
+__all__ = [
+    "Handmade",
+    "Made",
+    "gated_run",
+    "handmade",
+    "made",
+    "noisy_run",
+    "random_bank",
+    "reversed_dataset",
+    "with_run",
+]
 
 
 def random_bank(seed: int, lengths: tuple[int, ...] = (6, 9, 14, 21)) -> MotifBank:
@@ -74,8 +86,9 @@ class Handmade(nn.Module):
 
     def _encode(self, scores: Tensor, mask: Tensor, gate: None = None, *, both: bool = False) -> ElementCodes:
         best = scores.masked_fill(~mask[:, :, None, None], -torch.inf).amax((1, 2)).clamp(min=0)
-        nothing = [torch.zeros(len(best), 0) for _ in range(6)]
-        return ElementCodes(nothing[0], mask, *nothing[1:4], best, *nothing[4:])
+        nothing: Any = torch.zeros(len(best), 0)
+        fields = {field.name: nothing for field in dataclasses.fields(ElementCodes)}
+        return ElementCodes(**fields | {"mask": mask, "presence": best})
 
     encode_enhancers = _encode
     encode_promoters = _encode
@@ -84,6 +97,11 @@ class Handmade(nn.Module):
         one, other = enhancers.presence, promoters.presence
         potential = one @ self.a + other @ self.b + self.c * one[:, 0] * other[:, 1]
         return PairOutput(potential, potential[:, None])
+
+
+def handmade(a: list[float], b: list[float], c: float) -> Backbone:
+    """A `Handmade` for what asks for a Backbone and calls no more than it has."""
+    return cast(Backbone, Handmade(a, b, c))
 
 
 @dataclass(frozen=True)
