@@ -89,9 +89,6 @@ def audit_folds(protocol: Protocol, dataset: Dataset, folds: Sequence[Fold], *, 
 
     Parameters
     ----------
-    protocol : Protocol
-    dataset : Dataset
-    folds : sequence of Fold
     allow : bool
         Continue with a leaking split under the policy "refuse"; the audit then says so.
 
@@ -129,8 +126,6 @@ def subset_masks(protocol: Protocol, dataset: Dataset, test: Mask, *, seed: int)
 
     Parameters
     ----------
-    protocol : Protocol
-    dataset : Dataset
     test : bool array, shape (n_pairs,)
         Test rows of all folds.
     seed : int

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, field_validator, model_validator
+from pydantic import AfterValidator, Field, JsonValue, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from episode.compare.results import MethodResults
 from episode.errors import ConfigError
@@ -172,7 +172,7 @@ class Protocol(Model):
     subsets: dict[str, Subset] = Field(default_factory=dict)
     distance_matched: MatchConfig = MatchConfig()
     collapse: CollapseConfig = CollapseConfig()
-    settings: dict[str, Any] = Field(default_factory=dict)
+    settings: dict[str, JsonValue] = Field(default_factory=dict)
     """Settings of EPIsode under this protocol, as in a configuration file."""
 
     @model_validator(mode="after")

@@ -71,11 +71,8 @@ def evaluate(
 
     Parameters
     ----------
-    run : Run
     dataset : Dataset
         Must have been built with the windows of the run.
-    store : ElementStore
-    seed : int
     truth : Truth, optional
         Of a simulated world.
     known_only : bool
@@ -185,5 +182,5 @@ def _provenance(run: Run, dataset: Dataset, seed: int) -> EvaluationProvenance:
         calibration_slope_left=facts.calibration.residual_slope,
         genome_sha256=dataset.genome_hash,
         sources=list(dataset.manifest.sources),
-        config=facts.config.model_dump(),
+        config=facts.config.model_dump(mode="json"),
     )

@@ -20,7 +20,7 @@ import episode.train.loop as loop
 import tiny_world
 from episode.checkpoint import Run, load_run, save_run
 from episode.compare.methods import ablations, with_distance
-from episode.compare.methods.base import FoldTask, RunnerResult
+from episode.compare.methods.base import FoldTask, RunnerResult, Scores
 from episode.compare.methods.episode_methods import score_fold, training_level
 from episode.compare.methods.opportunist import shortcut_score
 from episode.config import Config
@@ -350,9 +350,9 @@ def test_held_out_rows_of_one_class(result: RunnerResult, lively: FoldTask, run:
 
 def test_call_by_hand() -> None:
     score, chosen_on = np.array([0.4, 0.5, np.nan, 2.0]), np.array([0.1, 0.5, 0.9, np.nan])
-    scores = trained_run.called(score, score, chosen_on, np.array([0, 1, 1, 0], dtype=np.int8))
+    scores = Scores.called(score, score, chosen_on, np.array([0, 1, 1, 0], dtype=np.int8))
     assert np.array_equal(scores.call, [0, 1, np.nan, 1], equal_nan=True)
-    nothing = trained_run.called(score, score, np.full(4, np.nan), np.array([0, 1, 1, 0], dtype=np.int8))
+    nothing = Scores.called(score, score, np.full(4, np.nan), np.array([0, 1, 1, 0], dtype=np.int8))
     assert np.isnan(nothing.call).all()
 
 
