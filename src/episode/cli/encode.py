@@ -13,8 +13,14 @@ from episode.cli.options import add_common, print_json, warn
 if TYPE_CHECKING:
     from episode.encode.store import ElementStore
 
-__all__ = ["register", "run"]
+__all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_options", "run"]
 
+HELP = "encode the elements of a dataset ahead of training"
+DESCRIPTION = (
+    "Encode every element of a dataset once and keep it, for train, evaluate, compare and explain "
+    "to read. What the cache holds already is not encoded again, for whatever dataset it was; an interrupted "
+    "encoding goes on where it stopped."
+)
 EXAMPLES = """\
 examples:
   episode encode dataset
@@ -28,17 +34,8 @@ examples:
 """
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to the parser."""
-    parser = subparsers.add_parser(
-        "encode",
-        help="encode the elements of a dataset ahead of training",
-        description="Encode every element of a dataset once and keep it, for train, evaluate, compare and explain "
-        "to read. What the cache holds already is not encoded again, for whatever dataset it was; an interrupted "
-        "encoding goes on where it stopped.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder that 'episode data build' wrote")
     parser.add_argument(
         "--run", type=Path, dest="run_folder", metavar="RUN", help="encode as this trained model reads elements"
@@ -53,7 +50,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--verify", action="store_true", help="check all of the cache first, byte by byte")
     add_common(parser, threads=False)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

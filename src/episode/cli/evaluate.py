@@ -12,8 +12,10 @@ from episode.cli.options import add_common, add_selection, open_run, print_json,
 if TYPE_CHECKING:
     from episode.evaluate.results import EvaluationResults
 
-__all__ = ["register", "run"]
+__all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_options", "run"]
 
+HELP = "score a run on labelled pairs"
+DESCRIPTION = "Predict the pairs of a dataset without reading their labels, then score the predictions."
 EXAMPLES = """\
 examples:
   episode evaluate run dataset --split test --out evaluation
@@ -27,15 +29,8 @@ examples:
 """
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to the parser."""
-    parser = subparsers.add_parser(
-        "evaluate",
-        help="score a run on labelled pairs",
-        description="Predict the pairs of a dataset without reading their labels, then score the predictions.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument("run_folder", type=Path, metavar="RUN", help="folder that 'episode train' wrote")
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder that 'episode data build' wrote")
     parser.add_argument("--out", type=Path, required=True, help="new folder to write")
@@ -43,7 +38,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--known-only", action="store_true", help="only environments that the Teacher knows")
     add_selection(parser)
     add_common(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -16,8 +16,13 @@ if TYPE_CHECKING:
 
     from episode.explain.explanation import Explanation, Options
 
-__all__ = ["register", "run"]
+__all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_options", "run"]
 
+HELP = "show which motif sites move U_I of a pair"
+DESCRIPTION = (
+    "Knock motif sites of a pair out one by one and two by two, integrate gradients, and write "
+    "tables, BED and figures of what moves U_I. U_I knows no cell line, so a pair of several is one."
+)
 EXAMPLES = """\
 examples:
   episode explain run dataset --out explained
@@ -31,16 +36,8 @@ WHOLE_BASES = 20_000
 """Bases of one pair from which on a warning says that substituting all takes long."""
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to the parser."""
-    parser = subparsers.add_parser(
-        "explain",
-        help="show which motif sites move U_I of a pair",
-        description="Knock motif sites of a pair out one by one and two by two, integrate gradients, and write "
-        "tables, BED and figures of what moves U_I. U_I knows no cell line, so a pair of several is one.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument("run_folder", type=Path, metavar="RUN", help="folder that 'episode train' wrote")
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder that 'episode data build' wrote")
     parser.add_argument("--out", type=Path, required=True, help="new folder to write")
@@ -70,7 +67,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--figures", type=int, metavar="N", help="draw the first N pairs only (default: all)")
     add_selection(parser)
     add_common(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -8,8 +8,13 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-__all__ = ["register", "run"]
+__all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_options", "run"]
 
+HELP = "write a simulated world with known truth"
+DESCRIPTION = (
+    "Write simulated pair tables and DNA whose potentials, impedances and labels follow "
+    "the model, with the truth in a folder of its own."
+)
 EXAMPLES = """\
 examples:
   episode simulate --out world
@@ -21,16 +26,8 @@ examples:
 """
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to the parser."""
-    parser = subparsers.add_parser(
-        "simulate",
-        help="write a simulated world with known truth",
-        description="Write simulated pair tables and DNA whose potentials, impedances and labels follow "
-        "the model, with the truth in a folder of its own.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument("--out", type=Path, required=True, help="new folder to write")
     parser.add_argument(
         "--preset",
@@ -50,7 +47,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same bytes (default: 0)")
     parser.add_argument("--json", action="store_true", help="print a summary as JSON")
-    parser.set_defaults(run=run)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,13 @@ if TYPE_CHECKING:
     from episode.train.distributed import Processes
     from episode.train.finalize import TrainingResult
 
-__all__ = ["register", "run"]
+__all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_options", "run"]
 
+HELP = "train on a dataset"
+DESCRIPTION = (
+    "Train the energy system on the labelled pairs of a dataset, episode by episode, and write a run "
+    "folder that holds all that prediction needs."
+)
 EXAMPLES = """\
 examples:
   episode train dataset --out run
@@ -33,16 +38,8 @@ examples:
 """
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to the parser."""
-    parser = subparsers.add_parser(
-        "train",
-        help="train on a dataset",
-        description="Train the energy system on the labelled pairs of a dataset, episode by episode, and write a run "
-        "folder that holds all that prediction needs.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder that 'episode data build' wrote")
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="new run folder to write")
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML or JSON file of settings")
@@ -61,7 +58,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     add_selection(parser)
     add_common(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
