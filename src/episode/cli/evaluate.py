@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,17 +41,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and write; return the exit code."""
-    from episode.encode.store import build_store
     from episode.evaluate.evaluation import evaluate, write_evaluation
     from episode.evaluate.summary import load_truth
     from episode.files import atomic_folder, refuse_existing
 
     set_threads(args.threads)
     refuse_existing(args.out)
-    model, dataset = open_run(args)
     truth = None if args.truth is None else load_truth(args.truth)
-    cache = args.cache or args.dataset / "store"
-    store = build_store(dataset, model.bank, model.facts.config.stem, cache, progress=sys.stderr.isatty())
+    model, dataset, store = open_run(args)
     result = evaluate(model, dataset, store, seed=args.seed, truth=truth, known_only=args.known_only)
     with atomic_folder(args.out) as folder:
         write_evaluation(result, folder, run_folder=args.run_folder)
