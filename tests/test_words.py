@@ -36,7 +36,13 @@ CLEAN: tuple[str, ...] = (
     "benchmarks/costs/page.py",
     "benchmarks/costs/start.py",
     "benchmarks/costs/worlds.py",
+    "src/episode/cli/data.py",
+    "src/episode/cli/encode.py",
+    "src/episode/cli/explain.py",
+    "src/episode/cli/main.py",
     "src/episode/cli/report.py",
+    "src/episode/cli/simulate.py",
+    "src/episode/data",
     "src/episode/report",
     "src/episode/dna.py",
     "src/episode/encode",
@@ -58,7 +64,7 @@ LEGITIMATE = (
     "the training set, a training pair, each training cell line, one training step",
     "broad bins, a page fault, the default, two stems of the same layout",
     "a family of factors; rows of the table; families of motifs",
-    "the column greatest_effect of bases.tsv, the key distinct_laid_out of speed.json",
+    "the column greatest_effect of bases.tsv, the keys greatest_gradient_gap and distinct_laid_out",
     "so many that memory runs out; not so many",
     "BED goes to a file; it wants to be read",
 )
@@ -86,7 +92,7 @@ WORDS: tuple[Word, ...] = (
     # statistics
     Word("share of positives", "prevalence", "shares? of (the )?positives?"),
     Word("least", "smallest, lowest; min in names", "(?<!at )least(?![ -]squares)"),
-    Word("greatest", "largest, highest; max in names", "greatest(?! effect)"),
+    Word("greatest", "largest, highest; max in names", "greatest(?! (effect|gradient gap))"),
     Word("lesser", "smaller"),
     Word(
         "the chance that",

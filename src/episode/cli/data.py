@@ -101,11 +101,8 @@ def run(args: argparse.Namespace) -> int:
     from episode.files import refuse_existing
 
     refuse_existing(args.out)
-    windows = WindowConfig()
-    windows = WindowConfig(
-        enhancer=windows.enhancer if args.enhancer_window is None else args.enhancer_window,
-        promoter=windows.promoter if args.promoter_window is None else args.promoter_window,
-    )
+    given = {"enhancer": args.enhancer_window, "promoter": args.promoter_window}
+    windows = WindowConfig(**{side: window for side, window in given.items() if window is not None})
     genome = None if args.genome is None else open_genome(args.genome)
     options = ReadOptions(
         format=args.format,
@@ -137,8 +134,7 @@ def _as_text(dataset: Dataset, audit: SplitAudit, out: Path) -> str:
     shown = shown.assign(enhancers=summary["enhancers"], promoters=summary["promoters"])
     if counts.outside_genome:
         shown["outside"] = summary["outside_genome"]
-    lines = [_table([list(shown.columns), *shown.astype(str).to_numpy().tolist()])]
-    lines.append("")
+    lines = [_table([list(shown.columns), *shown.astype(str).to_numpy().tolist()]), ""]
     lines.append(f"{counts.pairs:,} pairs of {counts.enhancers:,} enhancers and {counts.promoters:,} promoters")
     if counts.merged_duplicates:
         lines.append(f"{counts.merged_duplicates:,} rows repeated an earlier one and were merged into it")
