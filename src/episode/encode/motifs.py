@@ -144,20 +144,10 @@ class MotifBank:
         raise KeyError(f"no motif {key!r} among the {len(self)} of the bank")
 
     def log_odds(self, motif: int) -> np.ndarray:
-        """Return what each base at each position adds to the score of a site.
+        """Return what each base at each position of a motif adds to the score of a site, in bits.
 
-        ``log2(p / 0.25)``, not below `MIN_LOG_ODDS`, rounded to a multiple of ``1 / GRID``.
-        The pseudocount is in the probabilities already (see `load_bank`).
-
-        Parameters
-        ----------
-        motif : int
-            Position in the bank.
-
-        Returns
-        -------
-        np.ndarray, shape (length, 4), float32
-            Bits, columns A, C, G, T.
+        ``log2(p / 0.25)``, not below `MIN_LOG_ODDS`, rounded to a multiple of ``1 / GRID``, of shape (length, 4),
+        float32. The pseudocount is in the probabilities already (see `load_bank`).
         """
         fractions = self.probabilities[motif].astype(np.float64)
         bits = np.log2(np.maximum(fractions * 4, 2.0**MIN_LOG_ODDS))
@@ -258,17 +248,7 @@ def load_bank(config: StemConfig) -> MotifBank:
     The latest version of each matrix is taken, `PSEUDOCOUNT` added to its counts, matrices with less than
     ``config.min_information`` bits left out, and of matrices alike the one with the lowest id kept
     (the first described one: the factor a reader knows). The bank of the gate has every version of every matrix of
-    ``config.gate``, however alike. A stem that starts from no known matrices has a bank of none.
-
-    Parameters
-    ----------
-    config : StemConfig
-        Kind, release, minimum information and maximum similarity.
-
-    Returns
-    -------
-    MotifBank
-        Sorted by id.
+    ``config.gate``, however alike. A stem that starts from no known matrices has a bank of none. Sorted by id.
 
     Raises
     ------
@@ -305,21 +285,11 @@ def thin(matrices: list[np.ndarray], max_similarity: float) -> list[int]:
 
 
 def similarity(matrices: list[np.ndarray]) -> np.ndarray:
-    """Return how alike matrices are, all against all.
+    """Return how alike matrices, each of shape (length, 4), are: in [-1, 1], shape (n, n), float32, symmetric.
 
     The Pearson correlation over the entries of all columns of both, at the best alignment on either strand,
     where a matrix is continued past its ends by the uniform distribution. A half site is therefore not the
     same as the whole site, but flanks without information do not count.
-
-    Parameters
-    ----------
-    matrices : list of np.ndarray, each shape (length, 4)
-        Fractions of A, C, G, T.
-
-    Returns
-    -------
-    np.ndarray, shape (n, n), float32
-        In [-1, 1], symmetric, 1 on the diagonal.
     """
     longest = max(len(matrix) for matrix in matrices)
     forward = _excess(matrices, longest)

@@ -186,10 +186,6 @@ def build_store(
     workers : int, optional
         Threads that scan; 0 for as many as torch uses.
 
-    Returns
-    -------
-    ElementStore
-
     Raises
     ------
     EpisodeError
@@ -292,11 +288,11 @@ class _Work:
 
     def build(self, encoding: _Encoding) -> ElementStore:
         bins = bin_count(self._length, encoding.recipe.bin)
-        distinct = self._distinct
+        wanted = bins[self._distinct]
         if self._cache is None:
-            rows, start = self._in_memory(encoding, bins[distinct])
+            rows, start = self._in_memory(encoding, wanted)
         else:
-            rows, start = self._in_cache(encoding, bins[distinct], encoding.folder(self._cache))
+            rows, start = self._in_cache(encoding, wanted, encoding.folder(self._cache))
         return ElementStore(rows, start[self._which], bins, encoding.hash(self._digests))
 
     def _in_memory(self, encoding: _Encoding, bins: np.ndarray) -> tuple[Rows, np.ndarray]:
