@@ -13,7 +13,7 @@ from episode.errors import EpisodeError
 
 __all__ = ["Identity", "check_identity"]
 
-Identity = dict[str, Any]
+Identity = dict[str, object]
 """Plain data that JSON holds; its keys are the job's own."""
 SHOWN = 60
 """Max characters of a value that the message shows."""
@@ -21,8 +21,8 @@ _ABSENT = object()
 
 
 def check_identity(
-    held: Mapping[str, Any],
-    asked: Mapping[str, Any],
+    held: Mapping[str, object],
+    asked: Mapping[str, object],
     *,
     where: str,
     need: str,
