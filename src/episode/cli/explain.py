@@ -103,6 +103,7 @@ def run(args: argparse.Namespace) -> int:
     explainer = Explainer(model, dataset, store, options, seed=args.seed)
     explanations = [explainer.explain(pair) for pair in tqdm(chosen, desc="explain", disable=not sys.stderr.isatty())]
     summary = {
+        "format_version": 1,
         "out": str(args.out),
         "episode_version": episode.__version__,
         "run": str(args.run_folder),

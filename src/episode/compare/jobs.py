@@ -21,7 +21,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -108,6 +108,7 @@ class Job:
 class Identity(Model):
     """What the scores in a folder belong to; the rest of a protocol may change, for scores do not depend on it."""
 
+    format_version: Literal[1] = 1
     episode: str
     """Version."""
     holdout: HoldoutConfig
@@ -127,6 +128,7 @@ class Identity(Model):
 class JobOutcome(Model):
     """What a job leaves beside its scores."""
 
+    format_version: Literal[1] = 1
     seconds: float
     episode: str
     """Version."""

@@ -6,7 +6,9 @@ Types only, shared by an evaluation and a comparison. This module does NOT know 
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Any, Literal
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from episode.metrics.intervals import ByMetric, Estimate
 from episode.schema import Model, absent
@@ -91,6 +93,10 @@ class FewLabelPoint(ByMetric[Estimate]):
     labels: int
     """Labels shown of each environment of each fold."""
 
+    @model_serializer(mode="wrap")
+    def _labels_first(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {"labels": self.labels} | write(self)
+
 
 class ValidationCheck(Model):
     """One check on the validation environments during training; losses in nats."""
@@ -163,6 +169,7 @@ class FoldAlarm(RunAlarm, _TrainingRun):
 class Figures(Model):
     """The content of ``figures.json``; curves by method, then by environment (and "pooled")."""
 
+    format_version: Literal[1] = 1
     precision_recall: dict[str, dict[str, PrecisionRecall]] = Field(default_factory=dict)
     reliability: dict[str, dict[str, Reliability]] = Field(default_factory=dict)
     potential: dict[str, PotentialHistogram] = Field(default_factory=dict)

@@ -6,7 +6,7 @@ This module does NOT know how the numbers are made (see `episode.evaluate.summar
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import (
     BeforeValidator,
@@ -174,6 +174,7 @@ class EvaluationProvenance(Model):
 class EvaluationResults(Summary):
     """The content of ``metrics.json``."""
 
+    format_version: Literal[1] = 1
     intervals: OrEmpty[EvaluationIntervals]
     """None where no pair is labelled."""
     provenance: EvaluationProvenance

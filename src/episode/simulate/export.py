@@ -125,6 +125,7 @@ def describe(world: World) -> dict[str, Any]:
         parts = [names[part] for part in world.slots.traces]
         spectrum = {"spectrum": dataclasses.asdict(world.spectrum) | motifs | {"trace_motifs": parts}}
     return {
+        "format_version": 1,
         "world": world.world,
         "seed": world.seed,
         "grammar": {
