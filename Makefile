@@ -95,12 +95,12 @@ benchmark-speed: $(STAMP)
 	rm -rf benchmark-out/speed
 	EPISODE_DATA=$(EPISODE_DATA) $(BIN)/python benchmarks/speed.py
 
-# Two workers; a module's tests stay with one, for what they share.
+# Two workers: each takes half, in order, for what tests of a module share, and who has ended takes from the other.
 test: $(STAMP)
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow"
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 check: $(STAMP)
 	$(BIN)/ruff format --check src tests benchmarks

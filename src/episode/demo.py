@@ -140,7 +140,7 @@ def summarise_seeds(results: list[DemoResult], folder: Path) -> dict[str, dict[s
         values = np.array([entry[name] for entry in figures], dtype=float)
         summary[name] = {"mean": float(values.mean()), "min": float(values.min()), "max": float(values.max())}
     per_seed = {str(result.seed): entry for result, entry in zip(results, figures, strict=True)}
-    write_json(folder / "seeds.json", {"summary": summary, "seeds": per_seed})
+    write_json(folder / "seeds.json", {"format_version": 1, "summary": summary, "seeds": per_seed})
     with atomic_file(folder / "seeds.tsv") as temporary:
         lines = ["\t".join(["seed", *figures[0]])]
         lines += ["\t".join([seed, *(f"{value:.4f}" for value in entry.values())]) for seed, entry in per_seed.items()]

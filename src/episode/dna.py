@@ -6,6 +6,7 @@ Pure functions on arrays and strings. This module does NOT know tables, files or
 from __future__ import annotations
 
 import hashlib
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,7 @@ UNKNOWN = 4
 
 Codes = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
+Position = TypeVar("Position", int, Integers)
 
 _CODE_OF_BYTE = np.full(256, UNKNOWN, dtype=np.uint8)
 for _code, _letter in enumerate("ACGT"):
@@ -43,17 +45,7 @@ _LETTER_OF_CODE = np.frombuffer(b"ACGTN", dtype=np.uint8)
 
 
 def encode(sequence: str) -> Codes:
-    """Turn letters into codes: A=0, C=1, G=2, T=3 in either case, anything else 4.
-
-    Parameters
-    ----------
-    sequence : str
-        DNA, 5' to 3'.
-
-    Returns
-    -------
-    uint8 array, shape (len(sequence),)
-    """
+    """Turn DNA as text, 5' to 3', into codes: A=0, C=1, G=2, T=3 in either case, anything else 4."""
     return _CODE_OF_BYTE[np.frombuffer(sequence.encode("latin-1", "replace"), dtype=np.uint8)]
 
 
@@ -79,20 +71,10 @@ def reverse_kmers(k: int) -> Integers:
     return reverse
 
 
-def window_bounds(start: Integers, end: Integers, window: int) -> tuple[Integers, Integers]:
-    """Lay a window around the midpoint of each element.
+def window_bounds(start: Position, end: Position, window: int) -> tuple[Position, Position]:
+    """Return start and end of a window of `window` bp around the midpoint of elements; 0 means the whole element.
 
-    Parameters
-    ----------
-    start, end : int64 array, shape (n,)
-        Elements, 0-based half-open.
-    window : int
-        Length in bp; 0 means the whole element.
-
-    Returns
-    -------
-    tuple of int64 arrays, shape (n,)
-        Start and end of the windows, 0-based half-open; they may reach past the ends of the chromosome.
+    All are 0-based half-open; the window may reach past the ends of the chromosome.
     """
     if window == 0:
         return start, end
@@ -150,15 +132,10 @@ def overlap_groups(group: npt.NDArray[np.int64], start: Integers, end: Integers)
     int64 array, shape (n,)
         Cluster of each interval, numbered from 0 in order of group and start.
     """
-    if not len(start):
-        return np.zeros(0, dtype=np.int64)
     order = np.lexsort((end, start, group))
+    span = int(end.max(initial=0) - start.min(initial=0)) + 1  # so that groups lie one after another on one axis
+    first, last = ((side + group * span)[order] for side in (start, end))
+    fresh = first[1:] >= np.maximum.accumulate(last)[:-1]
     cluster = np.empty(len(start), dtype=np.int64)
-    number, reach, last = -1, -1, None
-    for index in order:
-        if last is None or group[index] != last or start[index] >= reach:
-            number, reach, last = number + 1, int(end[index]), group[index]
-        else:
-            reach = max(reach, int(end[index]))
-        cluster[index] = number
+    cluster[order] = np.append(0, np.cumsum(fresh))[: len(start)]
     return cluster

@@ -8,13 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
-from pydantic import JsonValue
-
 from episode.errors import EpisodeError
 
 __all__ = ["Identity", "check_identity"]
 
-Identity = dict[str, JsonValue]
+Identity = dict[str, object]
 """Plain data that JSON holds; its keys are the job's own."""
 SHOWN = 60
 """Max characters of a value that the message shows."""

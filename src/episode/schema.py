@@ -34,6 +34,7 @@ __all__ = [
     "FloatOrNaN",
     "Model",
     "Vector",
+    "absent",
     "did_you_mean",
     "parse_json",
     "parse_model",
@@ -43,6 +44,12 @@ __all__ = [
 ]
 
 M = TypeVar("M", bound=BaseModel)
+
+
+def absent(value: object) -> bool:
+    """Leave a key out of the file where its value is None: for ``Field(exclude_if=absent)``."""
+    return value is None
+
 
 _NEEDS = {
     "missing": "is missing",

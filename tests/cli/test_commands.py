@@ -15,7 +15,8 @@ import pytest
 import episode.demo
 from episode.cli.main import COMMANDS, build_parser
 from episode.demo import DemoResult
-from episode.evaluate.results import EnvironmentSummary, EvaluationResults, PooledSummary, TruthSummary
+from episode.evaluate.results import EnvironmentSummary, EvaluationResults, TruthSummary
+from episode.metrics.metrics import Metrics
 from episode.simulate import PRESETS
 from tiny_world import Outcome, as_options, config, dataset_folder, rows_of, run_folder, world
 from tiny_world import episode as command
@@ -133,13 +134,13 @@ def test_demo_of_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                 interval_coverage=number,
                 log_loss_mean_impedance=0.7,
             ),
-            pooled=PooledSummary.model_construct(log_loss=0.6 - seed / 10),
+            pooled=Metrics.model_construct(log_loss=0.6 - seed / 10),
             environments={
                 "a": EnvironmentSummary.model_construct(collapsed=False),
                 "b": EnvironmentSummary.model_construct(collapsed=seed == 2),
             },
         )
-        pooled = PooledSummary.model_construct(aupr_potential=0.4, aupr=0.5)
+        pooled = Metrics.model_construct(aupr_potential=0.4, aupr=0.5)
         return DemoResult(seed, folder, unseen, EvaluationResults.model_construct(pooled=pooled))
 
     monkeypatch.setattr(episode.demo, "run_demo", made_up)

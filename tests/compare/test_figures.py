@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,7 +41,7 @@ def runs(seed: int = 0) -> list[RunFigures]:
     ]
 
 
-def figures(**options: Any) -> ComparisonFigures:
+def figures(truth: pd.DataFrame | None = None) -> ComparisonFigures:
     silent = np.full(40, math.nan)
     methods = {"episode.potential": (POTENTIAL, silent), "episode.student": (POTENTIAL, POTENTIAL - 1)}
     numbers = ByMetric[Estimate](**{metric: Estimate() for metric in METRICS})
@@ -52,7 +51,7 @@ def figures(**options: Any) -> ComparisonFigures:
         methods={name: MethodResults.model_construct(pooled=pooled) for name in names},
         alarms=[FoldAlarm(fold="f2", seed=1, name="collapse", text="x")],
     )
-    return comparison_figures(LABEL, NAMES, methods, runs(1) + runs(0), results, **options)
+    return comparison_figures(LABEL, NAMES, methods, runs(1) + runs(0), results, fold=FOLD, truth=truth)
 
 
 def test_parts() -> None:
@@ -69,7 +68,7 @@ def test_parts() -> None:
 
 def test_oracle_in_the_units_of_the_potential() -> None:
     truth = pd.DataFrame({"cell_line": ["a"], "impedance": [3.5]})
-    records = {(r.environment, r.fold): r for r in figures(fold=FOLD, truth=truth).impedance}
+    records = {(r.environment, r.fold): r for r in figures(truth).impedance}
     assert set(records) == {("a", "f1"), ("b", "f1"), ("b", "f2")}  # the first seed only
     for record, here in ((("a", "f1"), slice(20)), (("b", "f2"), slice(28, 40))):
         in_units = POTENTIAL[here] * 2 + LEVEL[record[1]]
@@ -77,8 +76,3 @@ def test_oracle_in_the_units_of_the_potential() -> None:
         assert records[record].r_oracle == pytest.approx(wanted)
         assert records[record].level == LEVEL[record[1]] and records[record].temperature == 2.0
     assert (records["a", "f1"].r_true, records["b", "f1"].r_true) == (3.5, None)
-
-
-def test_without_folds_an_environment_of_two_folds_has_no_oracle() -> None:
-    records = figures().impedance
-    assert [(r.environment, r.r_oracle is None) for r in records] == [("a", False), ("b", True), ("b", True)]

@@ -277,6 +277,7 @@ def test_shipped_protocols_load(name: str) -> None:
         ("holdout = 'x'", "holdout: needed a table of settings, got 'x'"),
         ("[holdout]\nby = 'split'\n[subsets]\nx = 3", "subsets.x: needed a table of settings, got 3"),
         ("[holdout]\nby = 'split'\n[subsets.auroc]\ncolumn = 'a'\nequals = 'b'", "the name is taken"),
+        ("[holdout]\nby = 'split'\n[subsets.subsets]\ncolumn = 'a'\nequals = 'b'", "the name is taken"),
         ("[holdout]\nby = 'split'\ncell_lines = [['a'], ['b']]", "have no meaning beside"),
         ("[holdout]\nby = 'split'\n[data]\nmax_unknown = 2", "data.max_unknown: needed less than 1.0, got 2"),
     ],

@@ -137,8 +137,8 @@ def test_given_sequences(tmp_path: Path) -> None:
     table = read_pairs(path)
     names = list(table.frame["enhancer_name"])
     assert names[0] == names[1] != names[2]
-    assert table.enhancer_sequences[names[0]] == "ACGT"
-    assert table.promoter_sequences == {"p1": "GGGG", "p2": "CCCC"}
+    assert table.sequences["enhancer"][names[0]] == "ACGT"
+    assert table.sequences["promoter"] == {"p1": "GGGG", "p2": "CCCC"}
     assert set(table.frame["enhancer_chrom"]) == {""}
     assert set(table.frame["enhancer_start"]) == {-1}
     assert table.frame["distance"].isna().all()
@@ -190,7 +190,7 @@ def test_domain_kl(tmp_path: Path) -> None:
     assert frame["distance"].isna().tolist() == [False, True]
     assert table.assembly == "hg38"
     assert len(table.sources) == 6
-    assert table.enhancer_sequences == {"chr1:10-18": "ACGTACGT"}
+    assert table.sequences["enhancer"] == {"chr1:10-18": "ACGTACGT"}
     one = read_pairs(tmp_path / "test" / "ALL" / "pairs_hg38.csv")
     assert list(one.frame["split"]) == ["test"]
 

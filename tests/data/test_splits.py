@@ -15,7 +15,7 @@ from episode.config import WindowConfig
 from episode.data.dataset import Dataset, assemble
 from episode.data.leakage import Leakage, LeakageAuditor, Shared, split_audit
 from episode.data.readers import read_pairs
-from episode.data.splits import held_out_part, hold_out, select_rows
+from episode.data.splits import held_out_part, select_rows
 from episode.errors import EpisodeError
 
 
@@ -65,17 +65,6 @@ def test_select_rows(dataset: Dataset) -> None:
 def test_unknown_names_list_those_that_exist(dataset: Dataset, arguments: dict[str, object], message: str) -> None:
     with pytest.raises(EpisodeError, match=message):
         select_rows(dataset, **arguments)  # type: ignore[arg-type]
-
-
-def test_hold_out_cell_line_and_chromosome(dataset: Dataset) -> None:
-    held = hold_out(dataset, cell_lines=["HMEC"], chromosomes=["chr2"])
-    assert np.flatnonzero(held.train).tolist() == [0, 1]
-    assert np.flatnonzero(held.test).tolist() == [2]
-    lines = hold_out(dataset, cell_lines=["HMEC"])
-    assert np.flatnonzero(lines.test).tolist() == [2, 3]
-    assert not (lines.train & lines.test).any()
-    with pytest.raises(EpisodeError, match="nothing is held out"):
-        hold_out(dataset)
 
 
 def test_leakage_by_hand(dataset: Dataset) -> None:

@@ -48,17 +48,17 @@ def test_train_predict_and_evaluate(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.usefixtures("jobs_in_this_process")
-def test_rivals_keep_the_motif_scores(tmp_path: Path) -> None:
-    """Beside EPIsode with another stem, a row on motifs says what it says beside the motif stem."""
+def test_baselines_keep_the_motif_scores(tmp_path: Path) -> None:
+    """Beside EPIsode with another stem, a method on motifs scores as it does beside the motif stem."""
     protocol = tmp_path / "protocol.toml"
     protocol.write_text('name = "tiny"\n[holdout]\nby = "split"\n[bootstrap]\ndraws = 20\n')
 
-    def scores(name: str, rows: str, *settings: str) -> dict[str, float]:
+    def scores(name: str, methods: str, *settings: str) -> dict[str, float]:
         out = tmp_path / name
-        options = [*as_options(), *as_options(settings), "--workers", 1, "--rows", rows, "--out", out]
+        options = [*as_options(), *as_options(settings), "--workers", 1, "--methods", methods, "--out", out]
         succeed("compare", protocol, dataset_folder(), *options)
-        content = json.loads((out / "results.json").read_text())["rows"]
-        return {row: entry["macro"]["auroc"]["value"] for row, entry in content.items()}
+        content = json.loads((out / "results.json").read_text())["methods"]
+        return {method: entry["macro"]["auroc"]["value"] for method, entry in content.items()}
 
     motif = scores("motif", "ctcf_convergence")
     conv = scores("conv", "episode,ctcf_convergence", *KINDS["conv"])

@@ -56,7 +56,7 @@ def test_verify_mends(tmp_path: Path, scanned: list[int]) -> None:
     path.write_bytes(content)
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
     outcome = command("encode", *options, "--verify", "--workers", "1")
-    assert outcome.code == 0 and "verified: 0 segments sound, 1 damaged" in outcome.out
+    assert outcome.code == 0 and "verified: 0 segments valid, 1 damaged" in outcome.out
     assert f"warning: {path.parent}: the rows do not match their checksum; encoded again" in outcome.err
     content[-1] ^= 1
     assert np.array_equal(np.frombuffer(path.read_bytes(), np.uint8), np.frombuffer(content, np.uint8))

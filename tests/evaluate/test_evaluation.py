@@ -77,7 +77,7 @@ def test_provenance(content: Dataset) -> None:
     run = lively_run()
     provenance = evaluate(run, content, store_of(content), seed=7).results.provenance
     assert provenance.seed == 7 and provenance.sources == list(content.manifest.sources)
-    assert provenance.config["training"]["steps"] == run.facts.config.training.steps
+    assert provenance.config == run.facts.config.model_dump(mode="json")
     assert len(provenance.training_sources[0].sha256) == 64
     keys = json.loads(provenance.model_dump_json(by_alias=True)).keys()
     assert {"episode", "python", "time", "genome SHA-256", "training seed", "calibration slope left"} <= set(keys)

@@ -40,6 +40,9 @@ PRINTED = 1.1e-5
 RENAMED_KEYS = {"results.json": {"rows": "methods"}}
 """Keys of BEFORE that may have another name now, at any depth, by file name."""
 
+NEW_KEYS = ("format_version",)
+"""Keys that every file may have gained, at its top."""
+
 RENAMED_FILES = ((r"figures/rows_", "figures/methods_"),)
 """Parts of file names of BEFORE that may have another name now."""
 
@@ -114,6 +117,7 @@ PASSING = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[-+]\d\d:?\d\d| UTC)?"  # a time of day
     r"|\d+(?:\.\d+)? (?:s|seconds)(?!\w)"
     r"|(?<!\w)job[_ ]seconds\s+\d+(?:\.\d+)?"  # of the page of a comparison
+    r'|"format_version": \d+'
     r"|(?<![\w.])v?\d+\.\d+\.\d+(?:\+\w+)?(?!\w)"  # a version
 )
 """Parts of text that are not compared: times, seconds, versions."""
@@ -243,6 +247,8 @@ def _compare_content(result: Comparison, file: str, key: str, before: Any, after
     if _ignored(file, key):
         return 0
     if isinstance(before, dict) and isinstance(after, dict):
+        if not key:
+            after = {name: value for name, value in after.items() if name in before or name not in NEW_KEYS}
         for name in sorted(before.keys() ^ after.keys()):
             side = "before" if name in before else "after"
             result.differ(file, f"{key}.{name}".strip("."), *(("there", "missing")[:: 1 if side == "before" else -1]))

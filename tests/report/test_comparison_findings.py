@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from episode.metrics.intervals import Estimate
 from episode.report.findings import Findings, signed
 from episode.report.findings.cautions import collapsed_methods, leak, student_slope
-from episode.report.findings.comparison import best_baselines, find_comparison, standing
+from episode.report.findings.comparison import best_baselines, find_comparison
+from episode.report.methods import standing
 from report_drafts import ComparisonDraft
 
 ABOVE, BELOW, ACROSS = (0.01, 0.03), (-0.03, -0.01), (-0.01, 0.02)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import html.parser
 import json
 import re
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from episode.cli import report as command
+from episode.cli.main import build_parser
 from episode.errors import EpisodeError
 from episode.figure_style import to_svg
 from episode.metrics.intervals import Estimate
@@ -252,9 +251,8 @@ def test_without_truth_and_training_by_command(
     make_folder: MakeFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = make_folder(truth=False, training=False, environments=3, pairs=100)
-    parser = argparse.ArgumentParser()
-    command.register(parser.add_subparsers())
-    arguments = parser.parse_args(["report", str(folder), "--out", str(tmp_path / "page"), "--title", "Mine", "--json"])
+    words = ["report", str(folder), "--out", str(tmp_path / "page"), "--title", "Mine", "--json"]
+    arguments = build_parser().parse_args(words)
     assert arguments.run(arguments) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["page"] == str(tmp_path / "page" / "index.html")

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from episode.cli import simulate as command
+from episode.cli.main import build_parser
 from episode.config import StemConfig, WindowConfig
 from episode.data.dataset import Dataset, assemble
 from episode.data.genome import open_genome
@@ -227,9 +227,7 @@ class TestDomainKl:
 class TestCommand:
     @staticmethod
     def parse(*words: str) -> argparse.Namespace:
-        parser = argparse.ArgumentParser(prog="episode")
-        command.register(parser.add_subparsers())
-        return parser.parse_args(["simulate", *words])
+        return build_parser().parse_args(["simulate", *words])
 
     def test_it_writes_what_the_library_does(
         self, tidy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

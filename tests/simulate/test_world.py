@@ -214,7 +214,7 @@ class TestPairs:
 class TestGrammar:
     def test_potential_by_hand(self) -> None:
         """Two enhancer motifs (slots 0, 1), two promoter motifs (2, 3); the second pair is mirrored."""
-        slots = Slots(slice(0, 2), slice(2, 4), slice(4, 4), slice(4, 4), 4)
+        slots = Slots(slice(0, 2), slice(2, 4), slice(4, 4), slice(4, 4), 4, 1, slice(4, 4))
         sites = np.array([[1, 0, 0, 0], [0, 0, -1, 0], [0, 0, 0, 1], [0, 0, 1, 1]], dtype=np.int8)
         pairs = pd.DataFrame(
             {"enhancer": 0, "promoter": [1, 1, 2, 3, 3], "mirrored": [False, True, False, False, True]}

@@ -240,7 +240,7 @@ def test_resume_refuses_another_training(broken_off: Path) -> None:
     fewer = small().select(np.arange(len(small().pairs)) % 9 > 0)
     with pytest.raises(CheckpointError, match="was started with another pairs"):
         train(broken_off, resume=True, data=fewer)
-    source = replace(small().manifest.sources[0], sha256="0" * 64)
+    source = small().manifest.sources[0].changed(sha256="0" * 64)
     changed = replace(small(), manifest=small().manifest.changed(sources=(source,)))
     with pytest.raises(CheckpointError, match="was started with another sources"):
         train(broken_off, resume=True, data=changed)

@@ -14,8 +14,13 @@ if TYPE_CHECKING:
     from episode.compare.results import ComparisonResults
     from episode.metrics.intervals import Estimate
 
-__all__ = ["register", "run"]
+__all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_options", "run"]
 
+HELP = "compare with baselines under a protocol"
+DESCRIPTION = (
+    "Train and test EPIsode and its baselines on the folds of a protocol, judge all by the same "
+    "numbers with intervals, and write results.json and figures.json. Finished jobs are not done again."
+)
 EXAMPLES = """\
 examples:
   episode compare L pairs.tsv.gz --genome hg19.fa.gz --out compare-l
@@ -29,16 +34,8 @@ examples:
 """
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to the parser."""
-    parser = subparsers.add_parser(
-        "compare",
-        help="compare with baselines under a protocol",
-        description="Train and test EPIsode and its baselines on the folds of a protocol, judge all by the same "
-        "numbers with intervals, and write results.json and figures.json. Finished jobs are not done again.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument("protocol", metavar="PROTOCOL", help="L, B, domain-kl, simulated, or a TOML or JSON file")
     parser.add_argument(
         "input", nargs="+", metavar="INPUT", help="a dataset folder, or pair tables as for 'data build'"
@@ -68,7 +65,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="one setting of EPIsode; may be repeated",
     )
     add_common(parser, threads=False)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

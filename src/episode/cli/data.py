@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from episode.data.dataset import Dataset
     from episode.data.leakage import SplitAudit
 
-__all__ = ["register", "run"]
+__all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_options", "run"]
 
+HELP = "turn pair tables and DNA into a dataset"
+DESCRIPTION = "Validate pair tables, read the DNA of every element once, and write a dataset folder."
 EXAMPLES = """\
 examples:
   episode data build pairs.tsv --genome hg19.fa.bgz --out dataset
@@ -28,17 +30,8 @@ examples:
 """
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to the parser."""
-    data = subparsers.add_parser("data", help="turn pair tables and DNA into a dataset")
-    verbs = data.add_subparsers(dest="verb", metavar="VERB", required=True)
-    parser = verbs.add_parser(
-        "build",
-        help="turn pair tables and DNA into a dataset",
-        description="Validate pair tables, read the DNA of every element once, and write a dataset folder.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument("tables", nargs="+", metavar="TABLE", help="pair tables, or domain-kl folders")
     parser.add_argument("--out", type=Path, required=True, help="new folder to write")
     parser.add_argument("--genome", metavar="FILE", help="FASTA (plain or BGZF) or 2bit")
@@ -90,7 +83,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--seed", type=int, default=0, help="without effect: nothing here is random")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
-    parser.set_defaults(run=run)
 
 
 def _renaming(text: str) -> tuple[str, str]:
@@ -109,11 +101,8 @@ def run(args: argparse.Namespace) -> int:
     from episode.files import refuse_existing
 
     refuse_existing(args.out)
-    windows = WindowConfig()
-    windows = WindowConfig(
-        enhancer=windows.enhancer if args.enhancer_window is None else args.enhancer_window,
-        promoter=windows.promoter if args.promoter_window is None else args.promoter_window,
-    )
+    given = {"enhancer": args.enhancer_window, "promoter": args.promoter_window}
+    windows = WindowConfig(**{side: window for side, window in given.items() if window is not None})
     genome = None if args.genome is None else open_genome(args.genome)
     options = ReadOptions(
         format=args.format,
@@ -145,8 +134,7 @@ def _as_text(dataset: Dataset, audit: SplitAudit, out: Path) -> str:
     shown = shown.assign(enhancers=summary["enhancers"], promoters=summary["promoters"])
     if counts.outside_genome:
         shown["outside"] = summary["outside_genome"]
-    lines = [_table([list(shown.columns), *shown.astype(str).to_numpy().tolist()])]
-    lines.append("")
+    lines = [_table([list(shown.columns), *shown.astype(str).to_numpy().tolist()]), ""]
     lines.append(f"{counts.pairs:,} pairs of {counts.enhancers:,} enhancers and {counts.promoters:,} promoters")
     if counts.merged_duplicates:
         lines.append(f"{counts.merged_duplicates:,} rows repeated an earlier one and were merged into it")

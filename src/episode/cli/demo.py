@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
 from episode.cli.options import add_common, integers, print_json, set_threads
 
-__all__ = ["register", "run"]
+__all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_options", "run"]
 
+HELP = "run everything on a simulated world"
+DESCRIPTION = "Simulate cell lines with known truth, train, predict unseen cell lines, evaluate and report."
 EXAMPLES = """\
 examples:
   episode demo --out demo-out
@@ -23,20 +25,12 @@ examples:
 """
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to the parser."""
-    parser = subparsers.add_parser(
-        "demo",
-        help="run everything on a simulated world",
-        description="Simulate cell lines with known truth, train, predict unseen cell lines, evaluate and report.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument("--out", type=Path, required=True, help="new folder to write")
     parser.add_argument("--world", choices=("label", "concept", "both"), default="both", help="what R_E does")
     parser.add_argument("--seeds", type=integers, metavar="0,1,...", help="several seeds, a folder each")
     add_common(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from episode.cli.options import add_common, print_json, warn
+from episode.cli.options import add_common, add_settings, print_json, read_settings, warn
 
 if TYPE_CHECKING:
     from episode.encode.store import ElementStore
 
-__all__ = ["register", "run"]
+__all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_options", "run"]
 
+HELP = "encode the elements of a dataset ahead of training"
+DESCRIPTION = (
+    "Encode every element of a dataset once and keep it, for train, evaluate, compare and explain "
+    "to read. What the cache holds already is not encoded again, for whatever dataset it was; an interrupted "
+    "encoding resumes where it stopped."
+)
 EXAMPLES = """\
 examples:
   episode encode dataset
@@ -28,37 +33,23 @@ examples:
 """
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to the parser."""
-    parser = subparsers.add_parser(
-        "encode",
-        help="encode the elements of a dataset ahead of training",
-        description="Encode every element of a dataset once and keep it, for train, evaluate, compare and explain "
-        "to read. What the cache holds already is not encoded again, for whatever dataset it was; an interrupted "
-        "encoding goes on where it stopped.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder that 'episode data build' wrote")
     parser.add_argument(
         "--run", type=Path, dest="run_folder", metavar="RUN", help="encode as this trained model reads elements"
     )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML or JSON file of settings")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="one setting; may be repeated"
-    )
+    add_settings(parser)
     parser.add_argument("--cache", type=Path, help="where encoded elements are kept (default: DATASET/store)")
     parser.add_argument(
         "--workers", type=int, default=0, metavar="N", help="threads that encode (default: as many as there are cores)"
     )
     parser.add_argument("--verify", action="store_true", help="check all of the cache first, byte by byte")
     add_common(parser, threads=False)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Encode; return the exit code."""
-    from episode.config import Config, load_config, override
     from episode.data.storage import load_dataset
     from episode.encode.motifs import load_bank
     from episode.encode.store import build_store, verify_stores
@@ -70,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         raise EpisodeError("--run brings its own settings; give either --run or --config and --set")
     dataset = load_dataset(args.dataset)
     if args.run_folder is None:
-        stem = override(load_config(args.config) if args.config else Config(), args.set).stem
+        stem = read_settings(args).stem
         bank = load_bank(stem)
     else:
         from episode.checkpoint import load_run
@@ -84,36 +75,26 @@ def run(args: argparse.Namespace) -> int:
     for text in damaged:
         warn(f"{text}; encoded again")
     store = build_store(dataset, bank, stem, cache, progress=sys.stderr.isatty(), workers=args.workers)
-    facts = Facts.of(store)
+    facts = _facts(store)
     if args.json:
-        gate = None if store.gate is None else asdict(Facts.of(store.gate))
+        gate = None if store.gate is None else _facts(store.gate)
         verified = {"verified": {"sound": sound, "damaged": damaged}} if args.verify else {}
-        print_json({"cache": str(cache), **asdict(facts), "gate": gate, **verified})
+        print_json({"cache": str(cache), **facts, "gate": gate, **verified})
         return 0
-    print(f"elements: {facts.elements:,} ({facts.sequences:,} distinct sequences)")
-    print(f"rows: {facts.rows:,} of {'x'.join(map(str, facts.row))} {facts.dtype}")
+    print(f"elements: {len(store):,} ({facts['sequences']:,} distinct sequences)")
+    print(f"rows: {facts['rows']:,} of {'x'.join(map(str, store.row_shape))} {store.dtype.name}")
     if args.verify:
-        print(f"verified: {sound} segments sound, {len(damaged)} damaged")
+        print(f"verified: {sound} segments valid, {len(damaged)} damaged")
     print(f"cache: {cache}")
     return 0
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What the command reports of a store."""
+def _facts(store: ElementStore) -> dict[str, object]:
+    """Count elements, distinct sequences, and rows of those."""
+    import numpy as np
 
-    elements: int
-    sequences: int
-    rows: int
-    row: tuple[int, ...]
-    dtype: str
-    hash: str
-
-    @classmethod
-    def of(cls, store: ElementStore) -> Facts:
-        """Count elements, distinct sequences, and rows of those."""
-        import numpy as np
-
-        _, first = np.unique(store.start[store.bins > 0], return_index=True)
-        rows = int(store.bins[store.bins > 0][first].sum())
-        return cls(len(store), len(first), rows, store.row_shape, store.dtype.name, store.hash)
+    present = store.bins > 0
+    _, first = np.unique(store.start[present], return_index=True)
+    rows = int(store.bins[present][first].sum())
+    facts = {"elements": len(store), "sequences": len(first), "rows": rows, "row": store.row_shape}
+    return facts | {"dtype": store.dtype.name, "hash": store.hash}

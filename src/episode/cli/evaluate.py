@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +11,10 @@ from episode.cli.options import add_common, add_selection, open_run, print_json,
 if TYPE_CHECKING:
     from episode.evaluate.results import EvaluationResults
 
-__all__ = ["register", "run"]
+__all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_options", "run"]
 
+HELP = "score a run on labelled pairs"
+DESCRIPTION = "Predict the pairs of a dataset without reading their labels, then score the predictions."
 EXAMPLES = """\
 examples:
   episode evaluate run dataset --split test --out evaluation
@@ -27,15 +28,8 @@ examples:
 """
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to the parser."""
-    parser = subparsers.add_parser(
-        "evaluate",
-        help="score a run on labelled pairs",
-        description="Predict the pairs of a dataset without reading their labels, then score the predictions.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument("run_folder", type=Path, metavar="RUN", help="folder that 'episode train' wrote")
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder that 'episode data build' wrote")
     parser.add_argument("--out", type=Path, required=True, help="new folder to write")
@@ -43,22 +37,18 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--known-only", action="store_true", help="only environments that the Teacher knows")
     add_selection(parser)
     add_common(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and write; return the exit code."""
-    from episode.encode.store import build_store
     from episode.evaluate.evaluation import evaluate, write_evaluation
     from episode.evaluate.summary import load_truth
     from episode.files import atomic_folder, refuse_existing
 
     set_threads(args.threads)
     refuse_existing(args.out)
-    model, dataset = open_run(args)
     truth = None if args.truth is None else load_truth(args.truth)
-    cache = args.cache or args.dataset / "store"
-    store = build_store(dataset, model.bank, model.facts.config.stem, cache, progress=sys.stderr.isatty())
+    model, dataset, store = open_run(args)
     result = evaluate(model, dataset, store, seed=args.seed, truth=truth, known_only=args.known_only)
     with atomic_folder(args.out) as folder:
         write_evaluation(result, folder, run_folder=args.run_folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +14,15 @@ from episode.cli.options import add_common, add_selection, open_run, print_json,
 if TYPE_CHECKING:
     import pandas as pd
 
-    from episode.explain.explanation import Explanation, Options
+    from episode.explain.explanation import Explanation
 
-__all__ = ["register", "run"]
+__all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_options", "run"]
 
+HELP = "show which motif sites move U_I of a pair"
+DESCRIPTION = (
+    "Knock motif sites of a pair out one by one and two by two, integrate gradients, and write "
+    "tables, BED and figures of what moves U_I. U_I knows no cell line, so a pair of several is one."
+)
 EXAMPLES = """\
 examples:
   episode explain run dataset --out explained
@@ -31,16 +36,8 @@ WHOLE_BASES = 20_000
 """Bases of one pair from which on a warning says that substituting all takes long."""
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to the parser."""
-    parser = subparsers.add_parser(
-        "explain",
-        help="show which motif sites move U_I of a pair",
-        description="Knock motif sites of a pair out one by one and two by two, integrate gradients, and write "
-        "tables, BED and figures of what moves U_I. U_I knows no cell line, so a pair of several is one.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument("run_folder", type=Path, metavar="RUN", help="folder that 'episode train' wrote")
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder that 'episode data build' wrote")
     parser.add_argument("--out", type=Path, required=True, help="new folder to write")
@@ -70,14 +67,13 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--figures", type=int, metavar="N", help="draw the first N pairs only (default: all)")
     add_selection(parser)
     add_common(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Explain and write; return the exit code."""
     from tqdm import tqdm
 
-    from episode.encode.store import build_store
+    import episode
     from episode.errors import EpisodeError
     from episode.explain.explanation import Explainer, Options
     from episode.explain.figures import write_figures
@@ -95,9 +91,7 @@ def run(args: argparse.Namespace) -> int:
     set_threads(args.threads)
     refuse_existing(args.out)
     require_captum()
-    model, dataset = open_run(args)
-    cache = args.cache or args.dataset / "store"
-    store = build_store(dataset, model.bank, model.facts.config.stem, cache, progress=sys.stderr.isatty())
+    model, dataset, store = open_run(args)
     if args.only is None:
         chosen = choose_pairs(model, dataset, store, args.pairs, by=args.choose, seed=args.seed)
     else:
@@ -108,56 +102,33 @@ def run(args: argparse.Namespace) -> int:
         warn(f"a pair has {longest:,} bases, and three substitutions of each are tried; this takes long")
     explainer = Explainer(model, dataset, store, options, seed=args.seed)
     explanations = [explainer.explain(pair) for pair in tqdm(chosen, desc="explain", disable=not sys.stderr.isatty())]
-    summary = _summary(args, explanations, options)
+    summary = {
+        "format_version": 1,
+        "out": str(args.out),
+        "episode_version": episode.__version__,
+        "run": str(args.run_folder),
+        "dataset": str(args.dataset),
+        "seed": args.seed,
+        "choice": "table" if args.only else args.choose,
+        "options": asdict(options),
+        "pairs": len(explanations),
+        "sites": sum(len(e.sites) for e in explanations),
+        "candidates": sum(sum(e.candidates.values()) for e in explanations),
+        "candidates_left_out": sum(e.left_out for e in explanations),
+        "greatest_gradient_gap": max(abs(e.gradient.gap) for e in explanations),
+    }
     with atomic_folder(args.out) as folder:
         tables = write_tables(explanations, explainer, folder)
         drawn = explanations if args.figures is None else explanations[: args.figures]
         if drawn:
             write_figures(drawn, tables["motifs"], len(explanations), explainer.motifs, folder / "figures")
-        write_json(folder / "explain.json", asdict(summary))
+        write_json(folder / "explain.json", summary)
     _warn(args, explanations)
     if args.json:
-        print_json(asdict(summary))
+        print_json(summary)
     else:
         _print(tables, args.out)
     return 0
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What was explained: `explain.json`."""
-
-    out: str
-    episode_version: str
-    run: str
-    dataset: str
-    seed: int
-    choice: str
-    options: Options
-    pairs: int
-    sites: int
-    candidates: int
-    candidates_left_out: int
-    greatest_gradient_gap: float
-
-
-def _summary(args: argparse.Namespace, explanations: list[Explanation], options: Options) -> Summary:
-    import episode
-
-    return Summary(
-        out=str(args.out),
-        episode_version=episode.__version__,
-        run=str(args.run_folder),
-        dataset=str(args.dataset),
-        seed=args.seed,
-        choice="table" if args.only else args.choose,
-        options=options,
-        pairs=len(explanations),
-        sites=sum(len(e.sites) for e in explanations),
-        candidates=sum(sum(e.candidates.values()) for e in explanations),
-        candidates_left_out=sum(e.left_out for e in explanations),
-        greatest_gradient_gap=max(abs(e.gradient.gap) for e in explanations),
-    )
 
 
 def _warn(args: argparse.Namespace, explanations: list[Explanation]) -> None:

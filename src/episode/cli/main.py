@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import os
 import sys
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from episode.errors import EpisodeError
 __all__ = ["COMMANDS", "build_parser", "main"]
 
 COMMANDS = ("demo", "simulate", "data", "encode", "train", "predict", "evaluate", "compare", "explain", "report")
-"""Sub-commands, in the order of the pipeline: `episode.cli.<name>` has `register` and `run`."""
+"""Sub-commands, in the order of the pipeline, each a module `episode.cli.<name>`."""
 
 EXAMPLES = """\
 examples:
@@ -33,7 +32,7 @@ ERROR, INTERRUPTED = 2, 130
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands that are installed."""
+    """Return the parser of all commands."""
     parser = argparse.ArgumentParser(
         prog="episode",
         description="Enhancer-promoter interactions from DNA, in cell lines for which nobody has labels.",
@@ -43,9 +42,20 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"episode {episode.__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in COMMANDS:
-        module = f"episode.cli.{name}"
-        if importlib.util.find_spec(module) is not None:
-            importlib.import_module(module).register(subparsers)
+        command = importlib.import_module(f"episode.cli.{name}")
+        place, last = subparsers, name
+        if name == "data":
+            data = subparsers.add_parser("data", help=command.HELP)
+            place, last = data.add_subparsers(dest="verb", metavar="VERB", required=True), "build"
+        own = place.add_parser(
+            last,
+            help=command.HELP,
+            description=command.DESCRIPTION,
+            epilog=command.EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_options(own)
+        own.set_defaults(run=command.run)
     return parser
 
 
@@ -60,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0, 2 for an error that the user can mend (also raised as `SystemExit` by argparse), 130 if
+        Exit code: 0, 2 for an error that the user can correct (also raised as `SystemExit` by argparse), 130 if
         interrupted.
     """
     args = build_parser().parse_args(argv)

@@ -13,15 +13,19 @@ from episode.files import finite
 
 if TYPE_CHECKING:
     from episode.checkpoint import Run
+    from episode.config import Config
     from episode.data.dataset import Dataset
+    from episode.encode.store import ElementStore
 
 __all__ = [
     "add_common",
     "add_selection",
+    "add_settings",
     "integers",
     "names",
     "open_run",
     "print_json",
+    "read_settings",
     "select",
     "set_threads",
     "warn",
@@ -42,6 +46,21 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cell-lines", type=names, metavar="A,B", help="only these cell lines")
     parser.add_argument("--chromosomes", type=names, metavar="A,B", help="only pairs on these chromosomes")
     parser.add_argument("--cache", type=Path, help="where encoded elements are kept (default: DATASET/store)")
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """--config and --set, which `read_settings` reads."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML or JSON file of settings")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="one setting; may be repeated"
+    )
+
+
+def read_settings(args: argparse.Namespace) -> Config:
+    """Read the configuration that --config and --set ask for."""
+    from episode.config import Config, load_config, override
+
+    return override(load_config(args.config) if args.config else Config(), args.set)
 
 
 def names(text: str) -> list[str]:
@@ -70,10 +89,11 @@ def select(dataset: Dataset, args: argparse.Namespace) -> Dataset:
     return dataset.select(mask)
 
 
-def open_run(args: argparse.Namespace) -> tuple[Run, Dataset]:
-    """Open RUN and the selected pairs of DATASET for commands that hold one to the other; warn of what does not fit."""
+def open_run(args: argparse.Namespace) -> tuple[Run, Dataset, ElementStore]:
+    """Open RUN, the selected pairs of DATASET and their encoded elements; warn of what does not fit."""
     from episode.checkpoint import load_run
     from episode.data.storage import load_dataset
+    from episode.encode.store import build_store
     from episode.evaluate.evaluation import check_windows
     from episode.predict.pairs import distance_warning, genome_warning
 
@@ -84,7 +104,9 @@ def open_run(args: argparse.Namespace) -> tuple[Run, Dataset]:
     texts = genome_warning(model, dataset.genome_hash), distance_warning(model, missing, len(dataset.pairs))
     for text in filter(None, texts):
         warn(text)
-    return model, dataset
+    cache = args.cache or args.dataset / "store"
+    store = build_store(dataset, model.bank, model.facts.config.stem, cache, progress=sys.stderr.isatty())
+    return model, dataset, store
 
 
 def set_threads(threads: int) -> None:

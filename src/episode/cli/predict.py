@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
     from episode.predict.streaming.job import Job
 
-__all__ = ["register", "run"]
+__all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_options", "run"]
 
+HELP = "predict the pairs of a cell line, labelled or not"
+DESCRIPTION = "Estimate one impedance for each environment from its unlabelled pairs, then score every pair."
 EXAMPLES = """\
 examples:
   episode predict run pairs.tsv --genome hg19.fa.bgz --cell-line HepG2 --out hepg2
@@ -30,15 +32,8 @@ examples:
 """
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to the parser."""
-    parser = subparsers.add_parser(
-        "predict",
-        help="predict the pairs of a cell line, labelled or not",
-        description="Estimate one impedance for each environment from its unlabelled pairs, then score every pair.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument("run_folder", type=Path, metavar="RUN", help="folder that 'episode train' wrote")
     parser.add_argument("pairs", nargs="+", metavar="PAIRS", help="pair tables in any format of 'episode data build'")
     parser.add_argument("--out", type=Path, required=True, help="new folder to write")
@@ -79,7 +74,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="processes of Ray that score, each with --threads, by default 1 (default: as many as there are CPUs for)",
     )
     add_common(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,8 +7,13 @@ import json
 import sys
 from pathlib import Path
 
-__all__ = ["register", "run"]
+__all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_options", "run"]
 
+HELP = "draw the figures and the page of an evaluation or a comparison"
+DESCRIPTION = (
+    "Draw one self-contained HTML page and its figures (PNG, SVG) from the JSON files of a folder that "
+    "'episode evaluate' or 'episode compare' wrote."
+)
 EXAMPLES = """\
 examples:
   episode report evaluation
@@ -20,16 +25,8 @@ examples:
 """
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to the parser."""
-    parser = subparsers.add_parser(
-        "report",
-        help="draw the figures and the page of an evaluation or a comparison",
-        description="Draw one self-contained HTML page and its figures (PNG, SVG) from the JSON files of a folder that "
-        "'episode evaluate' or 'episode compare' wrote.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument(
         "folder", type=Path, metavar="FOLDER", help="holds figures.json and metrics.json or results.json"
     )
@@ -37,7 +34,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--title", help="heading of the page")
     parser.add_argument("--seed", type=int, default=0, help="accepted by every command; a report has nothing random")
     parser.add_argument("--json", action="store_true", help="print what was written as JSON")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

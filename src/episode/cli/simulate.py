@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
-__all__ = ["register", "run"]
+__all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_options", "run"]
 
+HELP = "write a simulated world with known truth"
+DESCRIPTION = (
+    "Write simulated pair tables and DNA whose potentials, impedances and labels follow "
+    "the model, with the truth in a folder of its own."
+)
 EXAMPLES = """\
 examples:
   episode simulate --out world
@@ -21,16 +24,8 @@ examples:
 """
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to the parser."""
-    parser = subparsers.add_parser(
-        "simulate",
-        help="write a simulated world with known truth",
-        description="Write simulated pair tables and DNA whose potentials, impedances and labels follow "
-        "the model, with the truth in a folder of its own.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument("--out", type=Path, required=True, help="new folder to write")
     parser.add_argument(
         "--preset",
@@ -50,23 +45,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same bytes (default: 0)")
     parser.add_argument("--json", action="store_true", help="print a summary as JSON")
-    parser.set_defaults(run=run)
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What the command reports."""
-
-    out: str
-    preset: str
-    world: str
-    format: str
-    seed: int
-    training_cell_lines: int
-    unseen_cell_lines: int
-    pairs: int
-    positives: int
-    elements: int
 
 
 def run(args: argparse.Namespace) -> int:
@@ -76,27 +54,25 @@ def run(args: argparse.Namespace) -> int:
 
     refuse_existing(args.out)
     world = simulate(PRESETS[args.preset], args.world, args.seed)
-    write = write_tidy if args.format == "tidy" else write_domain_kl
-    write(world, args.out)
+    (write_tidy if args.format == "tidy" else write_domain_kl)(world, args.out)
     roles = world.environments["role"].value_counts()
-    summary = Summary(
-        out=str(args.out),
-        preset=args.preset,
-        world=args.world,
-        format=args.format,
-        seed=args.seed,
-        training_cell_lines=int(roles["train"]),
-        unseen_cell_lines=int(roles["unseen"]),
-        pairs=len(world.pairs),
-        positives=int(world.pairs["label"].sum()),
-        elements=len(world.universe.elements),
-    )
+    summary = {
+        "out": str(args.out),
+        "preset": args.preset,
+        "world": args.world,
+        "format": args.format,
+        "seed": args.seed,
+        "training_cell_lines": int(roles["train"]),
+        "unseen_cell_lines": int(roles["unseen"]),
+        "pairs": len(world.pairs),
+        "positives": int(world.pairs["label"].sum()),
+        "elements": len(world.universe.elements),
+    }
     if args.json:
-        sys.stdout.write(json.dumps(asdict(summary)) + "\n")
+        print(json.dumps(summary))
     else:
-        sys.stdout.write(
-            f"{args.out}: {summary.training_cell_lines} training and {summary.unseen_cell_lines} "
-            f"unseen cell lines, {summary.pairs:,} pairs ({summary.positives:,} positive) over "
-            f"{summary.elements:,} elements; truth in {args.out / 'truth'}\n"
+        print(
+            "{out}: {training_cell_lines} training and {unseen_cell_lines} unseen cell lines, {pairs:,} pairs "
+            "({positives:,} positive) over {elements:,} elements; truth in {out}/truth".format(**summary)
         )
     return 0

@@ -7,15 +7,20 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from episode.cli.options import add_common, add_selection, print_json, select, set_threads
+from episode.cli.options import add_common, add_selection, add_settings, print_json, read_settings, select, set_threads
 
 if TYPE_CHECKING:
     from episode.config import Config
     from episode.train.distributed import Processes
     from episode.train.finalize import TrainingResult
 
-__all__ = ["register", "run"]
+__all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_options", "run"]
 
+HELP = "train on a dataset"
+DESCRIPTION = (
+    "Train the energy system on the labelled pairs of a dataset, episode by episode, and write a run "
+    "folder that holds all that prediction needs."
+)
 EXAMPLES = """\
 examples:
   episode train dataset --out run
@@ -33,22 +38,11 @@ examples:
 """
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to the parser."""
-    parser = subparsers.add_parser(
-        "train",
-        help="train on a dataset",
-        description="Train the energy system on the labelled pairs of a dataset, episode by episode, and write a run "
-        "folder that holds all that prediction needs.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder that 'episode data build' wrote")
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="new run folder to write")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML or JSON file of settings")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="one setting; may be repeated"
-    )
+    add_settings(parser)
     parser.add_argument(
         "--resume", action="store_true", help="resume an interrupted run in RUN; begin where there is none yet"
     )
@@ -59,15 +53,13 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     add_selection(parser)
     add_common(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train; return the exit code."""
-    from episode.config import Config, load_config, override
     from episode.train.distributed import Layout, launch
 
-    config = override(load_config(args.config) if args.config else Config(), args.set)
+    config = read_settings(args)
     layout = Layout(args.devices, args.nodes, args.accumulate)
     result = launch(_train, args, config, training=config.training, layout=layout)
     if result is not None:

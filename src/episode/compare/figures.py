@@ -29,8 +29,8 @@ def comparison_figures(
     runs: Sequence[RunFigures],
     results: ComparisonResults,
     *,
+    fold: ArrayLike,
     truth: pd.DataFrame | None = None,
-    fold: ArrayLike | None = None,
 ) -> ComparisonFigures:
     """Put together the ``figures.json`` of a comparison.
 
@@ -43,12 +43,10 @@ def comparison_figures(
         Score and logit of every method, of its first seed; NaN where it says nothing.
     runs : sequence of RunFigures
         Of every training run of EPIsode.
-    results : ComparisonResults
+    fold : array_like, shape (n,), str
+        Fold of each pair, which the oracle impedance of a fold is found with.
     truth : DataFrame, optional
         ``cell_line`` and ``impedance`` of simulated environments.
-    fold : array_like, shape (n,), str, optional
-        Fold of each pair, which the oracle impedance of a fold is found with; without it, it is left out wherever an
-        environment stands in more than one fold.
 
     Returns
     -------
@@ -60,13 +58,14 @@ def comparison_figures(
     logit = {name: np.asarray(pair[1], dtype=np.float64) for name, pair in methods.items()}
     reliability = {name: reliability_curves(label, expit(value), names) for name, value in logit.items()}
     potential = score.get(POTENTIAL, np.full(names.shape, math.nan))
-    folds = None if fold is None else np.asarray(fold, str)
     pooled = {count: results.methods.get(f"episode.few_label_{count}") for count in FEW_LABELS}
     return ComparisonFigures(
         precision_recall={name: precision_recall_curves(label, value, names) for name, value in score.items()},
         reliability={name: curves for name, curves in reliability.items() if curves},
         potential=potential_histograms(label, potential, names),
-        impedance=_with_references(_first_seed(runs), np.asarray(label), names, potential, folds, truth),
+        impedance=_with_references(
+            _first_seed(runs), np.asarray(label), names, potential, np.asarray(fold, str), truth
+        ),
         few_labels=[
             FewLabelPoint(labels=count, **dict(entry.pooled)) for count, entry in pooled.items() if entry is not None
         ],
@@ -91,23 +90,18 @@ def _with_references(
     label: NDArray[np.int_],
     names: NDArray[np.str_],
     potential: NDArray[np.float64],
-    fold: NDArray[np.str_] | None,
+    fold: NDArray[np.str_],
     truth: pd.DataFrame | None,
 ) -> list[ImpedanceRecord]:
     """Add ``r_oracle`` (from (U_I - level) / T and labels, in units of U_I) and ``r_true`` (by cell line)."""
     simulated = {} if truth is None else dict(zip(truth["cell_line"].astype(str), truth["impedance"], strict=True))
-    folds: dict[str, set[str]] = {}
-    for record in records:
-        folds.setdefault(record.environment, set()).add(record.fold)
     found = []
     for record in records:
         name, temperature, level = record.environment, record.temperature, record.level
         true = simulated.get(name, simulated.get(name.split(":")[0]))
         known: dict[str, float | None] = {} if true is None or not math.isfinite(true) else {"r_true": float(true)}
-        here = (names == name) & (label >= 0) & np.isfinite(potential)
-        if fold is not None:
-            here &= fold == record.fold
-        if (fold is not None or len(folds[name]) == 1) and temperature and level is not None and here.any():
+        here = (names == name) & (fold == record.fold) & (label >= 0) & np.isfinite(potential)
+        if temperature and level is not None and here.any():
             oracle = oracle_impedance(potential[here], label[here], 1.0)
             known["r_oracle"] = None if oracle is None else oracle * temperature + level
         found.append(record.model_copy(update=known))

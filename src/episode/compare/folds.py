@@ -89,9 +89,6 @@ def audit_folds(protocol: Protocol, dataset: Dataset, folds: Sequence[Fold], *, 
 
     Parameters
     ----------
-    protocol : Protocol
-    dataset : Dataset
-    folds : sequence of Fold
     allow : bool
         Continue with a leaking split under the policy "refuse"; the audit then says so.
 
@@ -129,8 +126,6 @@ def subset_masks(protocol: Protocol, dataset: Dataset, test: Mask, *, seed: int)
 
     Parameters
     ----------
-    protocol : Protocol
-    dataset : Dataset
     test : bool array, shape (n_pairs,)
         Test rows of all folds.
     seed : int
@@ -199,20 +194,18 @@ def _folds_by_groups(protocol: Protocol, dataset: Dataset) -> list[Fold]:
     ]
     folds: list[Fold] = []
     for g in range(max(1, len(groups))):
+        others = [mask for index, mask in enumerate(groups) if index != g]
+        inside = np.any(others, axis=0) if groups else everywhere
         for s in range(max(1, len(sets))):
             test = (groups[g] if groups else everywhere) & (sets[s] if sets else everywhere)
-            inside = np.zeros(len(pairs), dtype=bool)
-            for index, mask in enumerate(groups):
-                inside |= mask if index != g else False
-            train = (inside if groups else everywhere) & (~touches[s] if sets else everywhere)
+            train = inside & (~touches[s] if sets else everywhere)
             held_out, gap = held_out_part(
                 pairs, train, share=protocol.selection.share, gap=protocol.selection.gap, seed=0
             )
-            others = [mask for index, mask in enumerate(groups) if index != g]
             chooses = min(others, key=lambda mask: int((mask & train).sum())) if len(others) > 1 else everywhere
-            learns = ~chooses if len(others) > 1 else everywhere
             parts = [*(holdout.cell_lines[g : g + 1]), *(holdout.chromosomes[s : s + 1])]
             title = " on ".join(", ".join(names) for names in parts)
+            learns = ~chooses if len(others) > 1 else everywhere
             fit, selection = train & ~held_out & ~gap & learns, held_out & chooses
             folds.append(Fold(f"fold{len(folds) + 1}", train, fit, selection, held_out, gap, test, title))
     return folds

@@ -21,17 +21,18 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from pydantic import JsonValue
 
 from episode import __version__
 from episode.compare.folds import Fold, collapse, make_folds
 from episode.compare.methods.base import FewLabels, FoldTask, RunnerResult
 from episode.compare.methods.registry import FEW_LABELS, RUNNERS, RunnerSpec
-from episode.compare.protocol import Protocol
-from episode.config import Config
+from episode.compare.protocol import CollapseConfig, HoldoutConfig, Protocol, SelectionConfig
+from episode.config import Config, WindowConfig
 from episode.data.dataset import Dataset
 from episode.data.storage import load_dataset
 from episode.encode.motifs import MotifBank, load_bank
@@ -69,9 +70,6 @@ class Work:
     ----------
     folder : Path
         OUT.
-    dataset_folder : Path
-    store_folder : Path
-    protocol : Protocol
     config : Config
         Settings of EPIsode.
     collapsed : bool
@@ -110,18 +108,18 @@ class Job:
 class Identity(Model):
     """What the scores in a folder belong to; the rest of a protocol may change, for scores do not depend on it."""
 
+    format_version: Literal[1] = 1
     episode: str
     """Version."""
-    holdout: dict[str, Any]
-    selection: dict[str, Any]
-    collapse: dict[str, Any]
-    config: dict[str, Any]
-    """Settings of EPIsode."""
+    holdout: HoldoutConfig
+    selection: SelectionConfig
+    collapse: CollapseConfig
+    config: Config
     collapsed: bool
     label_seed: int
     pairs: str
     """Hash of the table of pairs."""
-    windows: dict[str, Any]
+    windows: WindowConfig
     sources: list[str]
     """Hashes of the files that the dataset was built from."""
     genome: str | None
@@ -130,10 +128,11 @@ class Identity(Model):
 class JobOutcome(Model):
     """What a job leaves beside its scores."""
 
+    format_version: Literal[1] = 1
     seconds: float
     episode: str
     """Version."""
-    extras: dict[str, Any]
+    extras: dict[str, JsonValue]
     """What the runner keeps: of a training run of EPIsode the content of `RunFigures`."""
 
 
@@ -145,16 +144,17 @@ def open_work(work: Work, dataset: Dataset) -> None:
     EpisodeError
         If the folder holds a comparison of something else.
     """
-    protocol = work.protocol.model_dump()
     hashed = pd.util.hash_pandas_object(dataset.pairs.drop(columns=["source", "row"], errors="ignore"), index=False)
     identity = Identity(
         episode=__version__,
-        **{part: protocol[part] for part in ("holdout", "selection", "collapse")},
-        config=work.config.model_dump(),
+        holdout=work.protocol.holdout,
+        selection=work.protocol.selection,
+        collapse=work.protocol.collapse,
+        config=work.config,
         collapsed=work.collapsed,
         label_seed=work.label_seed,
         pairs=hashlib.sha256(hashed.to_numpy().tobytes()).hexdigest(),
-        windows=dataset.manifest.windows.model_dump(),
+        windows=dataset.manifest.windows,
         sources=sorted(source.sha256 for source in dataset.manifest.sources),
         genome=dataset.genome_hash,
     )
@@ -194,7 +194,6 @@ def run_jobs(work: Work, dataset: Dataset, jobs: Sequence[Job], *, workers: int,
 
     Parameters
     ----------
-    work : Work
     dataset : Dataset
         As `work` has it; its store is built here, once, before the processes open it.
     jobs : sequence of Job
@@ -275,8 +274,6 @@ def few_labels(dataset: Dataset, fold: Fold, *, seed: int) -> FewLabels:
     ----------
     dataset : Dataset
         With its labels.
-    fold : Fold
-    seed : int
     """
     pairs = dataset.pairs
     known = fold.test & (pairs["label"].to_numpy() >= 0)

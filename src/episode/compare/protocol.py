@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, field_validator, model_validator
+from pydantic import AfterValidator, Field, JsonValue, NonNegativeInt, PositiveInt, field_validator, model_validator
 
+from episode.compare.results import MethodResults
 from episode.errors import ConfigError
 from episode.metrics.intervals import METRICS
 from episode.schema import Model, read_model, refusal
@@ -33,8 +34,8 @@ __all__ = [
 
 MATCHED = "distance_matched"
 """Name of the subset with as many negatives as positives in each bin of distance."""
-TAKEN = (MATCHED, "macro", "pooled", "n", "seeds", "spread", "note", "group", "seconds", *METRICS)
-"""Keys of a row of the results: no subset may be called so."""
+TAKEN = (MATCHED, *MethodResults.model_fields, *METRICS)
+"""Keys of a method in the results: no subset may be called so."""
 
 
 def _check_groups(groups: list[list[str]]) -> list[list[str]]:
@@ -171,7 +172,7 @@ class Protocol(Model):
     subsets: dict[str, Subset] = Field(default_factory=dict)
     distance_matched: MatchConfig = MatchConfig()
     collapse: CollapseConfig = CollapseConfig()
-    settings: dict[str, Any] = Field(default_factory=dict)
+    settings: dict[str, JsonValue] = Field(default_factory=dict)
     """Settings of EPIsode under this protocol, as in a configuration file."""
 
     @model_validator(mode="after")

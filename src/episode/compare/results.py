@@ -6,9 +6,9 @@ Types only: the models are the schema of the file. This module does NOT know how
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-from pydantic import ConfigDict, model_validator
+from pydantic import ConfigDict, JsonValue, model_validator
 
 from episode.data.pairs import Source
 from episode.evaluate.figures import FoldAlarm
@@ -123,9 +123,9 @@ class ComparisonProvenance(Model):
     genome_sha256: str | None
     pairs: int
     collapsed: bool
-    protocol: dict[str, Any]
+    protocol: dict[str, JsonValue]
     """The protocol, as the version of EPIsode that compared wrote it."""
-    config: dict[str, Any]
+    config: dict[str, JsonValue]
     """Configuration of EPIsode, likewise."""
 
 

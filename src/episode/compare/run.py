@@ -69,7 +69,6 @@ def compare(
 
     Parameters
     ----------
-    work : Work
     runners : sequence of RunnerSpec
         What to run now; methods of earlier calls stay in the table.
     seeds : sequence of int
@@ -265,8 +264,8 @@ def _provenance(work: Work, dataset: Dataset, seeds: list[int], started: datetim
         genome_sha256=dataset.genome_hash,
         pairs=len(dataset.pairs),
         collapsed=work.collapsed,
-        protocol=work.protocol.model_dump(),
-        config=work.config.model_dump(),
+        protocol=work.protocol.model_dump(mode="json"),
+        config=work.config.model_dump(mode="json"),
     )
 
 

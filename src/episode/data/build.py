@@ -63,9 +63,8 @@ def build_dataset(
         Files, or domain-kl folders.
     genome : Genome or None
         Needed unless the tables bring every sequence.
-    windows : WindowConfig
-        Bases read around each midpoint; 0 is the whole element.
-    options : ReadOptions
+    windows, options
+        See `episode.data.dataset.assemble` and `ReadOptions`.
     labels : bool
         Labels will be read, see `episode.data.readers.read_pairs`.
     only : str, optional

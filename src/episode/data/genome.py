@@ -17,7 +17,7 @@ from typing import Any
 from episode.errors import EpisodeError, GenomeError
 from episode.files import atomic_file, file_sha256, read_json, write_json
 
-__all__ = ["Genome", "cache_folder", "open_genome"]
+__all__ = ["Genome", "open_genome"]
 
 _GZIP = b"\x1f\x8b"
 _TWOBIT = (b"\x1aA\x27\x43", b"\x43\x27\x41\x1a")
@@ -64,16 +64,13 @@ class Genome:
             raise GenomeError(f"{self.path}: {chrom}:{start}-{end} is not within {chrom}:0-{length}")
         if start == end:
             return ""
-        bases = self._read(chrom, start, end)
+        try:
+            bases = str(self._read(chrom, start, end))
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise GenomeError(f"{self.path}: {chrom}:{start}-{end} cannot be read ({error})") from None
         if len(bases) != end - start:
             raise GenomeError(f"{self.path}: {chrom}:{start}-{end} gave {len(bases)} bases: is the file damaged?")
         return bases
-
-
-def cache_folder() -> Path:
-    """Return the folder for indexes and hashes: ``$XDG_CACHE_HOME/episode`` or ``~/.cache/episode``."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "episode"
 
 
 def open_genome(path: Path | str) -> Genome:
@@ -82,7 +79,7 @@ def open_genome(path: Path | str) -> Genome:
     Parameters
     ----------
     path : Path or str
-        FASTA, plain or BGZF (bgzip), or 2bit; told apart by content.
+        FASTA, plain or BGZF (bgzip), or 2bit; distinguished by content.
 
     Raises
     ------
@@ -141,16 +138,9 @@ def _open_fasta(path: Path, *, compressed: bool) -> Genome:
     except (OSError, ValueError) as error:
         raise GenomeError(f"{path}: cannot be read as FASTA ({error})") from None
     lengths = dict(zip(handle.references, map(int, handle.lengths), strict=True))
-    if not lengths or not any(lengths.values()):
+    if not any(lengths.values()):
         raise GenomeError(f"{path}: holds no sequence")
-
-    def read(chrom: str, start: int, end: int) -> str:
-        try:
-            return str(handle.fetch(chrom, start, end))
-        except (OSError, ValueError, KeyError) as error:
-            raise GenomeError(f"{path}: {chrom}:{start}-{end} cannot be read ({error})") from None
-
-    return Genome(path, lengths, _sha256(path, folder), read)
+    return Genome(path, lengths, _sha256(path, folder), handle.fetch)
 
 
 def _open_twobit(path: Path) -> Genome:
@@ -163,21 +153,18 @@ def _open_twobit(path: Path) -> Genome:
         raise GenomeError(f"{path}: cannot be read as 2bit ({error})") from None
     if not lengths:
         raise GenomeError(f"{path}: holds no sequence")
-
-    def read(chrom: str, start: int, end: int) -> str:
-        try:
-            return str(handle.sequence(chrom, start, end))
-        except RuntimeError as error:
-            raise GenomeError(f"{path}: {chrom}:{start}-{end} cannot be read ({error})") from None
-
-    return Genome(path, lengths, _sha256(path, _entry(path)), read)
+    return Genome(path, lengths, _sha256(path, _entry(path)), handle.sequence)
 
 
 def _entry(path: Path) -> Path:
-    """Return the cache folder of one state of one file: another size or time of change is another folder."""
+    """Return the cache folder of one state of one file: another size or time of change is another folder.
+
+    It lies in ``$XDG_CACHE_HOME/episode``, by default ``~/.cache/episode``.
+    """
     status = path.stat()
     key = f"{path.resolve()}\x1f{status.st_size}\x1f{status.st_mtime_ns}"
-    folder = cache_folder() / "genomes" / hashlib.sha256(key.encode()).hexdigest()[:32]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = cache / "episode" / "genomes" / hashlib.sha256(key.encode()).hexdigest()[:32]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -144,6 +145,7 @@ class PartLeakage(Model):
 class SplitAudit(Model):
     """The split that the tables came with, audited: `audit.json`."""
 
+    format_version: Literal[1] = 1
     parts: tuple[str, ...]
     """Those present, of train, val and test."""
     leakage: tuple[PartLeakage, ...]

@@ -20,7 +20,6 @@ __all__ = [
     "SPLITS",
     "PairTable",
     "Source",
-    "carried_columns",
     "empty_dropped",
     "environment_names",
     "group_names",
@@ -83,8 +82,8 @@ class PairTable:
         unknown; `source` is an index into `sources`; `row` is the 1-based line in that file.
     sources : tuple of Source
         Files read.
-    enhancer_sequences, promoter_sequences : dict of str to str
-        DNA by element name; names that are not here are to be read from a genome.
+    sequences : dict of str to dict of str to str
+        Of each side, DNA by element name; names that are not here are to be read from a genome.
     assembly : str
         "hg19" or "hg38" where the format names it, else "".
     dropped : DataFrame
@@ -95,35 +94,14 @@ class PairTable:
 
     frame: pd.DataFrame
     sources: tuple[Source, ...]
-    enhancer_sequences: dict[str, str] = field(default_factory=dict)
-    promoter_sequences: dict[str, str] = field(default_factory=dict)
+    sequences: dict[str, dict[str, str]]
     assembly: str = ""
     dropped: pd.DataFrame = field(default_factory=empty_dropped)
     merged: int = 0
 
-    def sequences(self, side: str) -> dict[str, str]:
-        """Return the DNA by name of one side, "enhancer" or "promoter"."""
-        return self.enhancer_sequences if side == "enhancer" else self.promoter_sequences
-
-
-def carried_columns(frame: pd.DataFrame) -> list[str]:
-    """Return the columns of a pair frame that no part of the library interprets."""
-    return [name for name in frame.columns if name not in CANONICAL_DTYPES]
-
 
 def environment_names(frame: pd.DataFrame) -> pd.Series:
-    """Return the environment of each row: the cell line, or ``cell_line:assay`` where there is an assay.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        With columns `cell_line` and `assay`.
-
-    Returns
-    -------
-    Series of str
-        With the index of `frame`.
-    """
+    """Return the environment of each row: its `cell_line`, or ``cell_line:assay`` where it has an `assay`."""
     joined = frame["cell_line"] + ":" + frame["assay"]
     return frame["cell_line"].where(frame["assay"] == "", joined).astype(str)
 
@@ -131,15 +109,7 @@ def environment_names(frame: pd.DataFrame) -> pd.Series:
 def group_names(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the names that each row can be asked for by: ``cell_line``, ``cell_line:assay`` and ``:assay``.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        With columns `cell_line` and `assay`.
-
-    Returns
-    -------
-    DataFrame of str
-        Columns cell_line, environment and assay, with the index of `frame`.
+    They are the columns cell_line, environment and assay.
     """
     names = {"cell_line": frame["cell_line"], "environment": environment_names(frame), "assay": ":" + frame["assay"]}
     return pd.DataFrame(names)
@@ -166,14 +136,7 @@ def parse_intervals(names: pd.Series) -> pd.DataFrame:
         Columns chrom (str), start and end (int64, 0-based half-open as in BED); "", -1 and -1 where a name
         holds no interval or one that is empty.
     """
-    found = names.astype(str).str.extract(_INTERVAL)
-    start = found["start"].fillna("-1").astype("int64")
-    end = found["end"].fillna("-1").astype("int64")
-    known = found["chrom"].notna() & (start < end)
-    return pd.DataFrame(
-        {
-            "chrom": found["chrom"].where(known, "").astype(str),
-            "start": start.where(known, -1),
-            "end": end.where(known, -1),
-        }
-    )
+    found = names.astype(str).str.extract(_INTERVAL).fillna({"chrom": "", "start": "-1", "end": "-1"})
+    found = found.astype({"chrom": "str", "start": "int64", "end": "int64"})
+    known, start, end = found["start"] < found["end"], found["start"], found["end"]
+    return found.assign(chrom=found["chrom"].where(known, ""), start=start.where(known, -1), end=end.where(known, -1))

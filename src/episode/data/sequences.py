@@ -75,129 +75,6 @@ class Extracted:
 
 
 @dataclass(frozen=True)
-class _Side:
-    """Distinct elements of one side: their frame, the element of each row, codes, and why some have none.
-
-    `state` says why, one number an element; `unknown` counts the bases of the element itself that are N.
-    """
-
-    elements: pd.DataFrame
-    of_row: npt.NDArray[np.int64]
-    codes: list[npt.NDArray[np.uint8]]
-    state: npt.NDArray[np.int8]
-    unknown: npt.NDArray[np.int64]
-    genome_read: bool
-
-
-def extract(
-    table: PairTable,
-    genome: Genome | None,
-    windows: WindowConfig,
-    *,
-    drop: bool,
-    max_unknown: float = 0.0,
-) -> Extracted:
-    """Read every element of a table.
-
-    Parameters
-    ----------
-    table : PairTable
-    genome : Genome or None
-        Read where the table brings no sequence of an element's name.
-    windows : WindowConfig
-    drop : bool
-        Leave out pairs outside the genome; otherwise they are an error.
-    max_unknown : float
-        Largest share of N that an element read from the genome may have, in [0, 1).
-
-    Raises
-    ------
-    InputError
-        If pairs lie outside the genome and `drop` is False, or if no pair is left.
-    EpisodeError
-        If a genome is needed and None is given.
-    """
-    window = {"enhancer": windows.enhancer, "promoter": windows.promoter}
-    sides = {side: _read_side(table, genome, side, window[side], max_unknown) for side in SIDES}
-    state = {side: found.state[found.of_row] for side, found in sides.items()}
-    keep = (state["enhancer"] == INSIDE) & (state["promoter"] == INSIDE)
-    problems: list[Problem] = []
-    reasons: dict[str, int] = {}
-    if not keep.all():
-        unknown = {side: found.unknown[found.of_row] for side, found in sides.items()}
-        files = [source.path for source in table.sources]
-        problems, reasons = outside_problems(table.frame, files, genome, state, unknown)
-    if problems and (not drop or not keep.any()):
-        chrom, end = (pd.concat([table.frame[f"{side}_{part}"] for side in SIDES]) for part in ("chrom", "end"))
-        raise InputError(problems, genome_hint(chrom, end, genome, table.assembly))
-    ids, frames, codes, offset = {}, [], [], 0
-    for side, found in sides.items():
-        used = np.zeros(len(found.elements), dtype=bool)
-        used[found.of_row[keep]] = True
-        new_id = np.cumsum(used) - 1 + offset
-        ids[side] = new_id[found.of_row[keep]].astype(np.int32)
-        frames.append(found.elements[used])
-        codes += [found.codes[i] for i in np.flatnonzero(used)]
-        offset += int(used.sum())
-    elements = pd.concat(frames, ignore_index=True)
-    elements["length"] = np.array([len(c) for c in codes], dtype=np.int64)
-    elements["gc"] = np.array([gc_content(c) for c in codes], dtype=np.float32)
-    elements["n_fraction"] = np.array([unknown_fraction(c) for c in codes], dtype=np.float32)
-    elements["offset"] = elements["length"].cumsum() - elements["length"]
-    return Extracted(
-        keep=keep,
-        enhancer_id=ids["enhancer"],
-        promoter_id=ids["promoter"],
-        elements=elements,
-        codes=np.concatenate(codes),
-        reasons=reasons,
-        dropped=outside_rows(problems),
-        genome_read=any(found.genome_read for found in sides.values()),
-    )
-
-
-def _read_side(table: PairTable, genome: Genome | None, side: str, window: int, max_unknown: float) -> _Side:
-    sequences = table.sequences(side)
-    columns = [f"{side}_{part}" for part in ("name", "chrom", "start", "end")]
-    rows = table.frame[columns].set_axis(["name", "chrom", "start", "end"], axis="columns")
-    given = rows["name"].isin(list(sequences))
-    if genome is None and not given.all():
-        row = table.frame[~given.to_numpy()].iloc[0]
-        where = f"{table.sources[row['source']].path}:{row['row']}"
-        raise EpisodeError(
-            f"{where}: the sequence of {side} {row[f'{side}_name']!r} needs a genome; give --genome FASTA"
-        )
-    key = pd.DataFrame(
-        {
-            "given": given,
-            "chrom": rows["chrom"].where(~given, ""),
-            "start": rows["start"].where(~given, -1),
-            "end": rows["end"].where(~given, -1),
-            "key_name": rows["name"].where(given, ""),
-        }
-    )
-    of_row = key.groupby(list(key.columns), sort=True).ngroup().to_numpy().astype(np.int64)
-    # An interval takes the smallest of the names given for it: the order of rows must not matter.
-    elements = rows.assign(element=of_row).sort_values(["element", "name"], kind="stable").drop_duplicates("element")
-    is_given = given.to_numpy()[elements.index]
-    elements = elements.drop(columns="element").reset_index(drop=True)
-    elements.insert(0, "kind", pd.Series([side] * len(elements), dtype="str"))
-    codes: list[npt.NDArray[np.uint8]] = []
-    state = np.zeros(len(elements), dtype=np.int8)
-    unknown = np.zeros(len(elements), dtype=np.int64)
-    bounds = np.zeros((len(elements), 2), dtype=np.int64)
-    for i, (name, chrom, start, end) in enumerate(elements[["name", "chrom", "start", "end"]].itertuples(index=False)):
-        if is_given[i]:
-            found = crop_given(sequences[name], chrom, start, end, window)
-        elif genome is not None:
-            found = read_window(genome, chrom, start, end, window, max_unknown)
-        codes.append(found.codes)
-        state[i], unknown[i], bounds[i] = found.state, found.unknown, (found.start, found.end)
-    elements["start"], elements["end"] = bounds[:, 0], bounds[:, 1]
-    return _Side(elements, of_row, codes, state, unknown, not bool(given.all()))
-
-
-@dataclass(frozen=True)
 class Window:
     """One element as read.
 
@@ -220,6 +97,99 @@ class Window:
     end: int
 
 
+@dataclass(frozen=True)
+class _Side:
+    """Distinct elements of one side: their frame, each as read, the element of each row, and if a genome was read."""
+
+    elements: pd.DataFrame
+    windows: list[Window]
+    of_row: npt.NDArray[np.int64]
+    genome_read: bool
+
+
+def extract(
+    table: PairTable, genome: Genome | None, windows: WindowConfig, *, drop: bool, max_unknown: float
+) -> Extracted:
+    """Read every element of a table, see `episode.data.dataset.assemble`; `drop` leaves out pairs outside the genome.
+
+    Raises
+    ------
+    InputError
+        If pairs lie outside the genome and `drop` is False, or if no pair is left.
+    EpisodeError
+        If a genome is needed and None is given.
+    """
+    window = {"enhancer": windows.enhancer, "promoter": windows.promoter}
+    sides = {side: _read_side(table, genome, side, window[side], max_unknown) for side in SIDES}
+    state = {side: np.array([w.state for w in found.windows])[found.of_row] for side, found in sides.items()}
+    keep = (state["enhancer"] == INSIDE) & (state["promoter"] == INSIDE)
+    problems: list[Problem] = []
+    reasons: dict[str, int] = {}
+    if not keep.all():
+        unknown = {side: np.array([w.unknown for w in found.windows])[found.of_row] for side, found in sides.items()}
+        files = [source.path for source in table.sources]
+        problems, reasons = outside_problems(table.frame, files, genome, state, unknown)
+    if problems and (not drop or not keep.any()):
+        chrom, end = (pd.concat([table.frame[f"{side}_{part}"] for side in SIDES]) for part in ("chrom", "end"))
+        raise InputError(problems, genome_hint(chrom, end, genome, table.assembly))
+    ids, frames = {}, []
+    codes: list[npt.NDArray[np.uint8]] = []
+    for side, found in sides.items():
+        used, place = np.unique(found.of_row[keep], return_inverse=True)
+        ids[side] = (place + len(codes)).astype(np.int32)
+        frames.append(found.elements.iloc[used])
+        codes += [found.windows[i].codes for i in used]
+    elements = pd.concat(frames, ignore_index=True)
+    elements["length"] = np.array([len(c) for c in codes], dtype=np.int64)
+    elements["gc"] = np.array([gc_content(c) for c in codes], dtype=np.float32)
+    elements["n_fraction"] = np.array([unknown_fraction(c) for c in codes], dtype=np.float32)
+    elements["offset"] = elements["length"].cumsum() - elements["length"]
+    return Extracted(
+        keep=keep,
+        enhancer_id=ids["enhancer"],
+        promoter_id=ids["promoter"],
+        elements=elements,
+        codes=np.concatenate(codes),
+        reasons=reasons,
+        dropped=outside_rows(problems),
+        genome_read=any(found.genome_read for found in sides.values()),
+    )
+
+
+def _read_side(table: PairTable, genome: Genome | None, side: str, window: int, max_unknown: float) -> _Side:
+    sequences = table.sequences[side]
+    parts = ["name", "chrom", "start", "end"]
+    rows = table.frame[[f"{side}_{part}" for part in parts]].set_axis(parts, axis="columns")
+    given = rows["name"].isin(list(sequences))
+    if genome is None and not given.all():
+        row = table.frame[~given.to_numpy()].iloc[0]
+        where = f"{table.sources[row['source']].path}:{row['row']}"
+        raise EpisodeError(
+            f"{where}: the sequence of {side} {row[f'{side}_name']!r} needs a genome; give --genome FASTA"
+        )
+    key = rows.assign(
+        given=given,
+        chrom=rows["chrom"].where(~given, ""),
+        start=rows["start"].where(~given, -1),
+        end=rows["end"].where(~given, -1),
+        name=rows["name"].where(given, ""),
+    )
+    of_row = key.groupby(["given", *parts[1:], "name"], sort=True).ngroup().to_numpy().astype(np.int64)
+    # An interval takes the smallest of the names given for it: the order of rows must not matter.
+    elements = rows.assign(element=of_row).sort_values(["element", "name"], kind="stable").drop_duplicates("element")
+    elements = elements[parts].reset_index(drop=True)
+    found: list[Window] = []
+    for name, chrom, start, end in elements.itertuples(index=False):
+        if name in sequences:
+            found.append(crop_given(sequences[name], chrom, start, end, window))
+        elif genome is not None:
+            found.append(read_window(genome, chrom, start, end, window, max_unknown))
+    elements.insert(0, "kind", pd.Series([side] * len(elements), dtype="str"))
+    elements["start"] = np.array([w.start for w in found], dtype=np.int64)
+    elements["end"] = np.array([w.end for w in found], dtype=np.int64)
+    return _Side(elements, found, of_row, not bool(given.all()))
+
+
 def crop_given(sequence: str, chrom: str, start: int, end: int, window: int) -> Window:
     """Take the window of a given sequence; one that is not as long as its interval is centred on it."""
     left, right = crop_offset(len(sequence), window)
@@ -233,8 +203,7 @@ def crop_given(sequence: str, chrom: str, start: int, end: int, window: int) -> 
 def read_window(genome: Genome, chrom: str, start: int, end: int, window: int, max_unknown: float) -> Window:
     """Read one window, N where it leaves the chromosome; empty where the element is outside the genome."""
     length = genome.lengths.get(chrom)
-    lows, highs = window_bounds(np.array([start]), np.array([end]), window)
-    low, high = int(lows[0]), int(highs[0])
+    low, high = window_bounds(start, end, window)
     inner_low, inner_high = max(low, 0), min(high, length or 0)
 
     def unusable(state: int, unknown: int = 0) -> Window:
@@ -262,8 +231,8 @@ def outside_problems(
     frame: pd.DataFrame,
     files: Sequence[str],
     genome: Genome | None,
-    state: Mapping[str, npt.NDArray[np.int8]],
-    unknown: Mapping[str, npt.NDArray[np.int64]],
+    state: Mapping[str, npt.NDArray[np.integer]],
+    unknown: Mapping[str, npt.NDArray[np.integer]],
 ) -> tuple[list[Problem], dict[str, int]]:
     """Describe the rows outside the genome: one problem a row, the enhancer's if both elements have one.
 
@@ -274,7 +243,7 @@ def outside_problems(
     files : sequence of str
         Path of each source.
     genome : Genome or None
-    state, unknown : mapping of side to array, shape (n,)
+    state, unknown : mapping of side to int array, shape (n,)
         Of the element of each row, see `Window`.
 
     Returns

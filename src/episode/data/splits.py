@@ -5,9 +5,7 @@ Works on datasets; reads and writes nothing.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -16,25 +14,12 @@ import pandas as pd
 from episode.data.dataset import Dataset
 from episode.data.pairs import SPLITS
 from episode.errors import EpisodeError
+from episode.schema import did_you_mean
 from episode.seeds import derive_seed
 
-__all__ = [
-    "HeldOut",
-    "check_names",
-    "held_out_part",
-    "hold_out",
-    "select_rows",
-]
+__all__ = ["check_names", "held_out_part", "select_rows"]
 
 Mask = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Masks over the pairs of a dataset; pairs in neither are to be left out."""
-
-    train: Mask
-    test: Mask
 
 
 def select_rows(
@@ -70,47 +55,12 @@ def select_rows(
         check_names("split", [split], (name for name in SPLITS if (pairs["split"] == name).any()))
         mask &= (pairs["split"] == split).to_numpy()
     if cell_lines is not None:
-        mask &= _in_cell_lines(pairs, cell_lines)
+        check_names("cell line", cell_lines, [*pairs["cell_line"].unique(), *pairs["environment"].unique()])
+        mask &= pairs[["cell_line", "environment"]].isin(list(cell_lines)).any(axis=1).to_numpy()
     if chromosomes is not None:
-        mask &= _on_chromosomes(pairs, chromosomes)
+        check_names("chromosome", chromosomes, (name for name in pairs["enhancer_chrom"].unique() if name))
+        mask &= pairs["enhancer_chrom"].isin(list(chromosomes)).to_numpy()
     return mask
-
-
-def hold_out(dataset: Dataset, *, cell_lines: Sequence[str] = (), chromosomes: Sequence[str] = ()) -> HeldOut:
-    """Separate a test set that shares neither cell line nor chromosome with the training set.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    cell_lines, chromosomes : sequence of str
-        Held out. Test pairs have both (a condition without names does not count); training pairs have
-        neither.
-
-    Raises
-    ------
-    EpisodeError
-        If a name does not occur in the dataset, or nothing is held out.
-    """
-    if not cell_lines and not chromosomes:
-        raise EpisodeError("nothing is held out; name at least one cell line or chromosome")
-    train = np.ones(len(dataset.pairs), dtype=bool)
-    test = train.copy()
-    for names, find in ((cell_lines, _in_cell_lines), (chromosomes, _on_chromosomes)):
-        if names:
-            held = find(dataset.pairs, names)
-            train &= ~held
-            test &= held
-    return HeldOut(train, test)
-
-
-def _in_cell_lines(pairs: pd.DataFrame, names: Sequence[str]) -> Mask:
-    check_names("cell line", names, [*pairs["cell_line"].unique(), *pairs["environment"].unique()])
-    return (pairs["cell_line"].isin(list(names)) | pairs["environment"].isin(list(names))).to_numpy()
-
-
-def _on_chromosomes(pairs: pd.DataFrame, names: Sequence[str]) -> Mask:
-    check_names("chromosome", names, (name for name in pairs["enhancer_chrom"].unique() if name))
-    return pairs["enhancer_chrom"].isin(list(names)).to_numpy()
 
 
 def check_names(what: str, asked: Iterable[str], present: Iterable[str]) -> None:
@@ -124,10 +74,8 @@ def check_names(what: str, asked: Iterable[str], present: Iterable[str]) -> None
     exist = sorted(set(present))
     for name in asked:
         if name not in exist:
-            near = difflib.get_close_matches(name, exist, n=1)
-            meant = f"; did you mean {near[0]!r}?" if near else ""
-            listed = ", ".join(exist) if exist else "none"
-            raise EpisodeError(f"{what} {name!r} is not in the dataset, which has {listed}{meant}")
+            listed = ", ".join(exist) or "none"
+            raise EpisodeError(f"{what} {name!r} is not in the dataset, which has {listed}{did_you_mean(name, exist)}")
 
 
 def held_out_part(pairs: pd.DataFrame, rows: Mask, *, share: float, gap: int, seed: int) -> tuple[Mask, Mask]:
@@ -142,7 +90,7 @@ def held_out_part(pairs: pd.DataFrame, rows: Mask, *, share: float, gap: int, se
     share : float
         Of the rows of each chromosome (of the loci, without coordinates), in (0, 1).
     gap : int
-        Least distance in bp from the end of a row that stays to the start of the held-out part.
+        Minimum distance in bp from the end of a row that stays to the start of the held-out part.
     seed : int
         Decides which loci are held out; the chromosomes do not depend on it.
 

@@ -9,7 +9,7 @@ names);
 - enhancer and promoter lie on one chromosome;
 - `distance` is empty or a finite number of at least 0;
 - `split` is empty, train, val or test;
-- given sequences hold DNA letters only (A, C, G, T and the IUPAC codes, in either case), one sequence a name;
+- given sequences hold bases only (A, C, G, T and the IUPAC codes, in either case), one sequence a name;
 - each name that must have a sequence has one.
 
 Between rows: no pair of one environment has two labels. A row that repeats an earlier one is merged into it.
@@ -31,7 +31,7 @@ from episode.data.readers.text import RawTable
 from episode.dna import DNA_ALPHABET
 from episode.errors import Problem
 
-__all__ = ["Findings", "Validated", "conflicting_labels", "fingerprint", "sequence_fault", "validate"]
+__all__ = ["Findings", "Validated", "conflicting_labels", "fingerprint", "sequence_problem", "validate"]
 
 RESERVED = frozenset(
     {
@@ -85,8 +85,8 @@ class Validated:
 
     frame: pd.DataFrame
     problems: list[Problem]
-    enhancer_sequences: dict[str, str]
-    promoter_sequences: dict[str, str]
+    sequences: dict[str, dict[str, str]]
+    """Of each side, DNA by name."""
 
 
 def shorten(value: str) -> str:
@@ -99,7 +99,7 @@ def fingerprint(sequence: str) -> bytes:
     return hashlib.blake2b(sequence.encode(), digest_size=16).digest()
 
 
-def sequence_fault(sequence: str) -> str | None:
+def sequence_problem(sequence: str) -> str | None:
     """Return what is wrong with a DNA sequence, None if nothing is."""
     if not sequence:
         return "is empty; needs a DNA sequence"
@@ -107,7 +107,7 @@ def sequence_fault(sequence: str) -> str | None:
     if not left:
         return None
     letter = left[0]
-    return f"holds {letter!r} at base {sequence.index(letter) + 1}; needs DNA letters (ACGT, N and IUPAC codes)"
+    return f"holds {letter!r} at base {sequence.index(letter) + 1}; needs bases (ACGT, N and IUPAC codes)"
 
 
 def validate(raw: RawTable, known: Mapping[str, Mapping[str, bytes]] | None = None) -> Validated:
@@ -137,27 +137,23 @@ def validate(raw: RawTable, known: Mapping[str, Mapping[str, bytes]] | None = No
     def get(column: str) -> pd.Series:
         return text[column] if column in text else pd.Series([""] * n, dtype="str")
 
-    columns["cell_line"], columns["assay"], columns["split"] = get("cell_line"), get("assay"), get("split")
-    cell_line = columns["cell_line"]
+    cell_line, split = get("cell_line"), get("split")
+    columns |= {"cell_line": cell_line, "assay": get("assay"), "split": split}
     findings.add((cell_line == "").to_numpy(), named("cell_line"), "is empty; needs the name of a cell line")
     nan = (cell_line.str.lower() == "nan").to_numpy()
     findings.add(nan, named("cell_line"), "is not the name of a cell line", cell_line)
     colon = cell_line.str.contains(":", regex=False).to_numpy()
     findings.add(colon, named("cell_line"), "holds ':', which is kept for cell_line:assay", cell_line)
     columns["label"] = _labels(get("label"), named("label"), findings)
-    known_split = columns["split"].isin(["", *SPLITS]).to_numpy()
-    findings.add(~known_split, named("split"), "is not train, val, test or empty", columns["split"])
+    findings.add(~split.isin(["", *SPLITS]).to_numpy(), named("split"), "is not train, val, test or empty", split)
 
     sequences: dict[str, dict[str, str]] = {}
     for side in SIDES:
-        own = raw.enhancer_sequences if side == "enhancer" else raw.promoter_sequences
         given = get(f"{side}_name")
-        if own is not None:
-            interval = parse_intervals(given)
-            columns.update({f"{side}_{part}": interval[part] for part in ("chrom", "start", "end")})
-            columns[f"{side}_name"] = given
-            _check_names(given, own, raw, side, named(f"{side}_name"), findings)
-            sequences[side] = own
+        if side in raw.sequences:
+            columns |= {f"{side}_{part}": values for part, values in parse_intervals(given).items()}
+            columns[f"{side}_name"], sequences[side] = given, raw.sequences[side]
+            _check_names(given, raw, side, named(f"{side}_name"), findings)
             continue
         if f"{side}_chrom" in text:
             _coordinates(text, side, named, findings, columns)
@@ -195,7 +191,7 @@ def validate(raw: RawTable, known: Mapping[str, Mapping[str, bytes]] | None = No
     keep = np.ones(n, dtype=bool)
     keep[findings.rows()] = False
     frame = frame[keep].reset_index(drop=True)
-    return Validated(frame, problems, sequences["enhancer"], sequences["promoter"])
+    return Validated(frame, problems, sequences)
 
 
 def _own_name(name: str, text: pd.DataFrame) -> str:
@@ -256,12 +252,10 @@ def _distances(text: pd.Series, name: str, findings: Findings, columns: dict[str
     return number.astype("float64").where(good, between.where(~unknown))
 
 
-def _check_names(
-    names: pd.Series, sequences: dict[str, str], raw: RawTable, side: str, column: str, findings: Findings
-) -> None:
+def _check_names(names: pd.Series, raw: RawTable, side: str, column: str, findings: Findings) -> None:
     file = "e_seq.csv" if side == "enhancer" else "p_seq.csv"
     spoilt = names.isin(list(raw.bad_sequences)).to_numpy()
-    missing = ~names.isin(list(sequences)).to_numpy() & ~spoilt
+    missing = ~names.isin(list(raw.sequences[side])).to_numpy() & ~spoilt
     findings.add(missing, column, f"is not among the regions of {file}", names)
     findings.add(spoilt, column, f"has a sequence in {file} that is not DNA", names)
 
@@ -271,9 +265,9 @@ def _inline(
 ) -> tuple[pd.Series, dict[str, str]]:
     """Check sequences given in the table itself; nameless ones are named after their bases."""
     codes, distinct = pd.factorize(sequences.str.upper())
-    fault = [sequence_fault(sequence) for sequence in distinct]
-    bad = np.array([f is not None for f in fault], dtype=bool)[codes]
-    findings.add(bad, column, [fault[code] or "" for code in codes] if bad.any() else "", sequences)
+    needs = [sequence_problem(sequence) for sequence in distinct]
+    bad = np.array([need is not None for need in needs], dtype=bool)[codes]
+    findings.add(bad, column, [needs[code] or "" for code in codes] if bad.any() else "", sequences)
     hashes = [f"seq-{hashlib.sha256(sequence.encode()).hexdigest()[:16]}" for sequence in distinct]
     names = names.where(names != "", pd.Series([hashes[code] for code in codes], dtype="str"))
     first = pd.DataFrame({"name": names, "code": codes})[~bad].drop_duplicates("name").set_index("name")["code"]

@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -116,12 +117,8 @@ class MotifBank:
     @cached_property
     def information(self) -> np.ndarray:
         """Information content in bits against a uniform background, shape (n_motifs,), float64."""
-        return np.array([_information(matrix) for matrix in self.probabilities])
-
-    @cached_property
-    def max_score(self) -> np.ndarray:
-        """Score of the best possible site of each motif in bits, shape (n_motifs,), float32."""
-        return np.array([self.log_odds(i).max(axis=1).sum() for i in range(len(self))], dtype=np.float32)
+        fractions = [matrix.astype(np.float64) for matrix in self.probabilities]
+        return np.array([(part * np.log2(np.where(part > 0, part * 4, 1.0))).sum() for part in fractions])
 
     @cached_property
     def hash(self) -> str:
@@ -147,24 +144,20 @@ class MotifBank:
         raise KeyError(f"no motif {key!r} among the {len(self)} of the bank")
 
     def log_odds(self, motif: int) -> np.ndarray:
-        """Return what each base at each position adds to the score of a site.
+        """Return what each base at each position of a motif adds to the score of a site, in bits.
 
-        ``log2(p / 0.25)``, not below `MIN_LOG_ODDS`, rounded to a multiple of ``1 / GRID``.
-        The pseudocount is in the probabilities already (see `load_bank`).
-
-        Parameters
-        ----------
-        motif : int
-            Position in the bank.
-
-        Returns
-        -------
-        np.ndarray, shape (length, 4), float32
-            Bits, columns A, C, G, T.
+        ``log2(p / 0.25)``, not below `MIN_LOG_ODDS`, rounded to a multiple of ``1 / GRID``, of shape (length, 4),
+        float32. The pseudocount is in the probabilities already (see `load_bank`).
         """
         fractions = self.probabilities[motif].astype(np.float64)
         bits = np.log2(np.maximum(fractions * 4, 2.0**MIN_LOG_ODDS))
         return (np.rint(bits * GRID) / GRID).astype(np.float32)
+
+    def take(self, motifs: Iterable[int]) -> MotifBank:
+        """Return the bank of some of the motifs, without a gate."""
+        ids, names, matrices = self.ids, self.names, self.probabilities
+        kept = [(ids[i], names[i], matrices[i]) for i in motifs]
+        return MotifBank(*zip(*kept, strict=True)) if kept else MotifBank((), (), ())
 
     def reverse_complement(self) -> MotifBank:
         """Return the bank of the same sites read on the other strand."""
@@ -199,11 +192,10 @@ class MotifBank:
 
     def content(self) -> BankContent:
         """Return what is stored of the bank; `from_content` gives back the same bits."""
+        tables = ([[float(str(value)) for value in row] for row in matrix] for matrix in self.probabilities)
         motifs = [
-            MotifContent(
-                id=identifier, name=name, probabilities=[[float(str(value)) for value in row] for row in matrix]
-            )
-            for identifier, name, matrix in zip(self.ids, self.names, self.probabilities, strict=True)
+            MotifContent(id=identifier, name=name, probabilities=table)
+            for identifier, name, table in zip(self.ids, self.names, tables, strict=True)
         ]
         return BankContent(format_version=1, motifs=motifs, gate=None if self.gate is None else self.gate.content())
 
@@ -256,17 +248,7 @@ def load_bank(config: StemConfig) -> MotifBank:
     The latest version of each matrix is taken, `PSEUDOCOUNT` added to its counts, matrices with less than
     ``config.min_information`` bits left out, and of matrices alike the one with the lowest id kept
     (the first described one: the factor a reader knows). The bank of the gate has every version of every matrix of
-    ``config.gate``, however alike. A stem that starts from no known matrices has a bank of none.
-
-    Parameters
-    ----------
-    config : StemConfig
-        Kind, release, minimum information and maximum similarity.
-
-    Returns
-    -------
-    MotifBank
-        Sorted by id.
+    ``config.gate``, however alike. A stem that starts from no known matrices has a bank of none. Sorted by id.
 
     Raises
     ------
@@ -275,71 +257,39 @@ def load_bank(config: StemConfig) -> MotifBank:
     """
     if not (config.reads_matrices or config.gate):
         return MotifBank((), (), ())
-    ids, names, matrices = _read_jaspar(config.release)
-    gate = _gate(config, ids, names, matrices) if config.gate else None
+    every, gate = _read_jaspar(config.release), None
+    if config.gate:
+        gate = every.take(i for i, name in enumerate(every.names) if name.upper() == config.gate.upper())
+        if not len(gate):
+            raise ConfigError(f"stem.gate {config.gate!r}: {config.release} has no vertebrate matrix of this factor")
     if not config.reads_matrices:
         return MotifBank((), (), (), gate)
-    latest = {identifier.split(".")[0]: i for i, identifier in enumerate(ids)}  # ids ascend with the version
-    newest = list(latest.values())
-    ids, names, matrices = [ids[i] for i in newest], [names[i] for i in newest], [matrices[i] for i in newest]
-    chosen = [i for i in range(len(ids)) if _information(matrices[i]) >= config.min_information]
-    if not chosen:
+    latest = {identifier.split(".")[0]: i for i, identifier in enumerate(every.ids)}  # ids ascend with the version
+    newest = every.take(latest.values())
+    chosen = newest.take(np.flatnonzero(newest.information >= config.min_information))
+    if not len(chosen):
         raise ConfigError(f"stem.min_information {config.min_information}: no matrix of {config.release} has so much")
-    kept = [chosen[i] for i in thin([matrices[i] for i in chosen], config.max_similarity)]
-    return MotifBank(
-        tuple(ids[i] for i in kept),
-        tuple(names[i] for i in kept),
-        tuple(matrices[i] for i in kept),
-        gate,
-    )
-
-
-def _gate(config: StemConfig, ids: list[str], names: list[str], matrices: list[np.ndarray]) -> MotifBank:
-    mine = [i for i, name in enumerate(names) if name.upper() == config.gate.upper()]
-    if not mine:
-        raise ConfigError(f"stem.gate {config.gate!r}: {config.release} has no vertebrate matrix of this factor")
-    return MotifBank(tuple(ids[i] for i in mine), tuple(names[i] for i in mine), tuple(matrices[i] for i in mine))
+    return replace(chosen.take(thin(list(chosen.probabilities), config.max_similarity)), gate=gate)
 
 
 def thin(matrices: list[np.ndarray], max_similarity: float) -> list[int]:
-    """Keep matrices in the given order, leaving out each that is too like one already kept.
+    """Keep matrices in the given order, leaving out each with more than `max_similarity` to one already kept.
 
-    Parameters
-    ----------
-    matrices : list of np.ndarray, each shape (length, 4)
-        Fractions of A, C, G, T.
-    max_similarity : float
-        Matrices with a larger `similarity` to a kept one are left out.
-
-    Returns
-    -------
-    list of int
-        Positions of the kept matrices, ascending.
+    Returns the positions of the kept matrices, ascending; see `similarity`.
     """
-    alike = similarity(matrices) > max_similarity
     kept: list[int] = []
-    for i in range(len(matrices)):
-        if not alike[i, kept].any():
+    for i, alike in enumerate(similarity(matrices) > max_similarity):
+        if not alike[kept].any():
             kept.append(i)
     return kept
 
 
 def similarity(matrices: list[np.ndarray]) -> np.ndarray:
-    """Return how alike matrices are, all against all.
+    """Return how alike matrices, each of shape (length, 4), are: in [-1, 1], shape (n, n), float32, symmetric.
 
     The Pearson correlation over the entries of all columns of both, at the best alignment on either strand,
     where a matrix is continued past its ends by the uniform distribution. A half site is therefore not the
     same as the whole site, but flanks without information do not count.
-
-    Parameters
-    ----------
-    matrices : list of np.ndarray, each shape (length, 4)
-        Fractions of A, C, G, T.
-
-    Returns
-    -------
-    np.ndarray, shape (n, n), float32
-        In [-1, 1], symmetric, 1 on the diagonal.
     """
     longest = max(len(matrix) for matrix in matrices)
     forward = _excess(matrices, longest)
@@ -364,12 +314,6 @@ def _excess(matrices: list[np.ndarray], longest: int) -> np.ndarray:
     return stacked
 
 
-def _information(matrix: np.ndarray) -> float:
-    """Return the information content of a matrix in bits against a uniform background."""
-    fractions = matrix.astype(np.float64)
-    return float((fractions * np.log2(np.where(fractions > 0, fractions * 4, 1.0))).sum())
-
-
 def _threshold(log_odds: np.ndarray, p: float) -> float:
     """Return the lowest score whose tail probability under equally likely bases is at most `p`, in bits."""
     steps = np.rint(log_odds * GRID).astype(np.int64)
@@ -387,8 +331,8 @@ def _threshold(log_odds: np.ndarray, p: float) -> float:
     return (score + int(lowest.sum())) / GRID
 
 
-def _read_jaspar(release: str) -> tuple[list[str], list[str], list[np.ndarray]]:
-    """Read ids, names and probabilities of all versions of the CORE vertebrate matrices of a release, sorted by id."""
+def _read_jaspar(release: str) -> MotifBank:
+    """Read all versions of the CORE vertebrate matrices of a release, sorted by id."""
     import pyjaspar  # slow to import and needed only when a bank is made
 
     if release not in pyjaspar.jaspar_releases:
@@ -403,4 +347,4 @@ def _read_jaspar(release: str) -> tuple[list[str], list[str], list[np.ndarray]]:
         counts = np.array([motif.counts[base] for base in "ACGT"], dtype=np.float64).T
         counts += PSEUDOCOUNT / 4
         matrices.append((counts / counts.sum(axis=1, keepdims=True)).astype(np.float32))
-    return [motif.matrix_id for motif in motifs], [motif.name for motif in motifs], matrices
+    return MotifBank(tuple(motif.matrix_id for motif in motifs), tuple(motif.name for motif in motifs), tuple(matrices))

@@ -25,13 +25,7 @@ import numpy as np
 from pydantic import ConfigDict
 
 from episode.errors import EpisodeError
-from episode.files import (
-    atomic_folder,
-    file_sha256,
-    locked,
-    remove_folder,
-    remove_leftovers,
-)
+from episode.files import atomic_folder, file_sha256, locked, remove_folder, remove_leftovers
 from episode.schema import Model, write_model
 
 __all__ = ["DIGEST", "FORMAT_VERSION", "Found", "Recipe", "RowFile", "Rows", "SegmentFolder"]
@@ -265,16 +259,15 @@ class SegmentFolder:
             used, first = np.unique(number, return_index=True)
             used = used[np.argsort(first)]  # in the order in which they are wanted, so that reading goes forward
             used = used[used >= 0]
-            for segment in (segments[i] for i in used):
+            for segment in (segments[i] for i in used if segments[i].folder not in parts):
                 try:
-                    if segment.folder not in parts:
-                        parts[segment.folder] = segment.rows(self.row, self.dtype)
+                    parts[segment.folder] = segment.rows(self.row, self.dtype)
                 except DAMAGE as error:
                     damaged[segment.folder] = error
-            unsound = {segment.folder for segment in segments} & damaged.keys()
-            if not unsound:
+            valid = [segment for segment in segments if segment.folder not in damaged]
+            if len(valid) == len(segments):
                 break
-            segments = [segment for segment in segments if segment.folder not in unsound]
+            segments = valid
         if remove_damaged:
             for path in damaged:
                 remove_folder(path)

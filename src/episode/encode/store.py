@@ -7,6 +7,7 @@ make a pair.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -185,10 +186,6 @@ def build_store(
     workers : int, optional
         Threads that scan; 0 for as many as torch uses.
 
-    Returns
-    -------
-    ElementStore
-
     Raises
     ------
     EpisodeError
@@ -204,12 +201,7 @@ def build_store(
 def verify_stores(bank: MotifBank, config: StemConfig, cache: Path) -> tuple[int, list[str]]:
     """Compute the checksums of all that a cache holds for a stem, and remove what is damaged.
 
-    Returns
-    -------
-    sound : int
-        Number of segments.
-    damaged : list of str
-        Folder of each of the others, and what was wrong.
+    Returns what `episode.encode.segments.SegmentFolder.verify` does.
 
     Raises
     ------
@@ -220,14 +212,12 @@ def verify_stores(bank: MotifBank, config: StemConfig, cache: Path) -> tuple[int
     for encoding in filter(None, _encodings(config, bank)):
         folder = encoding.folder(cache)
         if folder.folder.exists():
-            if os.access(folder.folder, os.W_OK):
-                with folder.writing(_report_waiting):
-                    found = folder.verify()
-            else:
-                found = folder.verify(remove=False)
-                if found[1]:
-                    raise EpisodeError(f"{found[1][0]}; needs the right to write in {folder.folder} to correct it")
-            sound, damaged = sound + found[0], damaged + found[1]
+            writable = os.access(folder.folder, os.W_OK)
+            with folder.writing(_report_waiting) if writable else contextlib.nullcontext():
+                valid, wrong = folder.verify(remove=writable)
+            if wrong and not writable:
+                raise EpisodeError(f"{wrong[0]}; needs the right to write in {folder.folder} to correct it")
+            sound, damaged = sound + valid, damaged + wrong
     return sound, damaged
 
 
@@ -298,11 +288,11 @@ class _Work:
 
     def build(self, encoding: _Encoding) -> ElementStore:
         bins = bin_count(self._length, encoding.recipe.bin)
-        distinct = self._distinct
+        wanted = bins[self._distinct]
         if self._cache is None:
-            rows, start = self._in_memory(encoding, bins[distinct])
+            rows, start = self._in_memory(encoding, wanted)
         else:
-            rows, start = self._in_cache(encoding, bins[distinct], encoding.folder(self._cache))
+            rows, start = self._in_cache(encoding, wanted, encoding.folder(self._cache))
         return ElementStore(rows, start[self._which], bins, encoding.hash(self._digests))
 
     def _in_memory(self, encoding: _Encoding, bins: np.ndarray) -> tuple[Rows, np.ndarray]:

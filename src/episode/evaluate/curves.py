@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ from sklearn.metrics import precision_recall_curve
 from episode.evaluate.figures import (
     Figures,
     ImpedanceRecord,
+    Impedances,
     LossSeries,
     PacingSeries,
     PotentialHistogram,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "POOLED",
     "evaluation_figures",
+    "finite_number",
     "impedance_records",
     "potential_histograms",
     "precision_recall_curves",
@@ -54,20 +56,11 @@ TAIL = 0.001
 """Fraction of the potentials at either end that the outermost bins of a histogram take up."""
 LOSSES = ("task", "opportunist", "distillation")
 CHECKS = ("task", "log_loss", "aupr", "slope")
-IMPEDANCES = (
-    "r_student",
-    "r_student_sd",
-    "r_student_low",
-    "r_student_high",
-    "r_teacher",
-    "r_used",
-    "r_oracle",
-    "r_true",
-)
+IMPEDANCES = (*(key for key in Impedances.model_fields if key != "known"), "r_oracle", "r_true")
 
 
 def evaluation_figures(
-    predictions: pd.DataFrame, results: EvaluationResults, lines: Iterable[Mapping[str, Any]]
+    predictions: pd.DataFrame, results: EvaluationResults, lines: Iterable[Mapping[str, object]]
 ) -> Figures:
     """Put together the ``figures.json`` of one evaluated run.
 
@@ -216,14 +209,14 @@ def impedance_records(
             environment=name,
             fold=fold,
             known=bool(entry.known),
-            **{key: _number(getattr(entry, key, None)) for key in IMPEDANCES},
+            **{key: finite_number(getattr(entry, key, None)) for key in IMPEDANCES},
             support_size=int(entry.support_size),
         )
         for name, entry in entries.items()
     ]
 
 
-def training_series(lines: Iterable[Mapping[str, Any]], *, fold: str = "", seed: int = 0) -> TrainingSeries:
+def training_series(lines: Iterable[Mapping[str, object]], *, fold: str = "", seed: int = 0) -> TrainingSeries:
     """Thin the lines of a training log to what is drawn of them.
 
     Parameters
@@ -233,8 +226,6 @@ def training_series(lines: Iterable[Mapping[str, Any]], *, fold: str = "", seed:
         ``environment`` and, where there was a competition, ``pull_in``, ``push_away`` (nats) and ``ratio`` (rho_c);
         ``kind`` "validation" with ``step``, ``stage``, ``task``, ``log_loss``, ``aupr``, ``slope``. Lines of another
         kind are ignored.
-    fold : str
-    seed : int
 
     Returns
     -------
@@ -246,19 +237,20 @@ def training_series(lines: Iterable[Mapping[str, Any]], *, fold: str = "", seed:
     losses: dict[str, list[tuple[float, ...]]] = {name: [] for name in LOSSES}
     pacing: dict[str, list[tuple[float, ...]]] = {}
     for line in lines:
-        step = _number(line.get("step"))
+        step = finite_number(line.get("step"))
         if step is None:
             continue
         if line.get("kind") == "validation":
-            measured = {key: _number(line.get(key)) for key in CHECKS}
+            measured = {key: finite_number(line.get(key)) for key in CHECKS}
             checks.append(ValidationCheck(step=int(step), stage=str(line.get("stage", "")), **measured))
         elif line.get("kind") == "train":
             for name in LOSSES:
-                value = _number(line.get(name))
+                value = finite_number(line.get(name))
                 if value is not None:
                     losses[name].append((step, value))
-            for task in line.get("tasks", []):
-                found = tuple(_number(task.get(key)) for key in ("pull_in", "push_away", "ratio"))
+            tasks = line.get("tasks")
+            for task in tasks if isinstance(tasks, list) else []:
+                found = tuple(finite_number(task.get(key)) for key in ("pull_in", "push_away", "ratio"))
                 if None not in found:
                     pacing.setdefault(str(task["environment"]), []).append((step, *found))  # type: ignore[arg-type]
     return TrainingSeries(
@@ -319,7 +311,8 @@ def _plain(values: ArrayLike) -> list[float]:
     return [float(f"{value:.5g}") for value in np.asarray(values, dtype=np.float64)]
 
 
-def _number(value: Any) -> float | None:
+def finite_number(value: object) -> float | None:
+    """Return a finite number as a float, anything else as None."""
     if isinstance(value, int | float | np.number) and math.isfinite(value):
         return float(value)
     return None

@@ -43,7 +43,7 @@ from episode.predict.writers import write_parquet
 from episode.schema import parse_model, write_model
 from episode.seeds import generator
 
-__all__ = ["Evaluation", "check_windows", "evaluate", "write_evaluation"]
+__all__ = ["Evaluation", "check_windows", "evaluate", "training_record", "write_evaluation"]
 
 FUSED, MEAN = "episode.fused", "mean_impedance"
 BLOCK_BP = 5_000_000
@@ -71,11 +71,8 @@ def evaluate(
 
     Parameters
     ----------
-    run : Run
     dataset : Dataset
         Must have been built with the windows of the run.
-    store : ElementStore
-    seed : int
     truth : Truth, optional
         Of a simulated world.
     known_only : bool
@@ -126,15 +123,19 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, run_folder: Path) 
     ):
         with atomic_file(folder / name) as temporary:
             table.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
-    log = run_folder / "metrics.jsonl"
     with atomic_file(folder / "training.jsonl") as temporary:
-        shutil.copyfile(log, temporary)
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
+        shutil.copyfile(run_folder / "metrics.jsonl", temporary)
+    lines, alarms = training_record(run_folder)
     write_model(folder / "figures.json", evaluation_figures(evaluation.predictions.pairs, evaluation.results, lines))
-    alarms = run_folder / "alarms.json"
-    raised = read_json(alarms) if alarms.exists() else []
-    training_alarms = [parse_model(alarm, RunAlarm, where=str(alarms), error=EpisodeError) for alarm in raised]
-    write_model(folder / "metrics.json", evaluation.results.model_copy(update={"training_alarms": training_alarms}))
+    write_model(folder / "metrics.json", evaluation.results.model_copy(update={"training_alarms": alarms}))
+
+
+def training_record(run_folder: Path) -> tuple[list[dict[str, object]], list[RunAlarm]]:
+    """Read the log of a run, as `episode.evaluate.curves.training_series` takes it, and the alarms that it raised."""
+    lines = [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text().splitlines()]
+    path = run_folder / "alarms.json"
+    raised = read_json(path) if path.exists() else []
+    return lines, [parse_model(alarm, RunAlarm, where=str(path), error=EpisodeError) for alarm in raised]
 
 
 def _intervals(dataset: Dataset, predictions: Predictions, summary: Summary, seed: int) -> EvaluationIntervals | None:
@@ -185,5 +186,5 @@ def _provenance(run: Run, dataset: Dataset, seed: int) -> EvaluationProvenance:
         calibration_slope_left=facts.calibration.residual_slope,
         genome_sha256=dataset.genome_hash,
         sources=list(dataset.manifest.sources),
-        config=facts.config.model_dump(),
+        config=facts.config.model_dump(mode="json"),
     )

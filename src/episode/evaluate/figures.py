@@ -6,10 +6,12 @@ Types only, shared by an evaluation and a comparison. This module does NOT know 
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Any, Literal
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from episode.metrics.intervals import ByMetric, Estimate
-from episode.schema import Model
+from episode.schema import Model, absent
 
 __all__ = [
     "ComparisonFigures",
@@ -17,6 +19,7 @@ __all__ = [
     "Figures",
     "FoldAlarm",
     "ImpedanceRecord",
+    "Impedances",
     "LossSeries",
     "PacingSeries",
     "PotentialHistogram",
@@ -27,11 +30,6 @@ __all__ = [
     "TrainingSeries",
     "ValidationCheck",
 ]
-
-
-def _absent(value: object) -> bool:
-    """Leave a key out of the file."""
-    return value is None
 
 
 class PrecisionRecall(Model):
@@ -58,12 +56,9 @@ class PotentialHistogram(Model):
     negative: list[int]
 
 
-class ImpedanceRecord(Model):
-    """Impedances of one environment in the unit of U_I (``r_true``: of the simulated potential); None where unknown."""
+class Impedances(Model):
+    """Estimates of the impedance of one environment, units of U_I; None where unknown."""
 
-    environment: str
-    fold: str
-    """Which training run these belong to: levels of different training runs are not to be compared."""
     known: bool
     """The Teacher knows the environment."""
     r_student: float | None
@@ -72,12 +67,23 @@ class ImpedanceRecord(Model):
     r_student_high: float | None
     r_teacher: float | None
     r_used: float | None
+
+
+class _Place(Model):
+    environment: str
+    fold: str
+    """Which training run these belong to: levels of different training runs are not to be compared."""
+
+
+class ImpedanceRecord(Impedances, _Place):
+    """Impedances of one environment (``r_true``: in units of the simulated potential)."""
+
     r_oracle: float | None
     r_true: float | None
     support_size: int
-    temperature: float | None = Field(default=None, exclude_if=_absent)
+    temperature: float | None = Field(default=None, exclude_if=absent)
     """T of the training run; a comparison only, as `level` is."""
-    level: float | None = Field(default=None, exclude_if=_absent)
+    level: float | None = Field(default=None, exclude_if=absent)
     """Constant impedance that the score of "episode.potential" was made with, units of U_I."""
 
 
@@ -86,6 +92,10 @@ class FewLabelPoint(ByMetric[Estimate]):
 
     labels: int
     """Labels shown of each environment of each fold."""
+
+    @model_serializer(mode="wrap")
+    def _labels_first(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {"labels": self.labels} | write(self)
 
 
 class ValidationCheck(Model):
@@ -116,11 +126,14 @@ class PacingSeries(Model):
     ratio: list[float]
 
 
-class TrainingSeries(Model):
-    """What is drawn of one training log: checks, losses by name, and the competition by environment."""
-
+class _TrainingRun(Model):
     fold: str
     seed: int
+
+
+class TrainingSeries(_TrainingRun):
+    """What is drawn of one training log: checks, losses by name, and the competition by environment."""
+
     validation: list[ValidationCheck]
     losses: dict[str, LossSeries]
     pacing: dict[str, PacingSeries]
@@ -145,22 +158,18 @@ class RunFigures(Model):
     roles: dict[str, list[str]]
     """Environments by role."""
     training: TrainingSeries
-    level: float | None = Field(default=None, exclude_if=_absent)
+    level: float | None = Field(default=None, exclude_if=absent)
     """Constant impedance that the score of "episode.potential" was made with, units of U_I."""
 
 
-class FoldAlarm(Model):
+class FoldAlarm(RunAlarm, _TrainingRun):
     """An alarm of one training run of a comparison."""
-
-    fold: str
-    seed: int
-    name: str
-    text: str
 
 
 class Figures(Model):
     """The content of ``figures.json``; curves by method, then by environment (and "pooled")."""
 
+    format_version: Literal[1] = 1
     precision_recall: dict[str, dict[str, PrecisionRecall]] = Field(default_factory=dict)
     reliability: dict[str, dict[str, Reliability]] = Field(default_factory=dict)
     potential: dict[str, PotentialHistogram] = Field(default_factory=dict)

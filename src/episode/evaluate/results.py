@@ -6,21 +6,23 @@ This module does NOT know how the numbers are made (see `episode.evaluate.summar
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    JsonValue,
     SerializerFunctionWrapHandler,
     WrapSerializer,
     model_serializer,
 )
 
 from episode.data.pairs import Source
-from episode.evaluate.figures import RunAlarm
+from episode.evaluate.figures import Impedances, RunAlarm
 from episode.metrics.intervals import ByMetric, Difference, Estimate, Resampling
-from episode.schema import Model
+from episode.metrics.metrics import Metrics, Numbers
+from episode.schema import Model, absent
 
 __all__ = [
     "EnvironmentSummary",
@@ -30,7 +32,6 @@ __all__ = [
     "MacroSummary",
     "MeanImpedance",
     "OracleSummary",
-    "PooledSummary",
     "ScopeEstimates",
     "Summary",
     "TruthSummary",
@@ -46,75 +47,19 @@ OrEmpty = Annotated[
 ALIASES = {"genome_sha256": "genome SHA-256"}
 
 
-def _absent(value: object) -> bool:
-    """Leave a key out of the file."""
-    return value is None
+class _Environments(Model):
+    environments: int
 
 
-class MacroSummary(Model):
+class MacroSummary(Numbers, _Environments):
     """Means over the environments in which a number is defined; the numbers are those of `EnvironmentSummary`."""
 
-    environments: int
-    share_positive: float | None
-    aupr_potential: float | None
-    aupr: float | None
-    auroc: float | None
-    log_loss: float | None
-    brier: float | None
-    ece: float | None
-    f1: float | None
-    precision: float | None
-    recall: float | None
-    calibration_slope: float | None
-    calibration_intercept: float | None
 
+class EnvironmentSummary(Impedances, Metrics):
+    """Numbers of the labelled pairs of one environment, and its impedances."""
 
-class PooledSummary(Model):
-    """Numbers of all labelled pairs together."""
-
-    n: int
-    positives: int
-    share_positive: float | None
-    aupr_potential: float | None
-    aupr: float | None
-    auroc: float | None
-    log_loss: float | None
-    brier: float | None
-    ece: float | None
-    f1: float | None
-    precision: float | None
-    recall: float | None
-    calibration_slope: float | None
-    calibration_intercept: float | None
-
-
-class EnvironmentSummary(Model):
-    """Numbers of the labelled pairs of one environment, see `episode.metrics.metrics.Metrics`, and its impedances."""
-
-    n: int
-    positives: int
-    share_positive: float | None
-    """Prevalence."""
-    aupr_potential: float | None
-    aupr: float | None
-    auroc: float | None
-    log_loss: float | None
-    brier: float | None
-    ece: float | None
-    f1: float | None
-    precision: float | None
-    recall: float | None
     collapsed: bool | None
-    calibration_slope: float | None
-    calibration_intercept: float | None
-    known: bool
-    """The Teacher knows the environment."""
-    r_student: float | None
-    r_student_sd: float | None
-    r_student_low: float | None
-    r_student_high: float | None
-    r_teacher: float | None
-    r_used: float | None
+    """The call at 0.5 is (nearly) constant."""
     support_size: int
     warnings: str
     r_oracle: float | None
@@ -125,9 +70,9 @@ class EnvironmentSummary(Model):
     """Average precision by the log-odds that drew the labels of a simulated environment."""
 
     @model_serializer(mode="wrap")
-    def _without_truth(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_truth(self, write: SerializerFunctionWrapHandler) -> dict[str, JsonValue]:
         """Leave out what only a simulated environment has."""
-        content: dict[str, Any] = write(self)
+        content: dict[str, JsonValue] = write(self)
         if self.r_true is None:
             del content["r_true"], content["aupr_bayes"]
         return content
@@ -174,10 +119,11 @@ class Summary(Model):
     """T of the model, > 0."""
     environments: dict[str, EnvironmentSummary]
     macro: MacroSummary
-    pooled: PooledSummary
+    pooled: Metrics
+    """Of all labelled pairs together."""
     oracle: OracleSummary
     mean_impedance: MeanImpedance
-    truth: TruthSummary | None = Field(default=None, exclude_if=_absent)
+    truth: TruthSummary | None = Field(default=None, exclude_if=absent)
     """Only of a simulated world."""
 
 
@@ -221,25 +167,32 @@ class EvaluationProvenance(Model):
     """Calibration slope on the validation environments after the temperature was fitted."""
     genome_sha256: str | None
     sources: list[Source]
-    config: dict[str, Any]
+    config: dict[str, JsonValue]
     """Configuration of the run, as the version of EPIsode that trained it wrote it."""
 
 
 class EvaluationResults(Summary):
     """The content of ``metrics.json``."""
 
+    format_version: Literal[1] = 1
     intervals: OrEmpty[EvaluationIntervals]
     """None where no pair is labelled."""
     provenance: EvaluationProvenance
-    training_alarms: list[RunAlarm] | None = Field(default=None, exclude_if=_absent)
+    training_alarms: list[RunAlarm] | None = Field(default=None, exclude_if=absent)
     """Of the run that was evaluated; None until the folder is written."""
 
     @property
     def reads_distance(self) -> bool:
         """Whether U_I of the run reads the distance beside the two sequences."""
-        return bool(self.provenance.config.get("potential", {}).get("distance", False))
+        return bool(self._setting("potential", "distance"))
 
     @property
     def channels(self) -> int:
         """Impedances of an environment; a run of an older version says nothing of them and had one."""
-        return int(self.provenance.config.get("impedance", {}).get("channels", 1))
+        channels = self._setting("impedance", "channels")
+        return channels if isinstance(channels, int) else 1
+
+    def _setting(self, section: str, key: str) -> JsonValue:
+        """Return a setting of the run; None where the version that trained it did not have it."""
+        content = self.provenance.config.get(section)
+        return content.get(key) if isinstance(content, dict) else None

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,16 +18,19 @@ from scipy.special import expit
 from scipy.stats import spearmanr
 
 from episode.errors import DatasetError
+from episode.evaluate.curves import finite_number
+from episode.evaluate.figures import Impedances
 from episode.evaluate.results import (
     EnvironmentSummary,
     MacroSummary,
     MeanImpedance,
     OracleSummary,
-    PooledSummary,
     Summary,
     TruthSummary,
 )
 from episode.metrics.metrics import (
+    Metrics,
+    Numbers,
     average_precision,
     binary_metrics,
     expected_calibration_error,
@@ -39,8 +41,7 @@ from episode.metrics.metrics import (
 __all__ = ["Truth", "check_truth", "load_truth", "metrics_table", "summarise", "true_logit"]
 
 PAIR_KEY = ["cell_line", "enhancer_name", "promoter_name"]
-MACRO_KEYS = tuple(key for key in MacroSummary.model_fields if key != "environments")
-ESTIMATES = ("r_student", "r_student_sd", "r_student_low", "r_student_high", "r_teacher", "r_used")
+ESTIMATES = tuple(key for key in Impedances.model_fields if key != "known")
 MIN_GAIN = 1e-6
 
 
@@ -150,27 +151,23 @@ def summarise(
         oracle = oracle_impedance(ranked, label[here], temperature)
         if oracle is not None:
             oracle_logit[here] = (ranked - oracle) / temperature
-        known: dict[str, Any] = {key: _number(row[key]) for key in ESTIMATES} | {"r_oracle": oracle}
+        content: dict[str, object] = dict(binary_metrics(label[here], logit[here], potential[here]))
+        content |= {key: finite_number(row[key]) for key in ESTIMATES}
+        content |= {key: row[key] for key in ("known", "support_size", "warnings")} | {"r_oracle": oracle}
         if truth is not None and bayes is not None:
             simulated = truth.environments.set_index("cell_line")["impedance"]
-            known["r_true"] = _number(simulated[row["cell_line"]])
-            known["aupr_bayes"] = average_precision(label[here], bayes[here])
-        described[str(row["environment"])] = EnvironmentSummary(
-            **_metrics(label[here], logit[here], potential[here]),
-            known=bool(row["known"]),
-            support_size=int(row["support_size"]),
-            warnings=str(row["warnings"]),
-            **known,
-        )
+            content["r_true"] = finite_number(simulated[row["cell_line"]])
+            content["aupr_bayes"] = average_precision(label[here], bayes[here])
+        described[str(row["environment"])] = EnvironmentSummary.model_validate(content)
 
-    means = {key: _mean(getattr(entry, key) for entry in described.values()) for key in MACRO_KEYS}
-    macro = MacroSummary(environments=len(described), **means)
-    everything = _metrics(label, logit, potential)
-    pooled = PooledSummary(**{key: everything[key] for key in PooledSummary.model_fields})
+    keys = Numbers.model_fields.keys() - {"collapsed"}
+    means = {key: _mean(getattr(entry, key) for entry in described.values()) for key in keys}
+    macro = MacroSummary.model_validate({"environments": len(described), **means})
+    pooled = binary_metrics(label, logit, potential).model_copy(update={"collapsed": None})
     mean_logit = (potential - training_impedance) / temperature
     mean_loss = log_loss(label, mean_logit) if math.isfinite(training_impedance) else None
     mean = MeanImpedance(
-        impedance=_number(training_impedance),
+        impedance=finite_number(training_impedance),
         log_loss=mean_loss,
         ece=None if mean_loss is None else expected_calibration_error(label, expit(mean_logit)),
     )
@@ -202,15 +199,9 @@ def metrics_table(summary: Summary) -> pd.DataFrame:
     return table.astype({"n": "Int64", "positives": "Int64"})
 
 
-def _metrics(label: NDArray[np.int_], logit: NDArray[np.float64], potential: NDArray[np.float64]) -> dict[str, Any]:
-    """Return the metrics of some labelled pairs, with their prevalence."""
-    metrics = asdict(binary_metrics(label, logit, potential))
-    return metrics | {"share_positive": metrics["positives"] / metrics["n"] if metrics["n"] else None}
-
-
 def _oracle(
     entries: Sequence[EnvironmentSummary],
-    pooled: PooledSummary,
+    pooled: Metrics,
     label: NDArray[np.int_],
     oracle_logit: NDArray[np.float64],
 ) -> OracleSummary:
@@ -284,11 +275,6 @@ def _columns(frame: pd.DataFrame, path: Path, names: list[str]) -> pd.DataFrame:
     return frame[names].copy()
 
 
-def _number(value: Any) -> float | None:
-    number = float(value)
-    return number if math.isfinite(number) else None
-
-
 def _mean(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
@@ -300,4 +286,4 @@ def _spearman(entries: Sequence[EnvironmentSummary], reference: str) -> float | 
     both = [pair for pair in both if None not in pair]
     if len(both) < 3 or min(len(set(side)) for side in zip(*both, strict=True)) < 2:
         return None
-    return _number(spearmanr(*zip(*both, strict=True)).statistic)
+    return finite_number(spearmanr(*zip(*both, strict=True)).statistic)

@@ -9,6 +9,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,6 +39,7 @@ WORTH = 0.02
 """Fraction of the largest effect of a pair below which a site is a tick only."""
 PALE = 0.05
 """Joint knock-outs that all are smaller than this stay pale: to two decimals they are next to nothing."""
+TITLE: dict[str, Any] = {"loc": "left", "fontsize": 8.5, "color": COLOURS["ink"]}
 POINTERS = (">", "<")
 ASIDE, ROW = 7, 9
 """Points from a marker to its name, and from a row of names to the next."""
@@ -63,7 +65,7 @@ def draw_tracks(explanation: Explanation, bank: MotifBank) -> Figure:
     _joint(figure, tracks[2], explanation, bank)
     title = f"{explanation.chosen.name}: U_I {explanation.potential:.2f}"
     title += f", {_signed(explanation.gradient.difference)} against the background"
-    tracks[0].set_title(f"{title}\n{tracks[0].get_title(loc='left')}", loc="left", fontsize=8.5, color=COLOURS["ink"])
+    tracks[0].set_title(f"{title}\n{tracks[0].get_title(loc='left')}", **TITLE)
     legend(figure, columns=3)
     figure.draw_without_rendering()  # from here on the layout holds, and names can be measured
     for axes, kind in zip(tracks[:2], KINDS, strict=True):
@@ -92,7 +94,7 @@ def _track(axes: Axes, explanation: Explanation, kind: str, bank: MotifBank) -> 
     )
     ahead = (kind == "enhancer") != chosen.mirrored
     partner = "" if not chosen.oriented else ("   partner →" if ahead else "   ← partner")
-    axes.set_title(f"{kind} {where}{partner}", loc="left", fontsize=8.5, color=COLOURS["ink"])
+    axes.set_title(f"{kind} {where}{partner}", **TITLE)
     axes.set_xlabel("base of the element, forward strand", fontsize=8.5)
     axes.set_ylabel("effect on U_I", fontsize=8.5)
 
@@ -142,7 +144,7 @@ def _joint(figure: Figure, axes: Axes, explanation: Explanation, bank: MotifBank
     """Draw the interaction of the strongest sites as a small table of colours."""
     value = explanation.interaction[:SHOWN, :SHOWN]
     rows, columns = (explanation.joint[kind][:SHOWN] for kind in KINDS)
-    axes.set_title("both knocked out: what they do together", loc="left", fontsize=8.5, color=COLOURS["ink"])
+    axes.set_title("both knocked out: what they do together", **TITLE)
     if not value.size:
         axes.text(0.5, 0.5, "no candidate site in one of them", ha="center", va="center", fontsize=8.5)
         axes.set_axis_off()
@@ -187,7 +189,7 @@ def _observed(axes: Axes, explanation: Explanation, effect: SiteEffect, found: B
     placed = explanation.chosen.elements[effect.kind]
     name = f"{_label(effect, bank)} in the {effect.kind}, effect {_signed(effect.knockout.effect)}"
     at = f"\n{placed.chrom}:{placed.origin + effect.site.start:,}" if placed.chrom else ""
-    axes.set_title(name + at, loc="left", fontsize=8.5, color=COLOURS["ink"])
+    axes.set_title(name + at, **TITLE)
     axes.set_ylabel("mean fall\nof U_I", fontsize=8)
     axes.tick_params(labelbottom=False)
 

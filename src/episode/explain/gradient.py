@@ -129,9 +129,7 @@ def integrate(backbone: Backbone, scores: ElementScores, pair: Pair, background:
 def _integrate_oriented(
     backbone: Backbone, scores: ElementScores, pair: Pair, mirrored: bool, background: Background, steps: int
 ) -> Gradient:
-    inputs: list[Tensor] = []
-    masks: list[Tensor] = []
-    baselines: list[Tensor] = []
+    inputs, masks, baselines = list[Tensor](), list[Tensor](), list[Tensor]()
     device = next(backbone.parameters()).device
     stores = {kind: scores.of(pair.element(kind)) for kind in KINDS}
     gated = stores["enhancer"].gate is not None
@@ -141,8 +139,7 @@ def _integrate_oriented(
                 tokens, mask = gather_oriented(store, np.array([0]), np.array([mirrored]), device)
                 inputs.append(tokens)
                 masks.append(mask)
-                level = torch.from_numpy(mean[kind]).to(inputs[-1])
-                baselines.append(level.expand_as(inputs[-1]).contiguous())
+                baselines.append(torch.from_numpy(mean[kind]).to(tokens).expand_as(tokens).contiguous())
     parts = 2 if gated else 1
 
     def potential(*tokens: Tensor) -> Tensor:

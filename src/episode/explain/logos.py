@@ -33,8 +33,8 @@ def _outline(letter: str) -> Path:
     return path.transformed(Affine2D().translate(-box.x0, -box.y0).scale(1 / box.width, 1 / box.height))
 
 
-def draw_logo(axes: Axes, heights: np.ndarray, *, start: float = 0.0, faint_below: bool = True) -> None:
-    """Draw a logo; sets the limits of the axes.
+def draw_logo(axes: Axes, heights: np.ndarray, *, start: float = 0.0) -> None:
+    """Draw a logo, hanging letters faintly; sets the limits of the axes.
 
     Parameters
     ----------
@@ -43,8 +43,6 @@ def draw_logo(axes: Axes, heights: np.ndarray, *, start: float = 0.0, faint_belo
         Of A, C, G, T at each position; positive ones are stacked upwards, the tallest on top, negative ones hang.
     start : float
         Left edge of the first position.
-    faint_below : bool
-        Hanging letters are drawn faintly.
     """
     up = down = 0.0
     for place, row in enumerate(np.nan_to_num(heights)):
@@ -56,10 +54,8 @@ def draw_logo(axes: Axes, heights: np.ndarray, *, start: float = 0.0, faint_belo
             side = 1 if height > 0 else -1
             bottom = min(tops[side], tops[side] + height)
             move = Affine2D().scale(1 - GAP, abs(height)).translate(start + place + GAP / 2, bottom)
-            letter = DNA_ALPHABET[code]
-            alpha = 0.55 if side < 0 and faint_below else 1.0
-            patch = PathPatch(_outline(letter).transformed(move), fc=LETTER_COLOURS[letter], lw=0, alpha=alpha)
-            axes.add_patch(patch)
+            letter, alpha = DNA_ALPHABET[code], 0.55 if side < 0 else 1.0
+            axes.add_patch(PathPatch(_outline(letter).transformed(move), fc=LETTER_COLOURS[letter], lw=0, alpha=alpha))
             tops[side] += height
         up, down = max(up, tops[1]), min(down, tops[-1])
     room = 0.05 * (up - down or 1.0)

@@ -89,9 +89,7 @@ class PairProbe:
 
     def changed_both(self, enhancers: ElementStore, promoters: ElementStore) -> np.ndarray:
         """U_I of every row of `enhancers` with every row of `promoters`, shape (n, m)."""
-        left = self._encode(enhancers, "enhancer")
-        right = self._encode(promoters, "promoter")
-        return self._score(left, right)
+        return self._score(self._encode(enhancers, "enhancer"), self._encode(promoters, "promoter"))
 
     @torch.no_grad()
     def _score(self, enhancers: list[ElementCodes], promoters: list[ElementCodes]) -> np.ndarray:

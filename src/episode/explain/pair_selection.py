@@ -130,15 +130,13 @@ def read_pair_list(path: Path, dataset: Dataset) -> list[Chosen]:
         need = f"has no column {missing[0]!r}" if missing else "names no pair"
         raise InputError([Problem(str(path), f"{need}; needed one row a pair, with the columns enhancer and promoter")])
     pairs = dataset.pairs
-    named: dict[tuple[str, str], int] = {}
-    for row, (enhancer, promoter) in enumerate(pairs[["enhancer_name", "promoter_name"]].itertuples(index=False)):
-        named.setdefault((enhancer, promoter), row)
+    names = zip(pairs["enhancer_name"], pairs["promoter_name"], strict=True)
+    named = {pair: row for row, pair in reversed(list(enumerate(names)))}  # the first row of each
     known = {kind: set(pairs[f"{kind}_name"]) for kind in KINDS}
     problems, rows = [], []
     for line, (enhancer, promoter) in enumerate(table[list(KINDS)].itertuples(index=False), start=2):
-        unknown = [
-            (kind, name) for kind, name in zip(KINDS, (enhancer, promoter), strict=True) if name not in known[kind]
-        ]
+        named_here = zip(KINDS, (enhancer, promoter), strict=True)
+        unknown = [(kind, name) for kind, name in named_here if name not in known[kind]]
         for kind, name in unknown:
             problems.append(Problem(str(path), f"names no {kind} of the pairs to choose from", line, kind, name))
         if not unknown and (enhancer, promoter) not in named:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,7 +38,7 @@ RAISES, LOWERS = "0,114,178", "213,94,0"
 """Colours of a site in BED: the blue and the red of the figures."""
 WORTH = 0.005
 """Fraction of all that a pair's scores add, in size, below which a score is not listed."""
-BED_COLUMNS = ["chrom", "start", "end", "name", "score", "strand", "thick_start", "thick_end", "colour"]
+PLACE = ["motif_id", "motif", "gate", "start", "end", "strand"]
 
 
 def motif_names(bank: MotifBank, site: Site) -> tuple[str, str]:
@@ -50,52 +49,36 @@ def motif_names(bank: MotifBank, site: Site) -> tuple[str, str]:
 
 def site_table(explanations: Sequence[Explanation], bank: MotifBank) -> pd.DataFrame:
     """One row a site of a pair."""
-    columns = ["pair", "element", "element_name", "motif_id", "motif", "gate", "start", "end", "strand"]
-    columns += ["faces_partner", "score", "effect", "channel_effect", "gradient", "also"]
-    columns += ["chrom", "genome_start", "genome_end"]
+    columns = ["pair", "element", "element_name", *PLACE, "faces_partner", "score", "effect", "channel_effect"]
+    columns += ["gradient", "also", "chrom", "genome_start", "genome_end"]
     rows = []
     for explanation in explanations:
         chosen = explanation.chosen
         for effect in explanation.sites:
-            others = sorted({" ".join(motif_names(bank, other)) for other in effect.knockout.also})
-            row: dict[str, Any] = {
-                "pair": chosen.name,
-                "element": effect.kind,
-                "element_name": chosen.elements[effect.kind].name,
-            }
-            row |= _place(effect, bank) | _genome(chosen, effect)
-            row |= {
-                "faces_partner": _faces(chosen, effect),
-                "score": effect.site.score,
-                "effect": effect.knockout.effect,
-                "channel_effect": effect.knockout.channel,
-                "gradient": effect.gradient,
-                "also": "; ".join(others),
-            }
-            rows.append(row)
+            site, knockout, placed = effect.site, effect.knockout, chosen.elements[effect.kind]
+            also = "; ".join(sorted({" ".join(motif_names(bank, other)) for other in knockout.also}))
+            effects = (site.score, knockout.effect, knockout.channel, effect.gradient, also)
+            first = placed.origin
+            genome = (placed.chrom, first + site.start, first + site.end) if placed.chrom else ("", -1, -1)
+            element = (chosen.name, effect.kind, placed.name)
+            rows.append((*element, *_place(effect, bank), _faces(chosen, effect), *effects, *genome))
     return pd.DataFrame(rows, columns=columns)
 
 
 def interaction_table(explanations: Sequence[Explanation], bank: MotifBank) -> pd.DataFrame:
     """One row an enhancer site with a promoter site of a pair, by size of their interaction."""
-    place = ["motif_id", "motif", "gate", "start", "end", "strand", "effect"]
-    columns = ["pair", *(f"{kind}_{name}" for kind in KINDS for name in place), "interaction"]
-    rows: list[dict[str, Any]] = []
+    columns = ["pair", *(f"{kind}_{name}" for kind in KINDS for name in (*PLACE, "effect")), "interaction"]
+    rows = []
     for explanation in explanations:
-        for i, one in enumerate(explanation.joint["enhancer"]):
-            for j, other in enumerate(explanation.joint["promoter"]):
-                row: dict[str, Any] = {"pair": explanation.chosen.name}
-                for effect in (one, other):
-                    facts = _place(effect, bank) | {"effect": effect.knockout.effect}
-                    row |= {f"{effect.kind}_{name}": facts[name] for name in place}
-                rows.append(row | {"interaction": float(explanation.interaction[i, j])})
+        for (i, j), interaction in np.ndenumerate(explanation.interaction):
+            sites = explanation.joint["enhancer"][i], explanation.joint["promoter"][j]
+            facts = [fact for site in sites for fact in (*_place(site, bank), site.knockout.effect)]
+            rows.append((explanation.chosen.name, *facts, interaction))
     return _by_size(pd.DataFrame(rows, columns=columns), "interaction")
 
 
 def pair_table(explanations: Sequence[Explanation]) -> pd.DataFrame:
     """One row a pair, with the check that its gradient is complete."""
-    columns = ["pair", "enhancer", "promoter", "mirrored", "has_coordinates", "potential", "distance_term"]
-    columns += ["above_background", "gradient_sum", "gradient_gap", "gradient_steps", "candidates", "left_out", "sites"]
     rows = [
         {
             "pair": e.chosen.name,
@@ -115,7 +98,7 @@ def pair_table(explanations: Sequence[Explanation]) -> pd.DataFrame:
         }
         for e in explanations
     ]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows)
 
 
 def gradient_table(explanations: Sequence[Explanation], explainer: Explainer) -> pd.DataFrame:
@@ -124,30 +107,17 @@ def gradient_table(explanations: Sequence[Explanation], explainer: Explainer) ->
     rows = []
     stem, gate = explainer.run.facts.config.stem, explainer.motifs.gate
     for explanation in explanations:
-        gradient = explanation.gradient
+        gradient, chosen = explanation.gradient, explanation.chosen
         groups = [(gradient.scores, explainer.channels, stem.bin, False)]
         if gate is not None:
             groups.append((gradient.gate, list(zip(gate.ids, gate.names, strict=True)), stem.gate_bin, True))
         size = sum(np.abs(part).sum() for group, *_ in groups for part in group.values())
         for group, names, width, gated in groups:
             for kind, part in group.items():
-                length = explanation.chosen.elements[kind].length
                 for place, strand, motif in np.argwhere(np.abs(part) >= max(WORTH * size, 1e-12)).tolist():
-                    start, end = bin_bounds(place, length, width)
-                    rows.append(
-                        {
-                            "pair": explanation.chosen.name,
-                            "element": kind,
-                            "motif_id": names[motif][0],
-                            "motif": names[motif][1],
-                            "gate": gated,
-                            "bin": place,
-                            "start": start,
-                            "end": end,
-                            "strand": STRANDS[strand],
-                            "gradient": part[place, strand, motif],
-                        }
-                    )
+                    bounds = bin_bounds(place, chosen.elements[kind].length, width)
+                    score = (*names[motif], gated, place, *bounds, STRANDS[strand], part[place, strand, motif])
+                    rows.append((chosen.name, kind, *score))
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -179,7 +149,7 @@ def base_table(explanations: Sequence[Explanation]) -> pd.DataFrame:
             frames.append(frame[known])
     if not frames:
         return pd.DataFrame(columns=columns)
-    return pd.concat(frames, ignore_index=True).drop_duplicates(["pair", "element", "position"])[columns]
+    return pd.concat(frames, ignore_index=True).drop_duplicates(["pair", "element", "position"])
 
 
 def motif_table(sites: pd.DataFrame, pairs: int) -> pd.DataFrame:
@@ -235,8 +205,7 @@ def bed_table(sites: pd.DataFrame) -> pd.DataFrame:
             "thick_start": placed["genome_start"],
             "thick_end": placed["genome_end"],
             "colour": np.where(placed["effect"] >= 0, RAISES, LOWERS),
-        },
-        columns=BED_COLUMNS,
+        }
     )
     return frame.sort_values(["chrom", "start", "end", "name"], kind="stable")
 
@@ -259,20 +228,10 @@ def write_tables(explanations: Sequence[Explanation], explainer: Explainer, fold
     return tables
 
 
-def _place(effect: SiteEffect, bank: MotifBank) -> dict[str, Any]:
-    """Motif and position of a site within its element."""
+def _place(effect: SiteEffect, bank: MotifBank) -> tuple[str, str, bool, int, int, str]:
+    """Motif and position of a site within its element: `PLACE`."""
     site = effect.site
-    identifier, name = motif_names(bank, site)
-    place = {"gate": site.gate, "start": site.start, "end": site.end, "strand": STRANDS[site.strand]}
-    return {"motif_id": identifier, "motif": name} | place
-
-
-def _genome(chosen: Chosen, effect: SiteEffect) -> dict[str, Any]:
-    placed = chosen.elements[effect.kind]
-    if not placed.chrom:
-        return {"chrom": "", "genome_start": -1, "genome_end": -1}
-    first = placed.origin
-    return {"chrom": placed.chrom, "genome_start": first + effect.site.start, "genome_end": first + effect.site.end}
+    return *motif_names(bank, site), site.gate, site.start, site.end, STRANDS[site.strand]
 
 
 def _faces(chosen: Chosen, effect: SiteEffect) -> str:

@@ -107,7 +107,6 @@ def draw_weights(blocks: NDArray[np.int64], draws: int, rng: np.random.Generator
     ----------
     blocks : ndarray, shape (n,), int
         Block of each row, numbered 0 to n_blocks - 1 without gaps.
-    draws : int
     rng : numpy.random.Generator
 
     Returns
@@ -198,14 +197,10 @@ def probability(label: ArrayLike, logit: ArrayLike, blocks: ArrayLike, weights: 
 
     Parameters
     ----------
-    label : array_like, shape (n,), int
-        1 or 0.
+    label, blocks, weights
+        As for `ranking`.
     logit : array_like, shape (n,), float
         Log-odds of label 1.
-    blocks : array_like, shape (n,), int
-        Column of `weights` that weighs each row.
-    weights : ndarray, shape (draws, n_blocks), float
-        Non-negative multiplicities.
 
     Raises
     ------
@@ -228,14 +223,10 @@ def decision(label: ArrayLike, call: ArrayLike, blocks: ArrayLike, weights: NDAr
 
     Parameters
     ----------
-    label : array_like, shape (n,), int
-        1 or 0.
+    label, blocks, weights
+        As for `ranking`.
     call : array_like, shape (n,), bool
         True where an interaction is called.
-    blocks : array_like, shape (n,), int
-        Column of `weights` that weighs each row.
-    weights : ndarray, shape (draws, n_blocks), float
-        Non-negative multiplicities.
 
     Raises
     ------

@@ -142,12 +142,12 @@ class Difference(ScopedEstimates):
 
     @model_validator(mode="before")
     @classmethod
-    def _gather(cls, content: Any) -> Any:
-        if not isinstance(content, dict) or "macro" in content:
-            return content
-        macro = {metric: content[metric] for metric in METRICS if metric in content}
-        subsets = {key: value for key, value in content.items() if key not in (*METRICS, "pooled")}
-        return {"macro": macro, "subsets": subsets} | {key: content[key] for key in ("pooled",) if key in content}
+    def _gather_macro(cls, content: Any) -> Any:
+        """Put the metrics under ``macro``; runs before `_gather`."""
+        if isinstance(content, dict) and "macro" not in content:
+            macro = {metric: content[metric] for metric in METRICS if metric in content}
+            return {key: value for key, value in content.items() if key not in METRICS} | {"macro": macro}
+        return content
 
     @model_serializer(mode="wrap")
     def _spread_out(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -183,11 +183,8 @@ class ScoreSummary:
 
     Parameters
     ----------
-    methods : dict of str to MethodNumbers
-    environments : dict of str to EnvironmentNumbers
     differences : dict of str to Difference
         By "a-b", the names of two methods.
-    intervals : Resampling
     """
 
     methods: dict[str, MethodNumbers]
@@ -383,11 +380,9 @@ def summarise_methods(
 
     return ScoreSummary(
         methods={
-            method: MethodNumbers(
-                **_scoped(estimates[method]),
-                n=int(scored[method].sum()),
-                seeds=int(scores.score.shape[0]),
-                spread=spread[method],
+            method: MethodNumbers.model_validate(
+                {"n": int(scored[method].sum()), "seeds": len(scores.score), "spread": spread[method]}
+                | estimates[method]
             )
             for method, scores in table.items()
         },
@@ -400,7 +395,7 @@ def summarise_methods(
             )
             for name, pairs in zip(names, members, strict=True)
         },
-        differences={name: Difference(**_scoped(found)) for name, found in differences.items()},
+        differences={name: Difference.model_validate(found) for name, found in differences.items()},
         intervals=Resampling(blocks=engine.n_blocks, draws=draws, level=LEVEL),
     )
 
@@ -434,12 +429,6 @@ def _check_input(
     for method in {method for claim in claims for method in claim}:
         if method not in table:
             raise ValueError(f"a claim names method {method}, which is not in the table")
-
-
-def _scoped(found: Mapping[str, ByMetric[Estimate]]) -> dict[str, Any]:
-    """Divide the numbers of every scope into the fields of `ScopedEstimates`."""
-    subsets = {scope: numbers for scope, numbers in found.items() if scope not in ("macro", "pooled")}
-    return {"macro": found["macro"], "pooled": found["pooled"], "subsets": subsets}
 
 
 def _estimates(numbers: _Numbers, cells: Sequence[int] | None = None) -> ByMetric[Estimate]:

@@ -5,6 +5,9 @@ one environment by a scalar impedance; calibration and the decision at probabili
 is -1 (unknown) are ignored everywhere. Whatever reads the labels to choose something is called *oracle* by
 name.
 
+Everywhere ``label`` is array_like of int, shape (n,): 1, 0, or -1 for unknown. Beside it, array_like of float, shape
+(n,): ``score``, anything that ranks; ``logit``, log-odds of label 1; ``probability``, in [0, 1].
+
 This module does not know what an environment, a file or a model is.
 """
 
@@ -14,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
 from scipy.optimize import brentq, minimize
 from scipy.special import expit
 from scipy.special import logit as log_odds
@@ -24,9 +28,13 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from episode.schema import Model
+
 __all__ = [
     "Calibration",
+    "Counts",
     "Metrics",
+    "Numbers",
     "ReliabilityCurve",
     "auroc",
     "average_precision",
@@ -50,18 +58,20 @@ COLLAPSE_MARGIN = 0.02
 """Largest difference of precision from prevalence, and largest fraction of negatives called, of a constant call."""
 
 
-@dataclass(frozen=True)
-class Metrics:
-    """The numbers of one set of labelled pairs; None where a number is not defined.
-
-    With one class only, ranking, decision and calibration-line numbers are None; log-loss, Brier and ECE
-    remain. With no labelled row everything but the counts is None.
-    """
+class Counts(Model):
+    """The size of a set of labelled pairs."""
 
     n: int
     """Labelled pairs."""
     positives: int
     """Pairs with label 1."""
+
+
+class Numbers(Model):
+    """The numbers of a set of labelled pairs, or their means over sets; None where a number is not defined."""
+
+    share_positive: float | None
+    """Prevalence."""
     aupr_potential: float | None
     """Average precision by the potential alone."""
     aupr: float | None
@@ -80,12 +90,20 @@ class Metrics:
     """Precision of the same call; 0 where nothing is called."""
     recall: float | None
     """Recall of the same call."""
-    collapsed: bool | None
-    """The call at 0.5 is (nearly) constant, see `is_collapsed`."""
+    collapsed: bool | None = Field(default=None, exclude=True)
+    """The call at 0.5 is (nearly) constant, see `is_collapsed`; in files for single environments only."""
     calibration_slope: float | None
     """Slope of the logistic recalibration, 1 when calibrated, see `calibration_line`."""
     calibration_intercept: float | None
     """Intercept of the same, 0 when calibrated."""
+
+
+class Metrics(Numbers, Counts):
+    """The numbers of one set of labelled pairs.
+
+    With one class only, ranking, decision and calibration-line numbers are None; log-loss, Brier and ECE remain. With
+    no labelled row everything but the counts is None.
+    """
 
 
 @dataclass(frozen=True)
@@ -137,34 +155,29 @@ def binary_metrics(label: ArrayLike, logit: ArrayLike, potential: ArrayLike) -> 
         If shapes differ, a label is none of -1, 0, 1, or a score of a labelled row is not finite.
     """
     truth, scores, potentials = _labelled(label, logit, potential)
-    n, positives = truth.size, int(truth.sum())
-    if n == 0:
-        return Metrics(0, 0, *[None] * 12)
-    probability = expit(scores)
-    loss = log_loss(truth, scores)
-    brier = float(np.mean((probability - truth) ** 2))
-    ece = expected_calibration_error(truth, probability)
-    if positives in (0, n):
-        return Metrics(n, positives, None, None, None, loss, brier, ece, *[None] * 6)
-
-    called = scores >= 0
-    precision, recall, f1, _ = precision_recall_fscore_support(
-        truth, called.astype(np.int8), average="binary", zero_division=0.0
-    )
+    n, positives, probability = truth.size, int(truth.sum()), expit(scores)
+    f1 = precision = recall = collapsed = None
+    if 0 < positives < n:
+        called = scores >= 0
+        precision, recall, f1, _ = precision_recall_fscore_support(
+            truth, called.astype(np.int8), average="binary", zero_division=0.0
+        )
+        collapsed = is_collapsed(precision, recall, float(called[truth == 0].mean()), positives / n)
     line = calibration_line(truth, scores)
     return Metrics(
         n=n,
         positives=positives,
+        share_positive=positives / n if n else None,
         aupr_potential=average_precision(truth, potentials),
         aupr=average_precision(truth, scores),
         auroc=auroc(truth, scores),
-        log_loss=loss,
-        brier=brier,
-        ece=ece,
-        f1=float(f1),
-        precision=float(precision),
-        recall=float(recall),
-        collapsed=is_collapsed(precision, recall, float(called[truth == 0].mean()), positives / n),
+        log_loss=log_loss(truth, scores),
+        brier=float(np.mean((probability - truth) ** 2)) if n else None,
+        ece=expected_calibration_error(truth, probability),
+        f1=f1,
+        precision=precision,
+        recall=recall,
+        collapsed=collapsed,
         calibration_slope=None if line is None else line.slope,
         calibration_intercept=None if line is None else line.intercept,
     )
@@ -183,35 +196,15 @@ def is_collapsed(precision: float, recall: float, false_positive_rate: float, pr
 
 
 def average_precision(label: ArrayLike, score: ArrayLike) -> float | None:
-    """Average precision (the step-wise area under the precision-recall curve), None with one class only.
-
-    Parameters
-    ----------
-    label : array_like, shape (n,), int
-        1, 0, or -1 for unknown.
-    score : array_like, shape (n,), float
-        Anything that ranks.
-    """
+    """Average precision (the step-wise area under the precision-recall curve), None with one class only."""
     truth, scores = _labelled(label, score)
-    if _lacks_a_class(truth):
-        return None
-    return float(average_precision_score(truth, scores))
+    return None if _lacks_a_class(truth) else float(average_precision_score(truth, scores))
 
 
 def auroc(label: ArrayLike, score: ArrayLike) -> float | None:
-    """Area under the ROC curve, None with one class only.
-
-    Parameters
-    ----------
-    label : array_like, shape (n,), int
-        1, 0, or -1 for unknown.
-    score : array_like, shape (n,), float
-        Anything that ranks.
-    """
+    """Area under the ROC curve, None with one class only."""
     truth, scores = _labelled(label, score)
-    if _lacks_a_class(truth):
-        return None
-    return float(roc_auc_score(truth, scores))
+    return None if _lacks_a_class(truth) else float(roc_auc_score(truth, scores))
 
 
 def precision_at_recall(label: ArrayLike, score: ArrayLike, recall: float = 0.7) -> float | None:
@@ -219,10 +212,6 @@ def precision_at_recall(label: ArrayLike, score: ArrayLike, recall: float = 0.7)
 
     Parameters
     ----------
-    label : array_like, shape (n,), int
-        1, 0, or -1 for unknown.
-    score : array_like, shape (n,), float
-        Anything that ranks.
     recall : float
         In (0, 1].
 
@@ -245,13 +234,6 @@ def best_f1_threshold(label: ArrayLike, score: ArrayLike) -> float | None:
 
     Reads labels to choose: for validation rows only. On the rows that are reported it would be an oracle.
 
-    Parameters
-    ----------
-    label : array_like, shape (n,), int
-        1, 0, or -1 for unknown.
-    score : array_like, shape (n,), float
-        Anything that ranks.
-
     Returns
     -------
     float or None
@@ -267,15 +249,7 @@ def best_f1_threshold(label: ArrayLike, score: ArrayLike) -> float | None:
 
 
 def log_loss(label: ArrayLike, logit: ArrayLike) -> float | None:
-    """Mean negative log-likelihood in nats, computed on the logit; None without a labelled row.
-
-    Parameters
-    ----------
-    label : array_like, shape (n,), int
-        1, 0, or -1 for unknown.
-    logit : array_like, shape (n,), float
-        Log-odds of label 1.
-    """
+    """Mean negative log-likelihood in nats, computed on the logit; None without a labelled row."""
     truth, scores = _labelled(label, logit)
     if truth.size == 0:
         return None
@@ -287,13 +261,6 @@ def expected_calibration_error(label: ArrayLike, probability: ArrayLike) -> floa
 
     The bins are those of `reliability_curve`; the error is ``sum_b (n_b / n) |mean probability_b -
     prevalence_b|``.
-
-    Parameters
-    ----------
-    label : array_like, shape (n,), int
-        1, 0, or -1 for unknown.
-    probability : array_like, shape (n,), float
-        In [0, 1].
     """
     curve = reliability_curve(label, probability)
     if curve.count.size == 0:
@@ -307,13 +274,6 @@ def reliability_curve(label: ArrayLike, probability: ArrayLike) -> ReliabilityCu
     There are ``B = min(15, max(1, n // 20))`` bins. A row goes to bin ``floor(B (r + 1/2) / n)``, r its
     0-based rank by probability; rows of equal probability have one mean rank, hence one bin, so the result
     does not depend on row order. Bins left empty by ties are not returned.
-
-    Parameters
-    ----------
-    label : array_like, shape (n,), int
-        1, 0, or -1 for unknown.
-    probability : array_like, shape (n,), float
-        In [0, 1].
     """
     truth, predicted = _labelled(label, probability)
     if predicted.size and (predicted.min() < 0 or predicted.max() > 1):
@@ -339,13 +299,6 @@ def calibration_line(label: ArrayLike, logit: ArrayLike) -> Calibration | None:
 
     None where the maximum does not exist: one class only, all logits equal, or the classes separated by a
     threshold (in one dimension that is the only way in which a logistic fit diverges).
-
-    Parameters
-    ----------
-    label : array_like, shape (n,), int
-        1, 0, or -1 for unknown.
-    logit : array_like, shape (n,), float
-        Log-odds as predicted.
     """
     truth, scores = _labelled(label, logit)
     if _lacks_a_class(truth):

@@ -58,7 +58,7 @@ def comparison_contents(comparison: Comparison) -> Contents:
         make_section(
             "Impedance",
             "impedance",
-            *(impedance.student_against(figures, reference) for reference in ("r_true", "r_oracle", "r_teacher")),
+            *impedance.student_figures(figures),
             impedance.few_labels(figures),
         ),
         make_section(
@@ -72,9 +72,7 @@ def comparison_contents(comparison: Comparison) -> Contents:
             tables.audit_table(results.audit, warning=warning),
             Text((POLICIES.get(results.audit.policy, f"Policy: {results.audit.policy}."),)),
         ),
-        make_section(
-            "Training", "training", training.training(figures), training.pacing(figures), training.competition(figures)
-        ),
+        make_section("Training", "training", *training.training_figures(figures)),
         make_section("How to read this", "how", comparison_guide()),
     ]
     protocol = results.protocol

@@ -55,7 +55,6 @@ class Section:
         Plain text.
     anchor : str
         Where links lead; unique on the page.
-    parts : tuple of Part
     """
 
     title: str
@@ -73,8 +72,6 @@ class Contents:
         Heading, if the user gives none.
     lead : str
         Plain text below it; may be empty.
-    findings : Findings
-    sections : tuple of Section
     provenance : tuple of (str, str)
         Names and values, shown last.
     """

@@ -27,7 +27,7 @@ def evaluation_contents(evaluation: Evaluation) -> Contents:
             "Impedance",
             "impedance",
             impedance_table(evaluation),
-            *(impedance.student_against(figures, reference) for reference in ("r_true", "r_oracle", "r_teacher")),
+            *impedance.student_figures(figures),
         ),
         make_section(
             "Ranking",
@@ -44,9 +44,7 @@ def evaluation_contents(evaluation: Evaluation) -> Contents:
             curves.reliability_pooled(figures, CLAIMED),
             curves.reliability_by_environment(figures, INSIDE),
         ),
-        make_section(
-            "Training", "training", training.training(figures), training.pacing(figures), training.competition(figures)
-        ),
+        make_section("Training", "training", *training.training_figures(figures)),
         make_section("How to read this", "how", evaluation_guide(evaluation.potential_reads, results.temperature)),
     ]
     return Contents(

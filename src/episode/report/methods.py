@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from episode.compare.methods.registry import find_method, ordered
 from episode.compare.results import ComparisonResults
+from episode.metrics.intervals import Estimate
 
-__all__ = ["METRICS", "Metric", "best", "methods_of"]
+__all__ = ["METRICS", "Metric", "best", "methods_of", "standing"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,14 @@ METRICS = {
     "precision_chosen": Metric("precision, chosen", 1),
     "recall_chosen": Metric("recall, chosen", 1),
 }
+
+
+def standing(found: Estimate, metric: str) -> str:
+    """Say where a difference stands: "better", "worse", "open" (zero lies in the interval) or "unknown"."""
+    if found.low is None or found.high is None:
+        return "unknown"
+    low, high = (found.low, found.high) if METRICS[metric].better > 0 else (-found.high, -found.low)
+    return "better" if low > 0 else "worse" if high < 0 else "open"
 
 
 def methods_of(results: ComparisonResults, group: str) -> list[str]:

@@ -41,7 +41,6 @@ def page(contents: Contents, vectors: Mapping[str, str], title: str) -> str:
 
     Parameters
     ----------
-    contents : Contents
     vectors : mapping of str to str
         SVG of each figure by its name.
     title : str

@@ -40,10 +40,8 @@ def draw_environments(config: WorldConfig, kappa: float, role: str, n: int, rng:
         nuisance_factor, label_shift, concept_shift (the parts of the impedance deviation, units of U_I).
     """
     deviation = np.maximum(_quantiles(n, rng), LOWEST_DEVIATION)
-    noise = _uncorrelated(_quantiles(n, rng), deviation)
-    nuisance = _quantiles(n, rng)
+    trace = _trace_factor(config, deviation, rng)
     temperature = config.temperature
-    share = config.trace_share
     return pd.DataFrame(
         {
             "cell_line": _line_names(role, n),
@@ -51,8 +49,8 @@ def draw_environments(config: WorldConfig, kappa: float, role: str, n: int, rng:
             "deviation": deviation,
             "impedance": temperature * (config.impedance_mean + deviation),
             "temperature": temperature,
-            "trace_factor": np.sqrt(share) * deviation + np.sqrt(1 - share) * noise,
-            "nuisance_factor": nuisance,
+            "trace_factor": trace,
+            "nuisance_factor": _quantiles(n, rng),
             "label_shift": kappa * temperature * deviation,
             "concept_shift": (1 - kappa) * temperature * deviation,
         }
@@ -72,17 +70,15 @@ def draw_spectrum(
     """
     deviations: list[np.ndarray] = []
     columns: dict[str, np.ndarray] = {}
-    share = config.trace_share
     for k in range(channels):
         drawn = _quantiles(n, rng)
         for other in deviations:
             drawn = _uncorrelated(drawn, other)
         deviations.append(drawn)
-        noise = _uncorrelated(_quantiles(n, rng), drawn)
         value = np.maximum(deviation_sd * drawn, LOWEST_DEVIATION)
         columns[f"deviation_{k + 1}"] = value
         columns[f"impedance_{k + 1}"] = config.temperature * (config.impedance_mean + value)
-        columns[f"trace_factor_{k + 1}"] = np.sqrt(share) * drawn + np.sqrt(1 - share) * noise
+        columns[f"trace_factor_{k + 1}"] = _trace_factor(config, drawn, rng)
     names = channel_names("impedance", channels)
     return pd.DataFrame(
         {
@@ -94,6 +90,12 @@ def draw_spectrum(
             **columns,
         }
     )
+
+
+def _trace_factor(config: WorldConfig, deviation: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw a factor that the deviation explains by `WorldConfig.trace_share`."""
+    noise = _uncorrelated(_quantiles(len(deviation), rng), deviation)
+    return np.sqrt(config.trace_share) * deviation + np.sqrt(1 - config.trace_share) * noise
 
 
 def _line_names(role: str, n: int) -> list[str]:
@@ -153,8 +155,7 @@ def draw_pairs(
     n = round(float(np.exp(rng.uniform(*np.log(sizes.pairs)))))
     rows = np.flatnonzero(universe.pairs["set"].to_numpy() == part)
     accepted = rows[_accept(config, potential[rows], line, prior, rng)]
-    enhancer = universe.pairs["enhancer"].to_numpy()[accepted]
-    promoter = universe.pairs["promoter"].to_numpy()[accepted]
+    enhancer, promoter = (universe.pairs[kind].to_numpy()[accepted] for kind in ("enhancer", "promoter"))
     threshold = rng.random(len(universe.elements))
     rank = rng.permutation(len(universe.elements))
     score = _selection_score(config, universe.elements, line)

@@ -5,7 +5,8 @@ This module does NOT know cell lines, weights or DNA: sites are known by slot an
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 import pandas as pd
@@ -30,9 +31,9 @@ class Slots:
     """Motifs whose composition follows the nuisance factor."""
     count: int
     """All slots together."""
-    channels: int = 1
+    channels: int
     """Impedances of a cell line; each has an equal part of the trace."""
-    exposure: slice = field(default_factory=lambda: slice(0, 0))
+    exposure: slice
     """Motifs that decide the exposure of a pair: the first is read in enhancers, the second in promoters."""
 
     @property
@@ -45,16 +46,11 @@ class Slots:
     @classmethod
     def of(cls, config: WorldConfig, *, channels: int = 1, exposure: int = 0) -> Slots:
         """Lay the slots out one after another."""
-        grammar, burden = config.grammar_motifs, config.burden_motifs
-        return cls(
-            enhancer=slice(0, grammar),
-            promoter=slice(grammar, 2 * grammar),
-            trace=slice(2 * grammar, 2 * grammar + burden),
-            nuisance=slice(2 * grammar + burden, 2 * (grammar + burden)),
-            count=2 * (grammar + burden) + exposure,
-            channels=channels,
-            exposure=slice(2 * (grammar + burden), 2 * (grammar + burden) + exposure),
-        )
+        sizes = [config.grammar_motifs] * 2 + [config.burden_motifs] * 2 + [exposure]
+        ends = list(accumulate(sizes))
+        parts = (slice(end - size, end) for size, end in zip(sizes, ends, strict=True))
+        enhancer, promoter, trace, nuisance, pairs = parts
+        return cls(enhancer, promoter, trace, nuisance, ends[-1], channels, pairs)
 
 
 @dataclass(frozen=True)
@@ -98,21 +94,16 @@ def draw_universe(
     elements["gc"] = np.clip(rng.normal(np.where(is_enhancer, 0.45, 0.52), 0.06), 0.25, 0.75)
     kinds = (*channel_names("trace", slots.channels), "nuisance")
     for kind, slot in zip(kinds, (*slots.traces, slots.nuisance), strict=True):
-        carried = sites[:, slot] != 0
-        count = carried.shape[1]
+        count = slot.stop - slot.start
+        signs = np.where(np.arange(count) < count / 2, 1.0, -1.0)  # half of each, so that the mean burden is 0
         scale = np.sqrt(count * config.burden_presence * (1 - config.burden_presence))
-        elements[kind] = carried @ _signs(count) / scale
+        elements[kind] = (sites[:, slot] != 0) @ signs / scale
     return Universe(elements, sites, _all_pairs(elements, is_enhancer), chromosomes)
 
 
 def channel_names(stem: str, channels: int) -> tuple[str, ...]:
     """Names of a column for each channel: the stem itself where there is one channel, else stem_1, stem_2, ..."""
     return (stem,) if channels == 1 else tuple(f"{stem}_{k + 1}" for k in range(channels))
-
-
-def _signs(n: int) -> np.ndarray:
-    """Return +1 for the first half of `n` burden motifs and -1 for the rest, so that the mean burden is 0."""
-    return np.where(np.arange(n) < n / 2, 1.0, -1.0)
 
 
 def _lay_out(
@@ -142,8 +133,7 @@ def _lay_out(
         ends[k] += config.locus_gap
     frame = pd.DataFrame(rows, columns=["kind", "chrom", "start", "end", "locus"])
     frame["set"] = name
-    spans = frame["chrom"] + ":" + frame["start"].astype(str) + "-" + frame["end"].astype(str)
-    frame.insert(1, "name", spans)
+    frame.insert(1, "name", frame["chrom"] + ":" + frame["start"].astype(str) + "-" + frame["end"].astype(str))
     return frame, {f"sim{first_chromosome + k + 1}": end for k, end in enumerate(ends)}
 
 
@@ -158,9 +148,7 @@ def _draw_sites(
     present = rng.random(shape) < probability
     present[~is_enhancer, slots.enhancer] = False
     present[is_enhancer, slots.promoter] = False
-    for slot, elsewhere in zip(
-        range(slots.exposure.start, slots.exposure.stop), (~is_enhancer, is_enhancer), strict=False
-    ):
+    for slot, elsewhere in zip(range(slots.count)[slots.exposure], (~is_enhancer, is_enhancer), strict=False):
         present[elsewhere, slot] = False
     strand = np.where(rng.random(shape) < 0.5, 1, -1)
     return (present * strand).astype(np.int8)
@@ -169,15 +157,7 @@ def _draw_sites(
 def _all_pairs(elements: pd.DataFrame, is_enhancer: np.ndarray) -> pd.DataFrame:
     """Pair every enhancer with every promoter of its locus."""
     table = elements[["locus", "set", "start", "end"]].assign(element=np.arange(len(elements)))
-    left = table[is_enhancer]
-    right = table.loc[~is_enhancer, ["locus", "start", "end", "element"]]
-    pairs = left.merge(right, on="locus", suffixes=("_e", "_p"))
+    pairs = table[is_enhancer].merge(table[~is_enhancer].drop(columns="set"), on="locus", suffixes=("_e", "_p"))
     ends = (pairs[name].to_numpy(np.int64) for name in ("start_e", "end_e", "start_p", "end_p"))
-    return pd.DataFrame(
-        {
-            "enhancer": pairs["element_e"].to_numpy(),
-            "promoter": pairs["element_p"].to_numpy(),
-            "set": pairs["set"].to_numpy(),
-            "mirrored": is_mirrored(*ends),
-        }
-    )
+    found = {"enhancer": pairs["element_e"], "promoter": pairs["element_p"], "set": pairs["set"]}
+    return pd.DataFrame(found | {"mirrored": is_mirrored(*ends)})

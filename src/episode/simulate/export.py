@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from episode.data.pairs import SIDES
 from episode.files import atomic_folder, write_json
 from episode.simulate.sequences import Genome, draw_genome
 from episode.simulate.world import World
@@ -35,7 +36,7 @@ def write_tidy(world: World, path: Path) -> None:
     elements = world.universe.elements
     with atomic_folder(path) as folder:
         columns: dict[str, Any] = {"cell_line": world.pairs["cell_line"], "label": world.pairs["label"]}
-        for kind in ("enhancer", "promoter"):
+        for kind in SIDES:
             chosen = elements.iloc[world.pairs[kind].to_numpy()]
             for name in ("chrom", "start", "end"):
                 columns[f"{kind}_{name}"] = chosen[name].to_numpy()
@@ -66,14 +67,8 @@ def write_domain_kl(world: World, path: Path) -> None:
             for name, pairs in groups:
                 target = folder / str(split) / str(name)
                 target.mkdir(parents=True)
-                table = pd.DataFrame(
-                    {
-                        "enhancer_name": names[pairs["enhancer"].to_numpy()],
-                        "promoter_name": names[pairs["promoter"].to_numpy()],
-                        "label": pairs["label"],
-                        "cell_line": pairs["cell_line"],
-                    }
-                )
+                named = {f"{kind}_name": names[pairs[kind].to_numpy()] for kind in SIDES}
+                table = pairs.assign(**named)[[*named, "label", "cell_line"]]
                 table.to_csv(target / "pairs_hg19.csv", index=False, lineterminator="\n")
                 _write_sequences(world, genome, pairs["enhancer"], target / "e_seq.csv")
                 _write_sequences(world, genome, pairs["promoter"], target / "p_seq.csv")
@@ -101,19 +96,12 @@ def _write_truth(world: World, genome: Genome, folder: Path) -> None:
     rest = [name for name in world.environments.columns if name not in first]
     world.environments[first + rest].to_csv(folder / "environments.tsv", sep="\t", index=False, lineterminator="\n")
     names = world.universe.elements["name"].to_numpy()
-    pairs = pd.DataFrame(
-        {
-            "cell_line": world.pairs["cell_line"],
-            "enhancer_name": names[world.pairs["enhancer"].to_numpy()],
-            "promoter_name": names[world.pairs["promoter"].to_numpy()],
-            "split": world.pairs["split"],
-            "potential": world.pairs["potential"],
-            "logit": world.pairs["logit"],
-            **{name: world.pairs[name] for name in world.pairs.columns if name.startswith(("impedance", "exposure"))},
-        }
-    )
+    named = {f"{kind}_name": names[world.pairs[kind].to_numpy()] for kind in SIDES}
+    columns = ["cell_line", *named, "split", "potential", "logit"]
+    columns += [name for name in world.pairs.columns if name.startswith(("impedance", "exposure"))]
+    pairs = world.pairs.assign(**named)[columns]
     pq.write_table(pa.Table.from_pandas(pairs, preserve_index=False), folder / "pairs.parquet")
-    motif = np.array([f"{world.bank.ids[i]} {world.bank.names[i]}" for i in world.motifs])
+    motif = np.array(_motif_names(world))
     sites = genome.sites.assign(
         element=names[genome.sites["element"].to_numpy()], motif=motif[genome.sites["slot"].to_numpy()]
     )
@@ -122,9 +110,14 @@ def _write_truth(world: World, genome: Genome, folder: Path) -> None:
     write_json(folder / "world.json", describe(world))
 
 
+def _motif_names(world: World) -> list[str]:
+    """Id and name of the motif of each slot."""
+    return [f"{world.bank.ids[i]} {world.bank.names[i]}" for i in world.motifs]
+
+
 def describe(world: World) -> dict[str, Any]:
     """Return the grammar and the parameters of a world as plain JSON values."""
-    names = [f"{world.bank.ids[i]} {world.bank.names[i]}" for i in world.motifs]
+    names = _motif_names(world)
     enhancer, promoter = names[world.slots.enhancer], names[world.slots.promoter]
     spectrum = {}
     if world.spectrum is not None:
@@ -132,6 +125,7 @@ def describe(world: World) -> dict[str, Any]:
         parts = [names[part] for part in world.slots.traces]
         spectrum = {"spectrum": dataclasses.asdict(world.spectrum) | motifs | {"trace_motifs": parts}}
     return {
+        "format_version": 1,
         "world": world.world,
         "seed": world.seed,
         "grammar": {

@@ -5,7 +5,7 @@ This module does NOT know cell lines.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,9 +74,7 @@ def draw_grammar(config: WorldConfig, universe: Universe, slots: Slots, rng: np.
 
     level = brentq(surplus, -20.0, 20.0)
     offset = config.temperature * (config.impedance_mean + level) - raw.mean() * scale
-    final = tuple(
-        Rule(r.enhancer, r.promoter, float(w), r.convergent) for r, w in zip(rules, weights * scale, strict=True)
-    )
+    final = tuple(replace(r, weight=float(w)) for r, w in zip(rules, weights * scale, strict=True))
     return Grammar(final, float(offset))
 
 
@@ -88,12 +86,9 @@ def _terms(rules: tuple[Rule, ...], universe: Universe, slots: Slots) -> np.ndar
     promoter = universe.sites[pairs["promoter"].to_numpy(), slots.promoter] * orientation
     held = np.ones((len(pairs), len(rules)), dtype=bool)
     for k, rule in enumerate(rules):
-        if rule.enhancer is not None:
-            site = enhancer[:, rule.enhancer]
-            held[:, k] &= (site > 0) if rule.convergent else (site != 0)
-        if rule.promoter is not None:
-            site = promoter[:, rule.promoter]
-            held[:, k] &= (site < 0) if rule.convergent else (site != 0)
+        for sites, slot, strand in ((enhancer, rule.enhancer, 1), (promoter, rule.promoter, -1)):
+            if slot is not None:
+                held[:, k] &= (sites[:, slot] == strand) if rule.convergent else (sites[:, slot] != 0)
     return held
 
 
@@ -131,8 +126,7 @@ def draw_motifs(config: WorldConfig, bank: MotifBank, n: int, rng: np.random.Gen
 
 def _alike(a: np.ndarray, b: np.ndarray) -> float:
     """Return the largest fraction of its best score that either motif reaches on the other's consensus."""
-    flipped = b[::-1, ::-1]
-    return max(_cross_score(a, b), _cross_score(b, a), _cross_score(a, flipped), _cross_score(flipped, a))
+    return max(score for other in (b, b[::-1, ::-1]) for score in (_cross_score(a, other), _cross_score(other, a)))
 
 
 def _cross_score(a: np.ndarray, b: np.ndarray) -> float:
@@ -143,7 +137,6 @@ def _cross_score(a: np.ndarray, b: np.ndarray) -> float:
     consensus = b.argmax(axis=1)
     best = -np.inf
     for offset in range(1 - len(a), len(b)):
-        lo, hi = max(0, -offset), min(len(a), len(b) - offset)
-        columns = np.arange(lo, hi)
+        columns = np.arange(max(0, -offset), min(len(a), len(b) - offset))
         best = max(best, float(a[columns, consensus[columns + offset]].sum()))
     return best / float(a.max(axis=1).sum())

@@ -146,23 +146,12 @@ def _pair_frame(
     rows: np.ndarray,
     label: np.ndarray,
 ) -> pd.DataFrame:
-    chosen = universe.pairs.iloc[rows]
-    true_logit = (potential[rows] - impedance[rows]) / line["temperature"]
-    channels = {}
+    frame = universe.pairs.iloc[rows][["enhancer", "promoter", "mirrored"]].reset_index(drop=True)
+    for place, (name, value) in enumerate({"cell_line": line["cell_line"], "split": part, "label": label}.items()):
+        frame.insert(place, name, value)
+    logit = (potential[rows] - impedance[rows]) / line["temperature"]
+    frame = frame.assign(potential=potential[rows], logit=logit, probability=expit(logit))
     if exposure.shape[1] > 1:
         names = channel_names("exposure", exposure.shape[1])
-        channels = {"impedance": impedance[rows]} | {name: exposure[rows, k] for k, name in enumerate(names)}
-    return pd.DataFrame(
-        {
-            "cell_line": line["cell_line"],
-            "split": part,
-            "label": label,
-            "enhancer": chosen["enhancer"].to_numpy(),
-            "promoter": chosen["promoter"].to_numpy(),
-            "mirrored": chosen["mirrored"].to_numpy(),
-            "potential": potential[rows],
-            "logit": true_logit,
-            "probability": expit(true_logit),
-            **channels,
-        }
-    )
+        frame = frame.assign(impedance=impedance[rows], **dict(zip(names, exposure[rows].T, strict=True)))
+    return frame

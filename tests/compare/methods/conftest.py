@@ -1,4 +1,4 @@
-"""One small honest fold of the tiny world, for the tests of all rivals.
+"""One small honest fold of the tiny world, for the tests of all baselines.
 
 Train: eight cell lines on chromosomes sim1 to sim4; test: four other cell lines on sim5 and sim6. While something is
 chosen, sim4 ("val") of the last three training cell lines judges what the first five taught on sim1 to sim3.

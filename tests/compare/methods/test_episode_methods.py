@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 import episode.compare.methods.trained_run as trained_run
-import episode.train.data as material
+import episode.train.data as train_data
 import episode.train.loop as loop
 import tiny_world
 from episode.checkpoint import Run, load_run, save_run
 from episode.compare.methods import ablations, with_distance
-from episode.compare.methods.base import FoldTask, RunnerResult
+from episode.compare.methods.base import FoldTask, RunnerResult, Scores
 from episode.compare.methods.episode_methods import score_fold, training_level
 from episode.compare.methods.opportunist import shortcut_score
 from episode.config import Config
@@ -52,8 +52,8 @@ def no_scan(fold_task: FoldTask) -> Iterator[None]:
         raise AssertionError("elements were encoded again")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(material, "load_bank", lambda _: fold_task.bank)
-        patch.setattr(material, "build_store", fail)
+        patch.setattr(train_data, "load_bank", lambda _: fold_task.bank)
+        patch.setattr(train_data, "build_store", fail)
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         yield
@@ -174,7 +174,7 @@ def test_the_numbers_are_those_of_prediction(result: RunnerResult, predictions: 
     assert score == pytest.approx((predictions.pairs["potential"].to_numpy() - level) / temperature(run), abs=1e-12)
 
 
-def test_level_is_the_constant_of_least_log_loss_on_held_out_rows(
+def test_level_is_the_constant_of_smallest_log_loss_on_held_out_rows(
     result: RunnerResult, lively: FoldTask, run: Run
 ) -> None:
     held_out = part(lively, lively.fold.held_out)
@@ -350,9 +350,9 @@ def test_held_out_rows_of_one_class(result: RunnerResult, lively: FoldTask, run:
 
 def test_call_by_hand() -> None:
     score, chosen_on = np.array([0.4, 0.5, np.nan, 2.0]), np.array([0.1, 0.5, 0.9, np.nan])
-    scores = trained_run.called(score, score, chosen_on, np.array([0, 1, 1, 0], dtype=np.int8))
+    scores = Scores.called(score, score, chosen_on, np.array([0, 1, 1, 0], dtype=np.int8))
     assert np.array_equal(scores.call, [0, 1, np.nan, 1], equal_nan=True)
-    nothing = trained_run.called(score, score, np.full(4, np.nan), np.array([0, 1, 1, 0], dtype=np.int8))
+    nothing = Scores.called(score, score, np.full(4, np.nan), np.array([0, 1, 1, 0], dtype=np.int8))
     assert np.isnan(nothing.call).all()
 
 

@@ -230,7 +230,7 @@ def test_one_number_is_calibrated_on_train_and_called_by_held_out_rows(fold_task
     np.testing.assert_allclose(numbered(fold_task, number).logit, line.intercept + line.slope * number[fold.test])
 
 
-def test_a_number_that_separates_the_classes_claims_the_share_of_positives(fold_task: FoldTask) -> None:
+def test_a_number_that_separates_the_classes_claims_the_prevalence(fold_task: FoldTask) -> None:
     fold, label = fold_task.fold, fold_task.dataset.pairs["label"].to_numpy()
     found = numbered(fold_task, label.astype(np.float64))
     positives, n = int(label[fold.train].sum()), int(fold.train.sum())
@@ -315,7 +315,7 @@ def test_a_model_of_the_same_rows_is_not_learned_twice(by: str, recorded: tuple[
 
 
 @pytest.mark.parametrize("prevalences", [(0.36, 0.08), (0.08, 0.36)])
-def test_shares_of_positives_that_differ_between_groups_do_not_spoil_the_calibration(
+def test_prevalences_that_differ_between_groups_do_not_spoil_the_calibration(
     prevalences: tuple[float, float], fold_task: FoldTask
 ) -> None:
     """Two groups of cell lines train, the second chooses; the test pairs are a mixture of both kinds."""
@@ -406,7 +406,7 @@ def test_unlabelled_rows_teach_nothing(recorded: tuple[FoldTask, Features]) -> N
     assert learner.seen[0][0] == np.flatnonzero(task.fold.fit & (label >= 0)).tolist()
 
 
-def test_pairs_without_coordinates_teach_in_both_layouts_and_are_scored_by_the_mean(
+def test_pairs_without_coordinates_teach_in_both_orientations_and_are_scored_by_the_mean(
     recorded: tuple[FoldTask, Features],
 ) -> None:
     task, _ = recorded

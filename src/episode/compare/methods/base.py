@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import JsonValue
 
 from episode.compare.folds import Fold
 from episode.config import Config
@@ -21,6 +22,7 @@ from episode.data.dataset import Dataset
 from episode.encode.motifs import MotifBank
 from episode.encode.store import ElementStore
 from episode.evaluate.figures import RunFigures
+from episode.metrics.metrics import best_f1_threshold
 
 __all__ = ["FewLabels", "FoldTask", "Runner", "RunnerResult", "Scores"]
 
@@ -60,11 +62,8 @@ class FoldTask:
         Motif scores of every element, bins of `config.stem.bin` bp.
     bank : MotifBank
         The motifs of the store.
-    fold : Fold
-    few_labels : FewLabels
     config : Config
         Settings of EPIsode.
-    seed : int
     folder : Path
         The runner's own, for what it keeps; may not exist yet.
     own_store : ElementStore
@@ -80,6 +79,11 @@ class FoldTask:
     seed: int
     folder: Path
     own_store: ElementStore
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Rows of the dataset that are learned from, chosen on or tested."""
+        return np.flatnonzero(self.fold.learnable | self.fold.test)
 
 
 @dataclass(frozen=True)
@@ -100,13 +104,33 @@ class Scores:
     logit: NDArray[np.float64]
     call: NDArray[np.float64]
 
+    @classmethod
+    def called(
+        cls, score: NDArray[np.float64], logit: NDArray[np.float64], chosen_on: NDArray[np.float64], label: NDArray[Any]
+    ) -> Self:
+        """Add the call by the threshold of best F1 on held-out training rows; NaN where those lack a class.
+
+        Parameters
+        ----------
+        score, logit : ndarray, shape (n_test,)
+        chosen_on : ndarray, shape (n_held_out,)
+            The same score of the held-out rows; NaN where it says nothing of one.
+        label : ndarray, shape (n_held_out,)
+        """
+        known = np.isfinite(chosen_on)
+        threshold = best_f1_threshold(label[known], chosen_on[known])
+        call = np.full(len(score), np.nan)
+        if threshold is not None:
+            call = np.where(np.isfinite(score), (score >= threshold).astype(np.float64), np.nan)
+        return cls(score, logit, call)
+
 
 @dataclass(frozen=True)
 class RunnerResult:
     """The methods that a runner fills, and what it keeps (JSON-ready): of a training run its figures."""
 
     methods: Mapping[str, Scores]
-    extras: RunFigures | Mapping[str, Any] = field(default_factory=dict)
+    extras: RunFigures | Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 class Runner(Protocol):

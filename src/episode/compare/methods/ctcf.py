@@ -35,7 +35,7 @@ LEAVES = 7
 
 def score_convergence(task: FoldTask) -> RunnerResult:
     """Fill `ctcf_convergence`: one number that ranks as it is, nothing learned but its calibration."""
-    rows = _rows(task)
+    rows = task.rows
     which = oriented_pairs(task.dataset, rows)
     number = np.full(len(task.dataset.pairs), np.nan)
     number[rows] = which.average(convergence(_table(task), which))
@@ -47,8 +47,7 @@ def score_gbm(task: FoldTask) -> RunnerResult:
     seed = derive_seed(task.seed, "ctcf_gbm", task.fold.name)
     trees = BoostedTrees(TREES, FALLBACK_TREES, leaves=LEAVES, seed=seed)
     chosen = choose_and_learn(task, ctcf_features(_table(task)), trees)
-    extras = {"rounds": int(chosen.setting), "chosen_on_selection": chosen.from_selection}
-    return RunnerResult({"ctcf_gbm": chosen.scores}, extras)
+    return chosen.result("ctcf_gbm", rounds=int(chosen.setting))
 
 
 def convergence(table: ElementTable, which: OrientedPairs) -> NDArray[np.float64]:
@@ -58,7 +57,6 @@ def convergence(table: ElementTable, which: OrientedPairs) -> NDArray[np.float64
     ----------
     table : ElementTable
         Of `motif_table`, CTCF alone.
-    which : OrientedPairs
 
     Returns
     -------
@@ -100,13 +98,9 @@ def ctcf_features(table: ElementTable) -> Features:
     return features
 
 
-def _rows(task: FoldTask) -> NDArray[np.int64]:
-    return np.flatnonzero(task.fold.learnable | task.fold.test)
-
-
 def _table(task: FoldTask) -> ElementTable:
     """Best sites of CTCF, by the first of its matrices where the gate has them all: the one that ranks best."""
     bank, store = task.bank, task.store
     if bank.gate is not None and store.gate is not None and set(bank.gate.names) == {"CTCF"}:
         bank, store = bank.gate, store.gate
-    return motif_table(store, elements_in_use(task.dataset, _rows(task)), np.array([ctcf_index(bank)]))
+    return motif_table(store, elements_in_use(task.dataset, task.rows), np.array([ctcf_index(bank)]))

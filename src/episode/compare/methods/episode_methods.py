@@ -16,7 +16,7 @@ from scipy.special import expit
 from episode.checkpoint import Run
 from episode.compare.methods.base import FoldTask, RunnerResult, Scores
 from episode.compare.methods.opportunist import opportunist_scores
-from episode.compare.methods.trained_run import Reading, called, describe, learning_part, read_part, trained_run
+from episode.compare.methods.trained_run import Reading, describe, learning_part, read_part, trained_run
 from episode.metrics.label_shift import (
     SourceScores,
     bbse_prior,
@@ -78,12 +78,12 @@ def score_fold(task: FoldTask) -> RunnerResult:
     level = training_level(run, calibration)
     source = _source(run, calibration, level)
     logits, chosen_on = (_level_logits(run, reading, level, source) for reading in (test, calibration))
-    methods = {name: called(logit, logit, chosen_on[name], calibration.label) for name, logit in logits.items()}
+    methods = {name: Scores.called(logit, logit, chosen_on[name], calibration.label) for name, logit in logits.items()}
     nothing = np.full(len(test.potential), np.nan)
     methods["episode.potential"] = Scores(_level_logit(run, test, level), nothing, nothing.copy())
     for count in sorted({0, *task.few_labels.rows}):
         logit = few_label_logit(task, run, test, count)
-        methods[f"episode.few_label_{count}"] = called(logit, logit, calibration.logit, calibration.label)
+        methods[f"episode.few_label_{count}"] = Scores.called(logit, logit, calibration.logit, calibration.label)
     methods["opportunist"] = opportunist_scores(run, task.own_store, test, calibration)
     return RunnerResult(methods, describe(task, run, test, level=level.impedance))
 
@@ -96,7 +96,6 @@ def training_level(run: Run, calibration: Reading) -> Level:
 
     Parameters
     ----------
-    run : Run
     calibration : Reading
         The held-out training rows. Where they lack a class: the mean R_T and the training prevalence.
     """
@@ -118,9 +117,6 @@ def shift_impedances(run: Run, reading: Reading, level: Level, source: SourceSco
 
     Parameters
     ----------
-    run : Run
-    reading : Reading
-    level : Level
     source : SourceScores or None
         Of the held-out training rows; None leaves BBSE at NaN.
 

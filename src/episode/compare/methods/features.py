@@ -78,7 +78,6 @@ def oriented_pairs(dataset: Dataset, rows: NDArray[np.int64]) -> OrientedPairs:
 
     Parameters
     ----------
-    dataset : Dataset
     rows : ndarray, shape (n_pairs,), int64
         Rows of ``dataset.pairs``, in any order.
     """
@@ -99,7 +98,6 @@ def motif_table(store: ElementStore, ids: NDArray[np.int64], motifs: NDArray[np.
 
     Parameters
     ----------
-    store : ElementStore
     ids : ndarray, shape (n,), int64
         Element ids, ascending, distinct.
     motifs : ndarray, shape (k,), int64, optional
@@ -126,7 +124,6 @@ def oriented_maxima(table: ElementTable, which: OrientedPairs) -> tuple[NDArray[
     ----------
     table : ElementTable
         As from `motif_table`.
-    which : OrientedPairs
 
     Returns
     -------
@@ -180,10 +177,8 @@ def kmer_table(dataset: Dataset, ids: NDArray[np.int64], k: int = 5) -> ElementT
 
     Parameters
     ----------
-    dataset : Dataset
     ids : ndarray, shape (n,), int64
         Element ids, ascending, distinct.
-    k : int
 
     Returns
     -------

@@ -29,15 +29,13 @@ ITERATIONS = 1000
 
 def score_fold(task: FoldTask) -> RunnerResult:
     """Fill `kmer_lr`."""
-    rows = np.flatnonzero(task.fold.learnable | task.fold.test)
-    table = kmer_table(task.dataset, elements_in_use(task.dataset, rows), K)
+    table = kmer_table(task.dataset, elements_in_use(task.dataset, task.rows), K)
 
     def features(which: OrientedPairs) -> NDArray[np.float32]:
         return np.concatenate([table.rows(which.enhancer), table.rows(which.promoter)], axis=1)
 
     chosen = choose_and_learn(task, features, PenalisedRegression())
-    extras = {"c": chosen.setting, "chosen_on_selection": chosen.from_selection}
-    return RunnerResult({"kmer_lr": chosen.scores}, extras)
+    return chosen.result("kmer_lr", c=chosen.setting)
 
 
 @dataclass(frozen=True)

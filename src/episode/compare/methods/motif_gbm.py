@@ -31,13 +31,11 @@ FALLBACK_ROUNDS = 100
 
 def score_fold(task: FoldTask) -> RunnerResult:
     """Fill `motif_gbm`."""
-    rows = np.flatnonzero(task.fold.learnable | task.fold.test)
-    table = motif_table(task.store, elements_in_use(task.dataset, rows))
+    table = motif_table(task.store, elements_in_use(task.dataset, task.rows))
     seed = derive_seed(task.seed, "motif_gbm", task.fold.name)
     trees = BoostedTrees(ROUNDS, FALLBACK_ROUNDS, leaves=15, seed=seed, feature_fraction=0.2)
     chosen = choose_and_learn(task, motif_features(table, ctcf_index(task.bank)), trees)
-    extras = {"rounds": int(chosen.setting), "chosen_on_selection": chosen.from_selection}
-    return RunnerResult({"motif_gbm": chosen.scores}, extras)
+    return chosen.result("motif_gbm", rounds=int(chosen.setting))
 
 
 def motif_features(table: ElementTable, ctcf: int) -> Features:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import JsonValue
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
@@ -120,15 +121,12 @@ def score_network(
 
     Parameters
     ----------
-    task : FoldTask
     method : str
         Name of the method; decides the randomness together with `task.seed`.
-    inputs : ElementInputs
     build : callable
         From the number of training cell lines to a new network, called as ``network(enhancers, promoters,
         enhancer_of, promoter_of)`` with two `ElementBatch` of distinct elements and, for each pair, the places
         (int64, shape (n_pairs,)) of its two elements in them; it returns a `NetworkOutput`.
-    recipe : Recipe
 
     Returns
     -------
@@ -154,7 +152,7 @@ class _Learner:
         selection, held_out = (self._some(self.pairs.labelled(mask)) for mask in (fold.selection, fold.held_out))
         steps, known, judged = self.recipe.steps, held_out[:0], np.zeros(0)
         network: nn.Module | None = None
-        checks: list[dict[str, float]] = []
+        checks: list[JsonValue] = []
         if all(np.unique(label[rows]).size == 2 for rows in (fit, selection, held_out)):
             best, network, checks = self._choose(fit, selection)
             if not np.array_equal(beside, fit):
@@ -167,9 +165,9 @@ class _Learner:
         scores = calibrated(score, label[known], judged)
         return RunnerResult({self.method: scores}, {"steps": steps, "selection": checks})
 
-    def _choose(self, fit: Rows, selection: Rows) -> tuple[int, nn.Module, list[dict[str, float]]]:
+    def _choose(self, fit: Rows, selection: Rows) -> tuple[int, nn.Module, list[JsonValue]]:
         """Learn from `fit`; the number of steps, the first of equals, and the network then, and every check."""
-        checks: list[dict[str, float]] = []
+        checks: list[JsonValue] = []
         kept: list[tuple[float, int, nn.Module]] = []
 
         def judge(step: int, network: nn.Module) -> None:

@@ -60,7 +60,6 @@ class MotifTokens:
 
     Parameters
     ----------
-    store : ElementStore
     thresholds : ndarray, shape (n_motifs,)
         Score in bits of a site that is half occupied.
     """
@@ -106,10 +105,6 @@ class DnaWindows:
     """The central bases of every element, a shorter element in the middle of unknown bases.
 
     The window has `WINDOW` bases, or as many as the longest element if that is shorter (`SHORTEST` at least).
-
-    Parameters
-    ----------
-    dataset : Dataset
     """
 
     def __init__(self, dataset: Dataset) -> None:

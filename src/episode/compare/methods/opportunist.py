@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from episode.checkpoint import Run
 from episode.compare.methods.base import Scores
-from episode.compare.methods.trained_run import Reading, called
+from episode.compare.methods.trained_run import Reading
 from episode.encode.store import ElementStore
 from episode.inference.pairs import pair_rows
 from episode.inference.scoring import score_rows
@@ -31,8 +31,6 @@ def opportunist_scores(run: Run, store: ElementStore, test: Reading, calibration
 
     Parameters
     ----------
-    run : Run
-    store : ElementStore
     test : Reading
         Rows to score.
     calibration : Reading
@@ -41,9 +39,9 @@ def opportunist_scores(run: Run, store: ElementStore, test: Reading, calibration
     raw, held_out = shortcut_score(run, store, test), shortcut_score(run, store, calibration)
     line = calibration_line(calibration.label, held_out)
     if line is None:
-        return called(raw, np.full(len(raw), np.nan), held_out, calibration.label)
+        return Scores.called(raw, np.full(len(raw), np.nan), held_out, calibration.label)
     logit = line.intercept + line.slope * raw
-    return called(logit, logit, line.intercept + line.slope * held_out, calibration.label)
+    return Scores.called(logit, logit, line.intercept + line.slope * held_out, calibration.label)
 
 
 @torch.no_grad()

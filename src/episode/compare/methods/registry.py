@@ -90,7 +90,6 @@ class RunnerSpec:
     ----------
     name : str
         Key in files.
-    methods : tuple of Method
     module, function : str
         Of this package.
     by_default : bool

@@ -26,10 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from episode.compare.folds import Fold
-from episode.compare.methods.base import FoldTask, Scores
+from episode.compare.methods.base import FoldTask, RunnerResult, Scores
 from episode.compare.methods.features import Features, oriented_pairs
 from episode.errors import EpisodeError
-from episode.metrics.metrics import best_f1_threshold, calibration_line, log_loss
+from episode.metrics.metrics import calibration_line, log_loss
 
 __all__ = [
     "BoostedTrees",
@@ -77,7 +77,6 @@ class Chosen:
 
     Parameters
     ----------
-    scores : Scores
     setting : float
         That of the model.
     from_selection : bool
@@ -88,6 +87,10 @@ class Chosen:
     setting: float
     from_selection: bool
 
+    def result(self, method: str, **setting: float) -> RunnerResult:
+        """Fill one method; keeps `setting`, by its own name, and whether it was chosen."""
+        return RunnerResult({method: self.scores}, setting | {"chosen_on_selection": self.from_selection})
+
 
 @dataclass(frozen=True)
 class BoostedTrees:
@@ -97,11 +100,8 @@ class BoostedTrees:
     ----------
     settings : sequence of float
         Numbers of trees, ascending; one model of the largest number gives all of them.
-    fallback : float
     leaves : int
         Leaves of a tree.
-    seed : int
-    learning_rate : float
     feature_fraction : float
         Fraction of the features that a tree may use.
     min_leaf : int
@@ -178,12 +178,6 @@ def labelled(task: FoldTask, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
 def choose_and_learn(task: FoldTask, features: Features, learner: Learner) -> Chosen:
     """Score the test rows of a fold by a learned model.
 
-    Parameters
-    ----------
-    task : FoldTask
-    features : Features
-    learner : Learner
-
     Returns
     -------
     Chosen
@@ -239,7 +233,7 @@ def calibrated(score: NDArray[np.float64], label: NDArray[np.int_], judged: NDAr
         seen = np.clip(score, judged.min(), judged.max())
         score = line.intercept + line.slope * seen + min(line.slope, 1.0) * (score - seen)
         judged = line.intercept + line.slope * judged
-    return Scores(score, score.copy(), _call(score, _threshold(label, judged)))
+    return Scores.called(score, score.copy(), judged, label)
 
 
 def number_log_odds(task: FoldTask, number: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -247,7 +241,6 @@ def number_log_odds(task: FoldTask, number: NDArray[np.float64]) -> NDArray[np.f
 
     Parameters
     ----------
-    task : FoldTask
     number : ndarray, shape (n_pairs,), float
         NaN where there is none.
 
@@ -268,7 +261,6 @@ def score_number(task: FoldTask, score: NDArray[np.float64], logit: NDArray[np.f
 
     Parameters
     ----------
-    task : FoldTask
     score : ndarray, shape (n_pairs,), float
         Greater means likelier; NaN where there is none, and there the method says nothing.
     logit : ndarray, shape (n_pairs,), float
@@ -283,7 +275,7 @@ def score_number(task: FoldTask, score: NDArray[np.float64], logit: NDArray[np.f
     held_out, train = (_known(labelled(task, mask), score) for mask in (task.fold.held_out, task.fold.train))
     rows = held_out if _both_classes(label[held_out]) else train
     test = task.fold.test
-    return Scores(score[test], logit[test], _call(score[test], _threshold(label[rows], score[rows])))
+    return Scores.called(score[test], logit[test], score[rows], label[rows])
 
 
 def _learn(
@@ -310,11 +302,6 @@ def _known(rows: NDArray[np.int64], number: NDArray[np.float64]) -> NDArray[np.i
     return rows[np.isfinite(number[rows])]
 
 
-def _threshold(label: NDArray[np.int_] | NDArray[np.int8], score: NDArray[np.float64]) -> float:
-    threshold = best_f1_threshold(label, score) if _both_classes(label) else None
-    return np.nan if threshold is None else threshold
-
-
 def _both_classes(label: NDArray[np.int_] | NDArray[np.int8]) -> bool:
     return len(np.unique(label)) == 2
 
@@ -322,8 +309,3 @@ def _both_classes(label: NDArray[np.int_] | NDArray[np.int8]) -> bool:
 def _prevalence_log_odds(label: NDArray[np.int8]) -> float:
     positives = int((label == 1).sum())
     return float(np.log((positives + 0.5) / (len(label) - positives + 0.5)))
-
-
-def _call(score: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
-    """1 where the score reaches the threshold, else 0; NaN where either is not known."""
-    return np.where(np.isnan(score) | np.isnan(threshold), np.nan, (score >= threshold).astype(np.float64))

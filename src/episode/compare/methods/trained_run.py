@@ -6,7 +6,6 @@ they are not in the dataset that `learning_part` gives. Which methods are filled
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -19,15 +18,13 @@ from episode.config import Config
 from episode.data.dataset import Dataset
 from episode.errors import EpisodeError
 from episode.evaluate.curves import impedance_records, training_series
-from episode.evaluate.figures import RunAlarm, RunFigures
-from episode.files import read_json
-from episode.metrics.metrics import best_f1_threshold
+from episode.evaluate.evaluation import training_record
+from episode.evaluate.figures import RunFigures
 from episode.predict.impedance import EnvironmentEstimate
 from episode.predict.pairs import Predictions, predict_dataset
-from episode.schema import parse_model
 from episode.train.loop import train
 
-__all__ = ["Reading", "called", "describe", "learning_part", "read_part", "score_variant", "trained_run"]
+__all__ = ["Reading", "describe", "learning_part", "read_part", "score_variant", "trained_run"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,6 @@ class Reading:
     ----------
     dataset : Dataset
         The part.
-    predictions : Predictions
     """
 
     dataset: Dataset
@@ -103,16 +99,13 @@ def score_variant(method: str, task: FoldTask, config: Config, learning: Dataset
 
     Parameters
     ----------
-    method : str
-    task : FoldTask
-    config : Config
     learning : Dataset, optional
         What to learn from; by default what EPIsode itself learns from.
     """
     task = replace(task, config=config)
     run = trained_run(task, learning_part(task) if learning is None else learning)
     test, calibration = read_part(run, task, task.fold.test), read_part(run, task, task.fold.held_out)
-    scores = called(test.logit, test.logit, calibration.logit, calibration.label)
+    scores = Scores.called(test.logit, test.logit, calibration.logit, calibration.label)
     return RunnerResult({method: scores}, describe(task, run, test))
 
 
@@ -121,36 +114,10 @@ def read_part(run: Run, task: FoldTask, part: NDArray[np.bool_]) -> Reading:
 
     Parameters
     ----------
-    run : Run
-    task : FoldTask
     part : ndarray, shape (n_pairs,), bool
     """
     dataset = task.dataset.select(part)
     return Reading(dataset, predict_dataset(run, dataset, task.own_store))
-
-
-def called(
-    score: NDArray[np.float64],
-    logit: NDArray[np.float64],
-    chosen_on: NDArray[np.float64],
-    label: NDArray[np.int8],
-) -> Scores:
-    """Add to scores their call by the threshold of best F1 on held-out training rows.
-
-    Parameters
-    ----------
-    score, logit : ndarray, shape (n_test,)
-    chosen_on : ndarray, shape (n_held_out,)
-        The same score of the held-out rows; NaN where it says nothing of one.
-    label : ndarray, shape (n_held_out,)
-        Labels of the held-out rows.
-    """
-    known = np.isfinite(chosen_on)
-    threshold = best_f1_threshold(label[known], chosen_on[known])
-    call = np.full(len(score), np.nan)
-    if threshold is not None:
-        call = np.where(np.isfinite(score), (score >= threshold).astype(np.float64), np.nan)
-    return Scores(score, logit, call)
 
 
 def describe(task: FoldTask, run: Run, test: Reading, *, level: float | None = None) -> RunFigures:
@@ -158,23 +125,20 @@ def describe(task: FoldTask, run: Run, test: Reading, *, level: float | None = N
 
     Parameters
     ----------
-    task : FoldTask
-    run : Run
     test : Reading
         The test rows.
     level : float, optional
         Constant impedance that the score of "episode.potential" is made with.
     """
-    folder, fold = task.folder / "run", task.fold.name
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    alarms = folder / "alarms.json"
+    fold = task.fold.name
+    lines, alarms = training_record(task.folder / "run")
     return RunFigures(
         impedance=impedance_records(
             {estimate.environment: estimate for estimate in test.predictions.estimates}, fold=fold
         ),
         temperature=float(run.system.temperature()),
         offset=float(run.system.temperature.offset),
-        alarms=[parse_model(alarm, RunAlarm, where=str(alarms), error=EpisodeError) for alarm in read_json(alarms)],
+        alarms=alarms,
         roles=run.facts.roles.model_dump(),
         training=training_series(lines, fold=fold, seed=task.seed),
         level=level,

@@ -1,4 +1,4 @@
-"""Readers of pair tables, one file a format, and the one door to them: `read_pairs`.
+"""Readers of pair tables, one file a format, and what calls them: `read_pairs`.
 
 Files become a validated `PairTable`; problems of all tables are reported together. Knows nothing about
 genomes.
@@ -6,7 +6,7 @@ genomes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +18,7 @@ from episode.data.readers.bedpe import read_bedpe
 from episode.data.readers.bengi import read_bengi
 from episode.data.readers.detect import FORMATS, detect_format
 from episode.data.readers.domain_kl import read_domain_kl
-from episode.data.readers.text import RawTable
+from episode.data.readers.text import RawTable, TextTable
 from episode.data.readers.tidy import check_columns, read_tidy
 from episode.data.validation import Validated, conflicting_labels, validate
 from episode.errors import EpisodeError, InputError, Problem
@@ -49,7 +49,7 @@ def read_pairs(
     columns : mapping of str to str, optional
         Canonical column name to the file's name, for tidy and BEDPE tables.
     cell_line, assay : str, optional
-        For tables without such a column; for BENGI tables they go before the file name.
+        For tables without such a column; for BENGI tables they take precedence over the file name.
     on_invalid : {"error", "drop"}
         What to do about rows that break a rule: raise, or leave them out and list them in
         `PairTable.dropped`. Problems of a whole file (no such column, truncated) always raise.
@@ -89,8 +89,8 @@ def read_pairs(
     frame = _join_frames(parts)
     files = [raw.text.file for raw in raws]
     conflict, conflict_problems = _conflicts(frame, sequences, files) if labels else (np.zeros(len(frame), bool), [])
-    row_problems = [problem for part in parts for problem in part.problems]
-    row_problems = _unique(row_problems) + conflict_problems
+    # A sequence file that two parts share is checked once for each.
+    row_problems = [*dict.fromkeys(problem for part in parts for problem in part.problems), *conflict_problems]
     if fatal or (row_problems and on_invalid == "error"):
         raise InputError(fatal + row_problems)
     frame = frame[~conflict].reset_index(drop=True)
@@ -100,8 +100,7 @@ def read_pairs(
     return PairTable(
         frame=frame[~repeated.to_numpy()].reset_index(drop=True),
         sources=_sources(raws),
-        enhancer_sequences=sequences["enhancer"],
-        promoter_sequences=sequences["promoter"],
+        sequences=sequences,
         assembly=assemblies[0] if assemblies else "",
         dropped=dropped_rows(row_problems),
         merged=int(repeated.sum()),
@@ -137,8 +136,7 @@ def _join_frames(parts: list[Validated]) -> pd.DataFrame:
 def _join_sequences(raws: list[RawTable], parts: list[Validated], side: str, fatal: list[Problem]) -> dict[str, str]:
     joined: dict[str, str] = {}
     for raw, part in zip(raws, parts, strict=True):
-        new = part.enhancer_sequences if side == "enhancer" else part.promoter_sequences
-        for name, sequence in new.items():
+        for name, sequence in part.sequences[side].items():
             if joined.setdefault(name, sequence) != sequence:
                 need = f"gives {side} {name!r} another sequence than an earlier table does"
                 fatal.append(Problem(raw.text.file, need))
@@ -178,34 +176,20 @@ def _conflicts(
     return conflict, problems
 
 
-def _unique(problems: list[Problem]) -> list[Problem]:
-    """Drop repeats (a sequence file that two parts share is checked once for each), keep the order."""
-    return list(dict.fromkeys(problems))
-
-
 def _sources(raws: list[RawTable]) -> tuple[Source, ...]:
     """List the pair files in the order of the frame's `source`, then the sequence files, each once."""
-    pair_files = [Source(path=raw.text.file, sha256=raw.text.sha256, rows=len(raw.text.frame)) for raw in raws]
-    others = dict.fromkeys(
-        Source(path=text.file, sha256=text.sha256, rows=len(text.frame))
-        for raw in raws
-        for text in raw.sequence_sources
-    )
-    return (*pair_files, *others)
+    pair_files, others = (raw.text for raw in raws), (text for raw in raws for text in raw.sequence_sources)
+
+    def listed(texts: Iterable[TextTable]) -> list[Source]:
+        return [Source(path=text.file, sha256=text.sha256, rows=len(text.frame)) for text in texts]
+
+    return (*listed(pair_files), *dict.fromkeys(listed(others)))
 
 
 def dropped_rows(problems: Sequence[Problem]) -> pd.DataFrame:
     """Turn problems of rows into a table, one line a row; several of a row are joined by a semicolon."""
     if not problems:
         return empty_dropped()
-    frame = pd.DataFrame(
-        {
-            "file": [problem.file for problem in problems],
-            "row": [problem.row or 0 for problem in problems],
-            "column": [problem.column or "" for problem in problems],
-            "value": ["" if problem.value is None else problem.value for problem in problems],
-            "reason": [problem.need for problem in problems],
-        }
-    )
-    joined = frame.groupby(["file", "row"], sort=False, as_index=False).agg("; ".join)
-    return joined[list(DROPPED_COLUMNS)]
+    rows = [(p.file, p.row or 0, p.column or "", p.value or "", p.need) for p in problems]
+    frame = pd.DataFrame(rows, columns=list(DROPPED_COLUMNS))
+    return frame.groupby(["file", "row"], sort=False, as_index=False).agg("; ".join)

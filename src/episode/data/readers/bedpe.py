@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from episode.data.readers.text import RawTable, TextTable, fail, first_line, is_number, read_text
-from episode.data.readers.tidy import fill_constant, rename
+from episode.data.readers.text import RawTable, TextTable, fail, filled, first_line, is_number, read_text
+from episode.data.readers.tidy import rename
 
 __all__ = ["BEDPE_COLUMNS", "read_bedpe"]
 
@@ -48,33 +48,19 @@ def read_bedpe(path: Path, *, columns: Mapping[str, str], cell_line: str | None,
         raise fail(path, f"has {width} columns; BEDPE needs at least 6: {', '.join(BEDPE_COLUMNS[:6])}")
     raw = rename(_standard_names(text, header), columns)
     frame = raw.text.frame
-    for column in ("label", "cell_line", "assay"):
-        if column in frame:
-            frame = frame.assign(**{column: frame[column].where(frame[column] != ".", "")})
-    raw = replace(raw, text=replace(raw.text, frame=frame))
-    raw = fill_constant(fill_constant(raw, "cell_line", cell_line), "assay", assay)
-    if "cell_line" not in raw.text.frame:
-        raise fail(
-            path,
-            "has no cell line: neither a column cell_line (column 12 without a header) nor --cell-line NAME",
-        )
-    return [raw]
+    frame = frame.replace({column: {".": ""} for column in EXTRA_COLUMNS if column in frame})
+    frame = filled(frame, cell_line=cell_line, assay=assay)
+    if "cell_line" not in frame:
+        need = "has no cell line: neither a column cell_line (column 12 without a header) nor --cell-line NAME"
+        raise fail(path, need)
+    return [replace(raw, text=replace(raw.text, frame=frame))]
 
 
 def _standard_names(text: TextTable, header: bool) -> TextTable:
     """Name the first ten columns by position, the others by header or position."""
     own = list(text.frame.columns)
-    names = [*BEDPE_COLUMNS[:6]]
-    for i in range(6, len(own)):
-        if header:
-            name = own[i]
-        elif i < len(BEDPE_COLUMNS):
-            name = BEDPE_COLUMNS[i]
-        elif i - len(BEDPE_COLUMNS) < len(EXTRA_COLUMNS):
-            name = EXTRA_COLUMNS[i - len(BEDPE_COLUMNS)]
-        else:
-            name = f"column_{i + 1}"
-        names.append(name)
-    taken = set(names[:6])
-    names[6:] = [f"{name}_given" if name in taken else name for name in names[6:]]
+    standard = [*BEDPE_COLUMNS, *EXTRA_COLUMNS]
+    unnamed = [*standard, *(f"column_{i + 1}" for i in range(len(standard), len(own)))]
+    first, rest = standard[:6], (own if header else unnamed)[6 : len(own)]
+    names = [*first, *(f"{name}_given" if name in first else name for name in rest)]
     return replace(text, frame=text.frame.set_axis(names, axis="columns"))

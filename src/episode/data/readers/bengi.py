@@ -31,7 +31,7 @@ _NAME = re.compile(r"(?P<cell_line>[^.]+)\.(?P<assay>[^.]+?)(-Benchmark)?(\.v[0-
 
 
 def environment_of_file(name: str) -> tuple[str, str] | None:
-    """Read cell line and assay off a file name.
+    """Parse cell line and assay from a file name.
 
     ``GM12878.CTCF-ChIAPET-Benchmark.v3.tsv.gz`` is ``("GM12878", "CTCF-ChIAPET")``; None where the name is
     not of the form ``CELL.ASSAY[-Benchmark][.vN].tsv[.gz]``.
@@ -41,7 +41,7 @@ def environment_of_file(name: str) -> tuple[str, str] | None:
 
 
 def read_bengi(path: Path, *, cell_line: str | None, assay: str | None) -> list[RawTable]:
-    """Read one BENGI table; `cell_line` and `assay` go before the file name.
+    """Read one BENGI table; `cell_line` and `assay` take precedence over the file name.
 
     Raises
     ------

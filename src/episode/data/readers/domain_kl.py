@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from episode.data.pairs import SIDES, SPLITS
-from episode.data.readers.text import RawTable, TextTable, column_list, fail, read_text
-from episode.data.validation import sequence_fault
+from episode.data.readers.text import RawTable, TextTable, column_list, fail, filled, read_text
+from episode.data.validation import sequence_problem
 from episode.errors import InputError, Problem
 
 __all__ = ["find_pair_files", "read_domain_kl"]
 
 _PAIRS_FILE = re.compile(r"pairs_(?P<assembly>hg19|hg38)\.csv(\.gz)?")
 _SEQUENCE_FILE = {"enhancer": "e_seq.csv", "promoter": "p_seq.csv"}
-_PAIR_COLUMNS = ("enhancer_name", "promoter_name", "label", "cell_line")
+_PAIR_COLUMNS = ("enhancer_name", "promoter_name", "cell_line")
 
 
 def find_pair_files(path: Path) -> list[Path]:
@@ -85,15 +85,11 @@ def _read_part(file: Path, cell_line: str | None, assay: str | None, cache: dict
             "is not a domain-kl pairs file; needs a folder, or a file named pairs_hg19.csv or pairs_hg38.csv",
         )
     text = read_text(file, header=True)
-    frame = text.frame
-    if cell_line is not None and "cell_line" not in frame:
-        frame = frame.assign(cell_line=cell_line)
-    if assay is not None and "assay" not in frame:
-        frame = frame.assign(assay=assay)
+    frame = filled(text.frame, cell_line=cell_line, assay=assay, split=_split_of(file))
     problems = [
         Problem(str(file), f"has no column {name!r}; it has {column_list(list(text.frame.columns))}")
         for name in _PAIR_COLUMNS
-        if name not in frame and name != "label"
+        if name not in frame
     ]
     parts: dict[str, _Sequences] = {}
     for side in SIDES:
@@ -103,13 +99,10 @@ def _read_part(file: Path, cell_line: str | None, assay: str | None, cache: dict
             problems.extend(error.problems)
     if problems:
         raise InputError(problems)
-    if "split" not in frame:
-        frame = frame.assign(split=_split_of(file))
-    faults = [problem for side in SIDES for problem in parts[side].text.problems]
+    more = [problem for side in SIDES for problem in parts[side].text.problems]
     return RawTable(
-        replace(text, frame=frame, problems=(*text.problems, *faults)),
-        enhancer_sequences=parts["enhancer"].by_name,
-        promoter_sequences=parts["promoter"].by_name,
+        replace(text, frame=frame, problems=(*text.problems, *more)),
+        sequences={side: parts[side].by_name for side in SIDES},
         bad_sequences=parts["enhancer"].bad | parts["promoter"].bad,
         sequence_sources=tuple(parts[side].text for side in SIDES),
         assembly=found["assembly"],
@@ -135,13 +128,13 @@ def _read_sequences(path: Path, cache: dict[Path, _Sequences]) -> _Sequences:
     bad: set[str] = set()
     problems = list(text.problems)
     for row, region, sequence in zip(text.row, text.frame["region"], text.frame["sequence"], strict=True):
-        fault = sequence_fault(sequence)
-        if fault is None and by_name.setdefault(region, sequence.upper()) != sequence.upper():
-            fault = f"of region {region!r} differs from the one in an earlier row"
-        elif fault is not None:
+        need = sequence_problem(sequence)
+        if need is not None:
             bad.add(region)
-        if fault is not None:
-            problems.append(Problem(str(path), fault, int(row), "sequence"))
+        elif by_name.setdefault(region, sequence.upper()) != sequence.upper():
+            need = f"of region {region!r} differs from the one in an earlier row"
+        if need is not None:
+            problems.append(Problem(str(path), need, int(row), "sequence"))
     for region in bad:
         by_name.pop(region, None)
     # Letters are held once, by name: the text is not kept.

@@ -28,6 +28,7 @@ __all__ = [
     "TextTable",
     "column_list",
     "fail",
+    "filled",
     "first_line",
     "is_number",
     "read_bytes",
@@ -76,8 +77,8 @@ class RawTable:
         `text.frame` has canonical column names (see `episode.data.validation`) and any others.
     named : dict of str to str
         The file's own name of each canonical column, for messages.
-    enhancer_sequences, promoter_sequences : dict of str to str
-        DNA by name, where the format brings sequences in files of their own.
+    sequences : dict of str to dict of str to str
+        Of each side, DNA by name, where the format brings sequences in files of their own.
     bad_sequences : frozenset of str
         Names left out of the sequences because they are not DNA.
     sequence_sources : tuple of TextTable
@@ -88,11 +89,15 @@ class RawTable:
 
     text: TextTable
     named: dict[str, str] = field(default_factory=dict)
-    enhancer_sequences: dict[str, str] | None = None
-    promoter_sequences: dict[str, str] | None = None
+    sequences: dict[str, dict[str, str]] = field(default_factory=dict)
     bad_sequences: frozenset[str] = frozenset()
     sequence_sources: tuple[TextTable, ...] = ()
     assembly: str = ""
+
+
+def filled(frame: pd.DataFrame, **constants: str | None) -> pd.DataFrame:
+    """Add columns of one value where a table lacks them and the value is given."""
+    return frame.assign(**{name: value for name, value in constants.items() if value is not None and name not in frame})
 
 
 def fail(path: Path | str, need: str, *, row: int | None = None, hint: str | None = None) -> InputError:
@@ -195,7 +200,7 @@ def read_text(path: Path, *, header: bool, delimiter: str | None = None, skip: s
     header : bool
         Whether the first line names the columns.
     delimiter : str, optional
-        Tab or comma; by default read off the first line.
+        Tab or comma; by default that of the first line.
     skip : str, optional
         Lines that start with this text before the first row are skipped.
 

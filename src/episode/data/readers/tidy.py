@@ -11,10 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from episode.data.pairs import SIDES
-from episode.data.readers.text import RawTable, TextTable, column_list, fail, read_parquet, read_text
+from episode.data.readers.text import RawTable, TextTable, column_list, fail, filled, read_parquet, read_text
 from episode.errors import EpisodeError, InputError, Problem
+from episode.schema import did_you_mean
 
-__all__ = ["KNOWN_COLUMNS", "check_columns", "fill_constant", "name_columns", "read_tidy", "rename"]
+__all__ = ["KNOWN_COLUMNS", "check_columns", "name_columns", "read_tidy", "rename"]
 
 KNOWN_COLUMNS = (
     "cell_line",
@@ -37,36 +38,25 @@ def check_columns(columns: Mapping[str, str]) -> None:
     """Refuse a renaming whose left side is no known column."""
     for canonical in columns:
         if canonical not in KNOWN_COLUMNS:
-            near = difflib.get_close_matches(canonical, KNOWN_COLUMNS, n=1)
-            meant = f"; did you mean {near[0]!r}?" if near else ""
+            meant = did_you_mean(canonical, KNOWN_COLUMNS)
             raise EpisodeError(f"--column {canonical}={columns[canonical]}: no column {canonical!r} is known{meant}")
 
 
 def rename(text: TextTable, columns: Mapping[str, str]) -> RawTable:
     """Give the columns of a table their canonical names.
 
-    Parameters
-    ----------
-    text : TextTable
-        With the file's own names.
-    columns : mapping of str to str
-        Canonical name to the file's name; goes before aliases and before a column that has the canonical
-        name.
+    `columns` maps canonical names to the file's; they take precedence over aliases and over a column that has the
+    canonical name.
     """
     present = list(text.frame.columns)
-    named: dict[str, str] = {}
+    named = dict(columns)
     for canonical, own in columns.items():
         if own not in present:
-            near = difflib.get_close_matches(own, present, n=1)
-            meant = f" (did you mean {near[0]!r}?)" if near else ""
+            meant = did_you_mean(own, present)
             raise fail(
-                text.file,
-                f"has no column {own!r}, asked for as {canonical}{meant}; it has {column_list(present)}",
+                text.file, f"has no column {own!r}, asked for as {canonical}; it has {column_list(present)}{meant}"
             )
-        named[canonical] = own
-    for own in present:
-        if own in KNOWN_COLUMNS and own not in named:
-            named[own] = own
+    named |= {own: own for own in present if own in KNOWN_COLUMNS and own not in named}
     for own in present:
         if own in ALIASES and ALIASES[own] not in named and own not in named.values():
             named[ALIASES[own]] = own
@@ -74,13 +64,6 @@ def rename(text: TextTable, columns: Mapping[str, str]) -> RawTable:
     names = [new_name.get(own, f"{own}_given" if own in named else own) for own in present]
     frame = text.frame.set_axis(names, axis="columns")
     return RawTable(replace(text, frame=frame), named)
-
-
-def fill_constant(raw: RawTable, column: str, value: str | None) -> RawTable:
-    """Add a column of one value where the table lacks it."""
-    if value is None or column in raw.text.frame:
-        return raw
-    return replace(raw, text=replace(raw.text, frame=raw.text.frame.assign(**{column: value})))
 
 
 def read_tidy(path: Path, *, columns: Mapping[str, str], cell_line: str | None, assay: str | None) -> list[RawTable]:
@@ -110,7 +93,7 @@ def name_columns(
         If it lacks a column that is needed.
     """
     raw = rename(text, columns or {})
-    raw = fill_constant(fill_constant(raw, "cell_line", cell_line), "assay", assay)
+    raw = replace(raw, text=replace(raw.text, frame=filled(raw.text.frame, cell_line=cell_line, assay=assay)))
     _need_columns(raw)
     return raw
 

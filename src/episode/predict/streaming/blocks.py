@@ -276,8 +276,7 @@ class Staging:
         text = text_of_arrow(table, file, "", part.start + 1)
         raw = name_columns(text, cell_line=self.options.cell_line, assay=self.options.assay)
         valid = validate(raw, self.known)
-        frame, problems = valid.frame, valid.problems
-        given = {"enhancer": valid.enhancer_sequences, "promoter": valid.promoter_sequences}
+        frame, problems, given = valid.frame, valid.problems, valid.sequences
         inline = {side: f"{side}_sequence" in raw.text.frame for side in SIDES}
         if any(inline.values()):
             self._note_sequences(part, given)

@@ -39,7 +39,6 @@ def precision_recall_pooled(figures: Figures, methods: Mapping[str, str]) -> Dra
 
     Parameters
     ----------
-    figures : Figures
     methods : mapping of str to str
         Up to four methods and what to call them, in the order of importance.
     """
@@ -48,12 +47,8 @@ def precision_recall_pooled(figures: Figures, methods: Mapping[str, str]) -> Dra
         return None
     figure, axes = new_figure(4.2)
     prevalence = _draw_recall(axes, curves, POOLED)
-    axes.plot([], [], color=COLOURS["muted"], lw=1, ls="--", label=f"chance (prevalence, {prevalence:.3f})")
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1.02)
-    axes.set_xlabel("recall")
-    axes.set_ylabel("precision")
-    legend(figure, columns=1)
+    axes.set(xlabel="recall", ylabel="precision")
+    _dashed_legend(figure, axes, f"chance (prevalence, {prevalence:.3f})")
     return Drawing(
         "precision_recall_pooled",
         "Ranking over all environments together",
@@ -66,15 +61,12 @@ def precision_recall_pooled(figures: Figures, methods: Mapping[str, str]) -> Dra
 
 def precision_recall_by_environment(figures: Figures, methods: Mapping[str, str]) -> Drawing | None:
     """Draw precision against recall inside each environment; parameters as for the pooled figure."""
-    names, more = _environments(figures.precision_recall, methods)
-    curves = _curves(figures.precision_recall, methods, names)
+    names, more, curves = _environments(figures.precision_recall, methods)
     if not curves:
         return None
     figure, grid = _panels(len(names), x="recall", y="precision")
     for axes, name in zip(grid, names, strict=True):
         _draw_recall(axes, curves, name)
-        axes.set_xlim(0, 1)
-        axes.set_ylim(0, 1.02)
         axes.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
         axes.set_title(short(name), fontsize=8, color=COLOURS["ink"])
     _shared_legend(figure, grid, curves)
@@ -94,14 +86,9 @@ def reliability_pooled(figures: Figures, methods: Mapping[str, str]) -> Drawing 
     if not curves:
         return None
     figure, axes = new_figure(4.2)
-    _draw_reliability(axes, curves, POOLED, 4.5)
-    top = _top(curves, [POOLED])
-    axes.set_xlim(0, top)
-    axes.set_ylim(0, top)
-    axes.set_xlabel("predicted probability (mean of the bin)")
-    axes.set_ylabel("prevalence in the bin")
-    axes.plot([], [], color=COLOURS["muted"], lw=1, ls="--", label="calibrated")
-    legend(figure, columns=1)
+    _draw_reliability(axes, curves, POOLED, 4.5, _top(curves, [POOLED]))
+    axes.set(xlabel="predicted probability (mean of the bin)", ylabel="prevalence in the bin")
+    _dashed_legend(figure, axes, "calibrated")
     return Drawing(
         "reliability_pooled",
         "Calibration over all environments together",
@@ -114,16 +101,13 @@ def reliability_pooled(figures: Figures, methods: Mapping[str, str]) -> Drawing 
 
 def reliability_by_environment(figures: Figures, methods: Mapping[str, str]) -> Drawing | None:
     """Draw the same for each environment."""
-    names, more = _environments(figures.reliability, methods)
-    curves = _curves(figures.reliability, methods, names)
+    names, more, curves = _environments(figures.reliability, methods)
     if not curves:
         return None
     figure, grid = _panels(len(names), x="predicted probability", y="observed prevalence")
     top = _top(curves, names)
     for axes, name in zip(grid, names, strict=True):
-        _draw_reliability(axes, curves, name, 2.5)
-        axes.set_xlim(0, top)
-        axes.set_ylim(0, top)
+        _draw_reliability(axes, curves, name, 2.5, top)
         axes.set_title(short(name), fontsize=8, color=COLOURS["ink"])
     _shared_legend(figure, grid, curves)
     return Drawing(
@@ -180,16 +164,24 @@ def _draw_recall(axes: Axes, curves: Named[PrecisionRecall], name: str) -> float
             curve, prevalence = by_name[name], by_name[name].share
             axes.plot(curve.recall, curve.precision, color=COLOURS[colour], ls=dash, lw=1.6, label=label)
             axes.axhline(prevalence, color=COLOURS["muted"], lw=1, ls="--", zorder=1)
+    axes.set(xlim=(0, 1), ylim=(0, 1.02))
     return prevalence
 
 
-def _draw_reliability(axes: Axes, curves: Named[Reliability], name: str, size: float) -> None:
+def _draw_reliability(axes: Axes, curves: Named[Reliability], name: str, size: float, top: float) -> None:
     axes.plot([0, 1], [0, 1], color=COLOURS["muted"], lw=1, ls="--", zorder=1)
     for (label, by_name), (colour, dash), marker in zip(curves, LINES, MARKERS, strict=False):
         if name in by_name:
             curve = by_name[name]
             drawn = {"color": COLOURS[colour], "ls": dash, "marker": marker, "ms": size, "lw": 1.3, "label": label}
             axes.plot(curve.probability, curve.observed, **drawn)
+    axes.set(xlim=(0, top), ylim=(0, top))
+
+
+def _dashed_legend(figure: Figure, axes: Axes, dashes: str) -> None:
+    """Put the legend above a figure, and in it what the grey dashes are."""
+    axes.plot([], [], color=COLOURS["muted"], lw=1, ls="--", label=dashes)
+    legend(figure, columns=1)
 
 
 def _curves(section: dict[str, dict[str, T]], methods: Mapping[str, str], names: Sequence[str]) -> Named[T]:
@@ -197,10 +189,10 @@ def _curves(section: dict[str, dict[str, T]], methods: Mapping[str, str], names:
     return [(label, section[name]) for name, label in methods.items() if set(section.get(name, {})) & set(names)]
 
 
-def _environments(section: dict[str, dict[str, T]], methods: Mapping[str, str]) -> tuple[list[str], str]:
-    """Return the environments to show and a sentence about those left out."""
+def _environments(section: dict[str, dict[str, T]], methods: Mapping[str, str]) -> tuple[list[str], str, Named[T]]:
+    """Return the environments to show, a sentence about those left out, and the curves."""
     names = sorted({name for method in methods for name in section.get(method, {})} - {POOLED})
-    return names[:PANELS], _more(len(names))
+    return names[:PANELS], _more(len(names)), _curves(section, methods, names[:PANELS])
 
 
 def _more(count: int) -> str:

@@ -6,15 +6,16 @@ Drawn from ``figures.json``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from episode.evaluate.figures import Figures, ImpedanceRecord
 from episode.figure_style import COLOURS, Drawing, legend, new_figure, new_panels
 
-__all__ = ["few_labels", "student_against"]
+__all__ = ["few_labels", "student_figures"]
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,12 @@ REFERENCES = {
 FEW = {"log_loss": "log-loss (nats)", "ece": "ECE", "f1": "F1 at probability 0.5"}
 
 
-def student_against(figures: Figures, reference: str) -> Drawing | None:
-    """Draw R_S against ``r_teacher``, ``r_oracle`` or ``r_true``, with the interval of R_S."""
+def student_figures(figures: Figures) -> list[Drawing | None]:
+    """Draw R_S against the truth, the oracle and the Teacher, each where it is known, with the interval of R_S."""
+    return [_student_against(figures, reference) for reference in ("r_true", "r_oracle", "r_teacher")]
+
+
+def _student_against(figures: Figures, reference: str) -> Drawing | None:
     records = [
         entry for entry in figures.impedance if getattr(entry, reference) is not None and entry.r_student is not None
     ]
@@ -71,15 +76,7 @@ def student_against(figures: Figures, reference: str) -> Drawing | None:
             continue
         x, y = _column(chosen, reference), _column(chosen, "r_student")
         low, high = (_column(chosen, key) for key in ("r_student_low", "r_student_high"))
-        axes.vlines(
-            x,
-            np.where(np.isnan(low), y, low),
-            np.where(np.isnan(high), y, high),
-            color=COLOURS[colour],
-            lw=1.1,
-            alpha=0.55,
-            zorder=2,
-        )
+        _draw_bars(axes, x, y, low, high, color=COLOURS[colour], lw=1.1, alpha=0.55, zorder=2)
         axes.plot(x, y, marker, color=COLOURS[colour], ms=5, label=group, zorder=3)
     _draw_line(axes, _column(records, reference), _column(records, "r_student"), fitted=reference == "r_true")
     axes.set_xlabel(about.label)
@@ -104,16 +101,10 @@ def few_labels(figures: Figures) -> Drawing | None:
         return None
     figure, grid = new_panels(len(shown), columns=1, height=1.35, share_y=False, x="labels shown in each environment")
     for axes, (metric, label) in zip(grid, shown.items(), strict=True):
-        place, value, low, high = [], [], [], []
-        for at, point in enumerate(points):
-            found = point[metric]
-            if found.value is None:
-                continue
-            place.append(at)
-            value.append(found.value)
-            low.append(found.value if found.low is None else found.low)
-            high.append(found.value if found.high is None else found.high)
-        axes.vlines(place, low, high, color=COLOURS["blue"], lw=1.4, alpha=0.6)
+        place = [at for at, point in enumerate(points) if point[metric].value is not None]
+        numbers = [[point[metric].value, point[metric].low, point[metric].high] for point in points]
+        value, low, high = np.array(numbers, dtype=np.float64)[place].T
+        _draw_bars(axes, place, value, low, high, color=COLOURS["blue"], lw=1.4, alpha=0.6)
         axes.plot(place, value, "o-", color=COLOURS["blue"], lw=1.5, ms=5)
         axes.set_xticks(range(len(points)), [str(point.labels) for point in points])
         axes.set_xlim(-0.4, len(points) - 0.6)
@@ -132,6 +123,13 @@ def few_labels(figures: Figures) -> Drawing | None:
 def _column(records: list[ImpedanceRecord], key: str) -> NDArray[np.float64]:
     """Return one number of every record; NaN where it is unknown."""
     return np.array([getattr(entry, key) for entry in records], dtype=np.float64)
+
+
+def _draw_bars(
+    axes: Axes, x: ArrayLike, y: ArrayLike, low: NDArray[np.float64], high: NDArray[np.float64], **look: Any
+) -> None:
+    """Draw intervals; no further than the number itself where an end is NaN."""
+    axes.vlines(x, np.where(np.isnan(low), y, low), np.where(np.isnan(high), y, high), **look)
 
 
 def _draw_line(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64], *, fitted: bool) -> None:

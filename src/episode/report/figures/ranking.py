@@ -36,10 +36,8 @@ def methods_by_metric(
 
     Parameters
     ----------
-    results : ComparisonResults
     scope : str
         "macro" or "pooled".
-    metric : str
     chance : float or None
         Drawn as a line.
     """

@@ -17,7 +17,7 @@ from episode.evaluate.figures import Figures, PacingSeries, TrainingSeries
 from episode.figure_style import COLOURS, LINES, Drawing, legend, new_panels, short
 from episode.train.diagnostics import MIN_SLOPE
 
-__all__ = ["competition", "pacing", "training"]
+__all__ = ["training_figures"]
 
 PANELS = 36
 SMOOTHING = 20
@@ -51,9 +51,15 @@ CHECKED = (
 )
 
 
-def training(figures: Figures) -> Drawing | None:
-    """Draw the losses and the checks on validation environments over the steps, one line per fold."""
+def training_figures(figures: Figures) -> list[Drawing | None]:
+    """Draw losses and checks over the steps, then rho_c, pull-in and push-away of each training environment."""
     runs = _first_seed(figures.training)
+    panels, more = _environments(runs)
+    return [_training(runs), *([_pacing(panels, more), _competition(panels, more)] if panels else [])]
+
+
+def _training(runs: list[TrainingSeries]) -> Drawing | None:
+    """Draw the losses and the checks on validation environments, one line per fold."""
     panels = [panel for panel in CHECKED if any(panel.series(run, key) for run in runs for key in panel.keys)]
     if not panels:
         return None
@@ -92,11 +98,7 @@ def training(figures: Figures) -> Drawing | None:
     )
 
 
-def pacing(figures: Figures) -> Drawing | None:
-    """Draw rho_c of each training environment over the steps."""
-    panels, more = _environments(figures.training)
-    if not panels:
-        return None
+def _pacing(panels: list[tuple[str, PacingSeries]], more: str) -> Drawing:
     figure, grid = _grid(len(panels), x="training step", y=r"$\rho_c$ = Student's loss / Opportunist's")
     for axes, (name, series) in zip(grid, panels, strict=True):
         axes.axhline(1, color=COLOURS["muted"], lw=1, ls=":", zorder=1)
@@ -112,11 +114,7 @@ def pacing(figures: Figures) -> Drawing | None:
     )
 
 
-def competition(figures: Figures) -> Drawing | None:
-    """Draw pull-in and push-away of each training environment over the steps."""
-    panels, more = _environments(figures.training)
-    if not panels:
-        return None
+def _competition(panels: list[tuple[str, PacingSeries]], more: str) -> Drawing:
     figure, grid = _grid(len(panels), x="training step", y="pull-in, push-away (nats)")
     for axes, (name, series) in zip(grid, panels, strict=True):
         axes.plot(series.step, series.pull, color=COLOURS["green"], lw=1.3, label="pull-in")
@@ -145,9 +143,8 @@ def _first_seed(runs: Sequence[TrainingSeries]) -> list[TrainingSeries]:
     return list(chosen.values())
 
 
-def _environments(runs: Sequence[TrainingSeries]) -> tuple[list[tuple[str, PacingSeries]], str]:
+def _environments(chosen: Sequence[TrainingSeries]) -> tuple[list[tuple[str, PacingSeries]], str]:
     """Return the environments to show by name, and a sentence about those left out."""
-    chosen = _first_seed(runs)
     found = [
         (short(name) if len(chosen) == 1 else f"{short(name)}\n{short(run.fold)}", series)
         for run in chosen

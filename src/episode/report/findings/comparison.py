@@ -10,13 +10,12 @@ from collections.abc import Mapping, Sequence
 
 from episode.compare.methods.registry import ORACLE, SEQUENCE, SHORTCUT, WITH_DISTANCE
 from episode.compare.results import ComparisonResults
-from episode.metrics.intervals import Estimate
 from episode.report.findings import Claim, Findings, decimal, listing, signed, spell, within
 from episode.report.findings.cautions import alarms, cautions, leak
 from episode.report.load import Comparison
-from episode.report.methods import METRICS, best, methods_of
+from episode.report.methods import METRICS, best, methods_of, standing
 
-__all__ = ["best_baselines", "chance_aupr", "correction_method", "find_comparison", "standing"]
+__all__ = ["best_baselines", "chance_aupr", "correction_method", "find_comparison"]
 
 POTENTIAL = "episode.potential"
 CORRECTIONS = ("episode.student", "episode.fused")
@@ -37,14 +36,6 @@ def find_comparison(comparison: Comparison) -> Findings:
         alarms=tuple(alarms(comparison)),
         leak=leak(comparison.results.audit),
     )
-
-
-def standing(found: Estimate, metric: str) -> str:
-    """Say where a difference stands: "better", "worse", "open" (zero lies in the interval) or "unknown"."""
-    if found.low is None or found.high is None:
-        return "unknown"
-    low, high = (found.low, found.high) if METRICS[metric].better > 0 else (-found.high, -found.low)
-    return "better" if low > 0 else "worse" if high < 0 else "open"
 
 
 def best_baselines(results: ComparisonResults) -> list[str]:

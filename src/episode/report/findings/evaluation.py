@@ -16,6 +16,7 @@ from episode.evaluate.results import EnvironmentSummary, EvaluationResults
 from episode.metrics.intervals import Estimate
 from episode.report.findings import Claim, Findings, environments, listing, percent, signed, within
 from episode.report.load import Evaluation
+from episode.report.methods import standing
 from episode.train.diagnostics import MIN_SLOPE, impedance_slope
 
 __all__ = ["find_evaluation", "macro_auroc_interval"]
@@ -103,7 +104,7 @@ def _impedance(evaluation: Evaluation) -> Claim:
         ("worse", "better"): "The impedance helps the probabilities and harms the pooled ranking.",
         ("worse", "open"): "The impedance harms the pooled ranking and does not show in the probabilities.",
         ("worse", "worse"): "The impedance harms both the pooled ranking and the probabilities.",
-    }[_judge(aupr, 1), _judge(log_loss, -1)]
+    }[_shown(aupr, "aupr"), _shown(log_loss, "log_loss")]
     if oracle.gain_share is None or oracle.aupr - pooled.aupr_potential < LITTLE_TO_CORRECT:
         against = f"even the oracle impedance reaches only {oracle.aupr:.3f}, so there is little to correct"
     elif pooled.aupr <= pooled.aupr_potential:
@@ -133,11 +134,8 @@ def _inside(evaluation: Evaluation) -> str:
     )
 
 
-def _judge(gain: Estimate, better: int) -> str:
-    if gain.low is None or gain.high is None:
-        return "open"
-    low, high = (gain.low, gain.high) if better > 0 else (-gain.high, -gain.low)
-    return "better" if low > 0 else "worse" if high < 0 else "open"
+def _shown(gain: Estimate, metric: str) -> str:
+    return standing(gain, metric).replace("unknown", "open")
 
 
 def _change(gain: Estimate) -> str:

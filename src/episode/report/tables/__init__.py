@@ -23,7 +23,6 @@ class Note:
     ----------
     number : int
         Shown as a raised number where the remark applies; 1 is the first.
-    text : str
     methods : tuple of str
         The methods that it applies to.
     """

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from episode.compare.methods.registry import GROUPS, find_method, ordered
 from episode.compare.results import SEEN, Audit, ComparisonResults
 from episode.report.contents import Notes
-from episode.report.findings.comparison import best_baselines, correction_method, standing
-from episode.report.methods import METRICS
+from episode.report.findings.comparison import best_baselines, correction_method
+from episode.report.methods import METRICS, standing
 from episode.report.tables import Cell, Note, Row, Table, count, difference_cell, figure, interval, share, text
 
 __all__ = [

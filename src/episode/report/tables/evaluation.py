@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from episode.evaluate.results import EnvironmentSummary, MacroSummary, PooledSummary
+from episode.evaluate.results import EnvironmentSummary
 from episode.metrics.intervals import Estimate
+from episode.metrics.metrics import Numbers
 from episode.report.findings import NONE, decimal
 from episode.report.load import Evaluation
 from episode.report.tables import Cell, Row, Table, count, figure, interval, share, text
@@ -147,7 +148,7 @@ def impedance_table(evaluation: Evaluation) -> Table:
 def _numbers(
     name: Cell,
     pairs: int | None,
-    entry: EnvironmentSummary | MacroSummary | PooledSummary,
+    entry: Numbers,
     aupr: float | None,
     best: list[float | None],
     intervals: dict[str, Estimate],
