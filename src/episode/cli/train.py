@@ -99,20 +99,20 @@ def _train(processes: Processes, args: argparse.Namespace, config: Config) -> Tr
 
 
 def _report(result: TrainingResult, args: argparse.Namespace) -> None:
-    facts, run = result.facts, result.facts.provenance
+    run = result.provenance
     if args.json:
         content = {
             "run": str(result.folder),
             **run.model_dump(include={"best_step", "steps", "epochs"}),
             "validation_aupr": result.best_aupr,
             "validation_log_loss": result.best_loss,
-            "roles": facts.roles.model_dump(),
-            "calibration": facts.calibration.model_dump(exclude={"training_impedance"}),
+            "roles": result.roles.model_dump(),
+            "calibration": result.calibration.model_dump(exclude={"training_impedance"}),
             "alarms": [alarm.model_dump() for alarm in result.alarms],
         }
         print_json(content)
         return
-    roles = ", ".join(f"{len(names)} {role.replace('_', '-')}" for role, names in facts.roles.model_dump().items())
+    roles = ", ".join(f"{len(names)} {role.replace('_', '-')}" for role, names in result.roles.model_dump().items())
     print(f"environments: {roles}")
     print(
         f"kept step {run.best_step} of {run.steps} ({run.epochs:.1f} epochs): "

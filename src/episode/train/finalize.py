@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from episode import __version__
-from episode.checkpoint import Domain, Provenance, RoleNames, RunCalibration, RunFacts, load_run, save_run
+from episode.checkpoint import DataIdentity, Domain, Provenance, RoleNames, RunCalibration, RunFacts, load_run, save_run
 from episode.episodes.sampler import EnvironmentPool
 from episode.errors import CheckpointError
 from episode.inference.scoring import Scorer
@@ -44,7 +44,9 @@ class TrainingResult:
     """
 
     folder: Path
-    facts: RunFacts
+    provenance: Provenance
+    roles: RoleNames
+    calibration: RunCalibration
     best_aupr: float
     best_loss: float
     alarms: list[Alarm]
@@ -117,7 +119,7 @@ def close_training(
             epochs=progress.queried / data.labelled,
             sources=list(data.manifest.sources),
             unseen_validation=roles.unseen_validation,
-            identity=data.identity,
+            identity=DataIdentity(**data.identity.model_dump(exclude={"config", "seed"})),
         ),
     )
     if write:
@@ -125,7 +127,8 @@ def close_training(
         write_model(folder / "alarms.json", Alarms(alarms))
         save_run(folder, system, data.bank, facts)
         (folder / STATE).unlink(missing_ok=True)
-    return TrainingResult(folder, facts, progress.best_aupr, progress.best_loss, alarms)
+    best = progress.best_aupr, progress.best_loss
+    return TrainingResult(folder, facts.provenance, facts.roles, facts.calibration, *best, alarms)
 
 
 def finished_run(folder: Path, data: TrainingData) -> TrainingResult:
@@ -145,7 +148,8 @@ def finished_run(folder: Path, data: TrainingData) -> TrainingResult:
     checks = [line for line in read_log(folder / LOG) if isinstance(line, ValidationLine)]
     chosen = [line for line in checks if line.step == facts.provenance.best_step][-1]
     alarms = read_model(folder / "alarms.json", Alarms, error=CheckpointError).root
-    return TrainingResult(folder, facts, or_nan(chosen.aupr), or_nan(chosen.log_loss), alarms)
+    best = or_nan(chosen.aupr), or_nan(chosen.log_loss)
+    return TrainingResult(folder, facts.provenance, facts.roles, facts.calibration, *best, alarms)
 
 
 def _names(data: TrainingData) -> RoleNames:
