@@ -84,14 +84,13 @@ class Handmade(nn.Module):
         self.c = c
         self.requires_grad_(False)
 
-    def _encode(self, scores: Tensor, mask: Tensor, gate: None = None, *, both: bool = False) -> ElementCodes:
+    def encode(
+        self, kind: str, scores: Tensor, mask: Tensor, sites: None = None, *, both: bool = False
+    ) -> ElementCodes:
         best = scores.masked_fill(~mask[:, :, None, None], -torch.inf).amax((1, 2)).clamp(min=0)
         nothing: Any = torch.zeros(len(best), 0)
         fields = {field.name: nothing for field in dataclasses.fields(ElementCodes)}
         return ElementCodes(**fields | {"mask": mask, "presence": best})
-
-    encode_enhancers = _encode
-    encode_promoters = _encode
 
     def forward(self, enhancers: ElementCodes, promoters: ElementCodes, distance: Tensor | None = None) -> PairOutput:
         one, other = enhancers.presence, promoters.presence

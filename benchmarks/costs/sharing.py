@@ -214,14 +214,11 @@ class Alone:
         backbone = self.run.system.backbone
         reverse = torch.from_numpy(rows.mirrored)
         codes = []
-        for elements, encode in (
-            (rows.enhancer, backbone.encode_enhancers),
-            (rows.promoter, backbone.encode_promoters),
-        ):
+        for kind, elements in (("enhancer", rows.enhancer), ("promoter", rows.promoter)):
             tokens = torch.from_numpy(self.scanner([self.dataset.sequence(int(i)) for i in elements]))
             tokens = tokens.view(len(elements), -1, *tokens.shape[1:]).float()
             mask = torch.ones(tokens.shape[:2], dtype=torch.bool)
-            codes.append(encode(mirror(tokens, mask, reverse), mask))
+            codes.append(backbone.encode(kind, mirror(tokens, mask, reverse), mask))
         output: PairOutput = backbone(*codes)
         return output
 

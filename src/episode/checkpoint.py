@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -196,8 +196,8 @@ def save_run(folder: Path, system: EnergySystem, bank: MotifBank, facts: RunFact
     """Write model.safetensors, then run.json; each by atomic rename."""
     with atomic_file(folder / "model.safetensors") as temporary:
         save_file(_plain(system.state_dict()), temporary)
-    stored = RunFile(format_version=FORMAT_VERSION, episode_version=__version__, **_fields(facts), bank=bank.content())
-    write_model(folder / "run.json", stored)
+    header = {"format_version": FORMAT_VERSION, "episode_version": __version__, "bank": bank.content()}
+    write_model(folder / "run.json", RunFile(**dict(facts) | header))
 
 
 def new_system(config: Config, bank: MotifBank, environments: int, base_logit: float) -> EnergySystem:
@@ -248,11 +248,7 @@ def load_run(folder: Path) -> Run:
         raise CheckpointError(f"{folder}: damaged run ({error})") from None
     system.eval()
     system.requires_grad_(False)
-    return Run(RunFacts(**_fields(stored)), bank, system)
-
-
-def _fields(facts: RunFacts) -> dict[str, Any]:
-    return {name: getattr(facts, name) for name in RunFacts.model_fields}
+    return Run(stored, bank, system)
 
 
 def save_state(path: Path, tensors: dict[str, Tensor], state: Model) -> None:

@@ -31,7 +31,7 @@ SHOWN = 20
 
 
 class EpisodeError(Exception):
-    """Anything the user can mend; its text is complete without a traceback."""
+    """Anything the user can correct; its text is complete without a traceback."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,6 @@ class Problem:
 
     Parameters
     ----------
-    file : str
-        Path as the user gave it.
     need : str
         What was wrong and what was needed, as a sentence without a full stop.
     row : int or None

@@ -1,7 +1,7 @@
 """The look that all figures share, and their rendering as PNG and SVG.
 
 Matplotlib's object interface only: no global state, no window. Figures are narrow, so that they stay legible
-on a telephone. Knows nothing of what is drawn.
+on a small screen. Knows nothing of what is drawn.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ COLOURS = {
     "green": "#009e73",
     "purple": "#aa4499",
 }
-"""Told apart by colour-blind readers; each also gets a marker or dash of its own."""
+"""Distinguished by colour-blind readers; each also gets a marker or dash of its own."""
 LINES: tuple[tuple[str, Any], ...] = (
     ("blue", "-"),
     ("red", (0, (4, 1.5))),
@@ -58,13 +58,10 @@ class Drawing:
 
     Parameters
     ----------
-    name : str
-        File name without ending.
     title, caption : str
         Plain text; the caption says how to read the figure.
     source : str
         File and key that the figure is drawn from.
-    figure : Figure
     """
 
     name: str
@@ -141,7 +138,7 @@ def to_png(figure: Figure) -> bytes:
     """Render at 200 dots an inch."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=200, facecolor=COLOURS["paper"], metadata={"Software": None})
-    figure.set_layout_engine("none")  # laid out once: renderings agree, and the next is quick
+    figure.set_layout_engine("none")  # arranged once: renderings agree, and the next is quick
     return stream.getvalue()
 
 

@@ -133,7 +133,6 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
 
     Parameters
     ----------
-    folder : Path
     name : str, optional
         Only what would have become this file or folder; all if not given.
     """
@@ -198,7 +197,6 @@ def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[No
 
     Parameters
     ----------
-    path : Path
     waiting : callable, optional
         Called once if another process holds the lock; it may raise, so as not to wait.
 
@@ -258,7 +256,7 @@ def file_sha256(path: Path) -> str:
 
 
 def finite(content: Any) -> Any:
-    """Replace NaN and infinity by None in nested plain data, as JSON wants it."""
+    """Replace NaN and infinity by None in nested plain data, as JSON needs it."""
     if isinstance(content, dict):
         return {key: finite(item) for key, item in content.items()}
     if isinstance(content, (list, tuple)):

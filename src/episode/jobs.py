@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from episode.errors import EpisodeError
 
@@ -29,7 +28,7 @@ def check_identity(
     names: Mapping[str, str] | None = None,
     error: type[EpisodeError] = EpisodeError,
 ) -> None:
-    """Refuse to go on with a job of another identity.
+    """Refuse to resume a job of another identity.
 
     Parameters
     ----------
@@ -43,8 +42,6 @@ def check_identity(
         How it ends: what the user can do.
     names : mapping of str to str, optional
         What the message calls a key, if not by itself.
-    error : type, optional
-        What is raised.
 
     Raises
     ------
@@ -60,7 +57,7 @@ def check_identity(
         raise error(f"{where} another {', '.join(found)}; {need}")
 
 
-def _differences(held: Any, asked: Any) -> Iterator[str]:
+def _differences(held: object, asked: object) -> Iterator[str]:
     """Yield what differs: the keys on the way to it, and both values."""
     if isinstance(held, dict) and isinstance(asked, dict) and held.keys() == asked.keys():
         for key in asked:

@@ -135,14 +135,7 @@ def refusal(key: str, need: str) -> PydanticCustomError:
 def parse_model(content: Any, kind: type[M], *, where: str, error: type[EpisodeError] = ConfigError) -> M:
     """Check plain nested data against a model; keys that are missing take their defaults.
 
-    Parameters
-    ----------
-    content : dict
-    kind : type of Model
-    where : str
-        What messages begin with: a file, or a word for where the data come from.
-    error : type of EpisodeError
-        Raised if the data do not fit.
+    Messages begin with `where`: a file, or a word for where the data come from. `error` is raised if they do not fit.
     """
     try:
         return kind.model_validate(content)
@@ -155,12 +148,9 @@ def parse_json(text: str, kind: type[M], *, where: str, error: type[EpisodeError
     try:
         return kind.model_validate_json(text)
     except ValidationError as found:
-        problem = found
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as broken:
-        raise error(f"{where}: not valid JSON ({broken})") from None
-    raise error(_explain(problem, content, kind, where))
+        if found.errors()[0]["type"] == "json_invalid":
+            raise error(f"{where}: not valid JSON ({found.errors()[0]['ctx']['error']})") from None
+        raise error(_explain(found, json.loads(text), kind, where)) from None
 
 
 def read_model(path: Path, kind: type[M], *, error: type[EpisodeError] = ConfigError) -> M:
@@ -171,24 +161,14 @@ def read_model(path: Path, kind: type[M], *, error: type[EpisodeError] = ConfigE
     EpisodeError
         Of type `error`, if the file cannot be read, is not TOML or JSON, or does not fit the model.
     """
-    if path.suffix != ".json":
-        return parse_model(_read_toml(path, error=error), kind, where=str(path), error=error)
-    return parse_json(_read_text(path, "JSON", error), kind, where=str(path), error=error)
-
-
-def _read_toml(path: Path, *, error: type[EpisodeError] = ConfigError) -> dict[str, Any]:
-    """Read a TOML file; an unreadable one is an `EpisodeError` that names it."""
+    form = "JSON" if path.suffix == ".json" else "TOML"
     try:
-        return tomllib.loads(_read_text(path, "TOML", error))
-    except tomllib.TOMLDecodeError as problem:
-        raise error(f"{path}: not valid TOML ({problem})") from None
-
-
-def _read_text(path: Path, kind: str, error: type[EpisodeError]) -> str:
-    try:
-        return path.read_text()
-    except UnicodeDecodeError as problem:
-        raise error(f"{path}: not valid {kind} ({problem})") from None
+        text = path.read_text()
+        if form == "JSON":
+            return parse_json(text, kind, where=str(path), error=error)
+        return parse_model(tomllib.loads(text), kind, where=str(path), error=error)
+    except ValueError as problem:
+        raise error(f"{path}: not valid {form} ({problem})") from None
     except OSError as problem:
         raise error(f"{path}: {problem.strerror}") from None
 
@@ -209,7 +189,9 @@ def _explain(found: ValidationError, content: Any, kind: type[BaseModel], where:
     by_key: dict[tuple[int | str, ...], list[ErrorDetails]] = {}
     for detail in found.errors(include_url=False):
         by_key.setdefault(_path(detail, content), []).append(detail)
-    lines = [": ".join([where, *_join(path), _need(details, path, kind)]) for path, details in by_key.items()]
+    lines = []
+    for path, details in by_key.items():
+        lines.append(": ".join(filter(None, [where, ".".join(map(str, path)), _need(details, path, kind)])))
     if len(lines) > SHOWN:
         lines = [*lines[:SHOWN], f"... and {len(lines) - SHOWN} more"]
     return "\n".join(lines)
@@ -230,10 +212,6 @@ def _path(detail: ErrorDetails, content: Any) -> tuple[int | str, ...]:
     return tuple(path[:-1] if detail["type"] == "extra_forbidden" else path)
 
 
-def _join(path: Sequence[int | str]) -> list[str]:
-    return [".".join(map(str, path))] if path else []
-
-
 def _need(details: Sequence[ErrorDetails], path: Sequence[int | str], kind: type[BaseModel]) -> str:
     """Say of one key what was needed and what came; several details are members of a union."""
     first = details[0]
@@ -241,25 +219,17 @@ def _need(details: Sequence[ErrorDetails], path: Sequence[int | str], kind: type
     if first["type"] == "extra_forbidden":
         known, key = _known_keys(kind, path), str(first["loc"][-1])
         return f"unknown key {key!r}" + did_you_mean(key, known, otherwise=f"; known keys: {', '.join(known)}")
-    if first["type"] == "missing":
-        return _NEEDS["missing"]
-    if first["type"] == "refused":
-        return str(context["need"])
-    if first["type"] == "value_error":
-        return str(context["error"])
-    needs = [_NEEDS.get(item["type"], item["msg"]).format(**_choices(item.get("ctx", {}))) for item in details]
-    came = first["input"]
-    advice = ""
+    if first["type"] in ("missing", "refused", "value_error"):
+        return str(context.get("need") or context.get("error") or _NEEDS["missing"])
+    came, advice, needs = first["input"], "", []
+    for item in details:
+        need = _NEEDS.get(item["type"], item["msg"]).format(**item.get("ctx", {}))
+        if item["type"] == "literal_error":  # pydantic writes 'a', 'b' or 'c'
+            need = need.replace("'", "").replace(" or ", ", ")
+        needs.append(need)
     if first["type"] == "literal_error" and isinstance(came, str):
-        advice = did_you_mean(came, _choices(context)["expected"].split(", "))
+        advice = did_you_mean(came, needs[0].removeprefix("one of ").split(", "))
     return f"needed {' or '.join(dict.fromkeys(needs))}, got {came!r}{advice}"
-
-
-def _choices(context: dict[str, Any]) -> dict[str, Any]:
-    """Write the choices of a literal as ``a, b, c`` where pydantic has ``'a', 'b' or 'c'``."""
-    if "expected" not in context:
-        return context
-    return context | {"expected": str(context["expected"]).replace(" or ", ", ").replace("'", "")}
 
 
 def _known_keys(kind: Any, path: Sequence[int | str]) -> tuple[str, ...]:

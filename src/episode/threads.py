@@ -29,7 +29,6 @@ def in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Re
     ----------
     work : callable
         Takes an item; neither its result nor what it changes may depend on the other items.
-    items : sequence
 
     Returns
     -------

@@ -104,11 +104,11 @@ def test_more_padding_changes_nothing(backbone: Backbone) -> None:
     outputs = []
     for extra in (0, 5):
         codes = []
-        for encode, ids in ((backbone.encode_enhancers, enhancers), (backbone.encode_promoters, promoters)):
+        for kind, ids in (("enhancer", enhancers), ("promoter", promoters)):
             scores, mask = STORE.gather(ids)
             junk = torch.full((len(ids), extra, 2, MOTIFS), 12.0)
             nothing = torch.zeros(len(ids), extra, dtype=torch.bool)
-            codes.append(encode(torch.cat([scores, junk], dim=1), torch.cat([mask, nothing], dim=1)))
+            codes.append(backbone.encode(kind, torch.cat([scores, junk], dim=1), torch.cat([mask, nothing], dim=1)))
         outputs.append(backbone(*codes))
     same(*outputs)
 
@@ -159,7 +159,7 @@ def test_presence_by_hand(bin: int, charge: float) -> None:
     scores = torch.tensor([[0.0, 5.0, -4.0, 1.0, 9.0], [2.0, -1.0, 0.0, 1.0, 9.0]]).T[None, :, :, None]
     mask = torch.tensor([[True, True, True, True, False]])
     forward, reverse = (1 / (1 + math.exp(-(best - charge - 3.0))) for best in (5.0, 2.0))
-    codes = backbone.encode_promoters(scores, mask)
+    codes = backbone.encode("promoter", scores, mask)
     assert codes.presence.item() == pytest.approx(max(forward, reverse), abs=1e-6)
     linear = backbone.promoter.factor
     wanted = linear.weight @ torch.tensor([forward, reverse]) + linear.bias
@@ -169,7 +169,7 @@ def test_presence_by_hand(bin: int, charge: float) -> None:
 def test_padding_gets_no_gradient_of_the_presence() -> None:
     backbone = Backbone(small_config().backbone, torch.tensor([3.0]), 0.0, bin=250)
     scores = torch.tensor([[1.0, 5.0, 9.0], [2.0, -1.0, 9.0]]).T[None, :, :, None].requires_grad_()
-    backbone.encode_promoters(scores, torch.tensor([[True, True, False]])).factors.sum().backward()
+    backbone.encode("promoter", scores, torch.tensor([[True, True, False]])).factors.sum().backward()
     assert scores.grad is not None
     assert (scores.grad[0, :, :, 0] != 0).tolist() == [[False, True], [True, False], [False, False]]
 
@@ -212,7 +212,7 @@ def test_the_length_of_random_dna_does_not_raise_presence_under_stems_that_learn
         bases = torch.from_numpy(rng.integers(0, 4, (count, length // config.bin, config.bin), dtype=np.uint8))
         mask = torch.ones(bases.shape[:2], dtype=torch.bool)
         with torch.no_grad():
-            mean[length] = float(backbone.encode_enhancers(bases, mask).presence.mean())
+            mean[length] = float(backbone.encode("enhancer", bases, mask).presence.mean())
             uncharged[length] = float(backbone.occupancy(stem(bases, mask).amax((1, 2))).mean())
     for length in (4096, 16384):
         assert 0.95 < mean[length] / mean[1024] < 1.05
@@ -231,12 +231,12 @@ def test_known_matrices_are_charged_one_bit_a_doubling_whoever_scores_them() -> 
 def _presence(backbone: Backbone, elements: list[np.ndarray], bank: MotifBank) -> torch.Tensor:
     scores = torch.from_numpy(np.stack([scan(element, bank, 250) for element in elements])).float()
     with torch.no_grad():
-        return backbone.encode_enhancers(scores, torch.ones(scores.shape[:2], dtype=torch.bool)).presence
+        return backbone.encode("enhancer", scores, torch.ones(scores.shape[:2], dtype=torch.bool)).presence
 
 
 def test_thresholds_learn_from_presence_and_not_along_the_tokens(backbone: Backbone) -> None:
     scores, mask = STORE.gather(np.arange(4))
-    codes = backbone.encode_enhancers(scores, mask)
+    codes = backbone.encode("enhancer", scores, mask)
     codes.tokens.sum().backward(retain_graph=True)
     assert backbone.occupancy.threshold.grad is None
     codes.factors.sum().backward()

@@ -56,10 +56,10 @@ def test_a_prediction_adds_the_term_where_the_distance_is_known(run: Run, tmp_pa
     assert term.std() > 1e-2
     np.testing.assert_allclose(mixed, alone + np.where(half, term, 0.0), atol=1e-5)
     np.testing.assert_allclose(potential(run, content), alone + term, atol=1e-5)
-    assert distance_warning(run, content) is None
-    text = distance_warning(run, some)
+    assert distance_warning(run, 0, len(half)) is None
+    text = distance_warning(run, int(some.pairs["distance"].isna().sum()), len(half))
     assert text is not None and f"absent in {(~half).sum()} of {len(half)} pairs" in text
-    assert distance_warning(tiny_world.lively_run(), none) is None
+    assert distance_warning(tiny_world.lively_run(), len(half), len(half)) is None
 
 
 def test_training_without_any_distance_is_refused(tmp_path: Path) -> None:

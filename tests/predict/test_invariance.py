@@ -276,9 +276,9 @@ def test_reverse_complements_of_pairs_without_coordinates_have_their_potential(f
 
 def test_genome_warning(content: Dataset) -> None:
     run = lively_run()
-    assert genome_warning(run, content) is None
+    assert genome_warning(run, content.genome_hash) is None
     other = replace(run, facts=run.facts.changed(genome_sha256="0" * 64))
-    text = genome_warning(other, content)
+    text = genome_warning(other, content.genome_hash)
     assert text is not None and "another genome file" in text and content.genome_hash[:12] in text  # type: ignore[index]
     unknown = replace(run, facts=run.facts.changed(genome_sha256=None))
-    assert genome_warning(unknown, content) is None
+    assert genome_warning(unknown, content.genome_hash) is None

@@ -57,7 +57,7 @@ def test_with_one_channel_the_exposure_has_nothing_to_move() -> None:
 
 def test_the_exposure_learns_while_the_backbone_does_not() -> None:
     context, tasks = make_context(small_config(*SPECTRUM))
-    context.score = FrozenScorer(context.score, np.arange(len(context.rows)))  # type: ignore[arg-type]
+    context.score = FrozenScorer(context.score, np.arange(len(context.rows)))
     made = step_losses(context, tasks).losses
     for name in made:
         for parameter in context.system.parameters():

@@ -100,9 +100,10 @@ def open_run(args: argparse.Namespace) -> tuple[Run, Dataset, ElementStore]:
     model = load_run(args.run_folder)
     dataset = select(load_dataset(args.dataset), args)
     check_windows(model, dataset)
-    for text in (genome_warning(model, dataset), distance_warning(model, dataset)):
-        if text:
-            warn(text)
+    missing = int(dataset.pairs["distance"].isna().sum())
+    texts = genome_warning(model, dataset.genome_hash), distance_warning(model, missing, len(dataset.pairs))
+    for text in filter(None, texts):
+        warn(text)
     cache = args.cache or args.dataset / "store"
     store = build_store(dataset, model.bank, model.facts.config.stem, cache, progress=sys.stderr.isatty())
     return model, dataset, store

@@ -123,9 +123,8 @@ def run(args: argparse.Namespace) -> int:
             if work_folder(out).exists():
                 warn(f"what is done so far stays in {work_folder(out)}; --resume continues it")
             raise
-    for text in (plan.genome_warning, plan.distance_warning):
-        if text:
-            warn(text)
+    for text in filter(None, (plan.genome_warning, plan.distance_warning)):
+        warn(text)
     for estimate in plan.estimates:
         for text in estimate.warnings:
             warn(f"{estimate.environment}: {text}")
@@ -134,10 +133,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         content = {
             "out": str(args.out),
-            "pairs": plan.pairs,
-            "dropped": plan.dropped,
-            "genome_warning": plan.genome_warning,
-            "distance_warning": plan.distance_warning,
+            **plan.model_dump(include={"pairs", "dropped", "genome_warning", "distance_warning"}),
             "environments": json.loads(plan.table.to_json(orient="records")),
         }
         print_json(content)

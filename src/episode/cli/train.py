@@ -44,9 +44,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="new run folder to write")
     add_settings(parser)
     parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="resume an interrupted run in RUN; begin where there is none yet",
+        "--resume", action="store_true", help="resume an interrupted run in RUN; begin where there is none yet"
     )
     parser.add_argument("--devices", type=int, default=1, help="processes (or GPUs) on each machine (default: 1)")
     parser.add_argument("--nodes", type=int, default=1, help="machines, started by SLURM or torchrun (default: 1)")
@@ -101,24 +99,23 @@ def _train(processes: Processes, args: argparse.Namespace, config: Config) -> Tr
 
 
 def _report(result: TrainingResult, args: argparse.Namespace) -> None:
+    facts, run = result.facts, result.facts.provenance
     if args.json:
         content = {
             "run": str(result.folder),
-            "best_step": result.best_step,
-            "steps": result.steps,
-            "epochs": result.epochs,
+            **run.model_dump(include={"best_step", "steps", "epochs"}),
             "validation_aupr": result.best_aupr,
             "validation_log_loss": result.best_loss,
-            "roles": result.roles.model_dump(),
-            "calibration": result.calibration.model_dump(exclude={"training_impedance"}),
+            "roles": facts.roles.model_dump(),
+            "calibration": facts.calibration.model_dump(exclude={"training_impedance"}),
             "alarms": [alarm.model_dump() for alarm in result.alarms],
         }
         print_json(content)
         return
-    roles = ", ".join(f"{len(names)} {role.replace('_', '-')}" for role, names in result.roles.model_dump().items())
+    roles = ", ".join(f"{len(names)} {role.replace('_', '-')}" for role, names in facts.roles.model_dump().items())
     print(f"environments: {roles}")
     print(
-        f"kept step {result.best_step} of {result.steps} ({result.epochs:.1f} epochs): "
+        f"kept step {run.best_step} of {run.steps} ({run.epochs:.1f} epochs): "
         f"AUPR of U_I {result.best_aupr:.3f}, log-loss {result.best_loss:.4f} nats on the validation environments"
     )
     for alarm in result.alarms:

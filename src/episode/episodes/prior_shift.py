@@ -9,10 +9,13 @@ import math
 
 import numpy as np
 
-__all__ = ["draw_prior", "resample_to_prior", "shifted_impedance"]
+__all__ = ["draw_prior", "log_odds", "resample_to_prior", "shifted_impedance"]
+
+REACH = 1.5
 
 
-def _logit(prevalence: float) -> float:
+def log_odds(prevalence: float) -> float:
+    """Natural logarithm of the odds of a prevalence."""
     return math.log(prevalence / (1 - prevalence))
 
 
@@ -26,16 +29,14 @@ def shifted_impedance(impedance: float, temperature: float, prevalence: float, p
     prevalence, prior : float
         pi_c and pi, in (0, 1).
     """
-    return impedance + temperature * (_logit(prevalence) - _logit(prior))
+    return impedance + temperature * (log_odds(prevalence) - log_odds(prior))
 
 
-def draw_prior(
-    rng: np.random.Generator, impedance: float, temperature: float, prevalence: float, *, reach: float = 1.5
-) -> float:
-    """Draw pi within `reach` logits of pi_c, only where the shifted impedance is not negative."""
-    centre = _logit(prevalence)
-    high = min(centre + reach, centre + impedance / temperature)
-    return float(1 / (1 + math.exp(-rng.uniform(centre - reach, high))))
+def draw_prior(rng: np.random.Generator, impedance: float, temperature: float, prevalence: float) -> float:
+    """Draw pi within `REACH` logits of pi_c, only where the shifted impedance is not negative."""
+    centre = log_odds(prevalence)
+    high = min(centre + REACH, centre + impedance / temperature)
+    return float(1 / (1 + math.exp(-rng.uniform(centre - REACH, high))))
 
 
 def resample_to_prior(rng: np.random.Generator, label: np.ndarray, prior: float) -> np.ndarray:
@@ -43,11 +44,8 @@ def resample_to_prior(rng: np.random.Generator, label: np.ndarray, prior: float)
 
     Parameters
     ----------
-    rng : numpy.random.Generator
     label : ndarray, shape (n,)
         1 or 0.
-    prior : float
-        Wanted prevalence.
 
     Returns
     -------

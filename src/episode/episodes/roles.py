@@ -56,8 +56,6 @@ def assign_roles(pairs: pd.DataFrame, config: EpisodesConfig, seed: int, *, orde
     ----------
     pairs : DataFrame
         Pair table of a dataset; rows whose split is "test" are left out.
-    config : EpisodesConfig
-    seed : int
     order : ndarray, shape (n,), optional
         Rank of each row: the rows of a validation pool are sorted by it, so that its first ones are its support.
 
@@ -79,7 +77,7 @@ def assign_roles(pairs: pd.DataFrame, config: EpisodesConfig, seed: int, *, orde
                 "too little of each chromosome to hold validation loci out; give the table a split column (train, val)"
             )
     cell_line = pairs["cell_line"].to_numpy()
-    lines = _shuffled(np.unique(cell_line[train]), seed, "roles")
+    lines = sorted(map(str, np.unique(cell_line[train])), key=lambda name: derive_seed(seed, "roles", name))
     with_validation = set(np.unique(cell_line[validation]))
     held_out: set[str] = with_validation - set(lines)
     if not held_out and len(lines) >= MANY_CELL_LINES:
@@ -123,7 +121,3 @@ def _pools(
             )
         )
     return tuple(pools)
-
-
-def _shuffled(names: np.ndarray, seed: int, purpose: str) -> list[str]:
-    return sorted((str(name) for name in names), key=lambda name: derive_seed(seed, purpose, name))

@@ -12,15 +12,7 @@ import numpy as np
 
 from episode.config import EpisodesConfig
 
-__all__ = [
-    "KINDS",
-    "EnvironmentPool",
-    "Task",
-    "draw_kind",
-    "draw_shown",
-    "draw_sizes",
-    "split_by_locus",
-]
+__all__ = ["KINDS", "EnvironmentPool", "Task", "draw_kind", "draw_shown", "draw_sizes", "split_by_locus"]
 
 KINDS = ("train", "pseudo_ood", "prior_shift", "mixed")
 
@@ -31,8 +23,6 @@ class EnvironmentPool:
 
     Parameters
     ----------
-    name : str
-        Environment name.
     rows : ndarray, shape (n,), int64
         Rows of the `PairRows` table.
     locus : ndarray, shape (n,), int64
@@ -67,7 +57,6 @@ class Task:
 
     Parameters
     ----------
-    environment : EnvironmentPool
     kind : str
         "train", "pseudo_ood", "prior_shift" or "mixed".
     support, query : ndarray of int64
@@ -95,12 +84,7 @@ class Task:
 def draw_kind(rng: np.random.Generator, config: EpisodesConfig, *, pseudo_ood: bool, several: bool) -> str:
     """Draw a kind of task by its configured weight, leaving out those that the data cannot give."""
     weights = np.array(
-        [
-            config.train,
-            config.pseudo_ood if pseudo_ood else 0.0,
-            config.prior_shift,
-            config.mixed if several else 0.0,
-        ]
+        [config.train, config.pseudo_ood if pseudo_ood else 0.0, config.prior_shift, config.mixed if several else 0.0]
     )
     return KINDS[rng.choice(len(KINDS), p=weights / weights.sum())]
 
@@ -112,7 +96,6 @@ def split_by_locus(
 
     Parameters
     ----------
-    rng : numpy.random.Generator
     locus : ndarray, shape (n,)
         Locus of each candidate row.
     query, support : int
@@ -133,10 +116,7 @@ def split_by_locus(
     in_query = np.zeros(len(distinct), dtype=bool)
     in_query[order[:taken]] = True
     sides = in_query[inverse.reshape(-1)]
-    return (
-        _thin(rng, np.flatnonzero(~sides), support),
-        _thin(rng, np.flatnonzero(sides), query),
-    )
+    return (_thin(rng, np.flatnonzero(~sides), support), _thin(rng, np.flatnonzero(sides), query))
 
 
 def _thin(rng: np.random.Generator, rows: np.ndarray, size: int) -> np.ndarray:

@@ -27,7 +27,6 @@ class TaskSource:
         Known to the Teacher.
     pseudo_ood : sequence of EnvironmentPool
         Never seen by the Teacher nor by the Opportunist's own loss.
-    config : EpisodesConfig
     """
 
     training: Sequence[EnvironmentPool]
@@ -39,11 +38,8 @@ class TaskSource:
 
         Parameters
         ----------
-        rng : numpy.random.Generator
         impedance : ndarray, shape (environments known to the Teacher,)
             R_T now, its smallest channel; bounds the drawn prevalence.
-        temperature : float
-            T now.
         """
         kind = draw_kind(rng, self.config, pseudo_ood=bool(self.pseudo_ood), several=len(self.training) > 1)
         pools = self.pseudo_ood if kind == "pseudo_ood" else self.training
@@ -84,10 +80,7 @@ class TaskSource:
         first = min(round(size * fraction), len(pool.rows))
         second = min(size - round(size * fraction), len(other.rows))
         support = np.concatenate(
-            [
-                rng.choice(pool.rows, size=first, replace=False),
-                rng.choice(other.rows, size=second, replace=False),
-            ]
+            [rng.choice(pool.rows, size=first, replace=False), rng.choice(other.rows, size=second, replace=False)]
         )
         nothing = np.zeros(0, dtype=np.int64)
         fraction = first / max(1, first + second)

@@ -146,8 +146,8 @@ def _integrate_oriented(
         count = len(tokens[0])
         seen = [mask.expand(count, -1) for mask in masks]
         gates = [(tokens[i + 1], seen[i + 1]) if gated else None for i in (0, parts)]
-        enhancers = backbone.encode_enhancers(tokens[0], seen[0], gates[0])
-        promoters = backbone.encode_promoters(tokens[parts], seen[parts], gates[1])
+        enhancers = backbone.encode("enhancer", tokens[0], seen[0], gates[0])
+        promoters = backbone.encode("promoter", tokens[parts], seen[parts], gates[1])
         distance = torch.full((count,), pair.distance, dtype=torch.float64, device=device)
         return backbone(enhancers, promoters, distance).potential
 

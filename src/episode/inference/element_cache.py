@@ -53,8 +53,7 @@ def encode_elements(
     if store.gate is not None:
         rows = (np.tile(element, 2), np.concatenate([mirrored, ~mirrored])) if both else (element, mirrored)
         gate = gather_oriented(store.gate, *rows, device)
-    encode = backbone.encode_enhancers if kind == "enhancer" else backbone.encode_promoters
-    return encode(*gather_oriented(store, element, mirrored, device), gate, both=both)
+    return backbone.encode(kind, *gather_oriented(store, element, mirrored, device), gate, both=both)
 
 
 class ElementCache:
@@ -68,8 +67,6 @@ class ElementCache:
 
     Parameters
     ----------
-    backbone : Backbone
-    store : ElementStore
     folder : Path, optional
         Where the file may be written; made if absent (its parent must exist). Without it all codes stay in memory.
     """

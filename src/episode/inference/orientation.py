@@ -22,14 +22,7 @@ from episode.encode.bases import mirror_bases
 from episode.encode.bins import reversed_bins
 from episode.encode.store import ElementStore
 
-__all__ = [
-    "OrientedPairs",
-    "gather_oriented",
-    "mean_orientation",
-    "mean_unoriented",
-    "mirror",
-    "orientations",
-]
+__all__ = ["OrientedPairs", "gather_oriented", "mean_orientation", "mean_unoriented", "mirror", "orientations"]
 
 Reading = TypeVar("Reading", float, NDArray[np.float64], Tensor)
 
@@ -91,10 +84,7 @@ def orientations(
 
 def mean_orientation(readings: Sequence[Reading]) -> Reading:
     """Mean of what was found in each orientation of the same pairs."""
-    total = readings[0]
-    for reading in readings[1:]:
-        total = total + reading
-    return total / len(readings)
+    return sum(readings[1:], start=readings[0]) / len(readings)
 
 
 def mean_unoriented(given: Tensor, other: Tensor, oriented: NDArray[np.bool_]) -> Tensor:

@@ -19,14 +19,7 @@ from episode.inference.pairs import PairRows
 from episode.model.backbone import Backbone, PairOutput
 from episode.threads import in_threads
 
-__all__ = [
-    "FrozenScorer",
-    "LiveScorer",
-    "Scorer",
-    "TableScorer",
-    "gate_presence",
-    "score_rows",
-]
+__all__ = ["FrozenScorer", "LiveScorer", "Scorer", "gate_presence", "score_rows"]
 
 PIECE = 512
 """Pairs that the head scores at a time; bounds the working memory."""
@@ -65,10 +58,8 @@ def score_rows(
 
     Parameters
     ----------
-    backbone : Backbone
     source : ElementStore or ElementCache
         What the elements are encoded from, or their codes by this Backbone as it is.
-    rows : PairRows
     block : int
         Pairs scored at a time; the result does not depend on it beyond rounding.
     gradient : bool
@@ -97,28 +88,16 @@ def score_rows(
 class Scorer(Protocol):
     """Rows of a pair table to (U_I, z_I)."""
 
-    def __call__(self, index: np.ndarray, *, gradient: bool = False) -> PairOutput:
-        """Score the rows `index`, shape (m,), in that order."""
-
-
-class TableScorer(Scorer, Protocol):
-    """A scorer that knows its table."""
-
     @property
     def rows(self) -> PairRows:
         """The table that the indices refer to."""
 
+    def __call__(self, index: np.ndarray, *, gradient: bool = False) -> PairOutput:
+        """Score the rows `index`, shape (m,), in that order."""
+
 
 class LiveScorer:
-    """Scores with the Backbone as it is now.
-
-    Parameters
-    ----------
-    backbone : Backbone
-    store : ElementStore
-    rows : PairRows
-        The table that the indices refer to.
-    """
+    """Scores with the Backbone as it is now."""
 
     def __init__(self, backbone: Backbone, store: ElementStore, rows: PairRows) -> None:
         self.backbone, self.store, self.rows = backbone, store, rows
@@ -142,17 +121,24 @@ class FrozenScorer:
 
     Parameters
     ----------
-    live : TableScorer
     index : ndarray, shape (m,)
         The rows that will be requested.
     """
 
-    def __init__(self, live: TableScorer, index: np.ndarray) -> None:
-        distinct = np.unique(index)
+    def __init__(self, live: Scorer, index: np.ndarray) -> None:
+        self.rows, distinct = live.rows, np.unique(index)
+        index = distinct[live.rows.take(distinct).element_order()]
         self.place = np.full(len(live.rows), -1, dtype=np.int64)
-        order = live.rows.take(distinct).element_order()
-        self.place[distinct[order]] = np.arange(len(distinct))
-        self.output = _filled(live, distinct[order])
+        self.place[index] = np.arange(len(index))
+        # block by block into preallocated tables: joining blocks would need the memory twice
+        first = live(index[:BLOCK])
+        potential = first.potential.new_empty(len(index))
+        representation = first.representation.new_empty(len(index), first.representation.shape[1])
+        for start in range(0, len(index), BLOCK):
+            output = live(index[start : start + BLOCK]) if start else first
+            potential[start : start + BLOCK] = output.potential
+            representation[start : start + BLOCK] = output.representation
+        self.output = PairOutput(potential, representation)
 
     def __call__(self, index: np.ndarray, *, gradient: bool = False) -> PairOutput:
         """Look the rows `index` up; there is no graph to keep.
@@ -165,18 +151,6 @@ class FrozenScorer:
         if (self.place[index] < 0).any():
             raise IndexError("a row was requested that was not scored when the Backbone was frozen")
         return self.output.take(self.place[index])
-
-
-def _filled(live: Scorer, index: np.ndarray) -> PairOutput:
-    """Score many rows block by block into preallocated tables: joining blocks would need the memory twice."""
-    first = live(index[:BLOCK])
-    potential = first.potential.new_empty(len(index))
-    representation = first.representation.new_empty(len(index), first.representation.shape[1])
-    for start in range(0, len(index), BLOCK):
-        output = live(index[start : start + BLOCK]) if start else first
-        potential[start : start + BLOCK] = output.potential
-        representation[start : start + BLOCK] = output.representation
-    return PairOutput(potential, representation)
 
 
 def _score_orientation(

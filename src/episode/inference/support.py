@@ -15,6 +15,9 @@ from episode.threads import in_threads, torch_threads
 
 __all__ = ["bootstrap_sd", "embed_support", "mean_impedance", "student_impedance"]
 
+REPLICATES = 32
+"""Bootstrap supports that are drawn."""
+
 
 @torch.no_grad()
 def embed_support(system: EnergySystem, support: PairOutput) -> Tensor:
@@ -41,28 +44,17 @@ def mean_impedance(system: EnergySystem, impedance: Tensor, exposure: Tensor) ->
 
 
 @torch.no_grad()
-def bootstrap_sd(
-    system: EnergySystem,
-    support: PairOutput,
-    locus: np.ndarray,
-    rng: np.random.Generator,
-    *,
-    replicates: int = 32,
-) -> float:
+def bootstrap_sd(system: EnergySystem, support: PairOutput, locus: np.ndarray, rng: np.random.Generator) -> float:
     """Standard deviation of R_S over supports whose loci are drawn with replacement; 0 with a single locus.
 
     With a spectrum, that of the mean R_S over the pairs of the original support set.
 
     Parameters
     ----------
-    system : EnergySystem
     support : PairOutput
         The support set, n pairs.
     locus : ndarray, shape (n,)
         Locus of each pair.
-    rng : numpy.random.Generator
-    replicates : int
-        Number of supports drawn.
     """
     distinct, inverse = np.unique(locus, return_inverse=True)
     if len(distinct) < 2:
@@ -75,5 +67,5 @@ def bootstrap_sd(
         replicate = support.take(np.concatenate([rows_of[i] for i in drawn]))
         return mean_impedance(system, student_impedance(system, replicate), exposure)
 
-    draws = [rng.integers(len(distinct), size=len(distinct)) for _ in range(replicates)]
+    draws = [rng.integers(len(distinct), size=len(distinct)) for _ in range(REPLICATES)]
     return float(np.std(in_threads(impedance, draws), ddof=1))

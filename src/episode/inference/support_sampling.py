@@ -22,11 +22,8 @@ def content_ranks(seed: int, digests: Sequence[bytes], rows: PairRows) -> np.nda
 
     Parameters
     ----------
-    seed : int
     digests : sequence of bytes
         Digest of each element's sequence, see `episode.data.dataset.Dataset.digests`.
-    rows : PairRows
-        n pairs.
 
     Returns
     -------
@@ -52,10 +49,6 @@ def draw_support(rank: np.ndarray, rows: PairRows, size: int) -> np.ndarray:
     ----------
     rank : ndarray, shape (n,), int64
         Of `content_ranks`.
-    rows : PairRows
-        The n pairs of the environment.
-    size : int
-        Size of the largest support.
 
     Returns
     -------
@@ -69,13 +62,7 @@ def draw_support(rank: np.ndarray, rows: PairRows, size: int) -> np.ndarray:
 
 
 class SupportDraw:
-    """The draw of `draw_support` from pairs that come block by block, in memory of the support's own size.
-
-    Parameters
-    ----------
-    size : int
-        Size of the largest support.
-    """
+    """The draw of `draw_support` from pairs that come block by block, in memory of the support's own size."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -89,8 +76,6 @@ class SupportDraw:
         ----------
         rank : ndarray, shape (n,), int64
             See `content_ranks`.
-        rows : PairRows
-            n pairs.
         """
         if len(self.rank) == self.size:
             near = np.flatnonzero(rank <= self.rank[-1])

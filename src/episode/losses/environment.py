@@ -38,8 +38,6 @@ def potential_hinge(
         T; detached here.
     level : float
         Wanted mean of U_I / T.
-    mean_weight, variance_weight : float
-        Weights of the two hinges.
     """
     scaled = potential / temperature.detach()
     mean = relu((scaled.mean() - level).abs() - 0.25).square()
@@ -73,13 +71,7 @@ def distillation_loss(student: Tensor, reference: Tensor) -> Tensor:
 
 
 def pull_in_loss(
-    potential: Tensor,
-    student: Tensor,
-    temperature: Tensor,
-    label: Tensor,
-    *,
-    alpha: Tensor | float,
-    weight: float,
+    potential: Tensor, student: Tensor, temperature: Tensor, label: Tensor, *, alpha: Tensor | float, weight: float
 ) -> Tensor:
     """``w_c L(sg(U_I), R_S, sg(T))``: makes R_S more real where it misses a baseline that it could have reached."""
     logit = (potential.detach() - student) / temperature.detach()
@@ -87,13 +79,7 @@ def pull_in_loss(
 
 
 def opportunist_loss(
-    potential: Tensor,
-    student: Tensor,
-    delta: Tensor,
-    temperature: Tensor,
-    label: Tensor,
-    *,
-    alpha: Tensor | float,
+    potential: Tensor, student: Tensor, delta: Tensor, temperature: Tensor, label: Tensor, *, alpha: Tensor | float
 ) -> Tensor:
     """The Opportunist's own task loss: makes R_E more real by measuring what shortcuts alone would add to it."""
     logit = (potential.detach() - student.detach() - delta) / temperature.detach()

@@ -40,19 +40,8 @@ def rotary(x: Tensor, position: Tensor) -> Tensor:
     return torch.addcmul(x * angle.cos().to(x.dtype), x.roll(half, dims=-1), angle.sin().to(x.dtype))
 
 
-class CrossBoundaryAttention(nn.Module):
-    """One direction of the cross-boundary attention (CBAT): the tokens of one element read those of the other.
-
-    Queries, keys and values are made once for each distinct element (`query_of`, `key_value_of`); only `forward` runs
-    for every pair.
-
-    Parameters
-    ----------
-    width : int
-        Channels of a token.
-    heads : int
-        Attention heads.
-    """
+class _Heads(nn.Module):
+    """The linear maps of multi-head attention."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -60,6 +49,17 @@ class CrossBoundaryAttention(nn.Module):
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
         self.output = nn.Linear(width, width)
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
+
+
+class CrossBoundaryAttention(_Heads):
+    """One direction of the cross-boundary attention (CBAT): the tokens of one element read those of the other.
+
+    Queries, keys and values are made once for each distinct element (`query_of`, `key_value_of`); only `forward` runs
+    for every pair.
+    """
 
     def query_of(self, tokens: Tensor, position: Tensor) -> Tensor:
         """Rotated queries, shape (n, heads, tokens, width / heads)."""
@@ -87,17 +87,12 @@ class CrossBoundaryAttention(nn.Module):
             read = (v.mT @ weight).mT
         return self.output(read.unflatten(0, (count, heads)).transpose(1, 2).flatten(2))
 
-    def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-
 
 class AnchorPooling(nn.Module):
     """Pool tokens by their likeness to learned anchors, with a learned temperature.
 
     Parameters
     ----------
-    width : int
-        Channels of a token.
     anchors : int
         Number of anchors; each pools one vector.
     """
@@ -151,22 +146,15 @@ class PooledSetAttention(nn.Module):
         return self.attend(self.seed, items).squeeze(0)
 
 
-class _Attend(nn.Module):
+class _Attend(_Heads):
     """Multi-head attention block of the Set Transformer: rows of `x` read rows of `y`, then a small residual layer."""
 
     def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
-        self.output = nn.Linear(width, width)
+        super().__init__(width, heads)
         self.inner = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        def split(z: Tensor) -> Tensor:
-            return z.unflatten(-1, (self.heads, -1)).transpose(0, 1)
-
-        key, value = self.key_value(y).chunk(2, dim=-1)
-        read = scaled_dot_product_attention(split(self.query(x)), split(key), split(value))
+        key, value = (self._split(part) for part in self.key_value(y).chunk(2, dim=-1))
+        read = scaled_dot_product_attention(self._split(self.query(x)), key, value)
         x = x + self.output(read.transpose(0, 1).flatten(1))
         return x + self.inner(x)

@@ -100,7 +100,6 @@ class Backbone(nn.Module):
 
     Parameters
     ----------
-    config : BackboneConfig
     thresholds : Tensor, shape (channels,)
         Score at which a site of each channel of the stem starts as half occupied; bits where it is a known motif.
     initial_potential : float
@@ -112,8 +111,6 @@ class Backbone(nn.Module):
     stem : Stem or None
         Turns rows of the store and their mask into scores (n, bins, 2, channels), see `episode.model.stem`; None where
         the store holds scores.
-    bin : int
-        Base pairs of a bin.
     """
 
     def __init__(
@@ -149,45 +146,28 @@ class Backbone(nn.Module):
         self.decay = decay
         self.representation_size = channels + 2 * stem_channels + (0 if gate is None else 4)
 
-    def encode_enhancers(
-        self, rows: Tensor, mask: Tensor, gate: Sites | None = None, *, both: bool = False
+    def encode(
+        self, kind: str, rows: Tensor, mask: Tensor, sites: Sites | None = None, *, both: bool = False
     ) -> ElementCodes:
-        """Encode enhancers in pair orientation.
+        """Encode elements of one kind ("enhancer" or "promoter") in pair orientation.
 
         Parameters
         ----------
         rows : Tensor, shape (n, bins, ...)
             As the stem reads them.
         mask : Tensor, shape (n, bins)
-        gate : Sites or None
+        sites : Sites or None
             The same elements for the boundary gate; with `both` also their reverse complements, behind them.
         both : bool
             Give the codes of the reverse complements as well, behind those of the elements.
         """
-        codes = self._encode(self.enhancer, rows, mask, self.enhancer_reads, self.promoter_reads, both)
-        return self._gated(codes, gate, upstream=True)
-
-    def encode_promoters(
-        self, rows: Tensor, mask: Tensor, gate: Sites | None = None, *, both: bool = False
-    ) -> ElementCodes:
-        """Encode promoters in pair orientation; see `encode_enhancers`."""
-        codes = self._encode(self.promoter, rows, mask, self.promoter_reads, self.enhancer_reads, both)
-        return self._gated(codes, gate, upstream=False)
-
-    def _encode(
-        self,
-        encoder: ElementEncoder,
-        rows: Tensor,
-        mask: Tensor,
-        reads: CrossBoundaryAttention,
-        is_read: CrossBoundaryAttention,
-        both: bool,
-    ) -> ElementCodes:
+        upstream = kind == "enhancer"
+        encoder = self.enhancer if upstream else self.promoter
+        reads, is_read = self.enhancer_reads, self.promoter_reads
+        if not upstream:
+            reads, is_read = is_read, reads
         scores, charge = self.stem(rows, mask), self.stem.charge
         codes: ElementCodes = encoder(scores, mask, self.occupancy, charge, reads, is_read, both=both)
-        return codes
-
-    def _gated(self, codes: ElementCodes, sites: Sites | None, *, upstream: bool) -> ElementCodes:
         if self.gate is None:
             return codes
         if sites is None:

@@ -50,7 +50,6 @@ class EnergySystem(nn.Module):
 
     Parameters
     ----------
-    config : Config
     thresholds : Tensor, shape (channels,)
         Starting thresholds of the stem's channels.
     environments : int
@@ -59,8 +58,6 @@ class EnergySystem(nn.Module):
         Logit of the prevalence in the training set.
     gate_levels : Tensor, shape (2, matrices), or None
         Of the matrices of the boundary gate, see `episode.model.gate`; None for no gate.
-    stem : Stem or None
-        See `episode.model.backbone.Backbone`.
     """
 
     def __init__(

@@ -45,8 +45,6 @@ class GateEncoder(nn.Module):
     ----------
     levels : Tensor, shape (2, matrices)
         Scores in bits: where theta starts (that of the first matrix is used), and the c_j.
-    bin : int
-        Base pairs of a bin.
     """
 
     centre: Tensor

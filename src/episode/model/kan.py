@@ -20,8 +20,6 @@ class FourierKAN(nn.Module):
 
     Parameters
     ----------
-    inputs, outputs : int
-        Number of input and output channels.
     frequencies : int
         Highest k; higher ones start smaller (1/k), so that the function starts smooth.
     """

@@ -195,7 +195,6 @@ class KmerStem(Stem):
     ----------
     k : int
         Base pairs of a site.
-    channels : int
     bin : int
         Base pairs of a bin. An element has few bins, and the charge for its length grows as the best of them does.
     """

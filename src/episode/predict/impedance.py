@@ -14,9 +14,10 @@ import torch
 from scipy.special import expit, ndtri, stdtrit
 
 from episode.checkpoint import Run
+from episode.data.dataset import Dataset
 from episode.encode.store import ElementStore
 from episode.inference.element_cache import ElementCache
-from episode.inference.pairs import PairRows
+from episode.inference.pairs import PairRows, pair_rows
 from episode.inference.scoring import score_rows
 from episode.inference.support import bootstrap_sd, mean_impedance, student_impedance
 from episode.model.backbone import PairOutput
@@ -31,7 +32,6 @@ __all__ = [
     "exposure_of",
     "map_impedance",
     "min_impedance",
-    "refine_with_labels",
     "update_impedance",
 ]
 
@@ -47,7 +47,6 @@ class EnvironmentEstimate:
 
     Parameters
     ----------
-    environment : str
     known : bool
         The Teacher knows it.
     student, teacher, used : tuple of float
@@ -89,20 +88,26 @@ class EnvironmentEstimate:
 
 
 def estimate_environment(
-    run: Run, source: ElementStore | ElementCache, support: PairRows, name: str, *, seed: int
+    run: Run,
+    source: ElementStore | ElementCache,
+    support: PairRows,
+    name: str,
+    *,
+    seed: int,
+    labelled: tuple[Dataset, ElementStore] | None = None,
 ) -> EnvironmentEstimate:
     """Estimate the impedance of one environment from its unlabelled pairs.
 
     Parameters
     ----------
-    run : Run
-    source : ElementStore or ElementCache
     support : PairRows
         The support set, see `episode.inference.support_sampling`; labels are not read.
     name : str
         Environment name; the Teacher is asked if it knows it.
     seed : int
         Of the bootstrap.
+    labelled : (Dataset, ElementStore), optional
+        Labelled pairs; those of the environment then refine the estimate (one-dimensional MAP).
     """
     facts, system = run.facts, run.system
     output = score_rows(system.backbone, source, support)
@@ -121,7 +126,7 @@ def estimate_environment(
         used_half = (1 - weight) * half
     r_used = mean_impedance(system, used, exposure)
     distance = facts.domain.distance(output.representation.double().mean(0).cpu().numpy())
-    return EnvironmentEstimate(
+    estimate = EnvironmentEstimate(
         environment=name,
         known=known,
         student=tuple(student.tolist()),
@@ -139,6 +144,14 @@ def estimate_environment(
         labels=0,
         warnings=_warnings(run, len(support), distance),
     )
+    if labelled is None:
+        return estimate
+    few, store = labelled
+    rows = pair_rows(few.select((few.pairs["environment"] == name) & (few.pairs["label"] >= 0)))
+    output = score_rows(system.backbone, store, rows)
+    potential = (output.potential + system.temperature.offset).double().cpu().numpy()
+    ranked = potential - deviation(estimate, exposure_of(run, output))
+    return update_impedance(estimate, ranked, rows.label, float(system.temperature()))
 
 
 def min_impedance(channels: Sequence[float], mean: float) -> float:
@@ -159,30 +172,6 @@ def half_width(run: Run, sd: float) -> float:
     return quantile * math.sqrt(calibration.impedance_error**2 + extra)
 
 
-def refine_with_labels(
-    run: Run, estimate: EnvironmentEstimate, store: ElementStore, labelled: PairRows
-) -> EnvironmentEstimate:
-    """Update the impedance with a few labelled pairs of the same environment (one-dimensional MAP).
-
-    Parameters
-    ----------
-    run : Run
-    estimate : EnvironmentEstimate
-        Label-free: it is the prior, so labels are used once.
-    store : ElementStore
-        Holds the elements of `labelled`.
-    labelled : PairRows
-        Pairs with labels 0 or 1; unknown ones are left out.
-    """
-    labelled = labelled.take(np.flatnonzero(labelled.label >= 0))
-    if not len(labelled):
-        return estimate
-    output = score_rows(run.system.backbone, store, labelled)
-    potential = (output.potential + run.system.temperature.offset).double().cpu().numpy()
-    ranked = potential - deviation(estimate, exposure_of(run, output))
-    return update_impedance(estimate, ranked, labelled.label, float(run.system.temperature()))
-
-
 @torch.no_grad()
 def exposure_of(run: Run, output: PairOutput) -> np.ndarray:
     """Exposure of scored pairs to the channels, shape (n, K), float64: rows sum to 1."""
@@ -194,7 +183,6 @@ def deviation(estimate: EnvironmentEstimate, exposure: np.ndarray) -> np.ndarray
 
     Parameters
     ----------
-    estimate : EnvironmentEstimate
     exposure : ndarray, shape (n, K)
         See `exposure_of`.
     """
@@ -214,8 +202,6 @@ def update_impedance(
         U_I with the offset, less the `deviation` of each pair.
     label : ndarray, shape (n,)
         1 or 0; without any the estimate stays as it is.
-    temperature : float
-        T.
     """
     if not len(label):
         return estimate
@@ -233,13 +219,7 @@ def update_impedance(
 
 
 def map_impedance(
-    potential: np.ndarray,
-    label: np.ndarray,
-    temperature: float,
-    *,
-    prior: float,
-    prior_sd: float,
-    lowest: float = 0.0,
+    potential: np.ndarray, label: np.ndarray, temperature: float, *, prior: float, prior_sd: float, lowest: float = 0.0
 ) -> tuple[float, float]:
     """Maximum a posteriori R_E >= `lowest` under a normal prior, and its Laplace standard deviation.
 
@@ -249,8 +229,6 @@ def map_impedance(
         U_I.
     label : ndarray, shape (n,)
         1 or 0.
-    temperature : float
-        T.
     prior, prior_sd : float
         Mean and standard deviation of the prior, units of U_I.
     lowest : float

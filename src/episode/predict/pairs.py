@@ -19,13 +19,7 @@ from episode.inference.element_cache import ElementCache
 from episode.inference.pairs import PairRows, pair_rows
 from episode.inference.scoring import score_rows
 from episode.inference.support_sampling import content_ranks, draw_support
-from episode.predict.impedance import (
-    EnvironmentEstimate,
-    deviation,
-    estimate_environment,
-    exposure_of,
-    refine_with_labels,
-)
+from episode.predict.impedance import EnvironmentEstimate, deviation, estimate_environment, exposure_of
 
 __all__ = [
     "COLUMNS",
@@ -35,20 +29,11 @@ __all__ = [
     "distance_warning",
     "environment_frame",
     "genome_warning",
-    "missing_distance",
-    "other_genome",
     "predict_dataset",
     "score_pairs",
 ]
 
-COLUMNS = (
-    "potential",
-    "impedance",
-    "logit",
-    "probability",
-    "probability_low",
-    "probability_high",
-)
+COLUMNS = ("potential", "impedance", "logit", "probability", "probability_low", "probability_high")
 """What prediction adds to the columns of a pair."""
 
 
@@ -93,14 +78,10 @@ def predict_dataset(
 
     Parameters
     ----------
-    run : Run
-    dataset : Dataset
     store : ElementStore
         Of the dataset's elements, made with the run's bank and stem configuration.
     seed : int
         Decides the support set of an environment that has more pairs than the largest support.
-    batch : int
-        Pairs scored at a time.
     labelled : (Dataset, ElementStore), optional
         Labelled pairs that refine the impedance of the environments they belong to.
     """
@@ -114,12 +95,8 @@ def predict_dataset(
     for number, name in enumerate(names):
         index = np.flatnonzero(environment == number)
         support = index[draw_support(rank[index], rows.take(index), run.facts.config.episodes.support_max)]
-        estimate = estimate_environment(run, codes, rows.take(support), str(name), seed=seed)
-        if labelled is not None:
-            mine = labelled[0].select(labelled[0].pairs["environment"] == name)
-            estimate = refine_with_labels(run, estimate, labelled[1], pair_rows(mine))
-        estimates.append(estimate)
         supports.append(support)
+        estimates.append(estimate_environment(run, codes, rows.take(support), str(name), seed=seed, labelled=labelled))
     scores = score_pairs(run, codes, rows, environment, estimates, batch=batch)
     result = pairs.drop(columns=[name for name in COLUMNS if name in pairs]).assign(**scores.columns)
     first = pairs.drop_duplicates("environment").set_index("environment")
@@ -159,15 +136,10 @@ def score_pairs(
 
     Parameters
     ----------
-    run : Run
-    source : ElementStore or ElementCache
     rows : PairRows
         n pairs; neither labels nor shortcut statistics are read.
     environment : ndarray, shape (n,), int
         Of each pair, an index into `estimates`.
-    estimates : sequence of EnvironmentEstimate
-    batch : int
-        Pairs scored at a time.
     """
     temperature = float(run.system.temperature())
     potential = np.zeros(len(rows))
@@ -195,12 +167,7 @@ def score_pairs(
     return Scores(columns, exposure)
 
 
-def genome_warning(run: Run, dataset: Dataset) -> str | None:
-    """Return a warning where a dataset was read from another genome file than the run was trained on."""
-    return other_genome(run, dataset.genome_hash)
-
-
-def other_genome(run: Run, given: str | None) -> str | None:
+def genome_warning(run: Run, given: str | None) -> str | None:
     """Return a warning where pairs were read from a genome file (SHA-256 `given`) that the run was not trained on."""
     trained = run.facts.genome_sha256
     if trained is None or given is None or trained == given:
@@ -211,13 +178,8 @@ def other_genome(run: Run, given: str | None) -> str | None:
     )
 
 
-def distance_warning(run: Run, dataset: Dataset) -> str | None:
-    """Return a warning where U_I has a term of the distance and some pairs have no distance."""
-    return missing_distance(run, int(dataset.pairs["distance"].isna().sum()), len(dataset.pairs))
-
-
-def missing_distance(run: Run, missing: int, pairs: int) -> str | None:
-    """The same where `missing` of `pairs` pairs have no distance."""
+def distance_warning(run: Run, missing: int, pairs: int) -> str | None:
+    """Return a warning where U_I has a term of the distance and `missing` of `pairs` pairs have no distance."""
     if run.system.backbone.decay is None or not missing:
         return None
     return (

@@ -54,17 +54,10 @@ class Request:
 
     Parameters
     ----------
-    run_folder : str
-        Folder of the trained run.
     tables : tuple of str
         Pair tables, as the user gave them.
-    genome : str or None
-        Genome file.
-    format, cell_line, assay : str or None
     on_invalid, outside_genome : str
         See `episode.data.build.ReadOptions`.
-    support_labels : str or None
-        Pair table with labels.
     formats : tuple of str
         What to write, see `episode.predict.writers.FORMATS`.
     seed : int

@@ -7,28 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from episode.data.pairs import SIDES
 from episode.files import atomic_file, fsync
 
-__all__ = [
-    "FORMATS",
-    "Write",
-    "join_parquet",
-    "open_bedpe",
-    "open_interact",
-    "open_parquet",
-    "open_tsv",
-    "public",
-    "whole_parquet",
-    "write_parquet",
-]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["FORMATS", "Write", "join_parquet", "open_parquet", "public", "whole_parquet", "write_parquet"]
 
 INTERNAL = ["source", "enhancer_id", "promoter_id", "locus"]
-
+TRACK = (
+    'track type=interact name="EPIsode" description="predicted enhancer-promoter interactions" '
+    "interactDirectional=true useScore=on visibility=full\n"
+)
 
 Write = Callable[[pd.DataFrame], None]
 """Takes the next pairs, with the columns of `episode.predict.pairs.Predictions.pairs`."""
@@ -42,6 +40,15 @@ def open_parquet(path: Path, *, parents: bool = True) -> Iterator[Write]:
     must be there, see `episode.files.atomic_file`.
     """
     import pyarrow as pa
+
+    with _row_groups(path, parents=parents) as write:
+        yield lambda pairs: write(
+            pa.Table.from_pandas(public(pairs), preserve_index=False).replace_schema_metadata(None)
+        )
+
+
+@contextmanager
+def _row_groups(path: Path, *, parents: bool = True) -> Iterator[Callable[[pa.Table], None]]:
     import pyarrow.parquet as pq
 
     with ExitStack() as stack:
@@ -49,9 +56,8 @@ def open_parquet(path: Path, *, parents: bool = True) -> Iterator[Write]:
         stack.callback(fsync, temporary)
         writer: pq.ParquetWriter | None = None
 
-        def write(pairs: pd.DataFrame) -> None:
+        def write(table: pa.Table) -> None:
             nonlocal writer
-            table = pa.Table.from_pandas(public(pairs), preserve_index=False).replace_schema_metadata(None)
             if writer is None:
                 writer = stack.enter_context(pq.ParquetWriter(temporary, table.schema, compression="zstd"))
             writer.write_table(table)
@@ -79,58 +85,40 @@ def join_parquet(parts: Iterable[Path], path: Path) -> None:
     """Join files that `open_parquet` wrote, a row group for each of their own."""
     import pyarrow.parquet as pq
 
-    with ExitStack() as stack:
-        temporary = stack.enter_context(atomic_file(path))
-        writer: pq.ParquetWriter | None = None
+    with _row_groups(path) as write:
         for part in parts:
             with pq.ParquetFile(part) as opened:
-                if writer is None:
-                    writer = stack.enter_context(pq.ParquetWriter(temporary, opened.schema_arrow, compression="zstd"))
                 for group in range(opened.num_row_groups):
-                    writer.write_table(opened.read_row_group(group))
+                    write(opened.read_row_group(group))
 
 
-@contextmanager
-def open_tsv(path: Path) -> Iterator[Write]:
+def tsv_lines(pairs: pd.DataFrame) -> pd.DataFrame:
     """The same as tab-separated text with a header; unknown labels and coordinates are empty."""
-
-    def lines(pairs: pd.DataFrame) -> pd.DataFrame:
-        table = public(pairs)
-        for name in table.columns:
-            if name == "label" or name.endswith(("_start", "_end")):
-                table[name] = table[name].astype("object").where(table[name] >= 0, "")
-        return table
-
-    with _open_text(path, lines) as write:
-        yield write
+    table = public(pairs)
+    for name in table.columns:
+        if name == "label" or name.endswith(("_start", "_end")):
+            table[name] = table[name].astype("object").where(table[name] >= 0, "")
+    return table
 
 
-@contextmanager
-def open_bedpe(path: Path) -> Iterator[Write]:
+def bedpe_lines(pairs: pd.DataFrame) -> pd.DataFrame:
     """BEDPE: enhancer, promoter, name, score (the probability), strands unknown, then environment and energies.
 
     Pairs without coordinates have no place in it and are left out.
     """
-
-    def records(pairs: pd.DataFrame) -> pd.DataFrame:
-        table = pairs[pairs["has_coordinates"].to_numpy()]
-        names = ["enhancer_chrom", "enhancer_start", "enhancer_end", "promoter_chrom", "promoter_start", "promoter_end"]
-        lines = table[names].copy()
-        lines["name"] = table["enhancer_name"] + "_" + table["promoter_name"]
-        lines["score"] = table["probability"].map("{:.6g}".format)
-        lines["strand1"] = lines["strand2"] = "."
-        lines["environment"] = table["environment"]
-        for name in ("potential", "impedance", "logit"):
-            lines[name] = table[name].map("{:.6g}".format)
-        lines.columns = pd.Index(["#chrom1", "start1", "end1", "chrom2", "start2", "end2", *lines.columns[6:]])
-        return lines
-
-    with _open_text(path, records) as write:
-        yield write
+    table = pairs[pairs["has_coordinates"].to_numpy()]
+    lines = table[[f"{side}_{part}" for side in SIDES for part in ("chrom", "start", "end")]].copy()
+    lines["name"] = table["enhancer_name"] + "_" + table["promoter_name"]
+    lines["score"] = table["probability"].map("{:.6g}".format)
+    lines["strand1"] = lines["strand2"] = "."
+    lines["environment"] = table["environment"]
+    for name in ("potential", "impedance", "logit"):
+        lines[name] = table[name].map("{:.6g}".format)
+    lines.columns = pd.Index(["#chrom1", "start1", "end1", "chrom2", "start2", "end2", *lines.columns[6:]])
+    return lines
 
 
-@contextmanager
-def open_interact(path: Path) -> Iterator[Write]:
+def interact_lines(pairs: pd.DataFrame) -> pd.DataFrame:
     """UCSC interact track: score is 1000 x probability, value is the logit; source enhancer, target promoter.
 
     Pairs without coordinates have no place in it and are left out.
@@ -139,50 +127,25 @@ def open_interact(path: Path) -> Iterator[Write]:
     ----------
     UCSC Genome Browser, interact and bigInteract track format.
     """
-
-    def records(pairs: pd.DataFrame) -> pd.DataFrame:
-        table = pairs[pairs["has_coordinates"].to_numpy()]
-        lines = pd.DataFrame(
-            {
-                "#chrom": table["enhancer_chrom"],
-                "chromStart": np.minimum(table["enhancer_start"], table["promoter_start"]),
-                "chromEnd": np.maximum(table["enhancer_end"], table["promoter_end"]),
-                "name": ".",
-                "score": (1000 * table["probability"]).round().astype(int),
-                "value": table["logit"].map("{:.6g}".format),
-                "exp": table["environment"].str.replace(r"\s", "_", regex=True),
-                "color": "0",
-            }
-        )
-        for role, side in (("source", "enhancer"), ("target", "promoter")):
-            lines[f"{role}Chrom"] = table[f"{side}_chrom"]
-            lines[f"{role}Start"] = table[f"{side}_start"]
-            lines[f"{role}End"] = table[f"{side}_end"]
-            lines[f"{role}Name"] = table[f"{side}_name"].str.replace(r"\s", "_", regex=True)
-            lines[f"{role}Strand"] = "."
-        return lines
-
-    track = (
-        'track type=interact name="EPIsode" description="predicted enhancer-promoter interactions" '
-        "interactDirectional=true useScore=on visibility=full\n"
+    table = pairs[pairs["has_coordinates"].to_numpy()]
+    lines = pd.DataFrame(
+        {
+            "#chrom": table["enhancer_chrom"],
+            "chromStart": np.minimum(table["enhancer_start"], table["promoter_start"]),
+            "chromEnd": np.maximum(table["enhancer_end"], table["promoter_end"]),
+            "name": ".",
+            "score": (1000 * table["probability"]).round().astype(int),
+            "value": table["logit"].map("{:.6g}".format),
+            "exp": table["environment"].str.replace(r"\s", "_", regex=True),
+            "color": "0",
+        }
     )
-    with _open_text(path, records, track) as write:
-        yield write
-
-
-FORMATS: dict[str, Callable[[Path], AbstractContextManager[Write]]] = {
-    "parquet": open_parquet,
-    "tsv": open_tsv,
-    "bedpe": open_bedpe,
-    "interact": open_interact,
-}
-"""Format name, which is the ending of its files too -> writer of a file, block by block."""
-
-
-def write_parquet(pairs: pd.DataFrame, path: Path) -> None:
-    """Write pairs in memory as Parquet, see `open_parquet`."""
-    with open_parquet(path) as write:
-        write(pairs)
+    for role, side in (("source", "enhancer"), ("target", "promoter")):
+        for part in ("chrom", "start", "end"):
+            lines[f"{role}{part.capitalize()}"] = table[f"{side}_{part}"]
+        lines[f"{role}Name"] = table[f"{side}_name"].str.replace(r"\s", "_", regex=True)
+        lines[f"{role}Strand"] = "."
+    return lines
 
 
 @contextmanager
@@ -197,6 +160,21 @@ def _open_text(path: Path, lines: Callable[[pd.DataFrame], pd.DataFrame], first:
             header = False
 
         yield write
+
+
+FORMATS: dict[str, Callable[[Path], AbstractContextManager[Write]]] = {
+    "parquet": open_parquet,
+    "tsv": partial(_open_text, lines=tsv_lines),
+    "bedpe": partial(_open_text, lines=bedpe_lines),
+    "interact": partial(_open_text, lines=interact_lines, first=TRACK),
+}
+"""Format name, which is the ending of its files too -> writer of a file, block by block."""
+
+
+def write_parquet(pairs: pd.DataFrame, path: Path) -> None:
+    """Write pairs in memory as Parquet, see `open_parquet`."""
+    with open_parquet(path) as write:
+        write(pairs)
 
 
 def public(pairs: pd.DataFrame) -> pd.DataFrame:

@@ -39,21 +39,12 @@ class TrainingData:
 
     Parameters
     ----------
-    config : Config
-    seed : int
-    roles : Roles
-    bank : MotifBank
     store : ElementStore
         Elements of the dataset, made with `bank`.
     shortcuts : Shortcuts
         Fitted on the rows `learning`.
-    rows : PairRows
-        All pairs of the dataset.
     learning : ndarray of int64
         Rows of training and pseudo-OOD environments.
-    manifest : Manifest
-        Of the dataset.
-    genome_sha256 : str or None
     pairs_sha256 : str
         Of the columns that training reads.
     """
@@ -102,11 +93,6 @@ def gather_data(
 
     Parameters
     ----------
-    dataset : Dataset
-    config : Config
-    seed : int
-    cache : Path, optional
-        Where encoded elements are kept between runs.
     store : ElementStore, optional
         The encoded elements themselves; `cache` is not read.
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import RootModel
 
-from episode.metrics.metrics import Metrics, binary_metrics
+from episode.metrics.metrics import binary_metrics
 from episode.schema import Model
 
 if TYPE_CHECKING:
@@ -125,48 +125,38 @@ def training_alarms(
         Validation environments.
     judged : list of EnvironmentCheck
         Validation and pseudo-OOD environments, for the slope of the Student.
-    temperature : float
     teacher : ndarray, shape (environments,)
         R_T of the training environments.
-    competition : CompetitionTotals
     directions : int, optional
         Directions that the exposure of a spectrum started along; None with one channel.
     """
     alarms = []
     for check in checks:
-        if _metrics(check, temperature).collapsed:
-            alarms.append(
-                Alarm(name="collapse", text=f"{check.name}: nearly every pair gets the same call at probability 0.5")
-            )
+        if binary_metrics(check.label, (check.ranked - check.student) / temperature, check.potential).collapsed:
+            text = f"{check.name}: nearly every pair gets the same call at probability 0.5"
+            alarms.append(Alarm(name="collapse", text=text))
     slope = student_slope(judged)
     if slope < MIN_SLOPE and np.std(teacher) / temperature >= MIN_IMPEDANCE_SD:
-        alarms.append(
-            Alarm(
-                name="mean_impedance_student",
-                text=f"the Student moves {slope:.2f} for each unit that the labels call for (below {MIN_SLOPE}): "
-                "it repeats the average impedance rather than reading the support set",
-            )
+        text = (
+            f"the Student moves {slope:.2f} for each unit that the labels call for (below {MIN_SLOPE}): "
+            "it repeats the average impedance rather than reading the support set"
         )
+        alarms.append(Alarm(name="mean_impedance_student", text=text))
     weak = weak_potential(checks)
     if weak:
         alarms.append(weak)
     if competition.tasks and competition.pull_in == 0 and competition.push_away == 0:
-        alarms.append(
-            Alarm(
-                name="idle_competition", text=f"pull-in and push-away stayed at zero in all {competition.tasks} tasks"
-            )
-        )
+        text = f"pull-in and push-away stayed at zero in all {competition.tasks} tasks"
+        alarms.append(Alarm(name="idle_competition", text=text))
     idle = None if directions is None else idle_spectrum(checks, temperature, directions)
     if idle:
         alarms.append(idle)
     if math.isfinite(competition.lead) and competition.lead > SHORTCUT_MARGIN:
-        alarms.append(
-            Alarm(
-                name="shortcut_dependence",
-                text=f"shortcut statistics (GC, length, distance, degree) lower the loss of the Student by "
-                f"{competition.lead:.3f} nats on training environments: part of the labels follows them",
-            )
+        text = (
+            f"shortcut statistics (GC, length, distance, degree) lower the loss of the Student by "
+            f"{competition.lead:.3f} nats on training environments: part of the labels follows them"
         )
+        alarms.append(Alarm(name="shortcut_dependence", text=text))
     return alarms
 
 
@@ -174,19 +164,14 @@ def weak_potential(checks: list[EnvironmentCheck]) -> Alarm | None:
     """Alarm if a 95 % interval of the macro AUROC of U_I over environments holds 0.5."""
     judged = [check for check in checks if len(np.unique(check.label)) == 2]
     if not judged:
-        return Alarm(
-            name="weak_potential", text="no validation environment has both classes: the ranking was not judged"
-        )
+        text = "no validation environment has both classes: the ranking was not judged"
+        return Alarm(name="weak_potential", text=text)
     by_potential = [binary_metrics(check.label, check.potential, check.potential) for check in judged]
     auroc = sum(metrics.auroc or 0.0 for metrics in by_potential) / len(judged)
     half = 1.96 * math.sqrt(sum(_auroc_error(check) ** 2 for check in judged)) / len(judged)
-    if auroc - half <= 0.5:
-        return Alarm(
-            name="weak_potential",
-            text=f"macro AUROC {auroc:.3f} +- {half:.3f} on validation environments: "
-            "the ranking cannot be told from chance",
-        )
-    return None
+    judgement = "the ranking does not differ significantly from chance"
+    text = f"macro AUROC {auroc:.3f} +- {half:.3f} on validation environments: {judgement}"
+    return Alarm(name="weak_potential", text=text) if auroc - half <= 0.5 else None
 
 
 def idle_spectrum(checks: list[EnvironmentCheck], temperature: float, directions: int) -> Alarm | None:
@@ -195,20 +180,20 @@ def idle_spectrum(checks: list[EnvironmentCheck], temperature: float, directions
     The latter is a mean over validation environments: exposures are even, or channels alike.
     """
     advice = "train with impedance.channels = 1"
+    sd = [float(np.std(check.potential - check.ranked)) / temperature for check in checks if len(check.potential)]
     if directions == 0:
-        return Alarm(
-            name="idle_spectrum",
-            text="no way in which training environments rank pairs differently showed on both halves of their loci, so "
-            f"the impedance channels had nothing to start from and what they hold may be chance; {advice}",
+        text = (
+            "no way in which training environments rank pairs differently showed on both halves of their loci, so "
+            f"the impedance channels had nothing to start from and what they hold may be chance; {advice}"
         )
-    spread = [float(np.std(check.potential - check.ranked)) / temperature for check in checks if len(check.potential)]
-    if spread and np.mean(spread) < MIN_DEVIATION:
-        return Alarm(
-            name="idle_spectrum",
-            text=f"R_E differs by {np.mean(spread):.3f} T (SD) between the pairs of a validation environment (below "
-            f"{MIN_DEVIATION}): the impedance channels do no more than one would; {advice}",
+    elif sd and np.mean(sd) < MIN_DEVIATION:
+        text = (
+            f"R_E differs by {np.mean(sd):.3f} T (SD) between the pairs of a validation environment (below "
+            f"{MIN_DEVIATION}): the impedance channels do no more than one would; {advice}"
         )
-    return None
+    else:
+        return None
+    return Alarm(name="idle_spectrum", text=text)
 
 
 def _auroc_error(check: EnvironmentCheck) -> float:
@@ -216,7 +201,3 @@ def _auroc_error(check: EnvironmentCheck) -> float:
     positives = int((check.label == 1).sum())
     negatives = len(check.label) - positives
     return math.sqrt((positives + negatives + 1) / (12 * positives * negatives))
-
-
-def _metrics(check: EnvironmentCheck, temperature: float) -> Metrics:
-    return binary_metrics(check.label, (check.ranked - check.student) / temperature, check.potential)

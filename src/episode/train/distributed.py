@@ -74,8 +74,6 @@ class Processes:
 
     Parameters
     ----------
-    fabric : Fabric
-        Launched.
     accumulate : int
         See `Layout`.
     """
@@ -196,10 +194,8 @@ def launch(function: Callable[..., T], *arguments: Any, training: TrainConfig, l
     ----------
     function : callable
         Defined at the top of a module.
-    *arguments
     training : TrainConfig
         Gives accelerator and precision.
-    layout : Layout
 
     Returns
     -------

@@ -65,14 +65,14 @@ class Contrast:
     ----------
     wanted, found, kept : int
         K - 1; those that scores give; those of them that both halves of the loci agree in.
-    p : tuple of float
+    p : list of float
         Of each direction found, see `confirm_directions`.
     """
 
     wanted: int
     found: int
     kept: int
-    p: tuple[float, ...]
+    p: list[float]
 
 
 def start_exposure(data: TrainingData, system: EnergySystem, score: Scorer) -> Contrast:
@@ -80,10 +80,8 @@ def start_exposure(data: TrainingData, system: EnergySystem, score: Scorer) -> C
 
     Parameters
     ----------
-    data : TrainingData
     system : EnergySystem
         Of several channels; the statistics of its inputs are measured already.
-    score : Scorer
     """
     scores = ranking_scores(data, system, score)
     found = contrast_directions(scores.whole, system.exposure.channels - 1)
@@ -95,7 +93,7 @@ def start_exposure(data: TrainingData, system: EnergySystem, score: Scorer) -> C
     scaled = directions / torch.where(spread > 0, spread, 1.0)[:, None]
     system.exposure.start_along(scaled.float().to(system.temperature.offset.device))
     any_channel = found.any(1)
-    return Contrast(len(found), int(any_channel.sum()), int(kept.sum()), tuple(p[any_channel].tolist()))
+    return Contrast(len(found), int(any_channel.sum()), int(kept.sum()), p[any_channel].tolist())
 
 
 def ranking_scores(data: TrainingData, system: EnergySystem, score: Scorer) -> RankingScores:
@@ -110,7 +108,6 @@ def ranking_scores(data: TrainingData, system: EnergySystem, score: Scorer) -> R
         Labels of training and pseudo-OOD environments are read.
     system : EnergySystem
         Gives T, and the statistics that standardise z_I.
-    score : Scorer
     """
     temperature = float(system.temperature().detach())
     first = locus_halves(data.rows.locus[data.learning])
@@ -185,8 +182,6 @@ def contrast_directions(scores: np.ndarray, count: int) -> np.ndarray:
     ----------
     scores : ndarray, shape (environments, size)
         See `ranking_scores`.
-    count : int
-        Directions wanted.
 
     Returns
     -------
@@ -233,8 +228,6 @@ def confirm_directions(directions: np.ndarray, halves: np.ndarray, rng: np.rando
         0 where there is none.
     halves : ndarray, shape (2, environments, size)
         See `RankingScores`.
-    rng : numpy.random.Generator
-        Draws the renamings.
 
     Returns
     -------

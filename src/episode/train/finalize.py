@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from episode import __version__
-from episode.checkpoint import DataIdentity, Domain, Provenance, RoleNames, RunCalibration, RunFacts, load_run, save_run
+from episode.checkpoint import Domain, Provenance, RoleNames, RunCalibration, RunFacts, load_run, save_run
 from episode.episodes.sampler import EnvironmentPool
 from episode.errors import CheckpointError
 from episode.inference.scoring import Scorer
@@ -37,31 +37,17 @@ class TrainingResult:
 
     Parameters
     ----------
-    folder : Path
-    best_step : int
-        Step whose weights were kept.
     best_aupr : float
         Mean over validation environments of the AUPR of U_I.
     best_loss : float
         Log-loss over validation environments after calibration, in nats.
-    steps : int
-        Steps taken.
-    epochs : float
-        How often a labelled pair to learn from was queried, on average; both stages together.
-    alarms : tuple of Alarm
-    roles : RoleNames
-    calibration : RunCalibration
     """
 
     folder: Path
-    best_step: int
+    facts: RunFacts
     best_aupr: float
     best_loss: float
-    steps: int
-    epochs: float
-    alarms: tuple[Alarm, ...]
-    roles: RoleNames
-    calibration: RunCalibration
+    alarms: list[Alarm]
 
 
 def close_training(
@@ -78,13 +64,8 @@ def close_training(
 
     Parameters
     ----------
-    folder : Path
-    data : TrainingData
     system : EnergySystem
         With the weights that were kept; T and the offset are set here.
-    score : Scorer
-    pacing : PacingLock
-    progress : Progress
     write : bool
         False in a process that only takes its part of the scoring.
     """
@@ -115,7 +96,6 @@ def close_training(
         totals,
         directions=progress.directions if config.impedance.channels > 1 else None,
     )
-    names = _names(data)
     facts = RunFacts(
         config=config,
         windows=data.manifest.windows,
@@ -126,7 +106,7 @@ def close_training(
         genome_sha256=data.genome_sha256,
         shortcuts=data.shortcuts,
         calibration=RunCalibration(**fitted.model_dump(), training_impedance=float(teacher.mean())),
-        roles=names,
+        roles=_names(data),
         domain=_domain(data, score),
         provenance=Provenance(
             episode=__version__,
@@ -137,7 +117,7 @@ def close_training(
             epochs=progress.queried / data.labelled,
             sources=list(data.manifest.sources),
             unseen_validation=roles.unseen_validation,
-            identity=DataIdentity(**data.identity.model_dump(exclude={"config", "seed"})),
+            identity=data.identity,
         ),
     )
     if write:
@@ -145,17 +125,7 @@ def close_training(
         write_model(folder / "alarms.json", Alarms(alarms))
         save_run(folder, system, data.bank, facts)
         (folder / STATE).unlink(missing_ok=True)
-    return TrainingResult(
-        folder=folder,
-        best_step=progress.best_step,
-        best_aupr=progress.best_aupr,
-        best_loss=progress.best_loss,
-        steps=progress.step,
-        epochs=facts.provenance.epochs,
-        alarms=tuple(alarms),
-        roles=names,
-        calibration=facts.calibration,
-    )
+    return TrainingResult(folder, facts, progress.best_aupr, progress.best_loss, alarms)
 
 
 def finished_run(folder: Path, data: TrainingData) -> TrainingResult:
@@ -167,34 +137,20 @@ def finished_run(folder: Path, data: TrainingData) -> TrainingResult:
         If the run there is of another dataset, configuration or seed.
     """
     facts = load_run(folder).facts
-    told = facts.provenance
     held = facts.model_dump(mode="json", include={"config", "seed", "roles"})
-    if told.identity is not None:
-        held |= told.identity.model_dump(mode="json")
+    if facts.provenance.identity is not None:
+        held |= facts.provenance.identity.model_dump(mode="json")
     asked = data.identity.model_dump(mode="json") | {"roles": _names(data).model_dump()}
     check_same_run(held, asked, f"{folder}: holds a finished run of")
     checks = [line for line in read_log(folder / LOG) if isinstance(line, ValidationLine)]
-    chosen = [line for line in checks if line.step == told.best_step][-1]
-    return TrainingResult(
-        folder=folder,
-        best_step=told.best_step,
-        best_aupr=or_nan(chosen.aupr),
-        best_loss=or_nan(chosen.log_loss),
-        steps=told.steps,
-        epochs=told.epochs,
-        alarms=tuple(read_model(folder / "alarms.json", Alarms, error=CheckpointError).root),
-        roles=facts.roles,
-        calibration=facts.calibration,
-    )
+    chosen = [line for line in checks if line.step == facts.provenance.best_step][-1]
+    alarms = read_model(folder / "alarms.json", Alarms, error=CheckpointError).root
+    return TrainingResult(folder, facts, or_nan(chosen.aupr), or_nan(chosen.log_loss), alarms)
 
 
 def _names(data: TrainingData) -> RoleNames:
-    roles = data.roles
-    return RoleNames(
-        training=[pool.name for pool in roles.training],
-        pseudo_ood=[pool.name for pool in roles.pseudo_ood],
-        validation=[pool.name for pool in roles.validation],
-    )
+    pools = {role: getattr(data.roles, role) for role in RoleNames.model_fields}
+    return RoleNames(**{role: [pool.name for pool in found] for role, found in pools.items()})
 
 
 def _domain(data: TrainingData, score: Scorer) -> Domain:

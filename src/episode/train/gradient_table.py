@@ -58,8 +58,6 @@ def backward(
 
     Parameters
     ----------
-    fabric : Fabric
-    system : EnergySystem
     losses : mapping of str to Tensor, shape ()
         Keys of `ROUTES`; a missing key is a loss that is not at work in this step.
     potentials : sequence of Tensor

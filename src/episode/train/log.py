@@ -18,6 +18,7 @@ from episode.schema import Model, parse_json
 
 __all__ = [
     "EnvironmentEntry",
+    "Line",
     "LogLine",
     "SpectrumLine",
     "TaskEntry",
@@ -136,18 +137,21 @@ class SpectrumLine(_Entry):
     """Of each direction found."""
 
 
-class LogLine(RootModel[TrainLine | ValidationLine | SpectrumLine]):
+Line = TrainLine | ValidationLine | SpectrumLine
+
+
+class LogLine(RootModel[Line]):
     """A line of metrics.jsonl."""
 
-    root: TrainLine | ValidationLine | SpectrumLine = Field(discriminator="kind")
+    root: Line = Field(discriminator="kind")
 
 
-def log_text(line: TrainLine | ValidationLine | SpectrumLine) -> str:
+def log_text(line: Line) -> str:
     """Return a line of the log, with its line break."""
     return json.dumps(finite(line.model_dump(exclude_unset=True))) + "\n"
 
 
-def read_log(path: Path) -> list[TrainLine | ValidationLine | SpectrumLine]:
+def read_log(path: Path) -> list[Line]:
     """Read the log of a run.
 
     Raises

@@ -22,6 +22,7 @@ from episode.checkpoint import new_system
 from episode.config import Config
 from episode.data.dataset import Dataset
 from episode.encode.store import ElementStore
+from episode.episodes.prior_shift import log_odds
 from episode.episodes.sampler import Task
 from episode.episodes.tasks import TaskSource
 from episode.errors import ConfigError, EpisodeError
@@ -37,7 +38,7 @@ from episode.train.exposure_init import start_exposure
 from episode.train.finalize import TrainingResult, close_training, finished_run
 from episode.train.gradient_table import backward
 from episode.train.input_statistics import measure_inputs
-from episode.train.log import EnvironmentEntry, SpectrumLine, TrainLine, ValidationLine, log_text
+from episode.train.log import EnvironmentEntry, SpectrumLine, TrainLine, ValidationLine
 from episode.train.optimizers import PartOptimisers, rate_factor
 from episode.train.pacing import PacingLock
 from episode.train.sharded_scoring import SharedScorer
@@ -71,7 +72,6 @@ def train(
     ----------
     dataset : Dataset
         Rows of split "test" are ignored.
-    config : Config
     seed : int
         Decides roles, weights and every task.
     folder : Path
@@ -108,13 +108,7 @@ def train(
             if report is not None:
                 report(training.progress.step, training.planned, text)
         return close_training(
-            folder,
-            data,
-            training.system,
-            training.score,
-            training.pacing,
-            training.progress,
-            write=processes.lead,
+            folder, data, training.system, training.score, training.pacing, training.progress, write=processes.lead
         )
 
 
@@ -144,8 +138,7 @@ class _Training:
     def _initial_system(self) -> EnergySystem:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.seed, "weights"))
-            share = self.data.train_share
-            base = math.log(share / (1 - share))
+            base = log_odds(self.data.train_share)
             system = new_system(self.config, self.data.bank, len(self.roles.training), base)
         if system.backbone.gate_head is not None:
             presence = gate_presence(system.backbone, self.data.store, self.data.rows.take(self.data.learning))
@@ -207,15 +200,7 @@ class _Training:
         if self.config.impedance.channels > 1:
             contrast = start_exposure(self.data, self.system, self.score)
             self.progress.directions = contrast.kept
-            line = SpectrumLine(
-                kind="spectrum",
-                step=self.progress.step,
-                wanted=contrast.wanted,
-                found=contrast.found,
-                kept=contrast.kept,
-                p=list(contrast.p),
-            )
-            self.progress.lines.append(log_text(line))
+            self.progress.note(SpectrumLine(kind="spectrum", step=self.progress.step, **vars(contrast)))
 
     def _freeze(self) -> None:
         """Compute once what the Backbone, which no longer moves, says of every row that training may use."""
@@ -293,8 +278,7 @@ class _Training:
                 progress.pull_in += task.pull_in > 0
                 progress.push_away += task.push_away > 0
         losses = {name: float(value.detach()) for name, value in output.losses.items()}
-        line = TrainLine(kind="train", step=progress.step, alpha=progress.alpha, tasks=output.tasks, **losses)
-        progress.lines.append(log_text(line))
+        progress.note(TrainLine(kind="train", step=progress.step, alpha=progress.alpha, tasks=output.tasks, **losses))
         if self.config.losses.alpha == "adaptive":
             for index, value in enumerate(output.hardness):
                 if math.isfinite(value):
@@ -344,7 +328,7 @@ class _Training:
                 for check in checks
             ],
         )
-        progress.lines.append(log_text(line))
+        progress.note(line)
         if progress.stage == "learn":
             better = math.isnan(aupr) or aupr > progress.best_aupr
         else:

@@ -23,13 +23,7 @@ def rate_factor(step: int, steps: int, warmup: int) -> float:
 
 
 class PartOptimisers:
-    """AdamW for each part of the system.
-
-    Parameters
-    ----------
-    system : EnergySystem
-    config : TrainConfig
-    """
+    """AdamW for each part of the system."""
 
     def __init__(self, system: nn.Module, config: TrainConfig) -> None:
         self.config = config
@@ -69,8 +63,6 @@ class PartOptimisers:
 
         Parameters
         ----------
-        factor : float
-            Factor on every learning rate.
         opportunist : float
             Further factor on the Opportunist's, as the pacing lock has it.
         """

@@ -73,12 +73,7 @@ class PacingState(Model):
 
 @dataclass
 class PacingLock:
-    """State of the lock: moving averages for every environment on its own.
-
-    Parameters
-    ----------
-    config : LossConfig
-    """
+    """State of the lock: moving averages for every environment on its own."""
 
     config: LossConfig
     student: dict[str, float] = field(default_factory=dict)

@@ -50,8 +50,6 @@ class SharedScorer:
 
     Parameters
     ----------
-    live : LiveScorer
-    processes : Processes
     autocast : callable, optional
         Context in which the Backbone runs.
     """

@@ -15,20 +15,20 @@ import enum
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer
 from torch import Tensor
 
 from episode.checkpoint import load_state, save_state
 from episode.errors import CheckpointError, EpisodeError
 from episode.files import atomic_file, locked, remove_leftovers
-from episode.jobs import check_identity
+from episode.jobs import Identity, check_identity
 from episode.model.energy import EnergySystem
 from episode.schema import Model
 from episode.train.data import RunIdentity
 from episode.train.distributed import Processes
-from episode.train.log import LOG
+from episode.train.log import LOG, Line, log_text
 from episode.train.optimizers import PartOptimisers
 from episode.train.pacing import PacingLock, PacingState
 
@@ -105,10 +105,10 @@ def _refuse_company(folder: Path) -> None:
     raise EpisodeError(f"{folder}: another process is training into it")
 
 
-class Counts(Model):
-    """Where a training run stands, in words and numbers."""
+class Progress(Model):
+    """Where a training run stands, besides weights and moments."""
 
-    model_config = ConfigDict(frozen=False, allow_inf_nan=True)
+    model_config = ConfigDict(frozen=False, allow_inf_nan=True, arbitrary_types_allowed=True)
 
     step: int = 0
     """Steps taken."""
@@ -136,33 +136,26 @@ class Counts(Model):
     """Labelled query pairs of all tasks so far."""
     directions: int = 0
     """Directions that the exposure started along."""
-
-
-class Progress(Counts):
-    """Where a training run stands, besides weights and moments."""
-
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-
-    best: dict[str, Tensor] = Field(default_factory=dict)
-    """Weights of `best_step`."""
-    lines: list[str] = Field(default_factory=list)
-    """The log."""
-
-
-class SavedProgress(Counts):
-    """Where a training run stood when its state was saved; the weights of `best_step` are among the tensors."""
-
-    best: None = None
-    lines: int
+    best: Annotated[dict[str, Tensor], BeforeValidator(lambda found: found or {}), PlainSerializer(lambda _: None)] = (
+        Field(default_factory=dict)
+    )
+    """Weights of `best_step`; null in a file, where they are among the tensors."""
+    lines: int = 0
     """Lines of the log."""
+    log: list[str] = Field(default_factory=list, exclude=True)
+
+    def note(self, line: Line) -> None:
+        """Add a line to the log."""
+        self.log.append(log_text(line))
+        self.lines = len(self.log)
 
 
 class TrainingState(Model):
     """What resume.safetensors holds besides tensors."""
 
-    identity: dict[str, Any]
+    identity: Identity
     """See `episode.train.data.TrainingData.identity`; compared as it is, whatever it holds."""
-    progress: SavedProgress
+    progress: Progress
     pacing: PacingState
 
 
@@ -178,13 +171,12 @@ def save_training(
     tensors = {f"model.{name}": value for name, value in system.state_dict().items()}
     tensors |= {f"best.{name}": value for name, value in progress.best.items()}
     tensors |= {f"optimiser.{name}": value for name, value in optimisers.state().items()}
-    counts = SavedProgress(**progress.model_dump(exclude={"best", "lines"}), lines=len(progress.lines))
     write_log(folder, progress)
-    state = TrainingState(identity=identity.model_dump(mode="json"), progress=counts, pacing=pacing.state())
+    state = TrainingState(identity=identity.model_dump(mode="json"), progress=progress, pacing=pacing.state())
     save_state(folder / STATE, tensors, state)
 
 
-def check_same_run(held: dict[str, Any], asked: dict[str, Any], where: str) -> None:
+def check_same_run(held: Identity, asked: Identity, where: str) -> None:
     """Refuse to resume, or to take for one's own, a training run of other data, settings or seed.
 
     Raises
@@ -217,15 +209,16 @@ def restore_training(
     system.load_state_dict(part("model."))
     optimisers.restore(part("optimiser."))
     pacing.restore(state.pacing)
-    log = folder / LOG
+    progress, log = state.progress, folder / LOG
     try:
-        lines = log.read_text().splitlines(keepends=True)[: state.progress.lines]
+        progress.log = log.read_text().splitlines(keepends=True)[: progress.lines]
     except OSError as error:
         raise CheckpointError(f"{log}: cannot be read ({error.strerror})") from None
-    return Progress(**state.progress.model_dump(exclude={"best", "lines"}), best=part("best."), lines=lines)
+    progress.best, progress.lines = part("best."), len(progress.log)
+    return progress
 
 
 def write_log(folder: Path, progress: Progress) -> None:
     """Write the log as it stands."""
     with atomic_file(folder / LOG) as temporary:
-        temporary.write_text("".join(progress.lines))
+        temporary.write_text("".join(progress.log))

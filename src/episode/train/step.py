@@ -7,6 +7,7 @@ decided here but in `episode.train.gradient_table`.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from episode.config import Config
-from episode.episodes.prior_shift import shifted_impedance
+from episode.episodes.prior_shift import log_odds, shifted_impedance
 from episode.episodes.sampler import Task
 from episode.errors import EpisodeError
 from episode.inference.pairs import PairRows
@@ -48,13 +49,9 @@ class StepContext:
 
     Parameters
     ----------
-    system : EnergySystem
-    rows : PairRows
-        The pair table of the dataset.
     score : Scorer
         Live while the Backbone learns, and then the exposure does not; frozen while R_E settles, and then no loss on
         the Backbone is made.
-    config : Config
     pacing : PacingLock
         Updated by the step.
     alpha : float
@@ -80,8 +77,6 @@ class StepOutput:
     ----------
     losses : dict of str to Tensor, shape ()
         Weighted losses by their name in the gradient table, each with its graph.
-    tasks : list of TaskEntry
-        For the log.
     hardness : tuple of float
         Mean log-loss of positives and of negatives; NaN where a class is missing.
     observed : list of (int, Tensor)
@@ -98,14 +93,19 @@ class StepOutput:
 
 
 @dataclass(frozen=True)
+class _Scored:
+    output: PairOutput
+    rows: PairRows
+
+
+@dataclass(frozen=True)
 class _View:
-    """One direction of one task: a scored support, and the scored query if there is one."""
+    """One direction of one task: scored support, its labels as shown, and scored query, empty where there is none."""
 
     task: Task
-    support: PairOutput
-    support_label: Tensor
-    query: PairOutput | None
-    query_rows: PairRows | None
+    support: _Scored
+    shown: np.ndarray
+    query: _Scored
 
 
 @dataclass(frozen=True)
@@ -145,11 +145,6 @@ def step_losses(context: StepContext, tasks: list[Task]) -> StepOutput:
     Updates two things that no gradient moves: the pacing lock and, while the Backbone learns, the statistics of the set
     encoder's inputs.
 
-    Parameters
-    ----------
-    context : StepContext
-    tasks : list of Task
-
     Returns
     -------
     StepOutput
@@ -172,7 +167,7 @@ def step_losses(context: StepContext, tasks: list[Task]) -> StepOutput:
             losses["potential"] = potential_hinge(
                 torch.cat(tally.potentials),
                 system.temperature(),
-                level=context.config.environment.initial_impedance + _logit(context.train_share),
+                level=context.config.environment.initial_impedance + log_odds(context.train_share),
                 mean_weight=weights.potential_mean,
                 variance_weight=weights.potential_variance,
             )
@@ -183,11 +178,13 @@ def step_losses(context: StepContext, tasks: list[Task]) -> StepOutput:
 def _add_view(context: StepContext, view: _View, impedances: Tensor, tally: _Tally) -> None:
     """Add the losses of one view: distillation always, the task and the competition where the query has labels."""
     system, config, task = context.system, context.config, view.task
-    embedding = system.set_encoder(view.support.representation, view.support.potential, view.support_label)
+    support, query = view.support.output, view.query.output
+    shown = torch.from_numpy(view.shown.astype(np.int64)).to(support.potential.device)
+    embedding = system.set_encoder(support.representation, support.potential, shown)
     student = system.student(embedding)
     reference = _reference(context, task, embedding, impedances)
     tally.add("distillation", config.losses.distillation * distillation_loss(student, reference))
-    orthogonality = orthogonality_loss(view.support.representation, embedding)
+    orthogonality = orthogonality_loss(support.representation, embedding)
     tally.add("orthogonality", config.losses.orthogonality * orthogonality)
     entry = TaskEntry(
         environment=task.environment.name,
@@ -200,18 +197,17 @@ def _add_view(context: StepContext, view: _View, impedances: Tensor, tally: _Tal
     teacher = None if index is None else impedances[index]
     if task.kind == "train" and index is not None:
         tally.observed.append((index, embedding.detach()))
-    if view.query is None or view.query_rows is None or not task.environment.two_classes:
+    rows = view.query.rows
+    known = torch.from_numpy(np.flatnonzero(rows.label >= 0)).to(student.device)
+    if len(known) < 2 or not task.environment.two_classes:
         return
-    known = torch.from_numpy(np.flatnonzero(view.query_rows.label >= 0)).to(student.device)
-    if len(known) < 2:
-        return
-    exposure = system.exposure(view.query.representation[known])
+    exposure = system.exposure(query.representation[known])
     if not isinstance(context.score, FrozenScorer):  # held even: else it takes from U_I what all environments share
         exposure = exposure.detach()
-    query = _Query(
-        potential=view.query.potential[known],
-        label=torch.from_numpy(view.query_rows.label > 0).to(student.device)[known],
-        shortcuts=torch.from_numpy(view.query_rows.shortcuts).to(student.device)[known],
+    labelled = _Query(
+        potential=query.potential[known],
+        label=torch.from_numpy(rows.label > 0).to(student.device)[known],
+        shortcuts=torch.from_numpy(rows.shortcuts).to(student.device)[known],
         embedding=embedding,
         student=system.pair_impedance(student, exposure.detach()),
         teacher=None if teacher is None else system.pair_impedance(teacher, exposure.detach()),
@@ -219,17 +215,17 @@ def _add_view(context: StepContext, view: _View, impedances: Tensor, tally: _Tal
     impedance = student
     if task.kind == "train" and teacher is not None:
         impedance = fuse(teacher, student, config.environment.fusion_weight)
-    logit = system(query.potential, system.pair_impedance(impedance, exposure))
-    loss = immax_loss(logit, query.label, alpha=context.alpha)
+    logit = system(labelled.potential, system.pair_impedance(impedance, exposure))
+    loss = immax_loss(logit, labelled.label, alpha=context.alpha)
     tally.add("task", loss)
     tally.add("sparsity", config.losses.sparsity * sparsity_loss(impedance, impedances.mean()))
-    tally.potentials.append(query.potential)
+    tally.potentials.append(labelled.potential)
     seen: dict[str, float | str] = {"task": float(loss.detach())}
-    for values, mask, sign in ((tally.positive, query.label, -1.0), (tally.negative, ~query.label, 1.0)):
+    for values, mask, sign in ((tally.positive, labelled.label, -1.0), (tally.negative, ~labelled.label, 1.0)):
         if bool(mask.any()):
             values.append(float(softplus(sign * logit.detach()[mask]).mean()))
     if task.kind in ("train", "pseudo_ood"):
-        seen |= _compete(context, task, query, impedances, tally)
+        seen |= _compete(context, task, labelled, impedances, tally)
     tally.tasks[-1] = entry.model_copy(update=seen)
 
 
@@ -291,26 +287,23 @@ def _score_tasks(context: StepContext, tasks: list[Task]) -> list[_View]:
     for task in tasks:
         graded.append(task.query)
         (graded if task.two_way else plain).append(task.support)
-    with_gradient = _Slices(context, graded, gradient=True)
-    without = _Slices(context, plain, gradient=False)
-    for scored in (with_gradient, without):
-        if not bool(torch.isfinite(scored.output.potential).all()):
-            raise EpisodeError(DIVERGED)
+    with_gradient = _score_groups(context, graded, gradient=True)
+    without = _score_groups(context, plain, gradient=False)
     views = []
     halves = []
     for task in tasks:
-        query = with_gradient.next()
-        support = with_gradient.next() if task.two_way else without.next()
+        query = next(with_gradient)
+        support = next(with_gradient if task.two_way else without)
         shown = np.where(task.shown, support.rows.label, -1) if len(task.shown) else np.full(len(support.rows), -1)
-        views.append(_view(task, support, shown, query))
+        views.append(_View(task, support, shown, query))
         if task.two_way:
             halves.append((support.output.representation, query.output.representation))
-            views.append(_view(task, query, np.full(len(query.rows), -1, dtype=np.int8), support))
+            views.append(_View(task, query, np.full(len(query.rows), -1), support))
     if not isinstance(context.score, FrozenScorer):
         encoder = context.system.set_encoder
         encoder.observe(
-            torch.cat([view.support.representation.detach() for view in views]),
-            torch.cat([view.support.potential.detach() for view in views]),
+            torch.cat([view.support.output.representation.detach() for view in views]),
+            torch.cat([view.support.output.potential.detach() for view in views]),
         )
         context.system.exposure.fit_inputs(encoder.mean[:-1], encoder.variance[:-1])
         for first, second in halves:
@@ -318,35 +311,17 @@ def _score_tasks(context: StepContext, tasks: list[Task]) -> list[_View]:
     return views
 
 
-@dataclass(frozen=True)
-class _Scored:
-    output: PairOutput
-    rows: PairRows
-
-
-class _Slices:
-    """Scored rows of several groups, handed out group by group."""
-
-    def __init__(self, context: StepContext, groups: list[np.ndarray], *, gradient: bool) -> None:
-        self.sizes = iter([len(group) for group in groups])
-        self.start = 0
-        index = np.concatenate(groups) if groups else np.zeros(0, dtype=np.int64)
-        self.rows = context.rows.take(index)
-        empty = torch.zeros(0)
-        self.output = context.score(index, gradient=gradient) if len(index) else PairOutput(empty, empty)
-
-    def next(self) -> _Scored:
-        size = next(self.sizes)
-        cut = slice(self.start, self.start + size)
-        self.start += size
-        rows = self.rows.take(np.arange(cut.start, cut.stop))
-        return _Scored(PairOutput(self.output.potential[cut], self.output.representation[cut]), rows)
-
-
-def _view(task: Task, support: _Scored, shown: np.ndarray, query: _Scored) -> _View:
-    label = torch.from_numpy(shown.astype(np.int64)).to(support.output.potential.device)
-    asked = (query.output, query.rows) if len(query.rows) else (None, None)
-    return _View(task, support.output, label, *asked)
+def _score_groups(context: StepContext, groups: list[np.ndarray], *, gradient: bool) -> Iterator[_Scored]:
+    """Score the rows of several groups together; yield group by group."""
+    index, start = np.concatenate(groups), 0
+    empty = torch.zeros(0)
+    output = context.score(index, gradient=gradient) if len(index) else PairOutput(empty, empty)
+    if not bool(torch.isfinite(output.potential).all()):
+        raise EpisodeError(DIVERGED)
+    for group in groups:
+        cut = slice(start, start + len(group))
+        start = cut.stop
+        yield _Scored(PairOutput(output.potential[cut], output.representation[cut]), context.rows.take(group))
 
 
 def _em_impedance(context: StepContext, potential: Tensor, impedances: Tensor) -> float:
@@ -360,7 +335,3 @@ def _em_impedance(context: StepContext, potential: Tensor, impedances: Tensor) -
 
 def _mean(values: list[float]) -> float:
     return sum(values) / len(values) if values else math.nan
-
-
-def _logit(share: float) -> float:
-    return math.log(share / (1 - share))

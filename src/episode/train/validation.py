@@ -28,7 +28,6 @@ class EnvironmentCheck:
 
     Parameters
     ----------
-    name : str
     potential, label : ndarray, shape (n,)
         U_I (with the offset, if one is set) and labels of its labelled pairs.
     ranked : ndarray, shape (n,)

@@ -25,8 +25,6 @@ class Exposure(nn.Module):
     ----------
     channels : int
         K, at least 1.
-    representation_size : int
-        Length of z_I.
     """
 
     mean: Tensor

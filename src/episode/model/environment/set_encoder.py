@@ -15,6 +15,7 @@ __all__ = ["SetEncoder"]
 
 KNOTS = 9
 SPAN = 4.0
+DECAY = 0.98
 
 
 class SetEncoder(nn.Module):
@@ -27,12 +28,6 @@ class SetEncoder(nn.Module):
     locus, over training environments. A channel that differs between environments for a reason repeats itself in other
     loci; one that merely distinguishes one list of elements from another does not, and with few environments that is
     what a Student would memorise. No label and no gradient enters it.
-
-    Parameters
-    ----------
-    config : EnvironmentConfig
-    representation_size : int
-        Length of z_I.
     """
 
     mean: Tensor
@@ -56,10 +51,10 @@ class SetEncoder(nn.Module):
         self.pool = PooledSetAttention(width, config.heads)
 
     @torch.no_grad()
-    def observe(self, representation: Tensor, potential: Tensor, *, decay: float = 0.98) -> None:
+    def observe(self, representation: Tensor, potential: Tensor) -> None:
         """Update the running mean and variance of the inputs from pairs of training environments."""
         values = torch.cat([representation, potential[:, None]], dim=1).detach()
-        decay = min(decay, float(self.observed) / (float(self.observed) + 1))
+        decay = min(DECAY, float(self.observed) / (float(self.observed) + 1))
         self.mean.lerp_(values.mean(0), 1 - decay)
         self.variance.lerp_((values - self.mean).square().mean(0), 1 - decay)
         self.observed += 1

@@ -22,7 +22,6 @@ class Teacher(nn.Module):
 
     Parameters
     ----------
-    config : EnvironmentConfig
     environments : int
         Number of training environments that the Teacher knows.
     channels : int

@@ -224,10 +224,6 @@ class Staging:
 
     Parameters
     ----------
-    folder : Path
-        Work folder.
-    files : sequence of str
-        As the user gave them.
     options : ReadOptions
         Unless `on_invalid` is "drop", rows that break a rule are only counted, as they will be an error.
     only : str, optional
@@ -242,7 +238,7 @@ class Staging:
     only: str | None
     genome: bool
     known: dict[str, dict[str, bytes]] = field(default_factory=lambda: {side: {} for side in SIDES})
-    """Of each side, the fingerprint of each name's sequence in the file at hand."""
+    """Of each side, the fingerprint of each name's sequence in the current file."""
     earlier: dict[str, dict[str, bytes]] = field(default_factory=lambda: {side: {} for side in SIDES})
     """The same of the files before it."""
 
@@ -362,7 +358,7 @@ def _need_genome(file: str, frame: pd.DataFrame, inline: dict[str, bool]) -> Non
 
 
 def _distinct(frame: pd.DataFrame, side: str, given: dict[str, str] | None) -> tuple[np.ndarray, pd.DataFrame]:
-    """Number the distinct elements of a block; with given sequences they are told apart by name, else by interval."""
+    """Number the distinct elements of a block; by name where sequences are given, else by interval."""
     parts = ["chrom", "start", "end"]
     key = [f"{side}_name"] if given is not None else [f"{side}_{part}" for part in parts]
     codes = frame.groupby(key, sort=True).ngroup().to_numpy().astype(np.int32)
@@ -378,11 +374,8 @@ def _distinct(frame: pd.DataFrame, side: str, given: dict[str, str] | None) -> t
 
 def write_block(frame: pd.DataFrame, path: Path) -> None:
     """Write a staged table by atomic rename."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     with atomic_file(path) as temporary:
-        pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), temporary)
+        frame.to_parquet(temporary, index=False)
 
 
 def write_lines(frame: pd.DataFrame, path: Path) -> None:

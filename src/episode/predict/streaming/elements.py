@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,7 @@ class Catalogue:
         """Some element was read from a genome."""
         return bool(self.table["from_genome"].any())
 
-    @property
+    @cached_property
     def elements(self) -> pd.DataFrame:
         """The usable ones, in the order of their ids."""
         return self.table[self.table["id"] >= 0].reset_index(drop=True)
@@ -92,13 +93,8 @@ def collect_elements(
 
     Parameters
     ----------
-    folder : Path
-        Work folder.
-    parts : sequence of Part
-        All staged.
     genome : Genome or None
         Needed for elements without a sequence of their own.
-    windows : WindowConfig
     """
     merged = {side: _merge(folder, parts, side) for side in SIDES}
     _save_numbers(folder, parts, merged)

@@ -1,16 +1,16 @@
 """The first pass of a prediction: tables to staged parts, distinct elements, support sets, one estimate an environment.
 
-Does not score pairs. Each step goes on where an interruption stopped it.
+Does not score pairs. Each step resumes where an interruption stopped it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from episode.checkpoint import Run, load_run
@@ -21,9 +21,8 @@ from episode.data.readers.text import fail
 from episode.data.sequences import genome_hint
 from episode.encode.store import ElementStore, build_store
 from episode.errors import SHOWN, EpisodeError, GenomeError, InputError, Problem
-from episode.inference.pairs import pair_rows
-from episode.predict.impedance import EnvironmentEstimate, estimate_environment, refine_with_labels
-from episode.predict.pairs import EnvironmentFacts, environment_frame, missing_distance, other_genome
+from episode.predict.impedance import EnvironmentEstimate, estimate_environment
+from episode.predict.pairs import EnvironmentFacts, distance_warning, environment_frame, genome_warning
 from episode.predict.request import Request
 from episode.predict.streaming.blocks import Part, Staging, plan_parts, stage_dataset, write_lines
 from episode.predict.streaming.elements import CATALOGUE, Catalogue, collect_elements, write_elements
@@ -67,9 +66,6 @@ class Opened:
 
     Parameters
     ----------
-    folder : Path
-        Work folder.
-    request : Request
     progress : bool
         Show a bar on standard error while elements are encoded.
     """
@@ -93,27 +89,12 @@ class Opened:
         cache = self.folder / "store" if self.request.cache is None else Path(self.request.cache)
         if self.request.cache is None:
             cache.mkdir(exist_ok=True)  # not its parents: where the job is finished, nothing of it comes back
-        elements = Elements(self.catalogue.elements, self.catalogue.codes)
-        return build_store(elements, self.run.bank, self.run.facts.config.stem, cache, progress=self.progress)
+        return build_store(self.catalogue, self.run.bank, self.run.facts.config.stem, cache, progress=self.progress)
 
     def close(self) -> None:
         """Close what is open in the folder."""
         for name in ("catalogue", "store"):
             self.__dict__.pop(name, None)
-
-
-@dataclass(frozen=True)
-class Tables:
-    """Tables that are read, checked and surveyed.
-
-    Parameters
-    ----------
-    read : Read
-    survey : Survey
-    """
-
-    read: Read
-    survey: Survey
 
 
 def read_labels(request: Request, run: Run, genome: Genome | None) -> Dataset | None:
@@ -133,8 +114,8 @@ def read_labels(request: Request, run: Run, genome: Genome | None) -> Dataset | 
     return few.select(labelled)
 
 
-def read_tables(opened: Opened, genome: Genome | None, report: Report) -> Tables:
-    """Do all of the first pass that can find a fault in what the user gave.
+def read_tables(opened: Opened, genome: Genome | None, report: Report) -> tuple[Read, Survey]:
+    """Do all of the first pass that can find a problem in what the user gave.
 
     Raises
     ------
@@ -152,10 +133,12 @@ def read_tables(opened: Opened, genome: Genome | None, report: Report) -> Tables
     for done, _ in enumerate(survey.run(opened.folder, read.parts, opened.catalogue, read.files, genome), start=1):
         report("survey blocks", done, len(read.parts))
     read.check(survey, opened.catalogue, request, genome)
-    return Tables(read, survey)
+    return read, survey
 
 
-def make_plan(opened: Opened, genome: Genome | None, tables: Tables, few: Dataset | None, report: Report) -> Plan:
+def make_plan(
+    opened: Opened, genome: Genome | None, read: Read, survey: Survey, few: Dataset | None, report: Report
+) -> Plan:
     """Encode the elements and estimate every environment; `few` is what `read_labels` found.
 
     Raises
@@ -163,18 +146,14 @@ def make_plan(opened: Opened, genome: Genome | None, tables: Tables, few: Datase
     InputError
         If no label is of an environment that is predicted.
     """
-    read, survey, run, request = tables.read, tables.survey, opened.run, opened.request
+    run, request = opened.run, opened.request
     if few is not None and not few.pairs["environment"].isin(list(survey.environments)).any():
         raise _no_labels(request, f" of {', '.join(sorted(survey.environments))}")
     store = opened.store
-    few_store = None if few is None else build_store(few, run.bank, run.facts.config.stem)
+    labelled = None if few is None else (few, build_store(few, run.bank, run.facts.config.stem))
     estimates = []
     for name, rows in survey.supports(opened.catalogue.elements).items():
-        estimate = estimate_environment(run, store, rows, name, seed=request.seed)
-        if few is not None and few_store is not None:
-            mine = few.select(few.pairs["environment"] == name)
-            estimate = refine_with_labels(run, estimate, few_store, pair_rows(mine))
-        estimates.append(estimate)
+        estimates.append(estimate_environment(run, store, rows, name, seed=request.seed, labelled=labelled))
         report("estimate environments", len(estimates), len(survey.draws))
     pairs = sum(facts.n for facts in survey.environments.values())
     read_from = genome.sha256 if genome is not None and opened.catalogue.from_genome else None
@@ -187,17 +166,9 @@ def make_plan(opened: Opened, genome: Genome | None, tables: Tables, few: Datase
         dropped=read.dropped + survey.outside,
         merged=read.merged,
         unplaced=survey.unplaced,
-        genome_warning=other_genome(run, read_from),
-        distance_warning=missing_distance(run, survey.undistanced, pairs),
+        genome_warning=genome_warning(run, read_from),
+        distance_warning=distance_warning(run, survey.undistanced, pairs),
     )
-
-
-@dataclass(frozen=True)
-class Elements:
-    """What a store needs of elements."""
-
-    elements: pd.DataFrame
-    codes: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -261,7 +232,8 @@ def _read_blocks(opened: Opened, genome: Genome | None, files: list[str], report
     if not kept and broken:
         raise InputError(problems, "no row is left" if request.on_invalid == "drop" else None, broken)
     if request.only is not None:
-        _check_cell_line(request, names)
+        with _naming(request.tables):
+            check_group(request.only, names)
     if not (folder / CATALOGUE).exists():
         for done in collect_elements(folder, parts, genome, opened.run.facts.windows):
             report("read elements", done, 0)
@@ -282,30 +254,23 @@ def _outputs(tables: Sequence[str], files: list[str]) -> dict[str, int]:
     return outputs
 
 
-def _check_cell_line(request: Request, names: set[str]) -> None:
+@contextmanager
+def _naming(tables: Sequence[str]) -> Iterator[None]:
+    """Have an error that concerns tables as a whole name them."""
     try:
-        check_group(str(request.only), names)
-    except EpisodeError as error:
-        raise EpisodeError(f"{', '.join(request.tables)}: {error}") from None
-
-
-def _dataset(request: Request, run: Run, genome: Genome | None, tables: list[str], *, labels: bool) -> Dataset:
-    """Read tables at once, keeping the cell line and assay asked for."""
-    try:
-        return build_dataset(
-            tables,
-            genome,
-            run.facts.windows,
-            request.reading,
-            labels=labels,
-            only=request.only,
-        )
+        yield
     except (InputError, GenomeError):
         raise
     except EpisodeError as error:
         if str(error).startswith(tuple(tables)):
             raise
         raise EpisodeError(f"{', '.join(tables)}: {error}") from None
+
+
+def _dataset(request: Request, run: Run, genome: Genome | None, tables: list[str], *, labels: bool) -> Dataset:
+    """Read tables at once, keeping the cell line and assay asked for."""
+    with _naming(tables):
+        return build_dataset(tables, genome, run.facts.windows, request.reading, labels=labels, only=request.only)
 
 
 def _no_labels(request: Request, wanted: str) -> InputError:

@@ -26,14 +26,7 @@ from episode import __version__
 from episode.data.genome import open_genome
 from episode.data.pairs import DROPPED_COLUMNS
 from episode.errors import EpisodeError, GenomeError, InputError
-from episode.files import (
-    atomic_file,
-    fsync,
-    locked,
-    refuse_existing,
-    remove_folder,
-    remove_leftovers,
-)
+from episode.files import atomic_file, fsync, locked, refuse_existing, remove_folder, remove_leftovers
 from episode.inference.element_cache import ElementCache
 from episode.jobs import Identity
 from episode.predict.pairs import score_pairs
@@ -97,10 +90,6 @@ class Job:
 
     Parameters
     ----------
-    folder : Path
-        Work folder.
-    request : Request
-    plan : Plan
     opened : Opened
         What scoring reads besides the parts.
     held : ExitStack
@@ -263,13 +252,8 @@ def open_job(request: Request, out: Path, *, resume: bool = False, report: Repor
 
     Parameters
     ----------
-    request : Request
     out : Path
         Folder of the result, new; the work is done in `work_folder(out)`.
-    resume : bool
-        Resume what is there, if anything is.
-    report : callable, optional
-        Called with the progress.
 
     Raises
     ------
@@ -307,14 +291,14 @@ def open_job(request: Request, out: Path, *, resume: bool = False, report: Repor
             write_model(folder / BEGUN, Begun(identity=identity, order=request))
             if not (folder / "plan.json").exists():
                 try:
-                    tables = read_tables(opened, genome, report or _silent)
+                    read, survey = read_tables(opened, genome, report or _silent)
                 except GenomeError:
                     raise
                 except EpisodeError:
                     remove_folder(folder, held.close)
                     raise
                 try:
-                    plan = make_plan(opened, genome, tables, few, report or _silent)
+                    plan = make_plan(opened, genome, read, survey, few, report or _silent)
                 except InputError:
                     if request.parquet is None:  # read whole, so there is little to keep
                         remove_folder(folder, held.close)
@@ -368,16 +352,16 @@ def _empty(folder: Path) -> bool:
 
 def _check_begun(folder: Path, identity: Identity) -> None:
     """Refuse to resume an unfinished prediction of another identity."""
-    check_same(_identity(folder / BEGUN), identity, folder, planned=(folder / "plan.json").exists())
+    check_same(_read(folder / BEGUN, _Identity).identity, identity, folder, planned=(folder / "plan.json").exists())
 
 
 def _refuse_company(folder: Path) -> None:
-    raise EpisodeError(f"{folder}: another process is at work there; wait for it, or give another --out")
+    raise EpisodeError(f"{folder}: another process is running there; wait for it, or give another --out")
 
 
 def _finished(request: Request, out: Path, identity: Identity, held: ExitStack | None = None) -> Job:
     """Open a prediction that is finished; remove what a kill left of its work."""
-    check_same(_identity(out / RESULT), identity, out)
+    check_same(_read(out / RESULT, _Identity).identity, identity, out)
     plan = _read(out / RESULT, Finished).found
     folder = work_folder(out)
     if (folder / BEGUN).exists() or _empty(folder):
@@ -391,10 +375,6 @@ class _Identity(Model):
     model_config = ConfigDict(extra="ignore")
 
     identity: Identity
-
-
-def _identity(path: Path) -> Identity:
-    return _read(path, _Identity).identity
 
 
 def _read(path: Path, kind: type[M]) -> M:

@@ -34,7 +34,7 @@ LOCAL = "local"
 ROUNDS = 3
 """How often the parts that are missing are given out; within a round Ray itself repeats what a killed worker began."""
 ATTEMPTS = 4
-"""How often a part is begun in a round; one that has killed so many workers would kill the next."""
+"""How often a part is begun in a round; one that has killed that number of workers would kill the next."""
 TASKS = 4096
 """Number of parts up to which they are given out one by one; beyond it in groups."""
 TASKS_OF_WORKER = 32
@@ -92,8 +92,6 @@ def score_parts(
         `ray.init` takes it. A connection that the process has already is used as it is.
     workers : int
         Processes that score, over all machines, at most as many as the CPUs allow; 0 is that number.
-    threads : int
-        Threads, and CPUs, of each worker; 0 is one.
     done : callable, optional
         Called with the number of rows of each part that is done.
 
@@ -124,21 +122,12 @@ def score_parts(
     why = "" if lost is None else f" (last: {lost})"
     raise EpisodeError(
         f"--engine ray: {len(missing):,} of {len(job.parts):,} parts are missing after {ROUNDS} rounds: {names}{why}; "
-        "give --resume to go on with them"
+        "give --resume to continue with them"
     )
 
 
 class Worker:
-    """Scores parts in a process of its own; opens the job when the first one comes.
-
-    Parameters
-    ----------
-    folder : str
-        The job's.
-    threads : int
-    attempts : int
-        How often a part may be begun.
-    """
+    """Scores parts in a process of its own; opens the job when the first one comes."""
 
     def __init__(self, folder: str, threads: int, attempts: int) -> None:
         self.folder, self.threads, self.attempts = Path(folder), threads, attempts
@@ -198,11 +187,14 @@ def _round(
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.max_consecutive_actor_init_deaths = ATTEMPTS * workers
+    logger = logging.getLogger("ray.data")
     tasks = min(len(parts), max(TASKS, TASKS_OF_WORKER * workers))
     for path in scratch.iterdir():
         path.unlink()
     try:
-        with DataContext.current(context), _hushed("ray.data"):
+        with DataContext.current(context), contextlib.ExitStack() as stack:
+            stack.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.CRITICAL + 1)  # its errors are reported otherwise
             rows = ray.data.from_items([{"part": part.number} for part in parts], override_num_blocks=tasks)
             rows = rows.map(
                 Worker,
@@ -245,7 +237,7 @@ def _scratch(folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _cluster(ray: Any, address: str, cpus: int) -> Iterator[None]:
-    """Start Ray or connect to it, and leave it again; a connection that is there already stays."""
+    """Start Ray or connect to it, and leave it again; an existing connection stays."""
     if ray.is_initialized():
         yield
         return
@@ -313,28 +305,11 @@ def environment() -> Iterator[None]:
                 os.environ[name] = value
 
 
-@contextlib.contextmanager
-def _hushed(name: str) -> Iterator[None]:
-    """Keep a logger from speaking of what is reported otherwise."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
 def check_machines(ray: Any, scratch: Path, threads: int, needed: Sequence[Path] = ()) -> int:
     """Return how many workers the cluster has CPUs for.
 
     Parameters
     ----------
-    ray : module
-    scratch : Path
-        Folder within the job's.
-    threads : int
-        CPUs of each worker.
     needed : sequence of Path
         What else every machine must see: the run and the cache.
 

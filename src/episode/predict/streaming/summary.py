@@ -78,9 +78,6 @@ class Survey:
     ----------
     size : int
         Largest support.
-    seed : int
-    environments : dict of str to EnvironmentFacts
-    draws : dict of str to SupportDraw
     unplaced, undistanced, outside : int
         Pairs without coordinates, without a distance, and outside the genome.
     problems : list of Problem
@@ -143,13 +140,7 @@ class Survey:
             self.draws.setdefault(name, SupportDraw(self.size)).offer(rank[mine], rows.take(mine))
 
     def _note_outside(
-        self,
-        folder: Path,
-        part: Part,
-        staged: Staged,
-        table: pd.DataFrame,
-        files: Sequence[str],
-        genome: Genome | None,
+        self, folder: Path, part: Part, staged: Staged, table: pd.DataFrame, files: Sequence[str], genome: Genome | None
     ) -> None:
         state = {side: table["state"].to_numpy(np.int8)[place] for side, place in staged.place.items()}
         unknown = {side: table["unknown"].to_numpy()[place] for side, place in staged.place.items()}
