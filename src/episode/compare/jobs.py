@@ -6,7 +6,7 @@
     OUT/runs/RUNNER/seedK/FOLD/                the runner's own
 
 A job that is there is not done again, so a comparison that was stopped, or is asked for more methods or seeds, goes on.
-`blind` hides the test labels from all jobs but those of `FewLabels`. This module does not know what the scores are worth.
+`blind` hides all test labels but those of `FewLabels`. This module does not know what the scores are worth.
 """
 
 from __future__ import annotations
