@@ -242,7 +242,7 @@ def test_parts_that_stay_missing_are_named_after_some_rounds(
     assert str(caught.value).startswith(
         f"--engine ray: {total - 3} of {total} parts are missing after 3 rounds: 3, 4, "
     )
-    assert str(caught.value).endswith("(last: a machine is gone); give --resume to go on with them")
+    assert str(caught.value).endswith("(last: a machine is gone); give --resume to continue with them")
 
 
 def test_a_shared_file_system_may_show_a_part_late(monkeypatch: pytest.MonkeyPatch) -> None:
