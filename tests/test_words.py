@@ -62,7 +62,7 @@ CLEAN: tuple[str, ...] = (
     "src/episode/figure_style.py",
     "src/episode/files.py",
     "src/episode/inference",
-    "src/episode/jobs.py",
+    "src/episode/identity.py",
     "src/episode/losses",
     "src/episode/metrics",
     "src/episode/model",

@@ -6,7 +6,7 @@
     OUT/runs/RUNNER/seedK/FOLD/                the runner's own
 
 A job that is there is not done again, so a comparison that was stopped, or is asked for more methods or seeds, goes on.
-No job sees a test label. This module does not know what the scores are worth.
+`blind` hides all test labels but those of `FewLabels`. This module does not know what the scores are worth.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from episode.encode.store import ElementStore, build_store
 from episode.errors import EpisodeError
 from episode.evaluate.figures import RunFigures
 from episode.files import atomic_file, finite, locked, read_json
-from episode.jobs import check_identity
+from episode.identity import check_identity
 from episode.schema import Model, read_model, write_model
 from episode.seeds import generator
 

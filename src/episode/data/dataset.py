@@ -24,13 +24,7 @@ from episode.data.sequences import extract
 from episode.dna import digest, is_mirrored, overlap_groups
 from episode.errors import EpisodeError
 
-__all__ = [
-    "Dataset",
-    "OutsideGenome",
-    "assemble",
-    "element_loci",
-    "pair_orientation",
-]
+__all__ = ["Dataset", "OutsideGenome", "assemble", "element_loci", "pair_orientation"]
 
 OutsideGenome = Literal["error", "report"]
 

@@ -1,6 +1,14 @@
 """The folder of a dataset: written whole or not at all, checked when it is read.
 
-Knows the files and their columns; does not know how a dataset is assembled.
+    manifest.json     what it was made from (`Manifest`), written last
+    pairs.parquet     one row a pair
+    elements.parquet  one row a distinct enhancer or promoter
+    codes.npy         their bases, memory-mapped
+    summary.tsv       pairs by environment and label
+    audit.json        what the parts of the split share (`SplitAudit`)
+    dropped.tsv       rows left out, with reasons, if any were
+
+Does not know how a dataset is assembled.
 """
 
 from __future__ import annotations

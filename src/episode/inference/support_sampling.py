@@ -1,8 +1,8 @@
-"""The one sampler of support sets: of an environment's pairs those of lowest seeded rank, each content once.
+"""The support set of an environment at prediction time: its pairs of lowest seeded rank, each content once.
 
 The rank of a pair is a seeded hash of its content, so neither the order of the pairs nor how they are cut into blocks
-matters. Training validation, prediction, in memory and streaming, and comparison all draw here. Knows neither files nor
-models.
+matters. Prediction, in memory and streaming, evaluation and comparison draw here; validation orders its pairs by the
+same rank. Tasks of training draw theirs in `episode.episodes.tasks`. Knows neither files nor models.
 """
 
 from __future__ import annotations

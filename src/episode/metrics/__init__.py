@@ -1,0 +1,1 @@
+"""Numbers of scores and labels: ranking, calibration, intervals by block bootstrap, label shift."""

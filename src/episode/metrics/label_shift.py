@@ -1,8 +1,9 @@
-"""Reading the prevalence from a distribution of scores: the baselines of the Student under label shift.
+"""Prevalence of an environment from its scores alone, by EM or BBSE: baselines of the Student, and for pacing.
 
 Both estimators hold the class-conditional distributions fixed and let only the prevalence move; under concept
 shift they have nothing to read and find about the training prevalence. They want probabilities that are
-calibrated on the training environments, so IMMAX logits go through `inverse_link` first.
+calibrated on the training environments, so IMMAX logits of an uncalibrated model go
+through `inverse_link` first. Prediction does not use them.
 
 NumPy only: this is called inside the training loop. It does not know environments, models or labels of the
 target.

@@ -17,7 +17,7 @@ from episode.checkpoint import require_finished
 from episode.data.build import ReadOptions
 from episode.errors import CheckpointError, EpisodeError
 from episode.files import file_sha256
-from episode.jobs import Identity, check_identity
+from episode.identity import Identity, check_identity
 from episode.predict.streaming.blocks import parquet_files
 
 __all__ = ["Request", "check_same"]
@@ -136,7 +136,7 @@ def check_same(begun: Identity, asked: Identity, where: Path, *, planned: bool =
     Raises
     ------
     EpisodeError
-        See `episode.jobs.check_identity`.
+        See `episode.identity.check_identity`.
     """
     met = f"{where}: this prediction was begun with"
     versions = {name: asked[name] for name in VERSIONS}

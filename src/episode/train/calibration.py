@@ -1,4 +1,4 @@
-"""The final stage: T and one global offset of U_I by log-loss on validation environments, all else frozen.
+"""The final stage: T and one global offset of U_I by log-loss on held-out loci (`Roles.calibration`), under R_S.
 
 IMMAX's minimiser is not a log-odds; two numbers bring it as near as the formula allows. The residual is reported.
 """

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MIN_SLOPE",
+    "NO_SKILL",
     "Alarm",
     "Alarms",
     "CompetitionTotals",
@@ -32,6 +33,8 @@ __all__ = [
     "weak_potential",
 ]
 
+NO_SKILL = 0.5
+"""AUROC of a potential that does not rank; an interval that holds it or lies below it is a weak potential."""
 MIN_SLOPE = 0.3
 """Slope of R_S on the impedance that the labels call for, below which the Student repeats the mean impedance."""
 MIN_IMPEDANCE_SD = 0.1
@@ -161,7 +164,7 @@ def training_alarms(
 
 
 def weak_potential(checks: list[EnvironmentCheck]) -> Alarm | None:
-    """Alarm if a 95 % interval of the macro AUROC of U_I over environments holds 0.5."""
+    """Alarm if a 95 % interval of the macro AUROC of U_I over environments holds `NO_SKILL`."""
     judged = [check for check in checks if len(np.unique(check.label)) == 2]
     if not judged:
         text = "no validation environment has both classes: the ranking was not judged"
@@ -171,7 +174,7 @@ def weak_potential(checks: list[EnvironmentCheck]) -> Alarm | None:
     half = 1.96 * math.sqrt(sum(_auroc_error(check) ** 2 for check in judged)) / len(judged)
     judgement = "the ranking does not differ significantly from chance"
     text = f"macro AUROC {auroc:.3f} +- {half:.3f} on validation environments: {judgement}"
-    return Alarm(name="weak_potential", text=text) if auroc - half <= 0.5 else None
+    return Alarm(name="weak_potential", text=text) if auroc - half <= NO_SKILL else None
 
 
 def idle_spectrum(checks: list[EnvironmentCheck], temperature: float, directions: int) -> Alarm | None:

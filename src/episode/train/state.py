@@ -23,7 +23,7 @@ from torch import Tensor
 from episode.checkpoint import load_state, save_state
 from episode.errors import CheckpointError, EpisodeError
 from episode.files import atomic_file, locked, remove_leftovers
-from episode.jobs import Identity, check_identity
+from episode.identity import Identity, check_identity
 from episode.model.energy import EnergySystem
 from episode.schema import Model
 from episode.train.data import RunIdentity
@@ -182,7 +182,7 @@ def check_same_run(held: Identity, asked: Identity, where: str) -> None:
     Raises
     ------
     CheckpointError
-        See `episode.jobs.check_identity`.
+        See `episode.identity.check_identity`.
     """
     need = "resume needs the same dataset, configuration and seed"
     check_identity(held, asked, where=where, need=need, error=CheckpointError)

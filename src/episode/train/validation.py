@@ -1,6 +1,6 @@
-"""Validation episodes: the prediction protocol on environments kept for it, from unlabelled support.
+"""Validation episodes: the prediction protocol on held-out environments or loci, from unlabelled support.
 
-Their labels choose the step and the calibration; test rows never come here.
+Their labels choose the step, those of held-out loci the calibration; test rows never come here.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""The methods of a comparison, one file a runner; `registry` lists them, their meaning and their claims."""

@@ -1,8 +1,8 @@
 """What the runner of a method is given and what it gives back.
 
-A runner learns from the training pairs of one fold and scores its test pairs; it may fill several methods. It never
-sees a test label: `FoldTask.dataset` holds -1 in place of every label outside the training pairs. This module knows no
-particular method.
+A runner learns from the training pairs of one fold and scores its test pairs; it may fill several methods.
+`FoldTask.dataset` holds -1 in place of every label outside the training pairs (`episode.compare.jobs.blind`); the only
+test labels shown are those of `FewLabels`, for few-label methods. This module knows no particular method.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The methods of a comparison: what each is called, means and is claimed against, and the runners that fill them.
 
-The one place that names them. Runners are imported when they run, so that this module costs little to import. It does
-NOT know scores, numbers or how a table looks.
+A new method is a module beside this one, an entry in `RUNNERS` and, where it is compared with others, in `CLAIMS`.
+Runners are imported when they run, so that this module costs little to import. It does NOT know numbers or tables.
 """
 
 from __future__ import annotations

@@ -2,7 +2,12 @@
 
 The first pass reads the tables once, chooses the support sets and estimates every environment. The second scores the
 parts, in any order, in any process. All of it appears by renaming, so a kill at any point leaves a job that can be
-resumed. What lies in the folder is listed in docs/prediction.md.
+resumed: `open_job` reads OUT.unfinished/ again.
+
+    job.json, plan.json        the request; the parts and the estimate of each environment
+    rows/, elements/, facts/   staged blocks of pairs and the elements that they need
+    dropped/, scored/          rows left out; parts that are done
+
 This module does NOT know how pairs are scored, nor who calls it.
 """
 
@@ -27,8 +32,8 @@ from episode.data.genome import open_genome
 from episode.data.pairs import DROPPED_COLUMNS
 from episode.errors import EpisodeError, GenomeError, InputError
 from episode.files import atomic_file, fsync, locked, refuse_existing, remove_folder, remove_leftovers
+from episode.identity import Identity
 from episode.inference.element_cache import ElementCache
-from episode.jobs import Identity
 from episode.predict.pairs import score_pairs
 from episode.predict.request import Request, check_same
 from episode.predict.streaming.blocks import Part, refuse_inside

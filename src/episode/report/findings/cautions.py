@@ -16,7 +16,7 @@ from episode.metrics.metrics import is_collapsed
 from episode.report.findings import decimal, listing, percent
 from episode.report.load import Comparison
 from episode.report.methods import methods_of
-from episode.train.diagnostics import MIN_SLOPE, impedance_slope
+from episode.train.diagnostics import MIN_SLOPE, NO_SKILL, impedance_slope
 
 __all__ = ["alarms", "cautions", "collapsed_methods", "leak", "student_slope"]
 
@@ -86,7 +86,7 @@ def alarms(comparison: Comparison) -> Iterable[str]:
     """Say what must be looked at first."""
     results, figures = comparison.results, comparison.figures
     potential = results.estimate("episode.potential", "macro", "auroc")
-    if potential.low is not None and potential.low <= 0.5:
+    if potential.low is not None and potential.low <= NO_SKILL:
         yield "Weak potential: the interval of the mean AUROC of U_I includes 0.5 or lies below it."
     collapsed = collapsed_methods(results)
     if collapsed:

@@ -14,6 +14,7 @@ from episode.report.findings import Claim, Findings, decimal, listing, signed, s
 from episode.report.findings.cautions import alarms, cautions, leak
 from episode.report.load import Comparison
 from episode.report.methods import METRICS, best, methods_of, standing
+from episode.train.diagnostics import NO_SKILL
 
 __all__ = ["best_baselines", "chance_aupr", "correction_method", "find_comparison"]
 
@@ -67,9 +68,9 @@ def _ranking(results: ComparisonResults) -> Claim:
         )
     if auroc.low is None or auroc.high is None:
         chance = "has no interval, so nothing is claimed against chance"
-    elif auroc.low > 0.5:
+    elif auroc.low > NO_SKILL:
         chance = "ranks pairs better than chance"
-    elif auroc.high < 0.5:
+    elif auroc.high < NO_SKILL:
         chance = "ranks pairs worse than chance"
     else:
         chance = "does not differ significantly from chance"

@@ -17,7 +17,7 @@ from episode.metrics.intervals import Estimate
 from episode.report.findings import Claim, Findings, environments, listing, percent, signed, within
 from episode.report.load import Evaluation
 from episode.report.methods import standing
-from episode.train.diagnostics import MIN_SLOPE, impedance_slope
+from episode.train.diagnostics import MIN_SLOPE, NO_SKILL, impedance_slope
 
 __all__ = ["find_evaluation", "macro_auroc_interval"]
 
@@ -70,9 +70,9 @@ def _ranking(evaluation: Evaluation) -> Claim:
     above = sum((value or 0.0) > chance for value, chance in zip(aupr, prevalence, strict=True))
     if interval is None:
         verdict = f"{environments(len(entries))} cannot tell whether {ranker} ranks better than chance."
-    elif interval[0] > 0.5:
+    elif interval[0] > NO_SKILL:
         verdict = f"Inside an environment {ranker} ranks pairs better than chance."
-    elif interval[1] < 0.5:
+    elif interval[1] < NO_SKILL:
         verdict = f"Inside an environment {ranker} ranks pairs worse than chance."
     else:
         verdict = f"Inside an environment {ranker} does not differ significantly from chance."
@@ -181,7 +181,7 @@ def _alarms(evaluation: Evaluation) -> Iterable[str]:
             "precision and recall there mean nothing."
         )
     interval = macro_auroc_interval(evaluation)
-    if interval is not None and interval[0] <= 0.5:
+    if interval is not None and interval[0] <= NO_SKILL:
         yield "Weak potential: the interval of the mean AUROC includes 0.5 or lies below it."
     slope = _student_slope(results)
     if slope < MIN_SLOPE:

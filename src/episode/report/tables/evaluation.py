@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from episode.evaluate.results import EnvironmentSummary
 from episode.metrics.intervals import Estimate
 from episode.metrics.metrics import Numbers
@@ -11,6 +14,8 @@ from episode.report.tables import Cell, Row, Table, count, figure, interval, sha
 
 __all__ = ["environment_table", "headline_table", "impedance_table"]
 
+HEADLINE = (("macro", "aupr"), ("pooled", "aupr"), ("pooled", "log_loss"), ("pooled", "ece"))
+"""Scope and metric of the columns of `headline_table`."""
 HEADS = {
     "auroc": "AUROC",
     "log_loss": "log-loss (nats)",
@@ -24,47 +29,35 @@ HEADS = {
 
 def headline_table(evaluation: Evaluation) -> Table:
     """Compare what is known of the environment: nothing, the impedance used, the oracle, the truth."""
-    results, used, mean = evaluation.results, evaluation.used, evaluation.mean_impedance
+    results, mean = evaluation.results, evaluation.results.mean_impedance
     macro, pooled, oracle, truth = results.macro, results.pooled, results.oracle, results.truth
-    rows: list[Row] = [
+    rows: list[tuple[str, tuple[float | None, ...], Callable[[str, str], Estimate] | None]] = [
         (
-            text("U_I alone, training mean everywhere", order=0),
-            _bounded(macro.aupr_potential, mean("macro", "aupr")),
-            _bounded(pooled.aupr_potential, mean("pooled", "aupr")),
-            _bounded(results.mean_impedance.log_loss, mean("pooled", "log_loss")),
-            _bounded(results.mean_impedance.ece, mean("pooled", "ece")),
+            "U_I alone, training mean everywhere",
+            (macro.aupr_potential, pooled.aupr_potential, mean.log_loss, mean.ece),
+            evaluation.mean_impedance,
         ),
-        (
-            text("Impedance used", order=1),
-            _bounded(macro.aupr, used("macro", "aupr")),
-            _bounded(pooled.aupr, used("pooled", "aupr")),
-            _bounded(pooled.log_loss, used("pooled", "log_loss")),
-            _bounded(pooled.ece, used("pooled", "ece")),
-        ),
-        (
-            text("Oracle impedance (reads the labels)", order=2),
-            figure(macro.aupr),
-            figure(oracle.aupr),
-            figure(oracle.log_loss),
-            figure(None),
-        ),
+        ("Impedance used", (macro.aupr, pooled.aupr, pooled.log_loss, pooled.ece), evaluation.used),
+        ("Oracle impedance (reads the labels)", (macro.aupr, oracle.aupr, oracle.log_loss, None), None),
     ]
     if truth is not None:
-        rows.append(
-            (
-                text("Simulated truth", order=3),
-                figure(truth.aupr_bayes_macro),
-                figure(truth.aupr_bayes_pooled),
-                figure(truth.log_loss_bayes),
-                figure(None),
-            )
-        )
+        best = (truth.aupr_bayes_macro, truth.aupr_bayes_pooled, truth.log_loss_bayes, None)
+        rows.append(("Simulated truth", best, None))
     small = " Below a number its 95 % interval." if evaluation.has_intervals else ""
     return Table(
         "What the impedance brings. Mean AUPR is inside environments, where a single impedance changes nothing; "
         f"the other columns are over all labelled pairs.{small}",
         ("impedance", "mean AUPR", "pooled AUPR", "log-loss (nats)", "ECE"),
-        tuple(rows),
+        tuple(
+            (
+                text(name, order=place),
+                *(
+                    _bounded(value, Estimate() if found is None else found(*measure))
+                    for value, measure in zip(values, HEADLINE, strict=True)
+                ),
+            )
+            for place, (name, values, found) in enumerate(rows)
+        ),
         name="headline",
     )
 
@@ -73,23 +66,29 @@ def environment_table(evaluation: Evaluation) -> Table:
     """Ranking, calibration and decisions of each environment, then their mean, then all pairs together."""
     results = evaluation.results
     macro, pooled, truth = results.macro, results.pooled, results.truth
+
+    def row(
+        name: str,
+        pairs: int | None,
+        entry: Numbers,
+        aupr: float | None,
+        bayes: float | None,
+        found: Callable[[str], Estimate],
+    ) -> Row:
+        return (
+            text(name),
+            count(pairs),
+            share(entry.share_positive),
+            _bounded(aupr, found("aupr")),
+            *([] if truth is None else [figure(bayes)]),
+            *(_bounded(getattr(entry, key), found(key)) for key in HEADS),
+        )
+
+    over, within = (partial(evaluation.used, scope) for scope in ("pooled", "macro"))
+    bayes_macro, bayes_pooled = (None, None) if truth is None else (truth.aupr_bayes_macro, truth.aupr_bayes_pooled)
     totals = (
-        _numbers(
-            text("mean over environments"),
-            None,
-            macro,
-            macro.aupr_potential,
-            [] if truth is None else [truth.aupr_bayes_macro],
-            {key: evaluation.used("macro", key) for key in ("aupr", *HEADS)},
-        ),
-        _numbers(
-            text("all pairs together"),
-            pooled.n,
-            pooled,
-            pooled.aupr,
-            [] if truth is None else [truth.aupr_bayes_pooled],
-            {key: evaluation.used("pooled", key) for key in ("aupr", *HEADS)},
-        ),
+        row("mean over environments", None, macro, macro.aupr_potential, bayes_macro, within),
+        row("all pairs together", pooled.n, pooled, pooled.aupr, bayes_pooled, over),
     )
     small = " Small: 95 % intervals." if evaluation.has_intervals else ""
     best = () if truth is None else ("best AUPR",)
@@ -99,13 +98,13 @@ def environment_table(evaluation: Evaluation) -> Table:
         f"these labels. {NONE} is a number that is not defined.{small}",
         ("environment", "pairs", "positive", "AUPR", *best, *HEADS.values()),
         tuple(
-            _numbers(
-                text(f"{name} (collapsed)" if entry.collapsed else name),
+            row(
+                f"{name} (collapsed)" if entry.collapsed else name,
                 entry.n,
                 entry,
                 entry.aupr_potential,
-                [] if truth is None else [entry.aupr_bayes],
-                {key: evaluation.inside(name, key) for key in ("aupr", *HEADS)},
+                entry.aupr_bayes,
+                partial(evaluation.inside, name),
             )
             for name, entry in results.environments.items()
         ),
@@ -142,25 +141,6 @@ def impedance_table(evaluation: Evaluation) -> Table:
         tuple(row(name, entry) for name, entry in evaluation.results.environments.items()),
         text_columns=(0, 1, len(heads) + simulated),
         name="impedances",
-    )
-
-
-def _numbers(
-    name: Cell,
-    pairs: int | None,
-    entry: Numbers,
-    aupr: float | None,
-    best: list[float | None],
-    intervals: dict[str, Estimate],
-) -> Row:
-    """Return a row of `environment_table`; `best` is the AUPR of the truth, where there is one."""
-    return (
-        name,
-        count(pairs),
-        share(entry.share_positive),
-        _bounded(aupr, intervals["aupr"]),
-        *map(figure, best),
-        *(_bounded(getattr(entry, key), intervals[key]) for key in HEADS),
     )
 
 

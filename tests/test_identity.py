@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from episode.errors import CheckpointError, EpisodeError
-from episode.jobs import check_identity
+from episode.identity import check_identity
 
 HELD = {"config": {"steps": 5, "stem": {"kind": "motif"}}, "seed": 0, "genome": "a" * 64, "tables": ["a.tsv"]}
 
