@@ -57,7 +57,9 @@ def scanned(cache: Path) -> list[int]:
 
 
 def segments(cache: Path) -> list[Path]:
-    return [path.parent for path in (cache / "cache").rglob("segment.json")]
+    """Those that are whole: a folder that a kill left behind before its renaming is none."""
+    found = [path.parent for path in (cache / "cache").rglob("segment.json")]
+    return [path for path in found if not path.name.endswith(".part")]
 
 
 def leftovers(cache: Path) -> list[Path]:

@@ -41,7 +41,7 @@ RENAMED_KEYS = {"results.json": {"rows": "methods"}}
 """Keys of BEFORE that may have another name now, at any depth, by file name."""
 
 NEW_KEYS = ("format_version",)
-"""Keys that every file may have gained, at its top."""
+"""Keys that AFTER may have gained, at any depth."""
 
 RENAMED_FILES = ((r"figures/rows_", "figures/methods_"),)
 """Parts of file names of BEFORE that may have another name now."""
@@ -247,8 +247,7 @@ def _compare_content(result: Comparison, file: str, key: str, before: Any, after
     if _ignored(file, key):
         return 0
     if isinstance(before, dict) and isinstance(after, dict):
-        if not key:
-            after = {name: value for name, value in after.items() if name in before or name not in NEW_KEYS}
+        after = {name: value for name, value in after.items() if name in before or name not in NEW_KEYS}
         for name in sorted(before.keys() ^ after.keys()):
             side = "before" if name in before else "after"
             result.differ(file, f"{key}.{name}".strip("."), *(("there", "missing")[:: 1 if side == "before" else -1]))
