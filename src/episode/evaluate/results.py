@@ -182,6 +182,11 @@ class EvaluationResults(Summary):
     """Of the run that was evaluated; None until the folder is written."""
 
     @property
+    def labelled(self) -> bool:
+        """Whether any pair is labelled."""
+        return self.pooled.n > 0
+
+    @property
     def reads_distance(self) -> bool:
         """Whether U_I of the run reads the distance beside the two sequences."""
         return bool(self._setting("potential", "distance"))
