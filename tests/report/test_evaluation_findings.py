@@ -210,7 +210,7 @@ def test_without_a_label_it_says_so_first_and_what_is_left(evaluation: Evaluatio
     assert any("nothing on this page says whether the predictions are right" in text for text in findings.cautions)
     assert any("The prediction itself warned about cell03" in text for text in findings.cautions)
     contents = evaluation_contents(evaluation.load())
-    assert [section.title for section in contents.sections][0] == "Impedance"
+    assert contents.sections[0].title == "Impedance"
     tables = [part for section in contents.sections for part in section.parts if isinstance(part, Table)]
     assert [table.name for table in tables] == ["impedances"]
     for table in tables:

@@ -26,7 +26,7 @@ __all__ = [
     "lead",
 ]
 
-LEAST = {metric: 0.005 for metric in METRICS} | {"log_loss": 0.002, "brier": 0.001}
+LEAST = dict.fromkeys(METRICS, 0.005) | {"log_loss": 0.002, "brier": 0.001}
 """Least size of a difference that counts, in units of the metric (log-loss: nats)."""
 ORACLE_SHARE = 0.10
 """Least size of a difference of log-loss, as a fraction of what the oracle impedance gains over one for all."""
@@ -114,11 +114,11 @@ def _missing(size: float, metric: str, ground: Ground, difference: Estimate) -> 
     blocks = ground.blocks if difference.blocks is None else difference.blocks
     draws = ground.draws if difference.draws is None else difference.draws
     if ground.environments < MIN_ENVIRONMENTS:
-        return f"{ground.environments} environment{'' if ground.environments == 1 else 's'}, a claim needs {MIN_ENVIRONMENTS}"
+        return _few(ground.environments, "environment", MIN_ENVIRONMENTS)
     if blocks < MIN_BLOCKS:
-        return f"{blocks} block{'' if blocks == 1 else 's'}, a claim needs {MIN_BLOCKS}"
+        return _few(blocks, "block", MIN_BLOCKS)
     if draws < MIN_DRAWS:
-        return f"{draws} draws, a claim needs {MIN_DRAWS}"
+        return _few(draws, "draw", MIN_DRAWS)
     if size < LEAST[metric]:
         return f"smaller than {LEAST[metric]:g}"
     if metric == "log_loss":
@@ -127,3 +127,7 @@ def _missing(size: float, metric: str, ground: Ground, difference: Estimate) -> 
         if size < ORACLE_SHARE * ground.oracle_gain:
             return f"less than {100 * ORACLE_SHARE:g} % of what the oracle gains, {ground.oracle_gain:.3f}"
     return ""
+
+
+def _few(count: int, what: str, needed: int) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}, a claim needs {needed}"

@@ -175,6 +175,9 @@ def _stands(
         elif key == "open" and found.leans < 0:
             key = "even"
         where.setdefault(key, []).append(_name(measure))
+    if "open" in where and "even" in where:
+        either = where["even"] + where.pop("open")
+        where["even"] = [name for name in map(_name, measures) if name in either]
     order = [key for key in VERBS if key in where]
     if len(order) == 1:
         return VERBS[order[0]][0], ""
