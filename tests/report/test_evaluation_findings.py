@@ -167,6 +167,7 @@ def test_one_environment_claims_nothing(evaluation: EvaluationDraft) -> None:
     for entry in list(evaluation.metrics["environments"].values())[1:]:
         entry["auroc"] = entry["aupr"] = None
     findings = find(evaluation.load())
+    assert evaluation_contents(evaluation.load()).lead.startswith("One environment has labels of both classes")
     assert "does not differ measurably from chance: 1 environment, a claim needs 2" in findings.ranking.text
     assert "helps" not in findings.impedance.text
     assert any("Nothing is claimed from fewer than two." in text for text in findings.cautions)
@@ -210,6 +211,7 @@ def test_without_a_label_it_says_so_first_and_what_is_left(evaluation: Evaluatio
     assert any("nothing on this page says whether the predictions are right" in text for text in findings.cautions)
     assert any("The prediction itself warned about cell03" in text for text in findings.cautions)
     contents = evaluation_contents(evaluation.load())
+    assert contents.lead.startswith("No pair of this dataset is labelled: ")
     assert contents.sections[0].title == "Impedance"
     tables = [part for section in contents.sections for part in section.parts if isinstance(part, Table)]
     assert [table.name for table in tables] == ["impedances"]
@@ -227,9 +229,10 @@ def test_one_class_only_is_said_and_what_is_not_defined_is_left_out(evaluation: 
         evaluation.metrics["macro"][key] = None
     evaluation.metrics["oracle"].update(aupr=None, gain_share=None)
     del evaluation.metrics["truth"]
-    text = find(evaluation.load()).ranking.text
+    assert find(evaluation.load()).ranking.text.startswith("Ranking could not be judged: no environment has")
     count = evaluation.metrics["pooled"]["n"]
-    assert text == f"Ranking could not be judged: all {count:,} labelled pairs are positive, and it takes both classes."
+    lead = evaluation_contents(evaluation.load()).lead
+    assert lead == f"All {count:,} labelled pairs are positive: this page has no ranking, only probabilities and R_S."
     table = headline_table(evaluation.load())
     assert table is not None
     assert table.heads == ("impedance", "log-loss (nats)", "ECE")
@@ -254,6 +257,21 @@ def test_cautions(evaluation: EvaluationDraft) -> None:
     assert "8 blocks of the genome; from so few they are rough" in " ".join(find(evaluation.load()).cautions)
     without_blocks(evaluation)
     assert "no intervals over the genome" in " ".join(find(evaluation.load()).cautions)
+
+
+@pytest.mark.parametrize(
+    ("environments", "covered", "said"),
+    [(1, 1, ""), (8, 8, ""), (8, 7, ""), (8, 6, ""), (8, 4, "too narrow"), (1, 0, ""), (29, 29, "too wide")],
+)
+def test_coverage_is_judged_only_where_the_number_of_environments_can_tell(
+    evaluation: EvaluationDraft, environments: int, covered: int, said: str
+) -> None:
+    # 0.9 ** 29 = 0.047; P(at most 6 of 8) = 0.19, P(at most 4 of 8) = 0.005; P(0 of 1) = 0.1
+    first = next(iter(evaluation.metrics["environments"].values()))
+    evaluation.metrics["environments"] = {f"cell{i}": first for i in range(environments)}
+    evaluation.metrics["oracle"]["interval_coverage"] = covered / environments
+    found = [text for text in find(evaluation.load()).cautions if "intervals of R_S cover" in text]
+    assert len(found) == bool(said) and all(said in text for text in found)
 
 
 def test_few_environments(make_folder: Callable[..., Path]) -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from episode.cli.options import add_common, integers, names, print_json
+from episode.cli.options import add_common, integers, names, print_json, warn
 
 if TYPE_CHECKING:
     from episode.compare.protocol import Protocol
@@ -78,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
     from episode.config import Config, override
     from episode.errors import EpisodeError
     from episode.evaluate.summary import load_truth
+    from episode.predict.alarms import alarm_texts
     from episode.schema import parse_model
 
     if args.workers < 0:
@@ -108,6 +109,8 @@ def run(args: argparse.Namespace) -> int:
             truth=truth,
             report=report,
         )
+    for text in alarm_texts(results.alarms, "training"):
+        warn(text)
     if args.json:
         print_json(results.model_dump(mode="json", by_alias=True))
     else:

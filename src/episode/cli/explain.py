@@ -109,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
         "run": str(args.run_folder),
         "dataset": str(args.dataset),
         "seed": args.seed,
+        "alarms": [alarm.model_dump() for alarm in model.alarms],
         "choice": "table" if args.only else args.choose,
         "options": asdict(options),
         "pairs": len(explanations),

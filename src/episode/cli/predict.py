@@ -80,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
     """Predict and write; return the exit code."""
     from episode.checkpoint import require_finished
     from episode.errors import EpisodeError
+    from episode.predict.alarms import alarm_texts
     from episode.predict.streaming.blocks import parquet_files
     from episode.predict.streaming.job import Request, open_job, result_folder, resumable, work_folder
     from episode.predict.writers import FORMATS
@@ -123,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
             if work_folder(out).exists():
                 warn(f"what is done so far stays in {work_folder(out)}; --resume continues it")
             raise
-    for text in filter(None, (plan.genome_warning, plan.distance_warning)):
+    for text in filter(None, (*alarm_texts(plan.alarms), plan.genome_warning, plan.distance_warning)):
         warn(text)
     for estimate in plan.estimates:
         for text in estimate.warnings:
@@ -133,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         content = {
             "out": str(args.out),
-            **plan.model_dump(include={"pairs", "dropped", "genome_warning", "distance_warning"}),
+            **plan.model_dump(include={"pairs", "dropped", "genome_warning", "distance_warning", "alarms"}),
             "environments": json.loads(plan.table.to_json(orient="records")),
         }
         print_json(content)

@@ -19,6 +19,7 @@ from episode.explain.explanation import Explainer, Explanation, SiteEffect
 from episode.explain.pair_scorer import KINDS
 from episode.explain.pair_selection import Chosen
 from episode.explain.sites import Site
+from episode.predict.alarms import alarm_names
 
 __all__ = [
     "base_table",
@@ -216,7 +217,7 @@ def write_tables(explanations: Sequence[Explanation], explainer: Explainer, fold
     tables = {
         "sites": sites,
         "interactions": joint,
-        "pairs": pair_table(explanations),
+        "pairs": pair_table(explanations).assign(alarms="; ".join(alarm_names(explainer.run.alarms))),
         "gradient": gradient_table(explanations, explainer),
         "bases": base_table(explanations),
         "motifs": motif_table(sites, len(explanations)),

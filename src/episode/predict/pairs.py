@@ -12,13 +12,14 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from episode.checkpoint import Run
+from episode.checkpoint import Alarm, Run
 from episode.data.dataset import Dataset
 from episode.encode.store import ElementStore
 from episode.inference.element_cache import ElementCache
 from episode.inference.pairs import PairRows, pair_rows
 from episode.inference.scoring import score_rows
 from episode.inference.support_sampling import content_ranks, draw_support
+from episode.predict.alarms import alarm_texts
 from episode.predict.impedance import EnvironmentEstimate, deviation, estimate_environment, exposure_of
 
 __all__ = [
@@ -49,7 +50,8 @@ class Predictions:
         spectrum R_E is that of the pair.
     environments : DataFrame
         One row an environment: the fields of `EnvironmentEstimate`, with cell_line, assay and n. With a spectrum the
-        channels are columns student_1, student_2, ..., teacher_1, ..., used_1, ...; with one they are left out.
+        channels are columns student_1, student_2, ..., teacher_1, ..., used_1, ...; with one they are left out. The
+        alarms of the run are among the warnings.
     estimates : tuple of EnvironmentEstimate
         The same, as they were made.
     supports : tuple of ndarray of int64
@@ -104,7 +106,9 @@ def predict_dataset(
         EnvironmentFacts(first.loc[name, "cell_line"], first.loc[name, "assay"], int((environment == number).sum()))
         for number, name in enumerate(names)
     ]
-    return Predictions(result, environment_frame(facts, estimates), tuple(estimates), tuple(supports), scores.exposure)
+    return Predictions(
+        result, environment_frame(facts, estimates, run.alarms), tuple(estimates), tuple(supports), scores.exposure
+    )
 
 
 @dataclass(frozen=True)
@@ -198,11 +202,14 @@ class EnvironmentFacts:
     n: int
 
 
-def environment_frame(facts: Sequence[EnvironmentFacts], estimates: Sequence[EnvironmentEstimate]) -> pd.DataFrame:
-    """Environments as a table, one row each; see `Predictions`."""
+def environment_frame(
+    facts: Sequence[EnvironmentFacts], estimates: Sequence[EnvironmentEstimate], alarms: Sequence[Alarm]
+) -> pd.DataFrame:
+    """Environments as a table, one row each; the alarms of the run join the warnings of each. See `Predictions`."""
     records = []
+    raised = alarm_texts(alarms)
     for fact, estimate in zip(facts, estimates, strict=True):
-        fields = asdict(estimate) | {"warnings": "; ".join(estimate.warnings)}
+        fields = asdict(estimate) | {"warnings": "; ".join([*estimate.warnings, *raised])}
         record = {"environment": fields.pop("environment"), **asdict(fact)}
         for name in ("student", "teacher", "used"):
             channels = fields.pop(name)

@@ -16,15 +16,27 @@ import pandas as pd
 
 from episode.data.pairs import SIDES
 from episode.files import atomic_file, fsync
+from episode.predict.alarms import alarm_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["FORMATS", "Write", "join_parquet", "open_parquet", "public", "whole_parquet", "write_parquet"]
+    from episode.predict.alarms import Raised
+
+__all__ = [
+    "FORMATS",
+    "Write",
+    "join_parquet",
+    "open_format",
+    "open_parquet",
+    "public",
+    "whole_parquet",
+    "write_parquet",
+]
 
 INTERNAL = ["source", "enhancer_id", "promoter_id", "locus"]
 TRACK = (
-    'track type=interact name="EPIsode" description="predicted enhancer-promoter interactions" '
+    'track type=interact name="EPIsode" description="{}predicted enhancer-promoter interactions" '
     "interactDirectional=true useScore=on visibility=full\n"
 )
 
@@ -166,9 +178,17 @@ FORMATS: dict[str, Callable[[Path], AbstractContextManager[Write]]] = {
     "parquet": open_parquet,
     "tsv": partial(_open_text, lines=tsv_lines),
     "bedpe": partial(_open_text, lines=bedpe_lines),
-    "interact": partial(_open_text, lines=interact_lines, first=TRACK),
+    "interact": partial(_open_text, lines=interact_lines, first=TRACK.format("")),
 }
 """Format name, which is the ending of its files too -> writer of a file, block by block."""
+
+
+def open_format(format: str, path: Path, alarms: Iterable[Raised]) -> AbstractContextManager[Write]:
+    """Open a writer of one of `FORMATS`; a browser track names the alarms of the run first, where nothing is cut."""
+    names = alarm_names(alarms)
+    if format == "interact" and names:
+        return _open_text(path, interact_lines, TRACK.format(f"ALARMS: {', '.join(names)}; "))
+    return FORMATS[format](path)
 
 
 def write_parquet(pairs: pd.DataFrame, path: Path) -> None:

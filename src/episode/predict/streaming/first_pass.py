@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from episode.checkpoint import Run, load_run
+from episode.checkpoint import Alarm, Run, load_run
 from episode.data.build import build_dataset, check_group
 from episode.data.dataset import Dataset
 from episode.data.genome import Genome
@@ -54,11 +54,13 @@ class Plan(Model):
     """Pairs without coordinates."""
     genome_warning: str | None
     distance_warning: str | None
+    alarms: tuple[Alarm, ...] = ()
+    """Of the run."""
 
     @property
     def table(self) -> pd.DataFrame:
         """Environments, one row each."""
-        return environment_frame(self.environments, self.estimates)
+        return environment_frame(self.environments, self.estimates, self.alarms)
 
 
 class Opened:
@@ -168,6 +170,7 @@ def make_plan(
         unplaced=survey.unplaced,
         genome_warning=genome_warning(run, read_from),
         distance_warning=distance_warning(run, survey.undistanced, pairs),
+        alarms=run.alarms,
     )
 
 

@@ -39,7 +39,7 @@ from episode.predict.request import Request, check_same
 from episode.predict.streaming.blocks import Part, refuse_inside
 from episode.predict.streaming.first_pass import Opened, Plan, Report, make_plan, read_labels, read_tables
 from episode.predict.streaming.summary import read_staged
-from episode.predict.writers import FORMATS, join_parquet, open_parquet, whole_parquet
+from episode.predict.writers import join_parquet, open_format, open_parquet, whole_parquet
 from episode.schema import Model, read_model, write_model
 
 __all__ = ["Job", "Part", "Plan", "Request", "open_job", "result_folder", "resumable", "work_folder"]
@@ -234,7 +234,7 @@ class Job:
                 if format == "parquet":
                     join_parquet(scored(parts[file]), path)
                     continue
-                with FORMATS[format](path) as write:
+                with open_format(format, path, self.plan.alarms) as write:
                     for part in scored(parts[file]):
                         write(pd.read_parquet(part))
         with atomic_file(result / "environments.tsv") as temporary:

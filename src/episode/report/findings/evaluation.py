@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 import numpy as np
+from scipy.stats import binom
 from scipy.stats import t as student_t
 
 from episode.evaluate.results import EnvironmentSummary, EvaluationResults
@@ -19,9 +20,12 @@ from episode.report.findings import BARRED, Claim, Findings, barred_by, environm
 from episode.report.load import Evaluation
 from episode.train.diagnostics import MIN_SLOPE, NO_SKILL, impedance_slope
 
-__all__ = ["find_evaluation", "macro_auroc_interval"]
+__all__ = ["find_evaluation", "lead_sentence", "macro_auroc_interval"]
 
-COVERAGE = (0.80, 0.97)
+COVERAGE = 0.90
+"""Of the oracle, that the intervals of R_S claim."""
+UNLIKELY = 0.05
+"""Probability below which another coverage is not put down to the number of environments."""
 SLOPE = (0.8, 1.25)
 FEW_BLOCKS = 20
 FEW_ENVIRONMENTS = 5
@@ -37,6 +41,19 @@ def find_evaluation(evaluation: Evaluation) -> Findings:
         cautions=tuple(_cautions(evaluation)),
         alarms=tuple(text for _, text in raised),
     )
+
+
+def lead_sentence(results: EvaluationResults) -> str:
+    """Say first what the page cannot have for want of labels, classes or environments; "" where it has all."""
+    pooled = results.pooled
+    if not results.labelled:
+        return "No pair of this dataset is labelled: this page has no scores, only R_S and the warnings."
+    if pooled.positives in (0, pooled.n):
+        kind = "positive" if pooled.positives else "negative"
+        return f"All {pooled.n:,} labelled pairs are {kind}: this page has no ranking, only probabilities and R_S."
+    if len(_ranked(results)) == 1:
+        return "One environment has labels of both classes: nothing on this page is claimed of others."
+    return ""
 
 
 def macro_auroc_interval(evaluation: Evaluation) -> tuple[float, float] | None:
@@ -61,14 +78,7 @@ def _ranking(evaluation: Evaluation, bar: str) -> Claim:
         return Claim("No pair of this dataset is labelled, so nothing could be scored.")
     entries, macro = _ranked(results), results.macro
     if not entries:
-        pooled = results.pooled
-        kind = {0: "negative", pooled.n: "positive"}.get(pooled.positives)
-        why = (
-            "no environment has labelled pairs of both classes"
-            if kind is None
-            else f"all {pooled.n:,} labelled pairs are {kind}, and it takes both classes"
-        )
-        return Claim(f"Ranking could not be judged: {why}.")
+        return Claim("Ranking could not be judged: no environment has labelled pairs of both classes.")
     interval = macro_auroc_interval(evaluation)
     prevalence = [entry.share_positive or 0.0 for entry in entries]
     if results.channels == 1:
@@ -189,7 +199,8 @@ def _cautions(evaluation: Evaluation) -> Iterable[str]:
     if not results.labelled:
         yield "There are no labels: nothing on this page says whether the predictions are right."
         return
-    if results.intervals is None or not evaluation.used("macro", "auroc").bounded:
+    measures = (("macro", "auroc"), ("pooled", "log_loss"))
+    if results.intervals is None or not any(evaluation.used(*measure).bounded for measure in measures):
         yield "There are no intervals over the genome: pairs share elements, so they are fewer than they look."
     else:
         blocks = results.intervals.blocks
@@ -200,20 +211,33 @@ def _cautions(evaluation: Evaluation) -> Iterable[str]:
             "nor other seeds: this is one training run."
         )
     ranked = len(_ranked(results))
-    if ranked < FEW_ENVIRONMENTS:
+    if 0 < ranked < FEW_ENVIRONMENTS:
         nothing = " Nothing is claimed from fewer than two." if ranked < MIN_ENVIRONMENTS else ""
         yield f"Only {environments(ranked)} could be ranked: so few say little about the next one.{nothing}"
     unranked = [name for name, entry in entries.items() if entry.aupr is None]
     if unranked:
         yield f"No ranking numbers, because one class or all labels are missing: {listing(unranked)}."
-    coverage = results.oracle.interval_coverage
-    if coverage is not None and not COVERAGE[0] <= coverage <= COVERAGE[1]:
-        wide = "too narrow" if coverage < COVERAGE[0] else "too wide"
-        yield f"The 90 % intervals of R_S cover the oracle in {percent(coverage)} of environments: {wide}."
+    yield from _coverage(results)
     slope = results.pooled.calibration_slope
     if slope is not None and not SLOPE[0] <= slope <= SLOPE[1]:
         kind = "overconfident" if slope < SLOPE[0] else "underconfident"
         yield f"Probabilities are {kind} as a whole: calibration slope {slope:.2f} (1 is calibrated)."
+
+
+def _coverage(results: EvaluationResults) -> Iterable[str]:
+    """Say where the intervals of R_S cover the oracle too rarely or too often for the number of environments."""
+    coverage = results.oracle.interval_coverage
+    judged = sum(entry.r_oracle is not None for entry in results.environments.values())
+    if coverage is None or not judged:
+        return
+    covered = round(coverage * judged)
+    wide = ""
+    if binom.cdf(covered, judged, COVERAGE) < UNLIKELY:
+        wide = "too narrow"
+    elif binom.sf(covered - 1, judged, COVERAGE) < UNLIKELY:
+        wide = "too wide"
+    if wide:
+        yield f"The 90 % intervals of R_S cover the oracle in {percent(coverage)} of environments: {wide}."
 
 
 def _raised(evaluation: Evaluation) -> Iterable[tuple[str, str]]:
@@ -243,9 +267,13 @@ def _raised(evaluation: Evaluation) -> Iterable[tuple[str, str]]:
     idle = bool(competing) and not any(any(entry.pull) or any(entry.push) for entry in competing)
     if idle:
         yield "idle_competition", "Idle competition: pull-in and push-away stayed at zero throughout training."
+    texts: dict[str, list[str]] = {}
     for alarm in results.training_alarms or []:
-        if not (idle and alarm.name == "idle_competition"):
-            yield alarm.name, f"{alarm.name.replace('_', ' ').capitalize()}, in training: {_sentence(alarm.text)}"
+        texts.setdefault(alarm.name, []).append(alarm.text)
+    for name, (first, *others) in texts.items():
+        if not (idle and name == "idle_competition"):
+            more = f" (and {len(others)} more)" if others else ""
+            yield name, f"{name.replace('_', ' ').capitalize()}, in training: {_sentence(first + more)}"
 
 
 def _sentence(text: str) -> str:
