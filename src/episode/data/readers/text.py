@@ -186,7 +186,7 @@ def _split(lines: list[str], first: int, delimiter: str, file: str) -> tuple[lis
         except csv.Error as error:
             raise fail(file, f"cannot be read as CSV ({error})", row=first + reader.line_num) from None
     if any(" " in line for line in body):
-        cells = [[cell.strip() for cell in row] for row in cells]
+        cells = [[cell.strip(" ") for cell in row] for row in cells]
     return cells, numbers
 
 
@@ -308,12 +308,35 @@ def text_of_arrow(table: pa.Table, file: str, sha256: str, first: int = 1) -> Te
         try:
             if pa.types.is_boolean(column.type):
                 column = column.cast(pa.int8())
-            text = column.cast(pa.string())
+            text = _digits(column) if pa.types.is_floating(column.type) else column.cast(pa.string())
         except pa.ArrowException:
             raise fail(file, f"column {name!r} holds {column.type}; needs numbers or text") from None
-        columns[name] = text.fill_null("").to_pandas().str.strip()
+        columns[name] = text.fill_null("").to_pandas().str.strip(" ")
     frame = pd.DataFrame(columns).astype("str")
     return TextTable(file, frame, np.arange(first, first + len(frame), dtype=np.int64), sha256)
+
+
+def _digits(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Write floats so that they read back the same, whole numbers with all their digits if the type holds these.
+
+    Larger ones keep an exponent, so that nobody takes their last digits for exact.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    exact = {2: 1 << 11, 4: 1 << 24, 8: 1 << 53}[column.type.bit_width // 8]
+    wide = column.cast(pa.float64())
+    size = pc.abs(wide)
+    plain = pc.and_(pc.less(size, exact), pc.equal(pc.floor(wide), wide))
+    whole = pc.if_else(plain, wide, 0.0).cast(pa.int64()).cast(pa.string())
+    vague = pc.and_(pc.greater_equal(size, exact), pc.is_finite(wide)).fill_null(False)
+    text = column.cast(pa.string())
+    if pc.any(vague).as_py():
+        values, large = column.to_numpy(), vague.to_numpy()
+        powers = np.full(len(values), "", dtype=object)
+        powers[large] = [np.format_float_scientific(value, trim="-") for value in values[large]]
+        text = pc.if_else(vague, pa.array(powers, pa.string()), text)
+    return pc.if_else(plain, whole, text)
 
 
 def column_list(names: list[str]) -> str:
