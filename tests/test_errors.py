@@ -59,7 +59,9 @@ def test_of_many_problems_twenty_are_shown_and_all_kept() -> None:
 
 def test_the_same_problem_of_many_rows_is_one_line() -> None:
     """Numbers and quoted text differ from row to row; the column and the file do not."""
-    bad = [Problem("p.tsv", f"has {row} N, needs 0 in '{row}'", row, "label", str(row // 9)) for row in range(2, 500_000)]
+    bad = [
+        Problem("p.tsv", f"has {row} N, needs 0 in '{row}'", row, "label", str(row // 9)) for row in range(2, 500_000)
+    ]
     found = InputError([*bad, Problem("p.tsv", "is empty", 7, "label"), Problem("q.tsv", bad[0].need, 2, "label", "0")])
     assert str(found).splitlines() == [
         "p.tsv:2: label '0' has 2 N, needs 0 in '2'; the same in 499,997 more rows: 3, 4, 5, 6, 7, ...",

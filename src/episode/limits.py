@@ -5,7 +5,16 @@ Numbers only. Whoever reads an input checks it and says what was needed.
 
 from __future__ import annotations
 
-__all__ = ["COLUMNS", "ELEMENT_BASES", "GZIP_RATIO", "JSON_BYTES", "NAME_LENGTH", "POSITION", "TABLE_BYTES", "UNCHECKED_BYTES"]
+__all__ = [
+    "COLUMNS",
+    "ELEMENT_BASES",
+    "GZIP_RATIO",
+    "JSON_BYTES",
+    "NAME_LENGTH",
+    "POSITION",
+    "TABLE_BYTES",
+    "UNCHECKED_BYTES",
+]
 
 TABLE_BYTES = 8 << 30
 """Bytes of a text table, unpacked."""

@@ -15,13 +15,22 @@ import pandas as pd
 
 from episode.limits import NAME_LENGTH
 
-__all__ = ["forbidden_characters", "names_with_problems", "text_problem"]
+__all__ = ["forbidden_characters", "names_with_problems", "shorten", "text_problem"]
 
 _FORBIDDEN = "\x00-\x1f\x7f-\x9f\u00ad\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff"
 """Control characters, line and paragraph separators, marks that turn the direction of writing, and letters of no width
 that make two names look the same."""
 _SURROGATES = "\ud800-\udfff"
 """Half characters, which no column of text can hold."""
+
+
+_SHOWN = 60
+"""Characters of a value in a message."""
+
+
+def shorten(value: str) -> str:
+    """Cut a value for a message."""
+    return value if len(value) <= _SHOWN else f"{value[:_SHOWN]}... ({len(value)} characters)"
 
 
 def forbidden_characters(values: pd.Series) -> npt.NDArray[np.bool_]:

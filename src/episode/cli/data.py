@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
     from episode.config import WindowConfig
     from episode.data.build import ReadOptions, build_dataset
     from episode.data.genome import open_genome
-    from episode.data.sequences import mostly_outside
+    from episode.data.outside import mostly_outside
     from episode.data.storage import write_dataset
     from episode.files import refuse_existing
 

@@ -15,10 +15,9 @@ import pandas as pd
 
 from episode.data.pairs import DROPPED_COLUMNS, empty_dropped
 from episode.errors import OTHERS, Problem
+from episode.text import shorten
 
-__all__ = ["Findings", "Need", "dropped_rows", "shorten"]
-
-_SHOWN_VALUE = 60
+__all__ = ["Findings", "Need", "dropped_rows"]
 
 Integers = npt.NDArray[np.integer]
 Need = str | Callable[[int], str]
@@ -30,13 +29,13 @@ class _Finding:
     rows: Integers
     column: str | None
     need: Need
-    values: pd.Series | None
+    texts: pd.Series | None
 
     def need_of(self, position: int) -> str:
         return self.need if isinstance(self.need, str) else self.need(position)
 
     def value_of(self, position: int) -> str | None:
-        return None if self.values is None else shorten(str(self.values.iloc[position]))
+        return None if self.texts is None else shorten(str(self.texts.iloc[position]))
 
 
 @dataclass
@@ -58,9 +57,7 @@ class Findings:
     source: Integers | None = None
     found: list[_Finding] = field(default_factory=list)
 
-    def add(
-        self, bad: npt.NDArray[np.bool_], column: str | None, need: Need, values: pd.Series | None = None
-    ) -> None:
+    def add(self, bad: npt.NDArray[np.bool_], column: str | None, need: Need, values: pd.Series | None = None) -> None:
         """Note the rows where `bad`; `values` is what stands in their column."""
         rows = np.flatnonzero(bad)
         if len(rows):
@@ -92,7 +89,7 @@ class Findings:
         tables = []
         for finding in self.found:
             at = finding.rows
-            values = [""] * len(at) if finding.values is None else map(shorten, finding.values.iloc[at].astype("str"))
+            values = [""] * len(at) if finding.texts is None else map(shorten, finding.texts.iloc[at].astype("str"))
             reasons = [before + finding.need_of(int(position)) for position in at]
             source = np.zeros(len(at), dtype=np.int64) if self.source is None else self.source[at]
             tables.append(
@@ -133,11 +130,6 @@ class Findings:
             more=len(rows) - 1,
             others=others,
         )
-
-
-def shorten(value: str) -> str:
-    """Cut a value for a message."""
-    return value if len(value) <= _SHOWN_VALUE else f"{value[:_SHOWN_VALUE]}... ({len(value)} characters)"
 
 
 def dropped_rows(problems: Iterable[Problem]) -> pd.DataFrame:

@@ -20,23 +20,22 @@ read (`episode.data.dataset`).
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
 
 from episode.data.findings import Findings
+from episode.data.given_sequences import check_names, read_inline
 from episode.data.pairs import CANONICAL_DTYPES, SIDES, SPLITS, interval_names, parse_intervals
+from episode.data.positions import read_coordinates, read_distances
 from episode.data.readers.text import RawTable
-from episode.dna import DNA_ALPHABET
-from episode.limits import ELEMENT_BASES, NAME_LENGTH, POSITION
+from episode.limits import NAME_LENGTH
 from episode.text import forbidden_characters, names_with_problems, text_problem
 
-__all__ = ["Validated", "conflicting_labels", "fingerprint", "sequence_problem", "validate"]
+__all__ = ["Validated", "conflicting_labels", "validate"]
 
 RESERVED = frozenset(
     {
@@ -52,12 +51,8 @@ RESERVED = frozenset(
 )
 """Names of the library's own columns; a carried-through column of such a name gets `_given` added, until it is new."""
 
-_DNA_BYTES = (DNA_ALPHABET + DNA_ALPHABET.lower()).encode()
 _MISSING = ("nan", "na", "n/a", "#n/a", "<na>", "none", "null")
 """What programs write for a missing value, in lower case."""
-_WHOLE = r"-?[0-9]{1,15}(\.0*)?"
-_SCIENTIFIC = r"[-+]?[0-9.]+[eE][-+]?[0-9]+"
-_NUMBER = r"([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?"
 
 
 @dataclass(frozen=True)
@@ -68,24 +63,6 @@ class Validated:
     findings: Findings
     sequences: dict[str, dict[str, str]]
     """Of each side, DNA by name."""
-
-
-def fingerprint(sequence: str) -> bytes:
-    """Return 16 bytes that two sequences share only if they are equal."""
-    return hashlib.blake2b(sequence.encode(), digest_size=16).digest()
-
-
-def sequence_problem(sequence: str) -> str | None:
-    """Return what is wrong with a DNA sequence, None if nothing is."""
-    if not sequence:
-        return "is empty; needs a DNA sequence"
-    if len(sequence) > ELEMENT_BASES:
-        return f"has {len(sequence):,} bases; needs at most {ELEMENT_BASES:,}"
-    left = sequence.encode("utf-8").translate(None, _DNA_BYTES).decode("utf-8")
-    if not left:
-        return None
-    letter = left[0]
-    return f"holds {letter!r} at base {sequence.index(letter) + 1}; needs bases (ACGT, N and IUPAC codes)"
 
 
 def validate(
@@ -135,8 +112,8 @@ def validate(
         values = columns[column]
         missing = values.str.lower().isin(_MISSING).to_numpy()
         findings.add(missing, named(column), f"is not the name of {what}", values)
-    for column in text:
-        _check_text(text[column], column, named(str(column)), findings)
+    for name in map(str, text):
+        _check_text(text[name], name, named(name), findings)
     columns["label"] = label = _labels(get("label"))
     if labels:
         wrong = ((label < 0) & (get("label") != "")).to_numpy()
@@ -149,10 +126,10 @@ def validate(
         if side in raw.sequences:
             columns |= {f"{side}_{part}": values for part, values in parse_intervals(given).items()}
             columns[f"{side}_name"], sequences[side] = given, raw.sequences[side]
-            _check_names(given, raw, side, named(f"{side}_name"), findings)
+            check_names(given, raw, side, named(f"{side}_name"), findings)
             continue
         if f"{side}_chrom" in text:
-            _coordinates(text, side, named, findings, columns, promoter_flank if side == "promoter" else 0)
+            read_coordinates(text, side, named, findings, columns, promoter_flank if side == "promoter" else 0)
         else:
             empty = pd.Series(np.full(n, -1), dtype="int64")
             columns[f"{side}_chrom"] = pd.Series([""] * n, dtype="str")
@@ -162,7 +139,7 @@ def validate(
         if f"{side}_sequence" in text:
             before = {} if known is None else known[side]
             column = named(f"{side}_sequence")
-            names, sequences[side] = _inline(text[f"{side}_sequence"], names, column, findings, before)
+            names, sequences[side] = read_inline(text[f"{side}_sequence"], names, column, findings, before)
         columns[f"{side}_name"] = names
 
     here, there = columns["enhancer_chrom"], columns["promoter_chrom"]
@@ -174,7 +151,7 @@ def validate(
         lambda at: f"differs from {chromosome} {here.iloc[at]!r}; a pair needs one chromosome",
         there,
     )
-    columns["distance"] = _distances(text.get("distance"), named("distance"), findings, columns)
+    columns["distance"] = read_distances(text.get("distance"), named("distance"), findings, columns)
     columns["source"] = pd.Series(np.zeros(n), dtype="int32")
     columns["row"] = pd.Series(raw.text.row)
 
@@ -212,105 +189,6 @@ def _check_text(values: pd.Series, column: str, display: str, findings: Findings
     bad = names_with_problems(values) if name else forbidden_characters(values)
     length = NAME_LENGTH if name else None
     findings.add(bad, display, lambda at: str(text_problem(values.iloc[at], length=length)), values)
-
-
-def _cast(text: pd.Series, dtype: str) -> pd.Series:
-    """Turn text that is numbers into numbers; pandas takes 25 times as long."""
-    return pd.Series(pa.array(text).cast(dtype).to_numpy(), index=text.index)
-
-
-def _whole_numbers(text: pd.Series, column: str, findings: Findings) -> tuple[pd.Series, pd.Series]:
-    """Read positions, digit by digit, and tell which ones are; -1 where one is not."""
-    whole = text.str.fullmatch(_WHOLE)
-    scientific = ~whole & text.str.fullmatch(_SCIENTIFIC)
-    need = "is in scientific notation, so digits may be lost; needs a whole number with all its digits"
-    findings.add(scientific.to_numpy(dtype=bool), column, need, text)
-    other = (~whole & ~scientific).to_numpy(dtype=bool)
-    findings.add(other, column, "is not a whole number (0-based position)", text)
-    digits = text.where(whole, "-1")
-    if digits.str.contains(".", regex=False).any():
-        digits = digits.str.replace(r"\.0*$", "", regex=True)
-    number = _cast(digits, "int64")
-    large = number > POSITION
-    findings.add(large.to_numpy(), column, f"is past any position; needs at most {POSITION}", text)
-    return number.where(~large, -1), whole.astype(bool) & ~large
-
-
-def _coordinates(
-    text: pd.DataFrame,
-    side: str,
-    named: Callable[[str], str],
-    findings: Findings,
-    columns: dict[str, pd.Series],
-    flank: int,
-) -> None:
-    """Fill `<side>_chrom`, `_start` and `_end`; `flank` bases are taken on either side of a point, if not 0."""
-    display = {part: named(f"{side}_{part}") for part in ("chrom", "start", "end")}
-    given = {part: text[f"{side}_{part}"] for part in display}
-    findings.add((given["chrom"] == "").to_numpy(), display["chrom"], "is empty; needs a chromosome name")
-    start, start_known = _whole_numbers(given["start"], display["start"], findings)
-    end, end_known = _whole_numbers(given["end"], display["end"], findings)
-    negative = start_known & (start < 0)
-    findings.add(negative.to_numpy(), display["start"], "is negative; positions are 0-based", given["start"])
-    known = start_known & end_known & ~negative
-    point = known & (start == end)
-    if flank:
-        known &= ~point
-        start, end = start.where(~point, (start - flank).clip(lower=0)), end.where(~point, end + flank)
-    advice = "; --promoter-flank BP takes BP bases on either side of a point" if side == "promoter" else ""
-
-    def need(at: int) -> str:
-        return f"is not past {display['start']} {given['start'].iloc[at]}{advice if point.iloc[at] else ''}"
-
-    findings.add((known & (start >= end)).to_numpy(), display["end"], need, given["end"])
-    long = (known & (end - start > ELEMENT_BASES)).to_numpy()
-    findings.add(long, display["end"], f"is more than {ELEMENT_BASES:,} bp past {display['start']}", given["end"])
-    columns[f"{side}_chrom"], columns[f"{side}_start"], columns[f"{side}_end"] = given["chrom"], start, end
-
-
-def _distances(text: pd.Series | None, name: str, findings: Findings, columns: dict[str, pd.Series]) -> pd.Series:
-    """Take the given distance, else the distance between midpoints (bp), else NaN."""
-    middle = {side: (columns[f"{side}_start"] + columns[f"{side}_end"]) / 2 for side in SIDES}
-    between = (middle["promoter"] - middle["enhancer"]).abs()
-    between = between.where((columns["enhancer_chrom"] != "") & (columns["promoter_chrom"] != ""))
-    if text is None:
-        return between
-    good = text.str.fullmatch(_NUMBER).astype(bool)
-    number = _cast(text.where(good, "-1"), "float64")
-    good &= np.isfinite(number)
-    findings.add((~good & (text != "")).to_numpy(), name, "is not a number of at least 0 (bp), or empty", text)
-    return number.where(good, between)
-
-
-def _check_names(names: pd.Series, raw: RawTable, side: str, column: str, findings: Findings) -> None:
-    file = "e_seq.csv" if side == "enhancer" else "p_seq.csv"
-    spoilt = names.isin(list(raw.bad_sequences)).to_numpy()
-    missing = ~names.isin(list(raw.sequences[side])).to_numpy() & ~spoilt
-    findings.add(missing, column, f"is not among the regions of {file}", names)
-    findings.add(spoilt, column, f"has a sequence in {file} that is not DNA", names)
-
-
-def _inline(
-    sequences: pd.Series, names: pd.Series, column: str, findings: Findings, known: Mapping[str, bytes]
-) -> tuple[pd.Series, dict[str, str]]:
-    """Check sequences given in the table itself; nameless ones are named after their bases."""
-    # Letters outside ASCII are no DNA, though their capitals may be.
-    codes, distinct = pd.factorize(sequences.str.upper().where(sequences.str.isascii(), sequences))
-    needs = [sequence_problem(sequence) for sequence in distinct]
-    empty = (sequences == "").to_numpy()
-    bad = np.array([need is not None for need in needs], dtype=bool)[codes]
-    for kind in (bad & empty, bad & ~empty):
-        findings.add(kind, column, lambda at: needs[codes[at]] or "", sequences)
-    hashes = [f"seq-{hashlib.sha256(sequence.encode()).hexdigest()[:16]}" for sequence in distinct]
-    names = names.where(names != "", pd.Series([hashes[code] for code in codes], dtype="str"))
-    first = pd.DataFrame({"name": names, "code": codes})[~bad].drop_duplicates("name").set_index("name")["code"]
-    again = [name for name in first.index if name in known]
-    if again:
-        place = {fingerprint(distinct[code]): code for code in np.unique(codes[~bad])}
-        first[again] = [place.get(known[name], -1) for name in again]
-    differs = ~bad & (names.map(first).to_numpy() != codes)
-    findings.add(differs, column, "differs from the sequence of an earlier row of the same name", sequences)
-    return names, {str(name): str(distinct[code]) for name, code in first.items() if code >= 0}
 
 
 def conflicting_labels(keys: pd.DataFrame, label: pd.Series) -> npt.NDArray[np.bool_]:

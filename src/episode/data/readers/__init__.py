@@ -221,7 +221,9 @@ def _find_conflicts(conflicts: Findings, frame: pd.DataFrame, keys: pd.DataFrame
     def need(position: int) -> str:
         source, row = frame["source"].iloc[other[position]], frame["row"].iloc[other[position]]
         where = f"{conflicts.files[source]}:{row}"
-        return f"conflicts with {1 - frame['label'].iloc[position]} for the same pair at {where}; a pair needs one label"
+        return (
+            f"conflicts with {1 - frame['label'].iloc[position]} for the same pair at {where}; a pair needs one label"
+        )
 
     conflicts.add(conflict, "label", need, frame["label"])
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from episode.errors import InputError, Problem
+from episode.text import shorten, text_problem
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -245,6 +246,10 @@ def _check_header(names: list[str], file: str, line: int) -> None:
         raise fail(file, f"names column {twice[0]!r} more than once; every column needs a name of its own", row=line)
     if "" in names:
         raise fail(file, f"has no name for column {names.index('') + 1}; every column needs a name", row=line)
+    for number, name in enumerate(names, start=1):
+        problem = text_problem(name)
+        if problem is not None:
+            raise fail(file, f"the name {shorten(name)!r} of column {number} {problem}", row=line)
     spaced = [name for name in names if len(name.split()) > 1 and any("_" in part for part in name.split())]
     if spaced:
         raise fail(file, f"mixes tabs or commas with spaces in its header: {spaced[0]!r}", row=line)

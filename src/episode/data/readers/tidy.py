@@ -64,7 +64,7 @@ def rename(text: TextTable, columns: Mapping[str, str]) -> RawTable:
     for own in present:
         serves = [canonical for canonical, source in named.items() if source == own]
         kept = own
-        while not serves and kept in named or (kept != own and kept in present):
+        while (not serves and kept in named) or (kept != own and kept in present):
             kept += "_given"
         pairs += [(own, name) for name in serves or [kept]]
     frame = text.frame[[own for own, _ in pairs]].set_axis([name for _, name in pairs], axis="columns")

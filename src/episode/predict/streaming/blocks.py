@@ -24,10 +24,11 @@ import pandas as pd
 
 from episode.data.build import ReadOptions
 from episode.data.dataset import pair_orientation
+from episode.data.given_sequences import fingerprint
 from episode.data.pairs import SIDES, environment_names, group_names
 from episode.data.readers.text import TextTable, fail, text_of_arrow
 from episode.data.readers.tidy import name_columns, rename
-from episode.data.validation import fingerprint, validate
+from episode.data.validation import validate
 from episode.errors import SHOWN, EpisodeError, Problem
 from episode.files import atomic_file
 from episode.schema import Model, read_model, write_model

@@ -20,8 +20,9 @@ import pandas as pd
 from episode.config import WindowConfig
 from episode.data.dataset import Dataset
 from episode.data.genome import Genome
+from episode.data.outside import INSIDE
 from episode.data.pairs import SIDES
-from episode.data.sequences import INSIDE, Window, crop_given, read_window
+from episode.data.sequences import Window, crop_given, read_window
 from episode.dna import digest
 from episode.files import atomic_file
 from episode.predict.streaming.blocks import Part, save_numbers, write_block

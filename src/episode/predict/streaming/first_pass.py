@@ -17,8 +17,8 @@ from episode.checkpoint import Run, load_run
 from episode.data.build import build_dataset, check_group
 from episode.data.dataset import Dataset
 from episode.data.genome import Genome
+from episode.data.outside import genome_hint, mostly_outside
 from episode.data.readers.text import fail
-from episode.data.sequences import genome_hint, mostly_outside
 from episode.encode.store import ElementStore, build_store
 from episode.errors import EpisodeError, GenomeError, InputError, Problem, group_problems
 from episode.predict.impedance import EnvironmentEstimate, estimate_environment
@@ -177,7 +177,7 @@ def make_plan(
 class Read:
     """Tables that are staged; see `Plan`.
 
-    `broken` is how often a row breaks a rule, `problems` which, `outside` counts the rows left out already for their place.
+    `broken` is how often a row breaks a rule, `problems` which; `outside` counts the rows left out for their place.
     """
 
     parts: tuple[Part, ...]

@@ -15,8 +15,8 @@ import pandas as pd
 
 from episode.data.dataset import element_loci
 from episode.data.genome import Genome
+from episode.data.outside import INSIDE, OUTSIDE, outside_rows
 from episode.data.pairs import SIDES
-from episode.data.sequences import INSIDE, OUTSIDE, outside_rows
 from episode.errors import Problem, group_problems
 from episode.inference.pairs import PairRows, bare_rows
 from episode.inference.support_sampling import SupportDraw, content_ranks
