@@ -5,7 +5,16 @@ Numbers only. Whoever reads an input checks it and says what was needed.
 
 from __future__ import annotations
 
-__all__ = ["COLUMNS", "ELEMENT_BASES", "GZIP_RATIO", "JSON_BYTES", "NAME_LENGTH", "TABLE_BYTES", "UNCHECKED_BYTES"]
+__all__ = [
+    "COLUMNS",
+    "ELEMENT_BASES",
+    "GZIP_RATIO",
+    "JSON_BYTES",
+    "NAME_LENGTH",
+    "POSITION",
+    "TABLE_BYTES",
+    "UNCHECKED_BYTES",
+]
 
 TABLE_BYTES = 8 << 30
 """Bytes of a text table, unpacked."""
@@ -17,6 +26,8 @@ COLUMNS = 1000
 """Columns of a table."""
 NAME_LENGTH = 1000
 """Characters of the name of a cell line, an assay, an element or a column."""
+POSITION = 1 << 40
+"""Largest start or end of an interval; the longest chromosomes known have some 10^11 bases."""
 ELEMENT_BASES = 1_000_000
 """Bases of one element or window."""
 JSON_BYTES = 1 << 30

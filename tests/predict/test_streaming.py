@@ -161,13 +161,16 @@ def test_columns_of_the_users_are_kept_beside_those_of_the_library(table: pd.Dat
 
 
 def test_labels_that_conflict_are_not_read(table: pd.DataFrame, tmp_path: Path) -> None:
-    """Nor do they stop a table of text, whose other repeats are merged."""
+    """Nor do they stop a table of text, of which every row comes back."""
     small = table.head(30).drop(columns="score").assign(label="1")
     both = pd.concat([small, small.head(10).assign(label="0"), small.tail(4)])
     both.to_csv(tmp_path / "pairs.tsv", sep="\t", index=False)
     outcome = predict(tmp_path / "out", tmp_path / "pairs.tsv")
     assert outcome.code == 0, outcome.err
-    assert "40 pairs scored" in outcome.out and "4 rows repeated an earlier one" in outcome.out
+    assert "44 pairs scored" in outcome.out and "repeated" not in outcome.out
+    found = pd.read_parquet(tmp_path / "out" / "predictions.parquet")
+    assert found["row"].tolist() == list(range(2, 46))
+    assert found["enhancer_start"].tolist() == both["enhancer_start"].tolist()
 
 
 # -- files ------------------------------------------------------------------------------------------------------------
@@ -345,7 +348,7 @@ def test_names_of_an_earlier_table(table: pd.DataFrame, tmp_path: Path) -> None:
 
 def test_only_sequences_of_elements_do_without_a_genome(table: pd.DataFrame, tmp_path: Path) -> None:
     """Not a column of the user's with such a name, nor rows that are kept beside faulty ones."""
-    bad = spoilt(table, [(row, "label", "2") for row in range(0, len(table), 20)])
+    bad = spoilt(table, [(row, "cell_line", "") for row in range(0, len(table), 20)])
     path = write(bad.assign(motif_sequence="ACGT"), tmp_path / "pairs.parquet")
     outcome = predict(tmp_path / "out", path, "--on-invalid", "drop", genome=False)
     assert outcome.code == 2 and f"error: {path}:2: the sequence of enhancer" in outcome.err
@@ -372,7 +375,7 @@ BAD = [
     (3, "cell_line", ""),
     (140, "promoter_chrom", "chr9"),
     (200, "promoter_start", "1.5"),
-    (201, "label", "2"),
+    (201, "distance", "far"),
     (310, "promoter_end", "999999999"),
     (7, "enhancer_end", "888888888"),
 ]
@@ -381,7 +384,9 @@ BAD = [
 def message(path: Path, **options: object) -> str:
     """What reading the whole table says."""
     with pytest.raises(InputError) as caught:
-        build_dataset([path], open_genome(world() / "genome.fa"), lively_run().facts.windows, ReadOptions(**options))  # type: ignore[arg-type]
+        build_dataset(
+            [path], open_genome(world() / "genome.fa"), lively_run().facts.windows, ReadOptions(**options), labels=False
+        )  # type: ignore[arg-type]
     return str(caught.value)
 
 
@@ -402,7 +407,11 @@ def test_rows_that_are_dropped(table: pd.DataFrame, tmp_path: Path) -> None:
     found = predicted(tmp_path / "out", path, "--on-invalid", "drop", "--outside-genome", "report")
     genome = open_genome(world() / "genome.fa")
     wanted = build_dataset(
-        [path], genome, lively_run().facts.windows, ReadOptions(on_invalid="drop", outside_genome="report")
+        [path],
+        genome,
+        lively_run().facts.windows,
+        ReadOptions(on_invalid="drop", outside_genome="report"),
+        labels=False,
     )
     assert found["row"].tolist() == wanted.pairs["row"].tolist()
     dropped = pd.read_csv(tmp_path / "out" / "dropped.tsv", sep="\t", keep_default_na=False, dtype={"value": "str"})

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from episode.cli.options import warn
+
 if TYPE_CHECKING:
     from episode.data.dataset import Dataset
     from episode.data.leakage import SplitAudit
@@ -79,7 +81,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.0,
         metavar="FRACTION",
-        help="largest fraction of N in an element before it counts as outside the genome (default: 0)",
+        help="largest fraction of letters other than A, C, G and T in an element that is used (default: 0)",
+    )
+    parser.add_argument(
+        "--promoter-flank",
+        type=int,
+        default=0,
+        metavar="BP",
+        help="promoters that are points (start = end, such as a TSS): bases taken on either side (default: refused)",
     )
     parser.add_argument("--seed", type=int, default=0, help="without effect: nothing here is random")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
@@ -97,6 +106,7 @@ def run(args: argparse.Namespace) -> int:
     from episode.config import WindowConfig
     from episode.data.build import ReadOptions, build_dataset
     from episode.data.genome import open_genome
+    from episode.data.outside import mostly_outside
     from episode.data.storage import write_dataset
     from episode.files import refuse_existing
 
@@ -112,8 +122,13 @@ def run(args: argparse.Namespace) -> int:
         on_invalid=args.on_invalid,
         outside_genome=args.outside_genome,
         max_unknown=args.max_unknown,
+        promoter_flank=args.promoter_flank,
     )
     dataset = build_dataset(args.tables, genome, windows, options)
+    reasons = dataset.manifest.counts.outside_genome
+    elsewhere = mostly_outside(reasons, len(dataset.pairs) + sum(reasons.values()), genome)
+    if elsewhere is not None:
+        warn(elsewhere)
     audit = write_dataset(dataset, args.out)
     print(_as_json(dataset, audit, args.out) if args.json else _as_text(dataset, audit, args.out))
     return 0

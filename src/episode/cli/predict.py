@@ -57,6 +57,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--outside-genome", choices=("error", "report"), default="error", help="as in 'episode data build'"
     )
+    parser.add_argument(
+        "--max-unknown", type=float, default=0.0, metavar="FRACTION", help="as in 'episode data build' (default: 0)"
+    )
+    parser.add_argument("--promoter-flank", type=int, default=0, metavar="BP", help="as in 'episode data build'")
     parser.add_argument("--cache", type=Path, help="where encoded elements are kept (default: not after the end)")
     parser.add_argument("--resume", action="store_true", help="resume an interrupted prediction to OUT")
     parser.add_argument(
@@ -110,6 +114,8 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         batch=args.batch_size,
         cache=None if args.cache is None else str(args.cache.resolve()),
+        max_unknown=args.max_unknown,
+        promoter_flank=args.promoter_flank,
     )
     out = result_folder(args.out)
     terminal = sys.stderr.isatty()

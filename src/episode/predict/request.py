@@ -22,7 +22,7 @@ from episode.predict.streaming.blocks import parquet_files
 
 __all__ = ["Request", "check_same"]
 
-JOB_FORMAT = 1
+JOB_FORMAT = 2
 """Of the work folder; one of another number cannot be resumed."""
 HEAD = 1 << 16
 """Bytes hashed of the beginning of a Parquet file."""
@@ -37,6 +37,8 @@ NAMES = {
     "on_invalid": "--on-invalid",
     "outside_genome": "--outside-genome",
     "formats": "--write",
+    "max_unknown": "--max-unknown",
+    "promoter_flank": "--promoter-flank",
     "seed": "--seed",
     "batch": "--batch-size",
     "run": "run",
@@ -56,7 +58,7 @@ class Request:
     ----------
     tables : tuple of str
         Pair tables, as the user gave them.
-    on_invalid, outside_genome : str
+    on_invalid, outside_genome, max_unknown, promoter_flank
         See `episode.data.build.ReadOptions`.
     formats : tuple of str
         What to write, see `episode.predict.writers.FORMATS`.
@@ -81,6 +83,8 @@ class Request:
     seed: int = 0
     batch: int = 4096
     cache: str | None = None
+    max_unknown: float = 0.0
+    promoter_flank: int = 0
 
     @cached_property
     def parquet(self) -> list[str] | None:
@@ -96,6 +100,8 @@ class Request:
             assay=self.assay,
             on_invalid=self.on_invalid,
             outside_genome=self.outside_genome,
+            max_unknown=self.max_unknown,
+            promoter_flank=self.promoter_flank,
         )
 
     @property

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from episode.data.given_sequences import sequence_problem
 from episode.data.pairs import SIDES, SPLITS
 from episode.data.readers.text import RawTable, TextTable, column_list, fail, filled, read_text
-from episode.data.validation import sequence_problem
 from episode.errors import InputError, Problem
 
 __all__ = ["find_pair_files", "read_domain_kl"]

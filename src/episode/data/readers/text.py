@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from episode.errors import InputError, Problem
+from episode.text import shorten, text_problem
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -186,7 +187,7 @@ def _split(lines: list[str], first: int, delimiter: str, file: str) -> tuple[lis
         except csv.Error as error:
             raise fail(file, f"cannot be read as CSV ({error})", row=first + reader.line_num) from None
     if any(" " in line for line in body):
-        cells = [[cell.strip() for cell in row] for row in cells]
+        cells = [[cell.strip(" ") for cell in row] for row in cells]
     return cells, numbers
 
 
@@ -245,6 +246,10 @@ def _check_header(names: list[str], file: str, line: int) -> None:
         raise fail(file, f"names column {twice[0]!r} more than once; every column needs a name of its own", row=line)
     if "" in names:
         raise fail(file, f"has no name for column {names.index('') + 1}; every column needs a name", row=line)
+    for number, name in enumerate(names, start=1):
+        problem = text_problem(name)
+        if problem is not None:
+            raise fail(file, f"the name {shorten(name)!r} of column {number} {problem}", row=line)
     spaced = [name for name in names if len(name.split()) > 1 and any("_" in part for part in name.split())]
     if spaced:
         raise fail(file, f"mixes tabs or commas with spaces in its header: {spaced[0]!r}", row=line)
@@ -308,12 +313,35 @@ def text_of_arrow(table: pa.Table, file: str, sha256: str, first: int = 1) -> Te
         try:
             if pa.types.is_boolean(column.type):
                 column = column.cast(pa.int8())
-            text = column.cast(pa.string())
+            text = _digits(column) if pa.types.is_floating(column.type) else column.cast(pa.string())
         except pa.ArrowException:
             raise fail(file, f"column {name!r} holds {column.type}; needs numbers or text") from None
-        columns[name] = text.fill_null("").to_pandas().str.strip()
+        columns[name] = text.fill_null("").to_pandas().str.strip(" ")
     frame = pd.DataFrame(columns).astype("str")
     return TextTable(file, frame, np.arange(first, first + len(frame), dtype=np.int64), sha256)
+
+
+def _digits(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Write floats so that they read back the same, whole numbers with all their digits if the type holds these.
+
+    Larger ones keep an exponent, so that nobody takes their last digits for exact.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    exact = {2: 1 << 11, 4: 1 << 24, 8: 1 << 53}[column.type.bit_width // 8]
+    wide = column.cast(pa.float64())
+    size = pc.abs(wide)
+    plain = pc.and_(pc.less(size, exact), pc.equal(pc.floor(wide), wide))
+    whole = pc.if_else(plain, wide, 0.0).cast(pa.int64()).cast(pa.string())
+    vague = pc.and_(pc.greater_equal(size, exact), pc.is_finite(wide)).fill_null(False)
+    text = column.cast(pa.string())
+    if pc.any(vague).as_py():
+        values, large = column.to_numpy(), vague.to_numpy()
+        powers = np.full(len(values), "", dtype=object)
+        powers[large] = [np.format_float_scientific(value, trim="-") for value in values[large]]
+        text = pc.if_else(vague, pa.array(powers, pa.string()), text)
+    return pc.if_else(plain, whole, text)
 
 
 def column_list(names: list[str]) -> str:

@@ -46,7 +46,7 @@ def rename(text: TextTable, columns: Mapping[str, str]) -> RawTable:
     """Give the columns of a table their canonical names.
 
     `columns` maps canonical names to the file's; they take precedence over aliases and over a column that has the
-    canonical name.
+    canonical name. One column may serve several names.
     """
     present = list(text.frame.columns)
     named = dict(columns)
@@ -60,9 +60,14 @@ def rename(text: TextTable, columns: Mapping[str, str]) -> RawTable:
     for own in present:
         if own in ALIASES and ALIASES[own] not in named and own not in named.values():
             named[ALIASES[own]] = own
-    new_name = {own: canonical for canonical, own in named.items()}
-    names = [new_name.get(own, f"{own}_given" if own in named else own) for own in present]
-    frame = text.frame.set_axis(names, axis="columns")
+    pairs: list[tuple[str, str]] = []
+    for own in present:
+        serves = [canonical for canonical, source in named.items() if source == own]
+        kept = own
+        while (not serves and kept in named) or (kept != own and kept in present):
+            kept += "_given"
+        pairs += [(own, name) for name in serves or [kept]]
+    frame = text.frame[[own for own, _ in pairs]].set_axis([name for _, name in pairs], axis="columns")
     return RawTable(replace(text, frame=frame), named)
 
 

@@ -24,11 +24,11 @@ import pandas as pd
 
 from episode.data.build import ReadOptions
 from episode.data.dataset import pair_orientation
+from episode.data.given_sequences import fingerprint
 from episode.data.pairs import SIDES, environment_names, group_names
-from episode.data.readers import dropped_rows
 from episode.data.readers.text import TextTable, fail, text_of_arrow
 from episode.data.readers.tidy import name_columns, rename
-from episode.data.validation import fingerprint, validate
+from episode.data.validation import validate
 from episode.errors import SHOWN, EpisodeError, Problem
 from episode.files import atomic_file
 from episode.schema import Model, read_model, write_model
@@ -92,7 +92,7 @@ class Facts(Model):
     """What was found in a block."""
 
     problems: tuple[Problem, ...]
-    """The first rows that break a rule."""
+    """Rows that break a rule, by rule."""
     broken: int
     """Number of such problems."""
     dropped: int
@@ -275,19 +275,19 @@ class Staging:
         file = self.files[part.file]
         text = text_of_arrow(table, file, "", part.start + 1)
         raw = name_columns(text, cell_line=self.options.cell_line, assay=self.options.assay)
-        valid = validate(raw, self.known)
-        frame, problems, given = valid.frame, valid.problems, valid.sequences
+        valid = validate(raw, self.known, labels=False, promoter_flank=self.options.promoter_flank)
+        frame, findings, given = valid.frame, valid.findings, valid.sequences
         inline = {side: f"{side}_sequence" in raw.text.frame for side in SIDES}
         if any(inline.values()):
             self._note_sequences(part, given)
-        dropped, drop = dropped_rows(problems), self.options.on_invalid == "drop"
+        drop = self.options.on_invalid == "drop"
         frame["source"] = np.int32(part.file)
         frame["environment"] = environment_names(frame)
         groups = group_names(frame)
         names = sorted({name for column in groups for name in groups[column].unique()})
         if self.only is not None:
             frame = frame[(groups == self.only).any(axis="columns")].reset_index(drop=True)
-        if not self.genome and len(frame) and (drop or not problems):
+        if not self.genome and len(frame) and (drop or not findings.total):
             _need_genome(file, frame, inline)
         elements = []
         for side in SIDES:
@@ -295,14 +295,14 @@ class Staging:
             frame[f"{side}_id"] = codes
             elements.append(distinct)
         facts = Facts(
-            problems=tuple(problems[:SHOWN]),
-            broken=len(problems),
-            dropped=len(dropped),
+            problems=tuple(findings.problems()[:SHOWN]),
+            broken=findings.total,
+            dropped=len(findings.rows()),
             kept=len(frame),
             cell_lines=tuple(map(str, names)),
         )
-        if len(dropped) and drop:
-            write_lines(dropped, self.folder / "dropped" / f"{part.name}.tsv")
+        if findings.total and drop:
+            write_lines(findings.dropped(), self.folder / "dropped" / f"{part.name}.tsv")
         write_model(self.folder / "facts" / f"{part.name}.json", facts)
         write_block(pd.concat(elements, ignore_index=True), self.folder / "elements" / f"{part.name}.parquet")
         frame["mirrored"], frame["has_coordinates"] = pair_orientation(frame)

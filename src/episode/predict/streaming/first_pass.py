@@ -5,9 +5,9 @@ Does not score pairs. Each step resumes where an interruption stopped it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -17,10 +17,10 @@ from episode.checkpoint import Alarm, Run, load_run
 from episode.data.build import build_dataset, check_group
 from episode.data.dataset import Dataset
 from episode.data.genome import Genome
+from episode.data.outside import genome_hint, mostly_outside
 from episode.data.readers.text import fail
-from episode.data.sequences import genome_hint
 from episode.encode.store import ElementStore, build_store
-from episode.errors import SHOWN, EpisodeError, GenomeError, InputError, Problem
+from episode.errors import EpisodeError, GenomeError, InputError, Problem, group_problems
 from episode.predict.impedance import EnvironmentEstimate, estimate_environment
 from episode.predict.pairs import EnvironmentFacts, distance_warning, environment_frame, genome_warning
 from episode.predict.request import Request
@@ -159,6 +159,8 @@ def make_plan(
         report("estimate environments", len(estimates), len(survey.draws))
     pairs = sum(facts.n for facts in survey.environments.values())
     read_from = genome.sha256 if genome is not None and opened.catalogue.from_genome else None
+    reasons = read.outside or survey.reasons
+    elsewhere = mostly_outside(reasons, pairs + sum(reasons.values()), genome)
     return Plan(
         parts=read.parts,
         outputs=read.outputs,
@@ -168,7 +170,7 @@ def make_plan(
         dropped=read.dropped + survey.outside,
         merged=read.merged,
         unplaced=survey.unplaced,
-        genome_warning=genome_warning(run, read_from),
+        genome_warning="; ".join(filter(None, (genome_warning(run, read_from), elsewhere))) or None,
         distance_warning=distance_warning(run, survey.undistanced, pairs),
         alarms=run.alarms,
     )
@@ -176,7 +178,10 @@ def make_plan(
 
 @dataclass(frozen=True)
 class Read:
-    """Tables that are staged; see `Plan`. `broken` rows break a rule; `problems` are the first of them."""
+    """Tables that are staged; see `Plan`.
+
+    `broken` is how often a row breaks a rule, `problems` which; `outside` counts the rows left out for their place.
+    """
 
     parts: tuple[Part, ...]
     files: Sequence[str]
@@ -185,6 +190,7 @@ class Read:
     merged: int
     problems: tuple[Problem, ...] = ()
     broken: int = 0
+    outside: Mapping[str, int] = field(default_factory=dict)
 
     def check(self, survey: Survey, catalogue: Catalogue, request: Request, genome: Genome | None) -> None:
         """Raise what is wrong with rows, and with their place on the genome, together."""
@@ -197,8 +203,10 @@ class Read:
             wrong, total = [*wrong, *survey.problems], total + survey.outside
         if total:
             table = catalogue.table
-            hint = genome_hint(table["chrom"], table["given_end"], genome) if outside else None
-            raise InputError(wrong[:SHOWN], hint, total)
+            pairs = survey.outside + sum(facts.n for facts in survey.environments.values())
+            chrom, end = table["chrom"], table["given_end"]
+            hint = genome_hint(chrom, end, genome, survey.reasons, pairs) if outside else None
+            raise InputError(wrong, hint, total)
 
 
 def _read_whole(opened: Opened, genome: Genome | None) -> Read:
@@ -211,7 +219,8 @@ def _read_whole(opened: Opened, genome: Genome | None) -> Read:
         write_lines(dataset.dropped, folder / "dropped" / "all.tsv")
     merged = dataset.manifest.counts.merged_duplicates
     files = [source.path for source in dataset.manifest.sources]
-    return Read(parts, files, {"predictions": 0}, len(dataset.dropped), merged)
+    outside = dataset.manifest.counts.outside_genome
+    return Read(parts, files, {"predictions": 0}, len(dataset.dropped), merged, outside=outside)
 
 
 def _read_blocks(opened: Opened, genome: Genome | None, files: list[str], report: Report) -> Read:
@@ -225,7 +234,7 @@ def _read_blocks(opened: Opened, genome: Genome | None, files: list[str], report
     broken = dropped = kept = read = 0
     names: set[str] = set()
     for part, facts in staging.run(parts):
-        problems += facts.problems[: SHOWN - len(problems)]
+        problems = group_problems([*problems, *facts.problems])
         broken, dropped, kept = broken + facts.broken, dropped + facts.dropped, kept + facts.kept
         names.update(facts.cell_lines)
         read += part.rows
@@ -238,7 +247,7 @@ def _read_blocks(opened: Opened, genome: Genome | None, files: list[str], report
         with _naming(request.tables):
             check_group(request.only, names)
     if not (folder / CATALOGUE).exists():
-        for done in collect_elements(folder, parts, genome, opened.run.facts.windows):
+        for done in collect_elements(folder, parts, genome, opened.run.facts.windows, request.max_unknown):
             report("read elements", done, 0)
     return Read(parts, files, outputs, dropped, 0, tuple(problems), broken)
 
