@@ -18,6 +18,7 @@ import os
 import re
 import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 __all__ = [
+    "ReadAt",
     "atomic_file",
     "atomic_folder",
     "file_sha256",
@@ -241,6 +243,40 @@ def release_pages(array: np.ndarray) -> None:
         owner = getattr(owner, "base", None)
     if owner is not None:
         owner.madvise(mmap.MADV_DONTNEED)
+
+
+class ReadAt:
+    """A file that is read by position, never mapped: one that becomes shorter is an error, not a signal.
+
+    Parameters
+    ----------
+    path : Path
+        An ordinary file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self._file)
+        self.status = os.fstat(self._file)
+        self.size = self.status.st_size
+
+    def read(self, at: int, count: int) -> bytes:
+        """Return `count` bytes from position `at` on.
+
+        Raises
+        ------
+        EpisodeError
+            If the file has become shorter.
+        """
+        parts = []
+        while count:
+            part = os.pread(self._file, count, at)
+            if not part:
+                raise EpisodeError(f"{self.path}: has become shorter since it was opened")
+            parts.append(part)
+            at, count = at + len(part), count - len(part)
+        return b"".join(parts)
 
 
 def fsync(path: Path) -> None:
