@@ -132,7 +132,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, run_folder: Path) 
 
 def training_record(run_folder: Path) -> tuple[list[dict[str, object]], list[RunAlarm]]:
     """Read the log of a run, as `episode.evaluate.curves.training_series` takes it, and the alarms that it raised."""
-    lines = [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     path = run_folder / "alarms.json"
     raised = read_json(path) if path.exists() else []
     return lines, [parse_model(alarm, RunAlarm, where=str(path), error=EpisodeError) for alarm in raised]
