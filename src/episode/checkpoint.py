@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from pydantic import ConfigDict, RootModel
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from episode import __version__
@@ -218,7 +218,7 @@ class Run:
 def save_run(folder: Path, system: EnergySystem, bank: MotifBank, facts: RunFacts) -> None:
     """Write model.safetensors, then run.json; each by atomic rename."""
     with atomic_file(folder / "model.safetensors") as temporary:
-        save_file(_plain(system.state_dict()), temporary)
+        temporary.write_bytes(save(_plain(system.state_dict())))
     header = {"format_version": FORMAT_VERSION, "episode_version": __version__, "bank": bank.content()}
     write_model(folder / "run.json", RunFile(**dict(facts) | header))
 
@@ -280,7 +280,7 @@ def save_state(path: Path, tensors: dict[str, Tensor], state: Model) -> None:
     """Write the state of an unfinished training run as one file, by atomic rename."""
     text = json.dumps(state.model_dump())  # unlike JSON by pydantic, it keeps infinite numbers
     with atomic_file(path) as temporary:
-        save_file(_plain(tensors), temporary, metadata={"state": text})
+        temporary.write_bytes(save(_plain(tensors), metadata={"state": text}))
 
 
 def load_state(path: Path, kind: type[M]) -> tuple[dict[str, Tensor], M]:

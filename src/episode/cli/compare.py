@@ -158,10 +158,10 @@ def _dataset(args: argparse.Namespace, protocol: Protocol) -> tuple[Path, Path]:
 def _check_folder(out: Path) -> None:
     """Refuse a folder that holds something else before anything is written to it."""
     from episode.errors import EpisodeError
+    from episode.files import refuse_unwritable
 
+    refuse_unwritable(out)
     mine = ("dataset", "store", "identity.json", ".lock")
-    if out.exists() and not out.is_dir():
-        raise EpisodeError(f"{out}: is a file; needed a folder to write")
     if out.exists() and not (out / "identity.json").exists():
         other = [entry.name for entry in out.iterdir() if entry.name not in mine and not entry.name.endswith(".part")]
         if other:

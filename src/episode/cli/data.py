@@ -138,7 +138,7 @@ def _as_json(dataset: Dataset, audit: SplitAudit, out: Path) -> str:
     summary = json.loads(dataset.summary().to_json(orient="records"))
     manifest = dataset.manifest.model_dump(mode="json")
     content = {"dataset": str(out), **manifest, "summary": summary, "audit": audit.model_dump(mode="json")}
-    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    return json.dumps(content, indent=2, allow_nan=False)
 
 
 def _as_text(dataset: Dataset, audit: SplitAudit, out: Path) -> str:

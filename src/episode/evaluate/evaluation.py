@@ -134,7 +134,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, run_folder: Path) 
 
 def training_lines(run_folder: Path) -> list[dict[str, object]]:
     """Read the log of a run, as `episode.evaluate.curves.training_series` takes it."""
-    return [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def run_alarms(run: Run) -> list[RunAlarm]:

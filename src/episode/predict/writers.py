@@ -162,7 +162,7 @@ def interact_lines(pairs: pd.DataFrame) -> pd.DataFrame:
 
 @contextmanager
 def _open_text(path: Path, lines: Callable[[pd.DataFrame], pd.DataFrame], first: str = "") -> Iterator[Write]:
-    with atomic_file(path) as temporary, temporary.open("w", newline="") as stream:
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         stream.write(first)
         header = True
 

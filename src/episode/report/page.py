@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from episode.figure_style import to_png, to_svg
-from episode.files import atomic_file
+from episode.files import atomic_file, refuse_unwritable
 from episode.report.comparison import comparison_contents
 from episode.report.evaluation import evaluation_contents
 from episode.report.load import Comparison, Evaluation, load_folder
@@ -51,6 +51,7 @@ def write_report(
         If the folder lacks a file or a file is damaged; nothing is written then.
     """
     data = load_folder(folder)
+    refuse_unwritable(folder if out is None else out)
     if isinstance(data, Comparison):
         contents = comparison_contents(data)
     else:

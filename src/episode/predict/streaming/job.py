@@ -31,7 +31,15 @@ from episode import __version__
 from episode.data.genome import open_genome
 from episode.data.pairs import DROPPED_COLUMNS
 from episode.errors import EpisodeError, GenomeError, InputError
-from episode.files import atomic_file, fsync, locked, refuse_existing, remove_folder, remove_leftovers
+from episode.files import (
+    atomic_file,
+    fsync,
+    locked,
+    refuse_existing,
+    refuse_unwritable,
+    remove_folder,
+    remove_leftovers,
+)
 from episode.identity import Identity
 from episode.inference.element_cache import ElementCache
 from episode.predict.pairs import score_pairs
@@ -60,10 +68,14 @@ def result_folder(out: Path) -> Path:
     EpisodeError
         If no other folder could be given its place.
     """
+    if not out.exists():
+        refuse_unwritable(out)
     found = out.resolve()
     if found == Path.cwd() or os.path.ismount(found):
         what = "is where a file system begins" if os.path.ismount(found) else "is the folder this command runs in"
-        raise EpisodeError(f"{out}: {what}, so nothing can take its place; give a new folder")
+        raise EpisodeError(
+            f"{out}: {what}, so nothing can take its place; give a new folder, such as {out / 'predicted'}"
+        )
     return found
 
 
