@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from episode.cli.options import warn
+from episode.cli.options import add_columns, warn
 
 if TYPE_CHECKING:
     from episode.data.dataset import Dataset
@@ -42,14 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         choices=("tidy", "domain-kl", "bengi", "bedpe"),
         help="format of the tables (default: found by looking at each)",
     )
-    parser.add_argument(
-        "--column",
-        action="append",
-        default=[],
-        type=_renaming,
-        metavar="NAME=OTHER",
-        help="the tables call column NAME by the name OTHER; may be repeated",
-    )
+    add_columns(parser)
     parser.add_argument("--cell-line", metavar="NAME", help="cell line of tables without such a column")
     parser.add_argument("--assay", metavar="NAME", help="assay of tables without such a column")
     parser.add_argument(
@@ -92,13 +85,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="without effect: nothing here is random")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
-
-
-def _renaming(text: str) -> tuple[str, str]:
-    name, equals, other = text.partition("=")
-    if not (name and equals and other):
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=OTHER")
-    return name, other
 
 
 def run(args: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from episode.encode.store import ElementStore
 
 __all__ = [
+    "add_columns",
     "add_common",
     "add_selection",
     "add_settings",
@@ -69,6 +70,25 @@ def names(text: str) -> list[str]:
     if not found:
         raise argparse.ArgumentTypeError(f"{text!r} names nothing; needed a list such as A,B")
     return found
+
+
+def add_columns(parser: argparse.ArgumentParser) -> None:
+    """Add --column."""
+    parser.add_argument(
+        "--column",
+        action="append",
+        default=[],
+        type=_renaming,
+        metavar="NAME=OTHER",
+        help="the tables call column NAME by the name OTHER; may be repeated",
+    )
+
+
+def _renaming(text: str) -> tuple[str, str]:
+    name, equals, other = text.partition("=")
+    if not (name and equals and other):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=OTHER")
+    return name, other
 
 
 def integers(text: str) -> list[int]:

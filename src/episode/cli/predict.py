@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from episode.cli.options import add_common, names, print_json, set_threads, warn
+from episode.cli.options import add_columns, add_common, names, print_json, set_threads, warn
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -43,6 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--assay", metavar="NAME", help="assay of the pairs, likewise")
     parser.add_argument("--format", choices=("tidy", "domain-kl", "bengi", "bedpe"), help="format of the tables")
+    add_columns(parser)
     parser.add_argument(
         "--support-labels", metavar="FILE", help="pair table with labels of the same cell line, to refine R_E"
     )
@@ -105,6 +106,7 @@ def run(args: argparse.Namespace) -> int:
         tables=tuple(map(str, args.pairs)),
         genome=None if args.genome is None else str(Path(args.genome).resolve()),
         format=args.format,
+        columns=tuple(args.column),
         cell_line=args.cell_line,
         assay=args.assay,
         on_invalid=args.on_invalid,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -15,7 +15,8 @@ from typing import Literal
 from episode import __version__
 from episode.checkpoint import require_finished
 from episode.data.build import ReadOptions
-from episode.errors import CheckpointError, EpisodeError
+from episode.data.readers.content import check_place
+from episode.errors import CheckpointError
 from episode.files import file_sha256
 from episode.identity import Identity, check_identity
 from episode.predict.streaming.blocks import parquet_files
@@ -32,6 +33,7 @@ VERSIONS = {"episode_version": "version of EPIsode", "job_format": "work format"
 NAMES = {
     "tables": "list of pair tables",
     "format": "--format",
+    "columns": "--column",
     "cell_line": "--cell-line",
     "assay": "--assay",
     "on_invalid": "--on-invalid",
@@ -68,6 +70,8 @@ class Request:
         Pairs scored at a time.
     cache : str or None
         Folder of encoded elements; by default one that goes with the job.
+    columns : tuple of pairs of str
+        Names of columns and the tables' own, see `episode.data.readers.read_pairs`.
     """
 
     run_folder: str
@@ -85,6 +89,7 @@ class Request:
     cache: str | None = None
     max_unknown: float = 0.0
     promoter_flank: int = 0
+    columns: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def parquet(self) -> list[str] | None:
@@ -93,9 +98,10 @@ class Request:
 
     @property
     def reading(self) -> ReadOptions:
-        """How the tables are read."""
+        """How the labels that refine the estimates are read."""
         return ReadOptions(
             format=self.format,
+            columns=dict(self.columns),
             cell_line=self.cell_line,
             assay=self.assay,
             on_invalid=self.on_invalid,
@@ -103,6 +109,11 @@ class Request:
             max_unknown=self.max_unknown,
             promoter_flank=self.promoter_flank,
         )
+
+    @property
+    def reading_pairs(self) -> ReadOptions:
+        """How the tables are read: the same, without a name for the labels."""
+        return replace(self.reading, columns={name: other for name, other in self.columns if name != "label"})
 
     @property
     def only(self) -> str | None:
@@ -169,8 +180,7 @@ def _content(path: Path) -> str:
         files = sorted(file for file in path.rglob("*") if file.is_file())
         text = "\n".join(f"{file.relative_to(path)} {_content(file)}" for file in files)
         return hashlib.sha256(text.encode()).hexdigest()
-    if not path.exists():
-        raise EpisodeError(f"{path}: no such file")
+    check_place(path)
     if not path.name.endswith((".parquet", ".pq")):
         return file_sha256(path)
     size = path.stat().st_size

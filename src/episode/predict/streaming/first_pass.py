@@ -18,7 +18,7 @@ from episode.data.build import build_dataset, check_group
 from episode.data.dataset import Dataset
 from episode.data.genome import Genome
 from episode.data.outside import genome_hint, mostly_outside
-from episode.data.readers.text import fail
+from episode.data.readers.content import fail
 from episode.encode.store import ElementStore, build_store
 from episode.errors import EpisodeError, GenomeError, InputError, Problem, group_problems
 from episode.predict.impedance import EnvironmentEstimate, estimate_environment
@@ -226,10 +226,11 @@ def _read_whole(opened: Opened, genome: Genome | None) -> Read:
 def _read_blocks(opened: Opened, genome: Genome | None, files: list[str], report: Report) -> Read:
     """Read Parquet files block by block."""
     folder, request = opened.folder, opened.request
-    parts = plan_parts(files)
+    reading = request.reading_pairs
+    parts = plan_parts(files, reading.columns)
     outputs = _outputs(request.tables, files)
     total = sum(part.rows for part in parts)
-    staging = Staging(folder, files, request.reading, request.only, genome=genome is not None)
+    staging = Staging(folder, files, reading, request.only, genome=genome is not None)
     problems: list[Problem] = []
     broken = dropped = kept = read = 0
     names: set[str] = set()
@@ -282,7 +283,8 @@ def _naming(tables: Sequence[str]) -> Iterator[None]:
 def _dataset(request: Request, run: Run, genome: Genome | None, tables: list[str], *, labels: bool) -> Dataset:
     """Read tables at once, keeping the cell line and assay asked for."""
     with _naming(tables):
-        return build_dataset(tables, genome, run.facts.windows, request.reading, labels=labels, only=request.only)
+        reading = request.reading if labels else request.reading_pairs
+        return build_dataset(tables, genome, run.facts.windows, reading, labels=labels, only=request.only)
 
 
 def _no_labels(request: Request, wanted: str) -> InputError:
