@@ -7,6 +7,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from episode.cli.options import Real, Whole, add_seed
+from episode.limits import ELEMENT_BASES
+
 if TYPE_CHECKING:
     from episode.data.dataset import Dataset
     from episode.data.leakage import SplitAudit
@@ -28,6 +31,8 @@ examples:
   episode data build pairs.tsv --genome part.fa --outside-genome report --on-invalid drop --out dataset
       leave out what cannot be used, and list it in dataset/dropped.tsv
 """
+
+WINDOW = Whole(0, ELEMENT_BASES)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -52,13 +57,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--assay", metavar="NAME", help="assay of tables without such a column")
     parser.add_argument(
         "--enhancer-window",
-        type=int,
+        type=WINDOW,
         metavar="BP",
         help="bases read around the midpoint of an enhancer, 0 for the whole element (default: 1024)",
     )
     parser.add_argument(
         "--promoter-window",
-        type=int,
+        type=WINDOW,
         metavar="BP",
         help="bases read around the midpoint of a promoter, 0 for the whole element (default: 4096)",
     )
@@ -76,12 +81,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-unknown",
-        type=float,
+        type=Real(0, 1),
         default=0.0,
         metavar="FRACTION",
         help="largest fraction of N in an element before it counts as outside the genome (default: 0)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="without effect: nothing here is random")
+    add_seed(parser, "without effect: nothing here is random")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
 
 

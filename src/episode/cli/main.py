@@ -11,8 +11,10 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import episode
+from episode.cli.options import cap_environment
 from episode.errors import EpisodeError
 
 __all__ = ["COMMANDS", "build_parser", "main"]
@@ -31,9 +33,29 @@ examples:
 ERROR, INTERRUPTED = 2, 130
 
 
+class CommandParser(argparse.ArgumentParser):
+    """Parser of a command: files may stand before and behind options, and every error comes with its own usage."""
+
+    _within = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:  # type: ignore[override]
+        """Parse options, then files; refuse the rest."""
+        if self._within:  # called to parse either
+            return super().parse_known_args(args, namespace)
+        self._within = True
+        try:
+            plain = self._subparsers or "--" in args  # which the other does not understand
+            found, rest = (super().parse_known_args if plain else self.parse_known_intermixed_args)(args, namespace)
+        finally:
+            self._within = False
+        if rest:
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return found, rest
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="episode",
         description="Enhancer-promoter interactions from DNA, in cell lines for which nobody has labels.",
         epilog=EXAMPLES,
@@ -73,8 +95,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 0, 2 for an error that the user can correct (also raised as `SystemExit` by argparse), 130 if
         interrupted.
     """
-    args = build_parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    args = build_parser().parse_args(words)
+    args.words = words
     try:
+        cap_environment()
         return int(args.run(args) or 0)
     except EpisodeError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -82,6 +107,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
+    except MemoryError as error:
+        print(f"error: not enough memory ({error or 'no more could be had'})", file=sys.stderr)
+        return ERROR
     except BrokenPipeError:
         # The reader of our output has gone (as in `| head`); a second failure at exit must not be shown.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
