@@ -144,7 +144,7 @@ class BackboneConfig(Model):
     """Fourier terms of each univariate function in the energy head."""
     gate_inputs: Channels = 4
     """Directions that the energy head of the boundary gate reads."""
-    gate_frequencies: Annotated[int, Field(ge=0, le=FREQUENCIES)] = 2
+    gate_frequencies: Frequencies = 2
     """Fourier terms of each of its univariate functions."""
 
     @model_validator(mode="after")
