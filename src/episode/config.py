@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from episode.errors import ConfigError
-from episode.limits import BIN_BASES, CHANNELS, ELEMENT_BASES, FREQUENCIES, RATE, STEPS, TASK_PAIRS, TASKS, WEIGHTS
+from episode.limits import BIN_BASES, CHANNELS, ELEMENT_BASES, FREQUENCIES, RATE, SPECTRUM, STEPS, TASK_PAIRS, TASKS, WEIGHTS
 from episode.schema import Model, parse_model, read_model, refusal
 from episode.text import text_problem
 
@@ -189,7 +189,7 @@ class EnvironmentConfig(Model):
 class ImpedanceConfig(Model):
     """The impedance spectrum."""
 
-    channels: Channels = 1
+    channels: Annotated[int, Field(ge=1, le=SPECTRUM)] = 1
     """K: impedances of an environment. A pair is exposed to each by its sequences; with one, R_E is a scalar."""
 
 

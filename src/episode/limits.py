@@ -21,6 +21,7 @@ __all__ = [
     "PROCESSES_OF_A_CORE",
     "RATE",
     "SEED",
+    "SPECTRUM",
     "STEPS",
     "STEP_BYTES",
     "TABLE_BYTES",
@@ -64,6 +65,8 @@ CHANNELS = 4096
 """Channels, heads, anchors, filters or prototypes of one layer of a model."""
 FREQUENCIES = 256
 """Fourier terms of one univariate function."""
+SPECTRUM = 64
+"""Impedances of one environment."""
 STEPS = 100_000_000
 """Steps of one stage of training."""
 TASKS = 1024

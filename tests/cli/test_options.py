@@ -70,7 +70,13 @@ def test_an_unknown_option_shows_the_usage_of_its_command(prog: str) -> None:
 
 @pytest.mark.parametrize(
     ("line", "usage"),
-    [("data bild x", "episode data "), ("data --x build y", "episode data "), ("tarin x", "episode "), ("", "episode ")],
+    [
+        ("data bild x", "episode data "),
+        ("data --x build y --out o", "episode data "),
+        ("tarin x", "episode "),
+        ("--x report y", "episode "),
+        ("", "episode "),
+    ],
 )
 def test_a_wrong_command_shows_the_usage_of_what_leads_to_it(line: str, usage: str) -> None:
     outcome = command(*line.split())
