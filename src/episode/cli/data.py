@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from episode.cli.options import add_columns, warn
+from episode.cli.options import Real, Whole, add_columns, add_seed, warn
+from episode.limits import ELEMENT_BASES
 
 if TYPE_CHECKING:
     from episode.data.dataset import Dataset
@@ -31,6 +32,8 @@ examples:
       leave out what cannot be used, and list it in dataset/dropped.tsv
 """
 
+WINDOW = Whole(0, ELEMENT_BASES)
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
@@ -47,13 +50,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--assay", metavar="NAME", help="assay of tables without such a column")
     parser.add_argument(
         "--enhancer-window",
-        type=int,
+        type=WINDOW,
         metavar="BP",
         help="bases read around the midpoint of an enhancer, 0 for the whole element (default: 1024)",
     )
     parser.add_argument(
         "--promoter-window",
-        type=int,
+        type=WINDOW,
         metavar="BP",
         help="bases read around the midpoint of a promoter, 0 for the whole element (default: 4096)",
     )
@@ -71,7 +74,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-unknown",
-        type=float,
+        type=Real(0, 1),
         default=0.0,
         metavar="FRACTION",
         help="largest fraction of letters other than A, C, G and T in an element that is used (default: 0)",
@@ -83,7 +86,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="BP",
         help="promoters that are points (start = end, such as a TSS): bases taken on either side (default: refused)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="without effect: nothing here is random")
+    add_seed(parser, "without effect: nothing here is random")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
 
 

@@ -13,9 +13,10 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
 import episode
+from episode.cli.options import cap_environment
 from episode.errors import EpisodeError
 
 __all__ = ["COMMANDS", "build_parser", "main"]
@@ -34,9 +35,29 @@ examples:
 ERROR, INTERRUPTED = 2, 130
 
 
+class CommandParser(argparse.ArgumentParser):
+    """Parser of a command: files may stand before and behind options, and every error comes with its own usage."""
+
+    _within = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:  # type: ignore[override]
+        """Parse options, then files; refuse the rest."""
+        if self._within:  # called to parse either
+            return super().parse_known_args(args, namespace)
+        self._within = True
+        try:
+            plain = self._subparsers or "--" in args  # which the other does not understand
+            found, rest = (super().parse_known_args if plain else self.parse_known_intermixed_args)(args, namespace)
+        finally:
+            self._within = False
+        if rest:
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return found, rest
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="episode",
         description="Enhancer-promoter interactions from DNA, in cell lines for which nobody has labels.",
         epilog=EXAMPLES,
@@ -90,6 +111,8 @@ def _run(argv: Sequence[str]) -> int:
     try:
         _check_text(argv)
         args = build_parser().parse_args(argv)
+        args.words = list(argv)
+        cap_environment()
         return int(args.run(args) or 0)
     except EpisodeError as error:
         return _fail(str(error))
@@ -145,7 +168,7 @@ def _prepare_streams() -> None:
     for name in ("stdin", "stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, Path(os.devnull).open("r" if name == "stdin" else "w"))
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
         elif name != "stdin" and isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 

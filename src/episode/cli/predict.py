@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from episode.cli.options import add_columns, add_common, names, print_json, set_threads, warn
+from episode.cli.options import COUNT, Whole, add_columns, add_common, names, print_json, set_threads, warn
+from episode.limits import BATCH_PAIRS
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -53,7 +54,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help="parquet, tsv, bedpe, interact (default: all; of Parquet tables parquet)",
     )
-    parser.add_argument("--batch-size", type=int, default=4096, help="pairs scored at a time (default: 4096)")
+    parser.add_argument(
+        "--batch-size", type=Whole(1, BATCH_PAIRS), default=4096, help="pairs scored at a time (default: 4096)"
+    )
     parser.add_argument("--on-invalid", choices=("error", "drop"), default="error", help="as in 'episode data build'")
     parser.add_argument(
         "--outside-genome", choices=("error", "report"), default="error", help="as in 'episode data build'"
@@ -74,7 +77,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--workers",
-        type=int,
+        type=Whole(1, COUNT.high),
         metavar="N",
         help="processes of Ray that score, each with --threads, by default 1 (default: as many as there are CPUs for)",
     )
@@ -93,8 +96,6 @@ def run(args: argparse.Namespace) -> int:
     unknown = [name for name in args.write or [] if name not in FORMATS]
     if unknown:
         raise EpisodeError(f"--write {','.join(unknown)}: needed a list of {', '.join(FORMATS)}")
-    if args.batch_size < 1:
-        raise EpisodeError(f"--batch-size {args.batch_size}: needed at least 1")
     _check_engine(args)
     set_threads(args.threads)
     require_finished(args.run_folder)
@@ -171,8 +172,6 @@ def _check_engine(args: argparse.Namespace) -> None:
     if args.engine == "ray":
         from episode.predict.streaming.ray import require_ray
 
-        if args.workers is not None and args.workers < 1:
-            raise EpisodeError(f"--workers {args.workers}: needed at least 1")
         require_ray()
         return
     for name in ("ray_address", "workers"):

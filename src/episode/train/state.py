@@ -40,6 +40,7 @@ __all__ = [
     "claim_folder",
     "restore_training",
     "save_training",
+    "unfinished",
     "write_log",
 ]
 
@@ -54,6 +55,11 @@ class Start(enum.Enum):
     NEW = "new"
     UNFINISHED = "unfinished"
     FINISHED = "finished"
+
+
+def unfinished(folder: Path) -> bool:
+    """Tell whether a folder holds a training run that can be resumed."""
+    return (folder / STATE).is_file()
 
 
 @contextlib.contextmanager
