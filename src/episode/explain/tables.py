@@ -19,6 +19,7 @@ from episode.explain.explanation import Explainer, Explanation, SiteEffect
 from episode.explain.pair_scorer import KINDS
 from episode.explain.pair_selection import Chosen
 from episode.explain.sites import Site
+from episode.lines import write_tsv
 
 __all__ = [
     "base_table",
@@ -223,8 +224,8 @@ def write_tables(explanations: Sequence[Explanation], explainer: Explainer, fold
         "motif_pairs": motif_pair_table(joint, len(explanations)),
     }
     for name, table in tables.items():
-        table.to_csv(folder / f"{name}.tsv", sep="\t", index=False, float_format="%.6g", na_rep="")
-    bed_table(sites).to_csv(folder / "sites.bed", sep="\t", index=False, header=False)
+        write_tsv(table, folder / f"{name}.tsv")
+    write_tsv(bed_table(sites), folder / "sites.bed", header=False, quoted=False)
     return tables
 
 

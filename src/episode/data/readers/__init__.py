@@ -54,7 +54,8 @@ def read_pairs(
         What to do about rows that break a rule: raise, or leave them out and list them in
         `PairTable.dropped`. Problems of a whole file (no such column, truncated) always raise.
     labels : bool
-        Labels will be read: a pair that has both breaks a rule. Otherwise its rows stay side by side.
+        Labels will be read: a pair that has both breaks a rule, and rows that repeat an earlier one are merged into it.
+        Otherwise every row stays as it is.
 
     Returns
     -------
@@ -96,7 +97,9 @@ def read_pairs(
     frame = frame[~conflict].reset_index(drop=True)
     if frame.empty:
         raise InputError(row_problems, "no row is left")
-    repeated = _pair_keys(frame, sequences).assign(split=frame["split"], label=frame["label"]).duplicated()
+    repeated = pd.Series(False, index=frame.index)
+    if labels:
+        repeated = _pair_keys(frame, sequences).assign(split=frame["split"], label=frame["label"]).duplicated()
     return PairTable(
         frame=frame[~repeated.to_numpy()].reset_index(drop=True),
         sources=_sources(raws),
