@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from episode.errors import EpisodeError
-from episode.files import finite
+from episode.files import finite, refuse_existing, refuse_shared
 
 if TYPE_CHECKING:
     from episode.checkpoint import Run
@@ -21,6 +21,7 @@ __all__ = [
     "add_common",
     "add_selection",
     "add_settings",
+    "check_out",
     "integers",
     "names",
     "open_run",
@@ -87,6 +88,12 @@ def select(dataset: Dataset, args: argparse.Namespace) -> Dataset:
     if not mask.any():
         raise EpisodeError("no pair of the dataset meets --split, --cell-lines and --chromosomes together")
     return dataset.select(mask)
+
+
+def check_out(args: argparse.Namespace) -> None:
+    """Refuse, before any work, an --out that is in use or is what the command reads."""
+    refuse_shared(args.out, args.cache or args.dataset / "store", args.run_folder, args.dataset)
+    refuse_existing(args.out)
 
 
 def open_run(args: argparse.Namespace) -> tuple[Run, Dataset, ElementStore]:

@@ -39,6 +39,7 @@ RAISES, LOWERS = "0,114,178", "213,94,0"
 """Colours of a site in BED: the blue and the red of the figures."""
 WORTH = 0.005
 """Fraction of all that a pair's scores add, in size, below which a score is not listed."""
+PARTS = ("chrom", "start", "end")
 PLACE = ["motif_id", "motif", "gate", "start", "end", "strand"]
 
 
@@ -83,8 +84,8 @@ def pair_table(explanations: Sequence[Explanation]) -> pd.DataFrame:
     rows = [
         {
             "pair": e.chosen.name,
-            "enhancer": e.chosen.elements["enhancer"].name,
-            "promoter": e.chosen.elements["promoter"].name,
+            **{kind: e.chosen.elements[kind].name for kind in KINDS},
+            **{f"{kind}_{part}": getattr(e.chosen.elements[kind], part) for kind in KINDS for part in PARTS},
             "mirrored": e.chosen.mirrored,
             "has_coordinates": e.chosen.oriented,
             "potential": e.potential,

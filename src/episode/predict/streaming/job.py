@@ -31,7 +31,7 @@ from episode import __version__
 from episode.data.genome import open_genome
 from episode.data.pairs import DROPPED_COLUMNS
 from episode.errors import EpisodeError, GenomeError, InputError
-from episode.files import atomic_file, fsync, locked, refuse_existing, remove_folder, remove_leftovers
+from episode.files import atomic_file, fsync, locked, refuse_existing, refuse_shared, remove_folder, remove_leftovers
 from episode.identity import Identity
 from episode.inference.element_cache import ElementCache
 from episode.lines import first_line, write_tsv
@@ -270,6 +270,9 @@ def open_job(request: Request, out: Path, *, resume: bool = False, report: Repor
     """
     out = result_folder(out)
     folder = work_folder(out)
+    cache = None if request.cache is None else Path(request.cache)
+    for place in (out, folder):
+        refuse_shared(place, cache, Path(request.run_folder), *map(Path, request.all_tables))
     refuse_inside(request.all_tables, out)
     if out.parent.exists():
         remove_leftovers(out.parent, folder.name)
