@@ -26,8 +26,8 @@ from episode.seeds import generator
 __all__ = ["Chosen", "Placed", "choose_pairs", "distinct_pairs", "read_pair_list"]
 
 _HINT = (
-    "--only takes a table with the columns enhancer and promoter and one row a pair: names as in the dataset, which are "
-    "intervals by default, such as chr20:250000-251200 and chr20:790000-792000"
+    "--only takes a table with the columns enhancer and promoter and one row a pair: names as in the dataset, by "
+    "default intervals such as chr20:250000-251200 and chr20:790000-792000"
 )
 IDENTITY = ["enhancer_id", "promoter_id", "mirrored", "has_coordinates"]
 """Columns that two rows share if they are one pair of U_I."""

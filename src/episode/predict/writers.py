@@ -52,7 +52,7 @@ FORMATS = ("parquet", "tsv", "bedpe", "interact")
 """Names of formats, which are the endings of their files too."""
 NO_LINE = r"^(#|track|browser)|\s"
 """Found in a chromosome with which no line of BEDPE or interact can begin: a comment, a setting, or two words."""
-BLANK = r"[\s\pZ]"
+BLANK = r"\p{Zs}"
 NAME = 255
 """Most characters of a name in an interact file."""
 
@@ -63,7 +63,7 @@ Write = Callable[["pa.Table"], None]
 def prediction_table(pairs: pd.DataFrame) -> pa.Table:
     """Turn pairs (see `episode.predict.pairs.Predictions`) into what files hold: without the library's own numbering.
 
-    Types are those of `TYPES`, whatever the pairs are.
+    Types are those of `TYPES`, whatever the pairs are; a distance that is not known is null.
     """
     import pyarrow as pa
 
