@@ -38,6 +38,7 @@ __all__ = [
     "locked",
     "read_json",
     "refuse_existing",
+    "refuse_shared",
     "refuse_unwritable",
     "release_pages",
     "remove_folder",
@@ -137,6 +138,26 @@ def refuse_existing(path: Path) -> None:
         remove_leftovers(path)
         if any(path.iterdir()):
             raise EpisodeError(f"{path}: exists already and is not empty; give a new folder or remove it first")
+
+
+def refuse_shared(out: Path, cache: Path | None, *inputs: Path) -> None:
+    """Refuse an output folder that is read itself, or that holds or lies in the folder of encoded elements.
+
+    Raises
+    ------
+    EpisodeError
+        If `out` is one of `inputs`, or `cache` and `out` are one folder or one lies in the other.
+    """
+    place = Path(os.path.realpath(out))
+    for path in inputs:
+        if place == Path(os.path.realpath(path)):
+            raise EpisodeError(f"{out}: is what this command reads; give a new folder as --out")
+    if cache is None:
+        return
+    kept = Path(os.path.realpath(cache))
+    if place.is_relative_to(kept) or kept.is_relative_to(place):
+        how = "is" if place == kept else "lies in" if place.is_relative_to(kept) else "holds"
+        raise EpisodeError(f"{out}: {how} the folder of encoded elements, {cache}; give two folders apart")
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from episode.cli.options import add_common, add_selection, open_run, print_json, set_threads, warn
+from episode.cli.options import add_common, add_selection, check_out, open_run, print_json, set_threads, warn
 
 if TYPE_CHECKING:
     from episode.evaluate.results import EvaluationResults
@@ -48,10 +48,10 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate and write; return the exit code."""
     from episode.evaluate.evaluation import evaluate, write_evaluation
     from episode.evaluate.summary import load_truth
-    from episode.files import atomic_folder, refuse_existing
+    from episode.files import atomic_folder
 
     set_threads(args.threads)
-    refuse_existing(args.out)
+    check_out(args)
     truth = None if args.truth is None else load_truth(args.truth)
     model, dataset, store = open_run(args)
     result = evaluate(model, dataset, store, seed=args.seed, truth=truth, known_only=args.known_only)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from episode.errors import EpisodeError
-from episode.files import finite
+from episode.files import finite, refuse_existing, refuse_shared
 from episode.limits import SEED
 from episode.threads import usable_cores
 
@@ -33,6 +33,7 @@ __all__ = [
     "add_setting",
     "add_settings",
     "cap_environment",
+    "check_out",
     "cores",
     "integers",
     "names",
@@ -187,6 +188,12 @@ def select(dataset: Dataset, args: argparse.Namespace) -> Dataset:
     if not mask.any():
         raise EpisodeError("no pair of the dataset meets --split, --cell-lines and --chromosomes together")
     return dataset.select(mask)
+
+
+def check_out(args: argparse.Namespace) -> None:
+    """Refuse, before any work, an --out that is in use or is what the command reads."""
+    refuse_shared(args.out, args.cache or args.dataset / "store", args.run_folder, args.dataset)
+    refuse_existing(args.out)
 
 
 def open_run(args: argparse.Namespace) -> tuple[Run, Dataset, ElementStore]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,13 +18,19 @@ if TYPE_CHECKING:
 __all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_options", "run"]
 
 HELP = "predict the pairs of a cell line, labelled or not"
-DESCRIPTION = "Estimate one impedance for each environment from its unlabelled pairs, then score every pair."
+DESCRIPTION = (
+    "Estimate one impedance for each environment from its unlabelled pairs, then score every pair. R_E depends on the "
+    "pairs that are given: predict all candidates of a cell line together and filter afterwards, or name the table of "
+    "all candidates with --support."
+)
 EXAMPLES = """\
 examples:
   episode predict run pairs.tsv --genome hg19.fa.bgz --cell-line HepG2 --out hepg2
       a cell line that nobody has labelled: its pairs are their own support set
   episode predict run pairs.tsv --genome hg19.fa.bgz --cell-line HepG2 --support-labels few.tsv --out hepg2
       the same with a few labelled pairs of that cell line, which move its impedance
+  episode predict run one_gene.tsv --genome hg19.fa.bgz --cell-line HepG2 --support pairs.tsv --out one_gene
+      some pairs of that cell line, with the R_E of all its candidates
   episode predict run pairs.parquet --genome hg19.2bit --cell-line K562 --assay HiC --write parquet,bedpe --out k562
       a large table, block by block in little memory; the same with --resume goes on after an interruption
   episode predict run pairs --genome hg19.2bit --engine ray --ray-address auto --out genome
@@ -45,6 +50,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--assay", metavar="NAME", help="assay of the pairs, likewise")
     parser.add_argument("--format", choices=("tidy", "domain-kl", "bengi", "bedpe"), help="format of the tables")
     add_columns(parser)
+    parser.add_argument(
+        "--support",
+        metavar="FILE",
+        help="pair table of all candidates of the cell line: R_E is estimated from them, and they are not scored",
+    )
     parser.add_argument(
         "--support-labels", metavar="FILE", help="pair table with labels of the same cell line, to refine R_E"
     )
@@ -112,6 +122,7 @@ def run(args: argparse.Namespace) -> int:
         assay=args.assay,
         on_invalid=args.on_invalid,
         outside_genome=args.outside_genome,
+        support=args.support,
         support_labels=args.support_labels,
         formats=tuple(formats),
         seed=args.seed,
@@ -143,8 +154,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         content = {
             "out": str(args.out),
-            **plan.model_dump(include={"pairs", "dropped", "genome_warning", "distance_warning", "alarms"}),
-            "environments": json.loads(plan.table.to_json(orient="records")),
+            **plan.model_dump(include={"pairs", "dropped", "unplaced", "genome_warning", "distance_warning", "alarms"}),
+            "environments": plan.table.to_dict("records"),
         }
         print_json(content)
         return 0
@@ -157,8 +168,6 @@ def run(args: argparse.Namespace) -> int:
             f"support {estimate.support_size:,} pairs{few_labels})"
         )
     print(f"{plan.pairs:,} pairs scored")
-    if plan.merged:
-        print(f"{plan.merged:,} rows repeated an earlier one and were merged into it")
     if plan.dropped:
         print(f"{plan.dropped:,} rows were left out; each with its reason in {args.out / 'dropped.tsv'}")
     print(f"predictions: {args.out}")

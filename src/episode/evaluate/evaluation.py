@@ -36,6 +36,7 @@ from episode.evaluate.results import (
 )
 from episode.evaluate.summary import Truth, metrics_table, summarise
 from episode.files import atomic_file
+from episode.lines import write_tsv
 from episode.metrics.bootstrap import block_ids
 from episode.metrics.intervals import MethodScores, summarise_methods
 from episode.predict.pairs import Predictions, predict_dataset
@@ -124,7 +125,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, run_folder: Path) 
         ("metrics.tsv", metrics_table(evaluation.results)),
     ):
         with atomic_file(folder / name) as temporary:
-            table.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
+            write_tsv(table, temporary)
     with atomic_file(folder / "training.jsonl") as temporary:
         shutil.copyfile(run_folder / "metrics.jsonl", temporary)
     lines = training_lines(run_folder)

@@ -45,6 +45,7 @@ NAMES = {
     "batch": "--batch-size",
     "run": "run",
     "genome": "--genome",
+    "support": "--support",
     "support_labels": "--support-labels",
     "content": "content of the pair tables",
     "written": "time of writing of the pair tables",
@@ -62,6 +63,8 @@ class Request:
         Pair tables, as the user gave them.
     on_invalid, outside_genome, max_unknown, promoter_flank
         See `episode.data.build.ReadOptions`.
+    support : str or None
+        Table of candidates from which the support sets are drawn; by default they are drawn from `tables`.
     formats : tuple of str
         What to write, see `episode.predict.writers.FORMATS`.
     seed : int
@@ -82,6 +85,7 @@ class Request:
     assay: str | None = None
     on_invalid: Literal["error", "drop"] = "error"
     outside_genome: Literal["error", "report"] = "error"
+    support: str | None = None
     support_labels: str | None = None
     formats: tuple[str, ...] = ("parquet",)
     seed: int = 0
@@ -95,6 +99,16 @@ class Request:
     def parquet(self) -> list[str] | None:
         """The Parquet files among the tables, folders opened; None if there is anything else."""
         return parquet_files(self.tables, self.format)
+
+    @property
+    def all_tables(self) -> tuple[str, ...]:
+        """Pair tables, and the support table."""
+        return self.tables if self.support is None else (*self.tables, self.support)
+
+    @property
+    def _in_blocks(self) -> list[str]:
+        """Files that are read block by block."""
+        return [*(self.parquet or ()), *((parquet_files([self.support], self.format) or ()) if self.support else ())]
 
     @property
     def reading(self) -> ReadOptions:
@@ -128,7 +142,7 @@ class Request:
         EpisodeError
             If a file is not there.
         """
-        labels = self.support_labels
+        labels, support = self.support_labels, self.support
         options = {name: value for name, value in asdict(self).items() if name in NAMES}
         files = [Path(table) for table in self.parquet or self.tables]
         return options | {
@@ -138,9 +152,10 @@ class Request:
             "formats": list(self.formats),
             "run": _run_hash(Path(self.run_folder)),
             "genome": genome_sha256,
+            "support": None if support is None else [_name(Path(support)), _content(Path(support))],
             "support_labels": None if labels is None else _content(Path(labels)),
             "content": [[_name(file), _content(file)] for file in files],
-            "written": None if self.parquet is None else [file.stat().st_mtime_ns for file in files],
+            "written": [file.stat().st_mtime_ns for file in map(Path, self._in_blocks)] or None,
         }
 
 

@@ -32,6 +32,7 @@ from episode.data.readers.tidy import name_columns, rename
 from episode.data.validation import validate
 from episode.errors import SHOWN, EpisodeError, Problem
 from episode.files import atomic_file
+from episode.lines import escaped, write_tsv
 from episode.schema import Model, read_model, write_model
 
 if TYPE_CHECKING:
@@ -379,9 +380,9 @@ def write_block(frame: pd.DataFrame, path: Path) -> None:
 
 
 def write_lines(frame: pd.DataFrame, path: Path) -> None:
-    """Write rows as tab-separated text without a header."""
+    """Write rows that were left out as TSV without a header."""
     with atomic_file(path) as temporary:
-        frame.to_csv(temporary, sep="\t", index=False, header=False)
+        write_tsv(escaped(frame), temporary, header=False)
 
 
 def stage_dataset(folder: Path, pairs: pd.DataFrame) -> tuple[Part, ...]:
