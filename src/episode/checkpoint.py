@@ -19,7 +19,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 import torch
-from pydantic import ConfigDict
+from pydantic import ConfigDict, RootModel
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -37,6 +37,8 @@ from episode.schema import Model, Vector, parse_json, read_model, write_model
 
 __all__ = [
     "FORMAT_VERSION",
+    "Alarm",
+    "Alarms",
     "Calibration",
     "DataIdentity",
     "Domain",
@@ -106,6 +108,25 @@ class RunCalibration(Calibration):
 
     training_impedance: float
     """Mean R_T over the training environments."""
+
+
+class Alarm(Model):
+    """One thing that needs attention after a training run."""
+
+    name: Literal[
+        "collapse",
+        "mean_impedance_student",
+        "weak_potential",
+        "idle_competition",
+        "idle_spectrum",
+        "shortcut_dependence",
+    ]
+    text: str
+    """A sentence for a reader who has not read the code."""
+
+
+class Alarms(RootModel[list[Alarm]]):
+    """The file alarms.json."""
 
 
 class RoleNames(Model):
@@ -185,11 +206,13 @@ class RunFile(RunFacts, _Header):
 
 @dataclass(frozen=True)
 class Run:
-    """A loaded run, ready to predict: facts, motif bank, and the system in evaluation mode."""
+    """A loaded run, ready to predict: facts, motif bank, the system in evaluation mode, and what needs attention."""
 
     facts: RunFacts
     bank: MotifBank
     system: EnergySystem
+    alarms: tuple[Alarm, ...] = ()
+    """As alarms.json has them; none where a run has no such file."""
 
 
 def save_run(folder: Path, system: EnergySystem, bank: MotifBank, facts: RunFacts) -> None:
@@ -244,11 +267,13 @@ def load_run(folder: Path) -> Run:
         with torch.random.fork_rng(devices=[]):
             system = new_system(stored.config, bank, len(stored.environments), 0.0)
         system.load_state_dict(load_file(folder / "model.safetensors"))
+        path = folder / "alarms.json"
+        alarms = read_model(path, Alarms, error=CheckpointError).root if path.exists() else []
     except (CheckpointError, OSError, RuntimeError, SafetensorError, ValueError) as error:
         raise CheckpointError(f"{folder}: damaged run ({error})") from None
     system.eval()
     system.requires_grad_(False)
-    return Run(stored, bank, system)
+    return Run(stored, bank, system, tuple(alarms))
 
 
 def save_state(path: Path, tensors: dict[str, Tensor], state: Model) -> None:
