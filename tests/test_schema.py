@@ -63,7 +63,7 @@ def test_a_file_comes_back_and_a_damaged_one_is_named(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(CheckpointError, match=f"whole.json: {message}"):
             read_model(path, Whole, error=CheckpointError)
-    with pytest.raises(ConfigError, match=r"there\.toml: No such file"):
+    with pytest.raises(ConfigError, match=r"there\.toml: no such file"):
         read_model(tmp_path / "there.toml", Whole)
 
 

@@ -5,7 +5,17 @@ Numbers only. Whoever reads an input checks it and says what was needed.
 
 from __future__ import annotations
 
-__all__ = ["COLUMNS", "ELEMENT_BASES", "GZIP_RATIO", "JSON_BYTES", "NAME_LENGTH", "TABLE_BYTES", "UNCHECKED_BYTES"]
+__all__ = [
+    "CHROMOSOME_BASES",
+    "COLUMNS",
+    "ELEMENT_BASES",
+    "GZIP_RATIO",
+    "INTEGER_DIGITS",
+    "JSON_BYTES",
+    "NAME_LENGTH",
+    "TABLE_BYTES",
+    "UNCHECKED_BYTES",
+]
 
 TABLE_BYTES = 8 << 30
 """Bytes of a text table, unpacked."""
@@ -19,5 +29,9 @@ NAME_LENGTH = 1000
 """Characters of the name of a cell line, an assay, an element or a column."""
 ELEMENT_BASES = 1_000_000
 """Bases of one element or window."""
+CHROMOSOME_BASES = 1 << 40
+"""Longer than any chromosome."""
 JSON_BYTES = 1 << 30
 """Bytes of a JSON or TOML file."""
+INTEGER_DIGITS = 100
+"""Digits of a whole number in a JSON file; more would not fit into a float."""

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from episode.documents import read_json
 from episode.errors import EpisodeError, GenomeError
-from episode.files import atomic_file, file_sha256, read_json, write_json
+from episode.files import atomic_file, file_sha256, write_json
 
 __all__ = ["Genome", "open_genome"]
 

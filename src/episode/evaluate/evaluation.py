@@ -11,7 +11,6 @@ FOLDER/
 
 from __future__ import annotations
 
-import json
 import platform
 import shutil
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from episode import __version__
-from episode.checkpoint import Run
+from episode.checkpoint import Alarms, Run
 from episode.data.dataset import Dataset
 from episode.encode.store import ElementStore
 from episode.errors import EpisodeError
@@ -35,13 +34,14 @@ from episode.evaluate.results import (
     Summary,
 )
 from episode.evaluate.summary import Truth, metrics_table, summarise
-from episode.files import atomic_file, read_json
+from episode.files import atomic_file
 from episode.metrics.bootstrap import block_ids
 from episode.metrics.intervals import MethodScores, summarise_methods
 from episode.predict.pairs import Predictions, predict_dataset
 from episode.predict.writers import write_parquet
-from episode.schema import parse_model, write_model
+from episode.schema import read_model, write_model
 from episode.seeds import generator
+from episode.train.log import LOG, read_log
 
 __all__ = ["Evaluation", "check_windows", "evaluate", "training_record", "write_evaluation"]
 
@@ -124,7 +124,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, run_folder: Path) 
         with atomic_file(folder / name) as temporary:
             table.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
     with atomic_file(folder / "training.jsonl") as temporary:
-        shutil.copyfile(run_folder / "metrics.jsonl", temporary)
+        shutil.copyfile(run_folder / LOG, temporary)
     lines, alarms = training_record(run_folder)
     write_model(folder / "figures.json", evaluation_figures(evaluation.predictions.pairs, evaluation.results, lines))
     write_model(folder / "metrics.json", evaluation.results.model_copy(update={"training_alarms": alarms}))
@@ -132,10 +132,10 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, run_folder: Path) 
 
 def training_record(run_folder: Path) -> tuple[list[dict[str, object]], list[RunAlarm]]:
     """Read the log of a run, as `episode.evaluate.curves.training_series` takes it, and the alarms that it raised."""
-    lines = [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text().splitlines()]
+    lines = [line.model_dump(exclude_unset=True) for line in read_log(run_folder / LOG)]
     path = run_folder / "alarms.json"
-    raised = read_json(path) if path.exists() else []
-    return lines, [parse_model(alarm, RunAlarm, where=str(path), error=EpisodeError) for alarm in raised]
+    raised = read_model(path, Alarms, error=EpisodeError).root if path.exists() else []
+    return lines, [RunAlarm(name=alarm.name, text=alarm.text) for alarm in raised]
 
 
 def _intervals(dataset: Dataset, predictions: Predictions, summary: Summary, seed: int) -> EvaluationIntervals | None:
