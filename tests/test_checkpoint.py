@@ -351,9 +351,7 @@ def test_a_matrix_of_the_bank_that_is_none(saved: tuple[Path, EnergySystem], num
     path.write_text(json.dumps(content))
     if all(map(math.isfinite, numbers)):
         reseal(path)
-    with pytest.raises(
-        CheckpointError, match=r"damaged run|run\.json: not valid JSON \(the number NaN is not finite\)"
-    ):
+    with pytest.raises(CheckpointError, match=r"damaged run|run\.json: not valid JSON \(the number NaN"):
         load_run(saved[0])
 
 

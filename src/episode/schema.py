@@ -63,12 +63,14 @@ _NEEDS = {
     "float_type": "a number",
     "finite_number": "a finite number",
     "string_type": "text",
+    "string_pattern_mismatch": "text like {pattern}",
     "none_required": "null",
     "list_type": "a list",
     "tuple_type": "a list",
     "too_short": "a list of at least {min_length}",
     "dict_type": "a table of settings",
     "model_type": "a table of settings",
+    "union_tag_invalid": "{discriminator} to be one of {expected_tags}",
     "literal_error": "one of {expected}",
     "greater_than": "more than {gt}",
     "greater_than_equal": "at least {ge}",
@@ -236,7 +238,8 @@ def _need(details: Sequence[ErrorDetails], path: Sequence[int | str], kind: type
         return str(context.get("need") or context.get("error") or _NEEDS["missing"])
     came, advice, needs = first["input"], "", []
     for item in details:
-        need = _NEEDS.get(item["type"], item["msg"]).format(**item.get("ctx", {}))
+        known = _NEEDS.get(item["type"])
+        need = item["msg"] if known is None else known.format(**item.get("ctx", {}))
         if item["type"] == "literal_error":  # pydantic writes 'a', 'b' or 'c'
             need = need.replace("'", "").replace(" or ", ", ")
         needs.append(need)

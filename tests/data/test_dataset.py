@@ -272,7 +272,7 @@ def test_damaged_folder_names_the_file(
 
 PAIRS: dict[str, tuple[str, object, str]] = {
     "label text": ("label", "1", "label holds large_string; needs whole numbers"),
-    "label number": ("label", 5, "row 1: label np.int8(5) needs 1, 0 or -1"),
+    "label number": ("label", 5, "row 1: label 5 needs 1, 0 or -1"),
     "label fraction": ("label", 0.5, "label holds double; needs whole numbers"),
     "label missing": ("label", None, "label holds null; needs whole numbers"),
     "id text": ("enhancer_id", "0", "enhancer_id holds large_string; needs whole numbers"),
@@ -284,13 +284,13 @@ PAIRS: dict[str, tuple[str, object, str]] = {
     "cell line empty": ("cell_line", "", "row 1: cell_line '' needs a name"),
     "cell line with a tab": ("cell_line", "a\tb", "row 1: cell_line 'a\\tb' needs a name"),
     "distance text": ("distance", "3", "distance holds large_string; needs numbers"),
-    "distance infinite": ("distance", np.inf, "row 1: distance np.float64(inf) needs a finite number"),
-    "distance negative": ("distance", -1.0, "row 1: distance np.float64(-1.0) needs a finite number"),
+    "distance infinite": ("distance", np.inf, "row 1: distance inf needs a finite number"),
+    "distance negative": ("distance", -1.0, "row 1: distance -1.0 needs a finite number"),
     "split": ("split", "spam", "row 1: split 'spam' needs train, val, test or nothing"),
     "mirrored number": ("mirrored", 1, "mirrored holds int64; needs true or false"),
-    "source": ("source", 1, "row 1: source np.int32(1) needs the number of a source"),
-    "locus": ("locus", -1, "row 1: locus np.int32(-1) needs at least 0"),
-    "start": ("promoter_start", 10**18, "row 1: promoter_end np.int64(700) needs a place past promoter_start"),
+    "source": ("source", 1, "row 1: source 1 needs the number of a source"),
+    "locus": ("locus", -1, "row 1: locus -1 needs at least 0"),
+    "start": ("promoter_start", 10**18, "row 1: promoter_end 700 needs a place past promoter_start"),
     "name bytes": ("enhancer_name", b"x", "enhancer_name holds binary; needs text"),
 }
 ELEMENTS: dict[str, tuple[str, object, str]] = {
@@ -298,10 +298,10 @@ ELEMENTS: dict[str, tuple[str, object, str]] = {
     "name": ("name", "a\nb", "row 1: name 'a\\nb' needs plain text"),
     "chrom": ("chrom", 1, "chrom holds int64; needs text"),
     "start": ("start", 0.5, "start holds double; needs whole numbers"),
-    "end": ("end", -7, "row 1: end np.int64(-7) needs a place past start"),
-    "length": ("length", -40, "row 1: length np.int64(-40) needs at least 1 base"),
-    "length huge": ("length", 1 << 62, "row 1: length np.int64(4611686018427387904) needs at least 1 base"),
-    "gc": ("gc", 7.0, "row 1: gc np.float32(7.0) needs a fraction"),
+    "end": ("end", -7, "row 1: end -7 needs a place past start"),
+    "length": ("length", -40, "row 1: length -40 needs at least 1 base"),
+    "length huge": ("length", 1 << 62, "row 1: length 4611686018427387904 needs at least 1 base"),
+    "gc": ("gc", 7.0, "row 1: gc 7.0 needs a fraction"),
     "offset": ("offset", 3, "offset and length do not cover codes.npy"),
 }
 

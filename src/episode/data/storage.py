@@ -199,5 +199,5 @@ def _refuse(path: Path, frame: pd.DataFrame, column: str, wrong: Iterable[Any], 
     """Raise a `DatasetError` that names the first row which is `wrong`, if any is."""
     at = np.flatnonzero(np.asarray(wrong, dtype=bool))
     if len(at):
-        row, value = frame.index[at[0]] + 1, frame[column].iloc[at[0]]
+        row, value = frame.index[at[0]] + 1, frame[column].iloc[[at[0]]].tolist()[0]
         raise DatasetError(f"{path}: row {row}: {column} {value!r} needs {need}; {REMEDY}")

@@ -115,6 +115,7 @@ def check_windows(run: Run, dataset: Dataset) -> None:
 
 def write_evaluation(evaluation: Evaluation, folder: Path, *, run_folder: Path) -> None:
     """Write the folder described above; existing files of those names are replaced, each by atomic rename."""
+    lines, alarms = training_record(run_folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_parquet(evaluation.predictions.pairs, folder / "predictions.parquet")
     for name, table in (
@@ -125,7 +126,6 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, run_folder: Path) 
             table.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
     with atomic_file(folder / "training.jsonl") as temporary:
         shutil.copyfile(run_folder / LOG, temporary)
-    lines, alarms = training_record(run_folder)
     write_model(folder / "figures.json", evaluation_figures(evaluation.predictions.pairs, evaluation.results, lines))
     write_model(folder / "metrics.json", evaluation.results.model_copy(update={"training_alarms": alarms}))
 
