@@ -165,7 +165,7 @@ def test_demo_of_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["--set", "traning.steps=4"], "unknown key 'traning'; did you mean 'training'?"),
         (["--set", "training.patience"], "needed section.key=value, such as training.steps=500"),
         (["--set", "training.patience=many"], "training.patience: needed a whole number, got 'many'"),
-        (["--set", "training.patience=-1"], "training.patience: needed at least 0, got -1"),
+        (["--set", "training.patience=-1"], "training.patience: needed at least 1, got -1"),
         (["--set", "training.steps=7"], "--set training.steps is given twice, 6 and 7; give it once"),
         (["--config", "nosuch.toml"], "nosuch.toml: no such file"),
         (["--chromosomes", "chr1"], "chromosome 'chr1' is not in the dataset, which has sim1, "),
