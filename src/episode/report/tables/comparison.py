@@ -8,6 +8,7 @@ from episode.compare.methods.registry import GROUPS, find_method, ordered
 from episode.compare.results import SEEN, Audit, ComparisonResults
 from episode.metrics.claims import LEAST, MIN_BLOCKS, ORACLE_SHARE
 from episode.report.contents import Notes
+from episode.report.findings import verbatim
 from episode.report.findings.comparison import best_baselines, claimed, correction_method
 from episode.report.methods import METRICS
 from episode.report.tables import Cell, Note, Row, Table, count, difference_cell, figure, interval, share, text
@@ -118,7 +119,7 @@ def environment_table(results: ComparisonResults) -> Table:
         ),
         tuple(
             (
-                text(name),
+                text(verbatim(name), order=name),
                 count(entry.n),
                 count(entry.positives),
                 share(entry.share_positive),
@@ -140,7 +141,7 @@ def by_environment_tables(results: ComparisonResults, metrics: Sequence[str]) ->
         kept = [method for method, numbers in found.items() if any(number.value is not None for number in numbers)]
         yield Table(
             f"{METRICS[metric].name} of every method in every environment. Small: 95 % intervals.",
-            ("method", *results.environments),
+            ("method", *map(verbatim, results.environments)),
             tuple((text(method, starts=starts), *map(interval, found[method])) for method, starts in _grouped(kept)),
             name=f"environments-{metric}",
         )
