@@ -81,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
     from episode.explain.pair_selection import choose_pairs, read_pair_list
     from episode.explain.tables import write_tables
     from episode.files import atomic_folder, refuse_existing, write_json
+    from episode.predict.alarms import alarm_texts
 
     if args.pairs < 1:
         raise EpisodeError(f"--pairs {args.pairs}: needed at least 1")
@@ -124,6 +125,8 @@ def run(args: argparse.Namespace) -> int:
         if drawn:
             write_figures(drawn, tables["motifs"], len(explanations), explainer.motifs, folder / "figures")
         write_json(folder / "explain.json", summary)
+    for text in alarm_texts(model.alarms):
+        warn(text)
     _warn(args, explanations)
     if args.json:
         print_json(summary)

@@ -39,7 +39,7 @@ def write_report(
         Where ``index.html`` and ``figures/`` go; None for `folder` itself. Earlier files of these names are
         replaced.
     warn : callable
-        Called with each alarm on the page, and with what it cannot have for want of labels.
+        Called with each alarm on the page, and with what it cannot have for lack of labels.
 
     Returns
     -------

@@ -39,7 +39,7 @@ ALTERED = re.compile(
 BARRED = "barred"
 """Standing of a gain that an alarm speaks against."""
 BARS = {"ranking": "weak_potential", "impedance": "mean_impedance_student"}
-"""Which alarm speaks against gains of what: a ranking that is not told from chance, an R_S that does not move."""
+"""Which alarm speaks against gains of what: a ranking that may be chance, an R_S that does not move."""
 
 
 @dataclass(frozen=True)

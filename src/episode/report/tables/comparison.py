@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from episode.compare.methods.registry import GROUPS, find_method, ordered
 from episode.compare.results import SEEN, Audit, ComparisonResults
-from episode.metrics.claims import LEAST, MIN_BLOCKS, ORACLE_SHARE
+from episode.metrics.claims import MIN_BLOCKS, MIN_SIZE, ORACLE_SHARE
 from episode.report.contents import Notes
 from episode.report.findings import verbatim
 from episode.report.findings.comparison import best_baselines, claimed, correction_method
@@ -164,9 +164,10 @@ def difference_table(results: ComparisonResults, alarms: Collection[str]) -> Tab
     return Table(
         "Paired differences. The first method less the second, on the same pairs and the same draws. In bold where it "
         "is a gain or a loss: the 95 % interval (small) leaves out zero, and the difference is of a size that counts "
-        f"(AUROC, AUPR and ECE {LEAST['auroc']:g}; log-loss {LEAST['log_loss']:g} nats and {100 * ORACLE_SHARE:g} % of "
-        f"what the oracle gains), from at least {MIN_BLOCKS} blocks, and no alarm speaks against a gain. Elsewhere "
-        "nothing is claimed. Above zero favours the first for AUROC and AUPR, below zero for log-loss and ECE.",
+        f"(AUROC, AUPR and ECE {MIN_SIZE['auroc']:g}; log-loss {MIN_SIZE['log_loss']:g} nats and "
+        f"{100 * ORACLE_SHARE:g} % of what the oracle gains), from at least {MIN_BLOCKS} blocks, and no alarm speaks "
+        "against a gain. Elsewhere nothing is claimed. Above zero favours the first for AUROC and AUPR, below zero "
+        "for log-loss and ECE.",
         ("difference", *map(_head, DIFFERENCES)),
         tuple(rows),
         name="differences",
