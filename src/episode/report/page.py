@@ -13,6 +13,7 @@ from episode.figure_style import to_png, to_svg
 from episode.files import atomic_file, refuse_unwritable
 from episode.report.comparison import comparison_contents
 from episode.report.evaluation import evaluation_contents
+from episode.report.findings import words
 from episode.report.load import Comparison, Evaluation, load_folder
 from episode.report.rendering import page
 
@@ -38,7 +39,7 @@ def write_report(
         Where ``index.html`` and ``figures/`` go; None for `folder` itself. Earlier files of these names are
         replaced.
     warn : callable
-        Called with each alarm on the page, and with what it cannot have for want of labels.
+        Called with each alarm on the page, and with what it cannot have for lack of labels.
 
     Returns
     -------
@@ -58,7 +59,7 @@ def write_report(
         contents = evaluation_contents(data)
     lead = [contents.lead] if isinstance(data, Evaluation) and contents.lead else []
     for text in (*contents.findings.alarms, *lead):
-        warn(text)
+        warn(words(text))
     target = folder if out is None else out
     written = [target / "index.html"]
     vectors = {}
