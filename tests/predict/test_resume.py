@@ -330,7 +330,7 @@ def test_files_of_other_versions(table: Path, tmp_path: Path, monkeypatch: pytes
     old = json.loads(whole)
     del old["identity"]["job_format"]
     begun.write_text(json.dumps(old))
-    with pytest.raises(EpisodeError, match=r"another work format \(unknown, not 1\)"):
+    with pytest.raises(EpisodeError, match=r"another work format \(unknown, not 2\)"):
         open_job(request_for(table), out, resume=True)
     finished = tmp_path / "finished"
     finished.mkdir()
