@@ -6,6 +6,7 @@ is written (`episode.report.rendering`).
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,18 +62,23 @@ def write_report(
     for text in (*contents.findings.alarms, *lead):
         warn(words(text))
     target = folder if out is None else out
-    written = [target / "index.html"]
+    figures = target / "figures"
+    made = [folder for folder in (figures, target) if not folder.exists()]
+    written = {target / "index.html": b""}
     vectors = {}
     for drawing in contents.drawings():
         vectors[drawing.name] = to_svg(drawing.figure)
         for ending, content in ((".svg", vectors[drawing.name].encode()), (".png", to_png(drawing.figure))):
-            path = target / "figures" / f"{drawing.name}{ending}"
-            _write(path, content)
-            written.append(path)
-    _write(written[0], page(contents, vectors, contents.title if title is None else title).encode())
-    return written
-
-
-def _write(path: Path, content: bytes) -> None:
-    with atomic_file(path) as temporary:
-        temporary.write_bytes(content)
+            written[figures / f"{drawing.name}{ending}"] = content
+    text = page(contents, vectors, contents.title if title is None else title)
+    written[target / "index.html"] = text.encode()
+    try:
+        with contextlib.ExitStack() as stack:  # all are written before the first is given its name
+            for path, content in written.items():
+                stack.enter_context(atomic_file(path)).write_bytes(content)
+    except OSError:
+        for folder in made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+    return list(written)
