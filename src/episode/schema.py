@@ -238,8 +238,8 @@ def _need(details: Sequence[ErrorDetails], path: Sequence[int | str], kind: type
         return str(context.get("need") or context.get("error") or _NEEDS["missing"])
     came, advice, needs = first["input"], "", []
     for item in details:
-        known = _NEEDS.get(item["type"])
-        need = item["msg"] if known is None else known.format(**item.get("ctx", {}))
+        words = _NEEDS.get(item["type"])
+        need = item["msg"] if words is None else words.format(**item.get("ctx", {}))
         if item["type"] == "literal_error":  # pydantic writes 'a', 'b' or 'c'
             need = need.replace("'", "").replace(" or ", ", ")
         needs.append(need)

@@ -24,5 +24,5 @@ def test_lists_of_other_lengths_are_refused(kind: type[Model], content: dict[str
     parse_model(content, kind, where="figures.json")
     for name, values in content.items():
         if isinstance(values, list):
-            with pytest.raises(ConfigError, match="needed (lists of one length|one edge more)"):
+            with pytest.raises(ConfigError, match=r"needed (lists of one length|one edge more)"):
                 parse_model(content | {name: values[:-1]}, kind, where="figures.json")
