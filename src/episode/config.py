@@ -18,7 +18,18 @@ from pydantic import (
 )
 
 from episode.errors import ConfigError
-from episode.limits import BIN_BASES, CHANNELS, ELEMENT_BASES, FREQUENCIES, RATE, SPECTRUM, STEPS, TASK_PAIRS, TASKS, WEIGHTS
+from episode.limits import (
+    BIN_BASES,
+    CHANNELS,
+    ELEMENT_BASES,
+    FREQUENCIES,
+    RATE,
+    SPECTRUM,
+    STEPS,
+    TASK_PAIRS,
+    TASKS,
+    WEIGHTS,
+)
 from episode.schema import Model, parse_model, read_model, refusal
 from episode.text import text_problem
 

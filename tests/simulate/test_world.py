@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -301,8 +302,8 @@ class TestRefusals:
 
     @pytest.mark.parametrize("value", [-1, 10**18, math.nan, math.inf, "x", None, 1e300, True, (1, 2, 3), (1,)])
     @pytest.mark.parametrize("name", [item.name for item in fields(WorldConfig) if item.name in DOMAINS])
-    def test_every_number_has_a_domain(self, name: str, value: object) -> None:
-        given = (1, value) if isinstance(getattr(PRESETS["tiny"], name), tuple) and value != (1,) else value
+    def test_every_number_has_a_domain(self, name: str, value: Any) -> None:
+        given: Any = (1, value) if isinstance(getattr(PRESETS["tiny"], name), tuple) and value != (1,) else value
         if name == "selection" and value == -1:
             return
         with pytest.raises(ConfigError, match=f"^{name} "):
@@ -310,9 +311,10 @@ class TestRefusals:
 
     @pytest.mark.parametrize("value", [-1, 10**18, math.nan, 0.5, "x", None, True])
     @pytest.mark.parametrize("name", ["chromosomes", "loci", "pairs"])
-    def test_so_has_every_number_of_a_set(self, name: str, value: object) -> None:
+    def test_so_has_every_number_of_a_set(self, name: str, value: Any) -> None:
+        given: Any = {name: (1, value) if name == "pairs" else value}
         with pytest.raises(ConfigError, match=f"^{name} "):
-            replace(PRESETS["tiny"].train, **{name: (1, value) if name == "pairs" else value})
+            replace(PRESETS["tiny"].train, **given)
 
     def test_all_numbers_are_known(self) -> None:
         numbers = {item.name for kind in (SetConfig, WorldConfig) for item in fields(kind)}

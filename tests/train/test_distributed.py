@@ -365,6 +365,12 @@ def test_a_layout_needs_at_least_one_of_each(name: str) -> None:
         Layout(**{name: 0})
 
 
+def test_more_processes_than_the_cores_can_bear_are_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("episode.train.distributed.usable_cores", lambda: 2)
+    with pytest.raises(ConfigError, match="--devices 9: needed at most 8 processes, 4 for each of the 2 cores"):
+        launch(see, training=CPU, layout=Layout(devices=9))
+
+
 @pytest.mark.parametrize(("name", "value"), [("devices", 100_000), ("nodes", 10**18), ("accumulate", 10**9)])
 def test_a_layout_has_bounds(name: str, value: int) -> None:
     with pytest.raises(ConfigError, match=f"{name}: needed at most .*, got {value:,}"):
@@ -377,7 +383,10 @@ LAUNCHED = ("SLURM_NTASKS", "SLURM_JOB_NAME", "TORCHELASTIC_RUN_ID", "MASTER_ADD
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
-        ({}, r"--nodes 2: nothing has started .*SLURM_NTASKS.*TORCHELASTIC_RUN_ID.* torchrun --nnodes 2 --nproc-per-node 1"),
+        (
+            {},
+            r"--nodes 2: nothing has started .*SLURM_NTASKS.*TORCHELASTIC_RUN_ID.* --nnodes 2 --nproc-per-node 1",
+        ),
         ({"MASTER_ADDR": "localhost", "WORLD_SIZE": "2", "RANK": "0"}, "--nodes 2: nothing has started"),
         ({"SLURM_NTASKS": "2", "SLURM_JOB_NAME": "interactive"}, "--nodes 2: nothing has started"),
         ({"SLURM_NTASKS": "2"}, r"one of its tasks \(no SLURM_PROCID\)"),

@@ -51,7 +51,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="methods or groups to run now (default: all but the ablations and episode_distance)",
     )
     parser.add_argument("--seeds", type=integers, metavar="0,1,...", help="several seeds (default: that of --seed)")
-    parser.add_argument("--workers", type=COUNT, default=0, help="processes of one thread (default and most: one a core)")
+    parser.add_argument(
+        "--workers", type=COUNT, default=0, help="processes of one thread (default and most: one a core)"
+    )
     parser.add_argument("--allow-leakage", action="store_true", help="continue with a split that leaks, and mark it")
     parser.add_argument(
         "--collapse", action="store_true", help="one row for each enhancer and gene, as the protocol says"

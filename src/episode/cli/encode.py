@@ -76,7 +76,9 @@ def run(args: argparse.Namespace) -> int:
     sound, damaged = verify_stores(bank, stem, cache) if args.verify else (0, [])
     for text in damaged:
         warn(f"{text}; encoded again")
-    store = build_store(dataset, bank, stem, cache, progress=sys.stderr.isatty(), workers=cores("--workers", args.workers))
+    store = build_store(
+        dataset, bank, stem, cache, progress=sys.stderr.isatty(), workers=cores("--workers", args.workers)
+    )
     facts = _facts(store)
     if args.json:
         gate = None if store.gate is None else _facts(store.gate)

@@ -66,7 +66,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default="sites",
         help="substitute bases around the strongest sites, or of whole elements too (default: sites)",
     )
-    parser.add_argument("--figures", type=Whole(0, PAIRS), metavar="N", help="draw the first N pairs only (default: all)")
+    parser.add_argument(
+        "--figures", type=Whole(0, PAIRS), metavar="N", help="draw the first N pairs only (default: all)"
+    )
     add_selection(parser)
     add_common(parser)
 

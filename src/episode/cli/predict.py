@@ -53,7 +53,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help="parquet, tsv, bedpe, interact (default: all; of Parquet tables parquet)",
     )
-    parser.add_argument("--batch-size", type=Whole(1, BATCH_PAIRS), default=4096, help="pairs scored at a time (default: 4096)")
+    parser.add_argument(
+        "--batch-size", type=Whole(1, BATCH_PAIRS), default=4096, help="pairs scored at a time (default: 4096)"
+    )
     parser.add_argument("--on-invalid", choices=("error", "drop"), default="error", help="as in 'episode data build'")
     parser.add_argument(
         "--outside-genome", choices=("error", "report"), default="error", help="as in 'episode data build'"
