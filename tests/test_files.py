@@ -13,20 +13,18 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
 import pytest
 
 from episode import files
+from episode.documents import read_json
 from episode.errors import EpisodeError
 from episode.files import (
     atomic_file,
     atomic_folder,
     file_sha256,
     locked,
-    read_json,
-    release_pages,
+    refuse_shared,
     remove_folder,
     remove_leftovers,
     write_json,
@@ -103,6 +101,24 @@ def test_a_folder_with_something_in_it_is_refused_before_the_work(tmp_path: Path
         pytest.fail("the block must not run")
     assert (path / "mine.txt").read_text() == "mine"
     assert everything(tmp_path) == ["run"]
+
+
+@pytest.mark.parametrize(
+    ("out", "cache", "how"),
+    [
+        ("x", "x", "is the folder of encoded elements"),
+        ("x/y", "x", "lies in the folder of encoded elements"),
+        ("x", "x/store", "holds the folder of encoded elements"),
+        ("other/../x", "link/store", "holds the folder of encoded elements"),
+        ("read", "x", "is what this command reads"),
+        ("link", None, "is what this command reads"),
+    ],
+)
+def test_an_output_folder_is_neither_read_nor_shared(tmp_path: Path, out: str, cache: str | None, how: str) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / ("x" if cache else "read"))
+    with pytest.raises(EpisodeError, match=f"{out}: {how}"):
+        refuse_shared(tmp_path / out, None if cache is None else tmp_path / cache, tmp_path / "read")
+    refuse_shared(tmp_path / "read" / "out", tmp_path / "read" / "out-store", tmp_path / "read")
 
 
 def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path: Path) -> None:
@@ -316,22 +332,3 @@ def test_a_lock_that_fails_otherwise_is_an_error(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(files.fcntl, "flock", failing_lock(errno.EIO))
     with pytest.raises(OSError, match="Input/output error"), locked(tmp_path / "lock"):
         pytest.fail("the block must not run")
-
-
-# -- mapped pages -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("mode", ["r", "r+", "c"])
-def test_released_pages_keep_their_content(tmp_path: Path, mode: Literal["r", "r+", "c"]) -> None:
-    np.save(tmp_path / "a.npy", np.arange(5000))
-    array = np.load(tmp_path / "a.npy", mmap_mode=mode)
-    if mode != "r":
-        array[7] = -1
-    release_pages(array[3:][::2])
-    assert array[6] == 6 and array[7] == (7 if mode == "r" else -1)
-
-
-def test_an_array_in_memory_has_no_pages_to_release() -> None:
-    array = np.arange(5)
-    release_pages(array[1:])
-    assert array.tolist() == [0, 1, 2, 3, 4]

@@ -16,9 +16,11 @@ __all__ = [
     "ELEMENT_BASES",
     "FREQUENCIES",
     "GZIP_RATIO",
+    "INTEGER_DIGITS",
     "JSON_BYTES",
     "NAME_LENGTH",
     "NODES",
+    "POSITION",
     "PROCESSES_OF_A_CORE",
     "RATE",
     "SEED",
@@ -45,10 +47,14 @@ COLUMNS = 1000
 """Columns of a table."""
 NAME_LENGTH = 1000
 """Characters of the name of a cell line, an assay, an element or a column."""
+POSITION = 1 << 40
+"""Largest start or end of an interval; the longest chromosomes known have some 10^11 bases."""
 ELEMENT_BASES = 1_000_000
 """Bases of one element or window."""
 JSON_BYTES = 1 << 30
 """Bytes of a JSON or TOML file."""
+INTEGER_DIGITS = 100
+"""Digits of a whole number in a JSON file; more would not fit into a float."""
 
 SEED = (1 << 63) - 1
 """Size of a seed, positive or negative."""

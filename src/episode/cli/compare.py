@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from episode.cli.options import COUNT, add_common, add_setting, cores, integers, names, print_json, read_settings
+from episode.cli.options import COUNT, add_common, add_setting, cores, integers, names, print_json, read_settings, warn
 
 if TYPE_CHECKING:
     from episode.compare.protocol import Protocol
@@ -72,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
     from episode.config import Config
     from episode.errors import EpisodeError
     from episode.evaluate.summary import load_truth
+    from episode.predict.alarms import alarm_texts
     from episode.schema import parse_model
     from episode.threads import usable_cores
 
@@ -101,6 +102,8 @@ def run(args: argparse.Namespace) -> int:
             truth=truth,
             report=report,
         )
+    for text in alarm_texts(results.alarms, "training"):
+        warn(text)
     if args.json:
         print_json(results.model_dump(mode="json", by_alias=True))
     else:
@@ -148,10 +151,10 @@ def _dataset(args: argparse.Namespace, protocol: Protocol) -> tuple[Path, Path]:
 def _check_folder(out: Path) -> None:
     """Refuse a folder that holds something else before anything is written to it."""
     from episode.errors import EpisodeError
+    from episode.files import refuse_unwritable
 
+    refuse_unwritable(out)
     mine = ("dataset", "store", "identity.json", ".lock")
-    if out.exists() and not out.is_dir():
-        raise EpisodeError(f"{out}: is a file; needed a folder to write")
     if out.exists() and not (out / "identity.json").exists():
         other = [entry.name for entry in out.iterdir() if entry.name not in mine and not entry.name.endswith(".part")]
         if other:

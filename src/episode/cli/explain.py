@@ -9,7 +9,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from episode.cli.options import Real, Whole, add_common, add_selection, open_run, print_json, set_threads, warn
+from episode.cli.options import (
+    Real,
+    Whole,
+    add_common,
+    add_selection,
+    check_out,
+    open_run,
+    print_json,
+    set_threads,
+    warn,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +61,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="the pairs of highest U_I, or some drawn by the seed (default: potential)",
     )
     parser.add_argument(
-        "--only", type=Path, metavar="FILE", help="table with the columns enhancer and promoter: explain these instead"
+        "--only",
+        type=Path,
+        metavar="FILE",
+        help="table with the columns enhancer and promoter (names as in the dataset): explain these instead",
     )
     parser.add_argument(
         "--site-p",
@@ -83,10 +96,10 @@ def run(args: argparse.Namespace) -> int:
     from episode.explain.gradient import require_captum
     from episode.explain.pair_selection import choose_pairs, read_pair_list
     from episode.explain.tables import write_tables
-    from episode.files import atomic_folder, refuse_existing, write_json
+    from episode.files import atomic_folder, write_json
 
     set_threads(args.threads)
-    refuse_existing(args.out)
+    check_out(args)
     require_captum()
     model, dataset, store = open_run(args)
     if args.only is None:
@@ -106,6 +119,7 @@ def run(args: argparse.Namespace) -> int:
         "run": str(args.run_folder),
         "dataset": str(args.dataset),
         "seed": args.seed,
+        "alarms": [alarm.model_dump() for alarm in model.alarms],
         "choice": "table" if args.only else args.choose,
         "options": asdict(options),
         "pairs": len(explanations),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from episode.errors import EpisodeError
-from episode.files import finite
+from episode.files import finite, refuse_existing, refuse_shared
 from episode.limits import SEED
 from episode.threads import usable_cores
 
@@ -26,12 +26,14 @@ __all__ = [
     "COUNT",
     "Real",
     "Whole",
+    "add_columns",
     "add_common",
     "add_seed",
     "add_selection",
     "add_setting",
     "add_settings",
     "cap_environment",
+    "check_out",
     "cores",
     "integers",
     "names",
@@ -151,6 +153,25 @@ def names(text: str) -> list[str]:
     return found
 
 
+def add_columns(parser: argparse.ArgumentParser) -> None:
+    """Add --column."""
+    parser.add_argument(
+        "--column",
+        action="append",
+        default=[],
+        type=_renaming,
+        metavar="NAME=OTHER",
+        help="the tables call column NAME by the name OTHER; may be repeated",
+    )
+
+
+def _renaming(text: str) -> tuple[str, str]:
+    name, equals, other = text.partition("=")
+    if not (name and equals and other):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=OTHER")
+    return name, other
+
+
 def integers(text: str) -> list[int]:
     """Split a comma-separated list of seeds, each once."""
     found = [WHOLE_SEED(part) for part in text.split(",")]
@@ -169,12 +190,19 @@ def select(dataset: Dataset, args: argparse.Namespace) -> Dataset:
     return dataset.select(mask)
 
 
+def check_out(args: argparse.Namespace) -> None:
+    """Refuse, before any work, an --out that is in use or is what the command reads."""
+    refuse_shared(args.out, args.cache or args.dataset / "store", args.run_folder, args.dataset)
+    refuse_existing(args.out)
+
+
 def open_run(args: argparse.Namespace) -> tuple[Run, Dataset, ElementStore]:
     """Open RUN, the selected pairs of DATASET and their encoded elements; warn of what does not fit."""
     from episode.checkpoint import load_run
     from episode.data.storage import load_dataset
     from episode.encode.store import build_store
     from episode.evaluate.evaluation import check_windows
+    from episode.predict.alarms import alarm_texts
     from episode.predict.pairs import distance_warning, genome_warning
 
     model = load_run(args.run_folder)
@@ -182,7 +210,7 @@ def open_run(args: argparse.Namespace) -> tuple[Run, Dataset, ElementStore]:
     check_windows(model, dataset)
     missing = int(dataset.pairs["distance"].isna().sum())
     texts = genome_warning(model, dataset.genome_hash), distance_warning(model, missing, len(dataset.pairs))
-    for text in filter(None, texts):
+    for text in filter(None, (*alarm_texts(model.alarms), *texts)):
         warn(text)
     cache = args.cache or args.dataset / "store"
     store = build_store(dataset, model.bank, model.facts.config.stem, cache, progress=sys.stderr.isatty())

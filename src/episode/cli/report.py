@@ -40,9 +40,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Draw; return the exit code."""
+    from episode.cli.options import warn
     from episode.report.page import write_report
 
-    written = write_report(args.folder, title=args.title, out=args.out)
+    written = write_report(args.folder, title=args.title, out=args.out, warn=warn)
     if args.json:
         sys.stdout.write(json.dumps({"page": str(written[0]), "files": [str(path) for path in written]}) + "\n")
     else:

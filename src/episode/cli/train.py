@@ -76,9 +76,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train; return the exit code."""
+    from episode.files import refuse_shared
     from episode.train.distributed import Layout, launch
     from episode.train.state import unfinished
 
+    refuse_shared(args.out, args.cache or args.dataset / "store", args.dataset)
     config = read_settings(args)
     layout = Layout(args.devices, args.nodes, args.accumulate)
     try:

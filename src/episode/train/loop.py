@@ -26,6 +26,7 @@ from episode.episodes.prior_shift import log_odds
 from episode.episodes.sampler import Task
 from episode.episodes.tasks import TaskSource
 from episode.errors import ConfigError
+from episode.files import refuse_unwritable
 from episode.inference.scoring import FrozenScorer, LiveScorer, Scorer, gate_presence
 from episode.losses.immax import alpha_from_counts
 from episode.model.energy import PARTS, EnergySystem
@@ -98,6 +99,7 @@ def train(
         If `store` has other elements or rows than the dataset and the configuration ask for.
     """
     processes = processes or Processes.alone(config.training)
+    processes.ask_lead(lambda: refuse_unwritable(folder))
     data = processes.lead_first(lambda: gather_data(dataset, config, seed, cache=cache, store=store))
     training = _Training(data, folder, processes)
     with claim_folder(folder, processes, resume=resume) as start:
