@@ -173,7 +173,7 @@ def test_demo_of_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["--cell-lines", "train1"], "did you mean 'train01'?"),
         (["--split", "test"], "no training rows"),
         (["--split", "train", "--cell-lines", "unseen01"], "no pair of the dataset meets --split, --cell-lines"),
-        (["--devices", "0"], "argument --devices: needed a whole number from 1 to 1,000,000,000, got '0'"),
+        (["--devices", "0"], "argument --devices: needed a whole number from 1 to 1,024, got '0'"),
         (["--accumulate", "-1"], "argument --accumulate: needed a whole number from 1 to 10,000, got '-1'"),
         (["--set", "stem.release=JASPAR1999"], "not a JASPAR release"),
         (["--seed", "one"], "argument --seed: needed a whole number from -9,223,"),
