@@ -13,7 +13,6 @@ import pytest
 from episode.checkpoint import Alarm, Alarms, load_run, save_run
 from episode.predict.alarms import alarm_names, alarm_texts
 from episode.predict.pairs import predict_dataset
-from episode.predict.writers import open_format
 from episode.schema import write_model
 from tiny_world import dataset_folder, episode, lively_run, read, rows_of, run_folder, store_of, world
 
@@ -21,7 +20,7 @@ WEAK = Alarm(name="weak_potential", text="macro AUROC 0.517 +- 0.05 on\nvalidati
 COLLAPSE = [Alarm(name="collapse", text=f"train0{number}: nearly every pair gets the same call") for number in (5, 6)]
 SAID = "alarm of the run, weak_potential: macro AUROC 0.517 +- 0.05 on validation environments"
 TWICE = "alarm of the run, collapse: train05: nearly every pair gets the same call (and 1 more)"
-TRACK = 'description="ALARMS: weak_potential, collapse; predicted enhancer-promoter interactions"'
+TRACK = 'description="ALARMS: weak_potential, collapse; predicted enhancer-promoter interactions: unseen01"'
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +71,6 @@ def test_they_go_with_a_prediction_in_memory(tmp_path: Path) -> None:
     assert not any(SAID in text for estimate in found.estimates for text in estimate.warnings)
     quiet = predict_dataset(replace(run, alarms=()), content, store_of(content))
     assert not quiet.environments["warnings"].str.contains("alarm").any()
-
-
-def test_a_track_without_alarms_is_as_it_was(tmp_path: Path) -> None:
-    with open_format("interact", tmp_path / "track", ()):
-        pass
-    assert ' description="predicted enhancer-promoter interactions" ' in (tmp_path / "track").read_text()
 
 
 def test_they_go_with_an_evaluation_and_its_page(weak_folder: Path, tmp_path: Path) -> None:
