@@ -100,7 +100,7 @@ def predicted(rows: Sequence[Row], reference: Path | None = None, *, out: str = 
     return oracle
 
 
-_TEXT = {"tsv": 0, "bedpe": 0, "interact": 1}
+_TEXT = ("tsv", "bedpe", "interact")
 
 
 def _wrong_text(out: Path, name: str, found: list[dict[str, Any]]) -> str | None:
@@ -111,26 +111,21 @@ def _wrong_text(out: Path, name: str, found: list[dict[str, Any]]) -> str | None
     lines = path.read_bytes().decode("utf-8").split("\n")
     if lines.pop() != "":
         return f"{path.name}: no line end at the end"
-    head, body = [line for line in lines if line.startswith(("#", "track", "cell_line"))], []
-    body = [line.split("\t") for line in lines if line not in head]
+    titles = 1 if name == "tsv" else next((i for i, x in enumerate(lines) if not x.startswith(("#chrom", "track"))), 0)
+    head, body = lines[:titles], [line.split("\t") for line in lines[titles:]]
     if len(body) != len(found) or len(set(map(len, body))) != 1:
         return f"{path.name}: {len(body)} records of {sorted(set(map(len, body)))} fields for {len(found)} rows"
     names = head[-1].lstrip("#").split("\t") if head else []
     for fields, row in zip(body, found, strict=True):
         if name == "tsv":
-            for column in (*PLACE, "cell_line", "enhancer_name", "promoter_name", "distance"):
-                if _plain(_number(fields[names.index(column)])) != _plain(row[column]):
+            for column in (*PLACE, "cell_line", "enhancer_name", "promoter_name"):
+                if fields[names.index(column)] != str(row[column]):
                     return f"{path.name}: {column} is {fields[names.index(column)]!r} for {row[column]!r}"
+            if float(fields[names.index("distance")]) != row["distance"]:
+                return f"{path.name}: distance {fields[names.index('distance')]} for {row['distance']!r}"
         elif name == "bedpe" and fields[:6] != [str(row[column]) for column in PLACE]:
             return f"{path.name}: {fields[:6]} for {[row[column] for column in PLACE]}"
     return None
-
-
-def _number(text: str) -> object:
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def _wrong_potential(found: list[dict[str, Any]], sound: list[dict[str, Any]]) -> str | None:

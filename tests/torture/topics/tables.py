@@ -224,7 +224,7 @@ def cases(bases: Mapping[str, Path]) -> Iterator[Case]:
             content = change(text)
             more = {"file": file, "options": options, "must": need, "words": words}
             yield build(TOPIC, f"{form}, {name}", content, rows=rows, **more)
-            if form in ("tsv", "bedpe"):
+            if form == "tsv":
                 yield predict(TOPIC, f"predict {form}, {name}", content, rows=rows, reference=reference, **more)
     for name, (change, must, words) in HEADERS.items():
         yield build(TOPIC, f"header, {name}", change(tsv(ROWS)), must=must, words=words)

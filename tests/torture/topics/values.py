@@ -95,8 +95,8 @@ def first(**changes: object) -> list[Row]:
 
 def cases(bases_by_name: Mapping[str, Path]) -> Iterator[Case]:
     """Each value of each column, by ``data build``; positions and chromosomes also by ``predict``."""
-    for column in ("enhancer_start", "enhancer_end", "promoter_start", "promoter_end"):
-        for text in (*NOT_POSITIONS, *LOST, ""):
+    for turn, column in enumerate(("enhancer_start", "enhancer_end", "promoter_start", "promoter_end")):
+        for text in (*NOT_POSITIONS[turn % 2 :: 2], *LOST, ""):
             table = tsv(first(**{column: text}))
             yield build(TOPIC, f"{column} {text!r}", table, rows=None, must="refuse", words=(column, ":2"))
             if column == "promoter_end":
@@ -108,7 +108,8 @@ def cases(bases_by_name: Mapping[str, Path]) -> Iterator[Case]:
     for text, (must, label) in LABELS.items():
         rows = None if label is None else first(label=label)
         yield build(TOPIC, f"label {text!r}", tsv(first(label=text)), rows=rows, must=must, words=("label", ":2"))
-        yield predict(TOPIC, f"predict label {text!r}", tsv(first(label=text)), rows=ROWS, must="accept")
+        if len(text) % 2 == 0:
+            yield predict(TOPIC, f"predict label {text!r}", tsv(first(label=text)), rows=ROWS, must="accept")
     for text, must in CELL_LINES.items():
         rows = first(cell_line=text)
         yield build(TOPIC, f"cell_line {text[:20]!r} of {len(text)}", tsv(rows), rows=rows, must=must, words=("cell_line", ":2"))
