@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from safetensors import safe_open
 
 from torture.world import Row, bases
 
-__all__ = ["Oracle", "all_of", "digest", "has", "predicted", "same_tree", "stored"]
+__all__ = ["Oracle", "all_of", "digest", "finite_run", "has", "predicted", "same_tree", "stored"]
 
 Oracle = Callable[[Path], str | None]
 PLACE = tuple(f"{side}_{part}" for side in ("enhancer", "promoter") for part in ("chrom", "start", "end"))
@@ -163,5 +164,16 @@ def same_tree(reference: Path, *, out: str = "out") -> Oracle:
         want, have = digest(reference), digest(folder / out)
         other = sorted(name for name in {*want, *have} if want.get(name) != have.get(name))
         return f"{', '.join(other[:4])} differ from the sound result" if other else None
+
+    return oracle
+
+
+def finite_run(out: str = "out") -> Oracle:
+    """Ask for a run whose weights are finite."""
+
+    def oracle(folder: Path) -> str | None:
+        with safe_open(folder / out / "model.safetensors", framework="np") as stream:
+            bad = [name for name in stream.keys() if not np.isfinite(stream.get_tensor(name)).all()]
+        return f"{bad[0]} is not finite" if bad else None
 
     return oracle
