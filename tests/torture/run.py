@@ -12,6 +12,7 @@ import resource
 import select
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -24,8 +25,8 @@ from torture.case import Case, Outcome, Result, judge, snapshot
 
 __all__ = ["BASE_ENV", "PEAK", "command", "import_everything", "run_case"]
 
-ADDRESS_SPACE = 24 << 30
-"""Bytes that a command may map: far above what any needs, below what harms the machine."""
+ADDRESS_SPACE = 4 << 30
+"""Bytes that a command may map beyond what it has mapped: above what any needs, below what harms the machine."""
 PEAK: list[int] = [0]
 """Bytes of this process, which a forked one shares."""
 BASE_ENV = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "MPLBACKEND": "agg"}
@@ -88,7 +89,10 @@ def put(source: Path, target: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder whatever its permissions are."""
+    """Remove a folder whatever its permissions are, and what is mounted in it."""
+    for path in folder.iterdir():
+        if path.is_mount():
+            subprocess.run(["umount", "--lazy", path], check=False)
     with contextlib.suppress(OSError):
         for path in folder.rglob("*"):
             if path.is_dir() and not path.is_symlink():
@@ -173,7 +177,8 @@ def _child(case: Case, folder: Path, out: int, err: int, feed: tuple[int, int] |
         os.dup2(out, 1)
         os.dup2(err, 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
+        mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (mapped + ADDRESS_SPACE,) * 2)
         for name, value in {"XDG_CACHE_HOME": str(folder / ".cache"), **BASE_ENV, **case.env}.items():
             if value is None:
                 os.environ.pop(name, None)
