@@ -142,7 +142,7 @@ def digest(folder: Path) -> dict[str, str]:
     """Hash the files of a result, without what differs between two runs of one command."""
     found = {}
     for path in sorted(folder.rglob("*")):
-        if not path.is_file() or "store" in path.parts or path.suffix in (".png", ".svg", ".html"):
+        if not path.is_file() or {"store", "scores"} & set(path.parts) or path.suffix in (".png", ".svg", ".html"):
             continue
         data = path.read_bytes()
         if path.suffix == ".json":

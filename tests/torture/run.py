@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import multiprocessing
 import os
 import resource
 import select
@@ -204,6 +205,7 @@ def _main(argv: tuple[str, ...]) -> int:
     from episode.cli.main import main
 
     sys.argv = ["episode", *argv]
+    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
     sys.modules["__main__"] = types.ModuleType("__main__")  # what it spawns must not import the harness
     try:
         code = main(list(argv))

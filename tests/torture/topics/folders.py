@@ -100,7 +100,7 @@ def damaged(name: str, command: str, path: str, damage: Damage, bases: Mapping[s
     leaves = r"^cmp/(\.lock|scores)" if command == "compare" else r"$^"
     return Case(
         TOPIC, f"{command}: {path} {name}", (*argv, *out), needs, lambda folder: damage(folder / path), must,
-        oracle=oracle, leaves=leaves, words=(Path(path).parts[0],),
+        oracle=oracle, leaves=leaves, words=(f"{Path(path).parts[0]}|dataset",),
     )
 
 
@@ -115,7 +115,7 @@ def cases(bases: Mapping[str, Path]) -> Iterator[Case]:
                 continue
             read = path.suffix in (".json", ".safetensors", ".npy", ".parquet") and path.name != "predictions.parquet"
             names = list(DAMAGES)[: 8 if command.startswith("report") else None] if read else ["deleted", "of zeros"]
-            for name in names[::2] if "scores" in top else names:
+            for name in names[::2] if top in ("cmp/scores", "cmp", "ds/store") else names:
                 if command.startswith("report") and name.startswith("flipped"):
                     continue
                 yield damaged(name, command, relative, DAMAGES[name], bases)

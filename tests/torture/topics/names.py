@@ -60,7 +60,7 @@ def cases(bases: Mapping[str, Path]) -> Iterator[Case]:
     for number, (name, (text, must)) in enumerate(TEXTS.items()):
         quoted, turn = '"' in text, number % len(PLACES)
         forbidden = name.startswith("U+") and must == "refuse"
-        for place in PLACES[turn : turn + 1] if forbidden else PLACES[turn::2]:
+        for place in PLACES[turn : turn + 1] if forbidden else PLACES[turn::3]:
             table, rows = placed(place, text, quoted=quoted)
             yield build(TOPIC, f"{place}, {name}", table, rows=rows, must=must, words=(place,))
         for place in {PLACES[turn - 2]} if forbidden else {PLACES[turn - 2], "cell_line"}:

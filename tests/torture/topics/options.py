@@ -110,8 +110,8 @@ def cases(bases: Mapping[str, Path]) -> Iterator[Case]:
         argv, needs, oracle = COMMANDS[command]
         texts: dict[str, Must] = {}
         if kind in ("int", "float"):
-            turn = len(command + option) % 3
-            texts = dict.fromkeys((*NO_NUMBER, *(NO_INTEGER if kind == "int" else ()))[turn::3], "refuse")
+            turn = len(command + option) % 4
+            texts = dict.fromkeys((*NO_NUMBER, *(NO_INTEGER if kind == "int" else ()))[turn::4], "refuse")
             if command not in SLOW:
                 texts |= {"-1": "either" if option == "--seed" else "refuse", LARGE[turn % 2]: "either"}
         elif command not in SLOW or option in ("--methods", "--seeds", "--set"):
@@ -146,7 +146,7 @@ def _keys() -> Iterator[Case]:
                 yield encode(TOPIC, f"{name} {text!r}", "--set", f"{name}={text}", must=must, words=(key,))
             if is_text or isinstance(value.default, bool):
                 continue
-            if number % 2:
+            if number % 3 == 0:
                 yield encode(TOPIC, f"{name} -1", "--set", f"{name}=-1", must="refuse", words=(key,))
             large = "1e18" if isinstance(value.default, float) else LARGE[0]
             yield train(TOPIC, f"{name} {large}", "--set", f"{name}={large}", oracle=finite_run(), leaves="^out", words=(f"{key}|diverge",))
