@@ -11,6 +11,8 @@ import torch
 from pydantic import ConfigDict
 
 from episode.checkpoint import (
+    Alarm,
+    Alarms,
     Domain,
     Provenance,
     RoleNames,
@@ -29,7 +31,7 @@ from episode.encode.motifs import MotifBank
 from episode.errors import CheckpointError
 from episode.inference.scoring import score_rows
 from episode.model.energy import EnergySystem, fuse
-from episode.schema import Model
+from episode.schema import Model, write_model
 from small_systems import MOTIFS, make_rows, make_store, make_system, small_config
 
 CONFIG = small_config("losses.alpha=0.4")
@@ -288,3 +290,14 @@ def test_a_damaged_training_state_is_named(tmp_path: Path) -> None:
 def test_a_file_of_another_kind_is_no_training_state(saved: tuple[Path, EnergySystem]) -> None:
     with pytest.raises(CheckpointError, match="damaged training state"):
         load_state(saved[0] / "model.safetensors", Words)
+
+
+def test_alarms_travel_with_the_run(saved: tuple[Path, EnergySystem]) -> None:
+    folder, _ = saved
+    assert load_run(folder).alarms == ()
+    alarm = Alarm(name="weak_potential", text="cannot be told from chance")
+    write_model(folder / "alarms.json", Alarms([alarm]))
+    assert load_run(folder).alarms == (alarm,)
+    (folder / "alarms.json").write_text('[{"name": "weak_potential"}]')
+    with pytest.raises(CheckpointError, match=r"alarms\.json: 0\.text: is missing"):
+        load_run(folder)

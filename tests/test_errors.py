@@ -33,18 +33,20 @@ def test_a_problem_reads_as_a_sentence(problem: Problem, text: str) -> None:
 
 
 def problems(count: int) -> list[Problem]:
-    return [Problem("p.tsv", "bad", row=number) for number in range(1, count + 1)]
+    """As many, each of a column of its own."""
+    return [Problem("p.tsv", "bad", row=number, column=f"c{number}") for number in range(1, count + 1)]
 
 
 def test_one_problem_alone() -> None:
     error = InputError(problems(1))
-    assert str(error) == "p.tsv:1: bad"
+    assert str(error) == "p.tsv:1: c1 bad"
 
 
 def test_a_few_problems_are_all_shown_and_counted() -> None:
     lines = str(InputError(problems(20), hint="mend them")).splitlines()
-    assert lines[:20] == [f"p.tsv:{number}: bad" for number in range(1, 21)]
-    assert lines[20:] == ["20 problems in all", "hint: mend them"]
+    assert lines[:2] == ["mend them", "p.tsv:1: c1 bad"]
+    assert lines[1:21] == [f"p.tsv:{number}: c{number} bad" for number in range(1, 21)]
+    assert lines[21:] == ["20 problems in all"]
 
 
 def test_of_many_problems_twenty_are_shown_and_all_kept() -> None:
@@ -53,6 +55,34 @@ def test_of_many_problems_twenty_are_shown_and_all_kept() -> None:
     assert len(lines) == 21
     assert lines[-1] == "... and 5 more; 25 problems in all"
     assert len(error.problems) == 25
+
+
+def test_the_same_problem_of_many_rows_is_one_line() -> None:
+    """Numbers and quoted text differ from row to row; the column and the file do not."""
+    bad = [
+        Problem("p.tsv", f"has {row} N, needs 0 in '{row}'", row, "label", str(row // 9)) for row in range(2, 500_000)
+    ]
+    found = InputError([*bad, Problem("p.tsv", "is empty", 7, "label"), Problem("q.tsv", bad[0].need, 2, "label", "0")])
+    assert str(found).splitlines() == [
+        "p.tsv:2: label '0' has 2 N, needs 0 in '2'; the same in 499,997 more rows: 3, 4, 5, 6, 7, ...",
+        "p.tsv:7: label is empty",
+        "q.tsv:2: label '0' has 2 N, needs 0 in '2'",
+        "500,000 problems in all",
+    ]
+
+
+def test_values_that_differ_are_named_and_groups_join() -> None:
+    """As the blocks of a large table are: what is joined already is joined again."""
+    first = errors.group_problems([Problem("p", "bad", 2, "c", "x"), Problem("p", "bad", 3, "c", "x")])
+    second = errors.group_problems([Problem("p", "bad", row, "c", "y") for row in range(9, 20)])
+    (both,) = errors.group_problems([*first, *second])
+    assert str(both) == "p:2: c 'x' bad; the same in 12 more rows: 3, 9 ('y'), 10 ('y'), 11 ('y'), 12 ('y'), ..."
+    assert str(errors.group_problems([Problem("p", "bad", row) for row in (1, 2)])[0]).endswith("in 1 more row: 2")
+
+
+def test_problems_of_whole_files_stay_apart() -> None:
+    lacks = [Problem("p.tsv", f"has no column {name!r}") for name in ("label", "assay")]
+    assert len(InputError(lacks).problems) == 2
 
 
 @pytest.mark.parametrize("error", [InputError(problems(25)[:3], "mend them", total=25), errors.ConfigError("x: bad")])

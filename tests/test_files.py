@@ -26,6 +26,7 @@ from episode.files import (
     file_sha256,
     locked,
     read_json,
+    refuse_shared,
     release_pages,
     remove_folder,
     remove_leftovers,
@@ -103,6 +104,24 @@ def test_a_folder_with_something_in_it_is_refused_before_the_work(tmp_path: Path
         pytest.fail("the block must not run")
     assert (path / "mine.txt").read_text() == "mine"
     assert everything(tmp_path) == ["run"]
+
+
+@pytest.mark.parametrize(
+    ("out", "cache", "how"),
+    [
+        ("x", "x", "is the folder of encoded elements"),
+        ("x/y", "x", "lies in the folder of encoded elements"),
+        ("x", "x/store", "holds the folder of encoded elements"),
+        ("other/../x", "link/store", "holds the folder of encoded elements"),
+        ("read", "x", "is what this command reads"),
+        ("link", None, "is what this command reads"),
+    ],
+)
+def test_an_output_folder_is_neither_read_nor_shared(tmp_path: Path, out: str, cache: str | None, how: str) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / ("x" if cache else "read"))
+    with pytest.raises(EpisodeError, match=f"{out}: {how}"):
+        refuse_shared(tmp_path / out, None if cache is None else tmp_path / cache, tmp_path / "read")
+    refuse_shared(tmp_path / "read" / "out", tmp_path / "read" / "out-store", tmp_path / "read")
 
 
 def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ from typing import Literal, TypeVar
 
 import numpy as np
 import torch
-from pydantic import ConfigDict
+from pydantic import ConfigDict, RootModel
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from episode import __version__
@@ -37,6 +37,8 @@ from episode.schema import Model, Vector, parse_json, read_model, write_model
 
 __all__ = [
     "FORMAT_VERSION",
+    "Alarm",
+    "Alarms",
     "Calibration",
     "DataIdentity",
     "Domain",
@@ -106,6 +108,25 @@ class RunCalibration(Calibration):
 
     training_impedance: float
     """Mean R_T over the training environments."""
+
+
+class Alarm(Model):
+    """One thing that needs attention after a training run."""
+
+    name: Literal[
+        "collapse",
+        "mean_impedance_student",
+        "weak_potential",
+        "idle_competition",
+        "idle_spectrum",
+        "shortcut_dependence",
+    ]
+    text: str
+    """A sentence for a reader who has not read the code."""
+
+
+class Alarms(RootModel[list[Alarm]]):
+    """The file alarms.json."""
 
 
 class RoleNames(Model):
@@ -185,17 +206,19 @@ class RunFile(RunFacts, _Header):
 
 @dataclass(frozen=True)
 class Run:
-    """A loaded run, ready to predict: facts, motif bank, and the system in evaluation mode."""
+    """A loaded run, ready to predict: facts, motif bank, the system in evaluation mode, and what needs attention."""
 
     facts: RunFacts
     bank: MotifBank
     system: EnergySystem
+    alarms: tuple[Alarm, ...] = ()
+    """As alarms.json has them; none where a run has no such file."""
 
 
 def save_run(folder: Path, system: EnergySystem, bank: MotifBank, facts: RunFacts) -> None:
     """Write model.safetensors, then run.json; each by atomic rename."""
     with atomic_file(folder / "model.safetensors") as temporary:
-        save_file(_plain(system.state_dict()), temporary)
+        temporary.write_bytes(save(_plain(system.state_dict())))
     header = {"format_version": FORMAT_VERSION, "episode_version": __version__, "bank": bank.content()}
     write_model(folder / "run.json", RunFile(**dict(facts) | header))
 
@@ -244,18 +267,20 @@ def load_run(folder: Path) -> Run:
         with torch.random.fork_rng(devices=[]):
             system = new_system(stored.config, bank, len(stored.environments), 0.0)
         system.load_state_dict(load_file(folder / "model.safetensors"))
+        path = folder / "alarms.json"
+        alarms = read_model(path, Alarms, error=CheckpointError).root if path.exists() else []
     except (CheckpointError, OSError, RuntimeError, SafetensorError, ValueError) as error:
         raise CheckpointError(f"{folder}: damaged run ({error})") from None
     system.eval()
     system.requires_grad_(False)
-    return Run(stored, bank, system)
+    return Run(stored, bank, system, tuple(alarms))
 
 
 def save_state(path: Path, tensors: dict[str, Tensor], state: Model) -> None:
     """Write the state of an unfinished training run as one file, by atomic rename."""
     text = json.dumps(state.model_dump())  # unlike JSON by pydantic, it keeps infinite numbers
     with atomic_file(path) as temporary:
-        save_file(_plain(tensors), temporary, metadata={"state": text})
+        temporary.write_bytes(save(_plain(tensors), metadata={"state": text}))
 
 
 def load_state(path: Path, kind: type[M]) -> tuple[dict[str, Tensor], M]:

@@ -12,10 +12,12 @@ This module knows nothing about what reads or writes the files.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 __all__ = [
+    "OTHERS",
     "SHOWN",
     "CheckpointError",
     "ConfigError",
@@ -24,10 +26,13 @@ __all__ = [
     "GenomeError",
     "InputError",
     "Problem",
+    "group_problems",
 ]
 
 SHOWN = 20
-"""Problems that a message shows."""
+"""Lines of problems that a message shows."""
+OTHERS = 5
+"""Further rows with the same problem that a line names."""
 
 
 class EpisodeError(Exception):
@@ -36,7 +41,7 @@ class EpisodeError(Exception):
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong in one place of one file.
+    """One thing wrong in one place of one file, or in several rows of it.
 
     Parameters
     ----------
@@ -48,6 +53,10 @@ class Problem:
         Column name, None if the problem is not one column's.
     value : str or None
         The offending value as it stands in the file.
+    more : int
+        Number of further rows of the file with the same problem.
+    others : tuple of (int, str or None)
+        Row and value of the first of them.
     """
 
     file: str
@@ -55,12 +64,47 @@ class Problem:
     row: int | None = None
     column: str | None = None
     value: str | None = None
+    more: int = 0
+    others: tuple[tuple[int, str | None], ...] = ()
 
     def __str__(self) -> str:
         where = self.file if self.row is None else f"{self.file}:{self.row}"
         what = "" if self.column is None else f"{self.column} "
         came = "" if self.value is None else f"{self.value!r} "
-        return f"{where}: {what}{came}{self.need}"
+        return f"{where}: {what}{came}{self.need}{self._same()}"
+
+    def _same(self) -> str:
+        """Name further rows, with their values where these differ."""
+        if not self.more:
+            return ""
+        rows = [f"{row}" if value == self.value else f"{row} ({value!r})" for row, value in self.others]
+        if self.more > len(rows):
+            rows.append("...")
+        return f"; the same in {self.more:,} more row{'s' if self.more > 1 else ''}: {', '.join(rows)}"
+
+
+def group_problems(problems: Iterable[Problem]) -> list[Problem]:
+    """Join the problems of rows that differ in row and value only, in the order of their first rows.
+
+    Numbers and quoted text in `Problem.need` may differ too: the first one stands for all.
+    """
+    groups: dict[tuple[str, str | None, str], list[Problem]] = {}
+    for number, problem in enumerate(problems):
+        alone = problem.row is None
+        kind = str(number) if alone else re.sub(r"'[^']*'|\"[^\"]*\"|[0-9]+", "", problem.need)
+        groups.setdefault((problem.file, problem.column, kind), []).append(problem)
+    return [_joined(group) for group in groups.values()]
+
+
+def _joined(group: Sequence[Problem]) -> Problem:
+    first, *rest = group
+    if not rest:
+        return first
+    others = list(first.others)
+    for problem in rest[:OTHERS]:
+        others += [(problem.row or 0, problem.value), *problem.others]
+    more = sum(problem.more for problem in group) + len(rest)
+    return replace(first, more=more, others=tuple(others[:OTHERS]))
 
 
 class InputError(EpisodeError):
@@ -69,9 +113,10 @@ class InputError(EpisodeError):
     Parameters
     ----------
     problems : sequence of Problem
-        All problems found, in file order; the message shows the first 20 and the count.
+        All problems found, in file order, or the first ones. The same problem of several rows becomes one line; the
+        message shows the first 20 lines and the number of problems.
     hint : str, optional
-        What to do about them, shown last.
+        What to do about them, as a sentence; shown first.
     total : int, optional
         Number of problems, where `problems` holds the first ones only.
     """
@@ -79,17 +124,16 @@ class InputError(EpisodeError):
     def __init__(self, problems: Sequence[Problem], hint: str | None = None, total: int | None = None) -> None:
         if not problems:
             raise ValueError("an InputError needs at least one problem")
-        self.problems = tuple(problems)
+        self.problems = tuple(group_problems(problems))
         self.hint, self.total = hint, total
         lines = [str(problem) for problem in self.problems[:SHOWN]]
-        total = len(self.problems) if total is None else total
-        if total > len(lines):
-            lines.append(f"... and {total - len(lines)} more; {total} problems in all")
-        elif total > 1:
-            lines.append(f"{total} problems in all")
-        if hint:
-            lines.append(f"hint: {hint}")
-        super().__init__("\n".join(lines))
+        told = sum(1 + problem.more for problem in self.problems[:SHOWN])
+        total = sum(1 + problem.more for problem in self.problems) if total is None else total
+        if total > told:
+            lines.append(f"... and {total - told:,} more; {total:,} problems in all")
+        elif len(lines) > 1:
+            lines.append(f"{total:,} problems in all")
+        super().__init__("\n".join([hint, *lines] if hint else lines))
 
     def __reduce__(self) -> tuple[type[InputError], tuple[object, ...]]:
         """Pickle by what it was made of, not by its text: it travels between processes."""

@@ -18,6 +18,7 @@ import os
 import re
 import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 __all__ = [
+    "ReadAt",
     "atomic_file",
     "atomic_folder",
     "file_sha256",
@@ -36,6 +38,8 @@ __all__ = [
     "locked",
     "read_json",
     "refuse_existing",
+    "refuse_shared",
+    "refuse_unwritable",
     "release_pages",
     "remove_folder",
     "remove_leftovers",
@@ -53,7 +57,7 @@ def atomic_file(path: Path, *, parents: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` if the block succeeds, delete it if not.
 
     What dead processes left of the same file is removed first, see `remove_leftovers`. Without `parents` the folder
-    must be there, else it is a `FileNotFoundError`.
+    must be there, else it is a `FileNotFoundError`. An `OSError` of the block, such as a full disk, names `path`.
     """
     if parents:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,48 +66,143 @@ def atomic_file(path: Path, *, parents: bool = True) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
+        with _naming(path, temporary):
+            yield temporary
+            temporary.chmod(0o644)
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def refuse_existing(path: Path) -> None:
-    """Refuse an output folder that is in use; commands call it before they begin, so that no work is lost.
+@contextlib.contextmanager
+def _naming(path: Path, temporary: Path) -> Iterator[None]:
+    """Have errors of writing name what was to be written, not its temporary name."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # as NumPy says it
+            raise EpisodeError(f"{path}: no space left on device, or no more is allowed ({error})") from error
+        name = str(path) if error.filename is None else str(error.filename).replace(str(temporary), str(path))
+        raise OSError(error.errno, os.strerror(error.errno), name) from error
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Refuse an output folder that cannot be made or written; called before the work begins, so that none is lost.
 
     Raises
     ------
     EpisodeError
-        If `path` exists and is not an empty folder.
+        If `path` is no folder, may not be written, or cannot be made.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise EpisodeError(f"{path}: exists already and is not empty; give a new folder or remove it first")
+    if path.is_symlink() and not path.exists():
+        raise EpisodeError(f"{path}: is a symbolic link that leads nowhere; give a new folder")
+    there, missing = path, ""
+    try:
+        while not _exists(there):
+            there, missing = there.parent, os.path.join(there.name, missing)
+        if not there.is_dir():
+            raise EpisodeError(f"{path}: {f'{there} ' * bool(missing)}is not a folder; give a new folder")
+        if not missing and not os.access(path, os.W_OK | os.X_OK):
+            raise EpisodeError(f"{path}: may not be written; give another folder")
+        if missing:  # what `atomic_folder` will make
+            trial = tempfile.mkdtemp(prefix=_prefix(path), suffix=".part", dir=there)
+            try:
+                os.makedirs(os.path.join(trial, missing))
+            finally:
+                shutil.rmtree(trial, ignore_errors=True)
+    except OSError as error:
+        raise EpisodeError(f"{path}: cannot be made ({error.strerror}); give another folder") from None
+
+
+def _exists(path: Path) -> bool:
+    """Tell if something is there; what cannot be told is an `OSError`."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    except NotADirectoryError:
+        return False
+    return True
+
+
+def refuse_existing(path: Path) -> None:
+    """Refuse an output folder that is in use or cannot be written; called before the work begins.
+
+    Raises
+    ------
+    EpisodeError
+        If `path` exists and is not an empty folder, or see `refuse_unwritable`.
+    """
+    refuse_unwritable(path)
+    if path.exists():
+        remove_leftovers(path)
+        if any(path.iterdir()):
+            raise EpisodeError(f"{path}: exists already and is not empty; give a new folder or remove it first")
+
+
+def refuse_shared(out: Path, cache: Path | None, *inputs: Path) -> None:
+    """Refuse an output folder that is read itself, or that holds or lies in the folder of encoded elements.
+
+    Raises
+    ------
+    EpisodeError
+        If `out` is one of `inputs`, or `cache` and `out` are one folder or one lies in the other.
+    """
+    place = Path(os.path.realpath(out))
+    for path in inputs:
+        if place == Path(os.path.realpath(path)):
+            raise EpisodeError(f"{out}: is what this command reads; give a new folder as --out")
+    if cache is None:
+        return
+    kept = Path(os.path.realpath(cache))
+    if place.is_relative_to(kept) or kept.is_relative_to(place):
+        how = "is" if place == kept else "lies in" if place.is_relative_to(kept) else "holds"
+        raise EpisodeError(f"{out}: {how} the folder of encoded elements, {cache}; give two folders apart")
 
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; rename it to `path` if the block succeeds, delete it if not.
+    """Yield a temporary folder; it becomes `path` if the block succeeds, and is deleted if not.
 
-    What dead processes left of the same folder is removed first, see `remove_leftovers`.
+    A new folder is renamed into its place. An empty one that is there, which may be a mount point, a link or the
+    working folder, stays: what it shall hold is moved into it at the end. What dead processes left of the same folder
+    is removed first, see `remove_leftovers`.
 
     Raises
     ------
     EpisodeError
-        If `path` exists already and is not an empty folder: nothing of the user's is ever overwritten.
+        See `refuse_existing`: nothing of the user's is ever overwritten.
     """
     refuse_existing(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(path.parent, path.name)
-    temporary = Path(tempfile.mkdtemp(prefix=_prefix(path), suffix=".part", dir=path.parent))
+    there = path.exists()
+    beside = path / "content" if there else path
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(beside.parent, beside.name)
+    temporary = Path(tempfile.mkdtemp(prefix=_prefix(beside), suffix=".part", dir=beside.parent))
     try:
-        yield temporary
-        temporary.chmod(0o755)
-        if path.exists():
-            path.rmdir()
-        os.replace(temporary, path)
+        with _naming(path, temporary):
+            yield temporary
+            temporary.chmod(0o755)
+            if there:
+                _move_content(temporary, path)
+            else:
+                os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _move_content(temporary: Path, path: Path) -> None:
+    """Move all of a folder into the one it lies in; JSON files, by which readers know what is there, go last."""
+    if [entry.name for entry in path.iterdir()] != [temporary.name]:
+        raise EpisodeError(f"{path}: another process has written there; give a new folder")
+    moved: list[Path] = []
+    try:
+        for entry in sorted(temporary.iterdir(), key=lambda entry: (entry.suffix == ".json", entry.name)):
+            moved.append(entry.rename(path / entry.name))
+    except BaseException:
+        for entry in moved:
+            entry.rename(temporary / entry.name)
+        raise
 
 
 def remove_folder(path: Path, moved: Callable[[], object] | None = None) -> None:
@@ -243,6 +342,40 @@ def release_pages(array: np.ndarray) -> None:
         owner.madvise(mmap.MADV_DONTNEED)
 
 
+class ReadAt:
+    """A file that is read by position, never mapped: one that becomes shorter is an error, not a signal.
+
+    Parameters
+    ----------
+    path : Path
+        An ordinary file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self._file)
+        self.status = os.fstat(self._file)
+        self.size = self.status.st_size
+
+    def read(self, at: int, count: int) -> bytes:
+        """Return `count` bytes from position `at` on.
+
+        Raises
+        ------
+        EpisodeError
+            If the file has become shorter.
+        """
+        parts = []
+        while count:
+            part = os.pread(self._file, count, at)
+            if not part:
+                raise EpisodeError(f"{self.path}: has become shorter since it was opened")
+            parts.append(part)
+            at, count = at + len(part), count - len(part)
+        return b"".join(parts)
+
+
 def fsync(path: Path) -> None:
     """Have the content of a file outlive a loss of power."""
     with path.open("rb") as stream:
@@ -269,13 +402,15 @@ def finite(content: Any) -> Any:
 def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically: UTF-8, two-space indent, NaN refused."""
     with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        temporary.write_text(
+            json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
+        )
 
 
 def read_json(path: Path) -> Any:
     """Read a JSON file; an unreadable one is an `EpisodeError` that names it."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise EpisodeError(f"{path}: no such file") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -163,7 +163,7 @@ def read_model(path: Path, kind: type[M], *, error: type[EpisodeError] = ConfigE
     """
     form = "JSON" if path.suffix == ".json" else "TOML"
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         if form == "JSON":
             return parse_json(text, kind, where=str(path), error=error)
         return parse_model(tomllib.loads(text), kind, where=str(path), error=error)

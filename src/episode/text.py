@@ -15,18 +15,33 @@ import pandas as pd
 
 from episode.limits import NAME_LENGTH
 
-__all__ = ["forbidden_characters", "text_problem"]
+__all__ = ["forbidden_characters", "names_with_problems", "shorten", "text_problem"]
 
-_FORBIDDEN = "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-"""Control characters, line and paragraph separators, marks that turn the direction of writing, lone surrogates."""
+_FORBIDDEN = "\x00-\x1f\x7f-\x9f\u00ad\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff"
+"""Control characters, line and paragraph separators, marks that turn the direction of writing, and letters of no width
+that make two names look the same."""
+_SURROGATES = "\ud800-\udfff"
+"""Half characters, which no column of text can hold."""
+
+
+_SHOWN = 60
+"""Characters of a value in a message."""
+
+
+def shorten(value: str) -> str:
+    """Cut a value for a message."""
+    return value if len(value) <= _SHOWN else f"{value[:_SHOWN]}... ({len(value)} characters)"
 
 
 def forbidden_characters(values: pd.Series) -> npt.NDArray[np.bool_]:
     """Tell which texts hold a forbidden character."""
-    texts = values.tolist()
-    if re.search(_FORBIDDEN, "".join(texts)) is None:
-        return np.zeros(len(texts), dtype=bool)
-    return np.array([re.search(_FORBIDDEN, text) is not None for text in texts], dtype=bool)
+    return values.str.contains(f"[{_FORBIDDEN}]", regex=True).to_numpy(dtype=bool)
+
+
+def names_with_problems(values: pd.Series) -> npt.NDArray[np.bool_]:
+    """Tell which texts have a problem as names, see `text_problem`."""
+    outer = values.str.strip() != values
+    return forbidden_characters(values) | (outer | (values.str.len() > NAME_LENGTH)).to_numpy(dtype=bool)
 
 
 def text_problem(text: str, *, length: int | None = NAME_LENGTH) -> str | None:
@@ -35,13 +50,20 @@ def text_problem(text: str, *, length: int | None = NAME_LENGTH) -> str | None:
     Parameters
     ----------
     length : int or None
-        Characters allowed; None for any number.
+        Characters allowed of a name, which neither begins nor ends with a blank; None for other text of any length.
     """
-    found = re.search(_FORBIDDEN, text)
+    found = re.search(f"[{_FORBIDDEN}{_SURROGATES}]", text)
     if found:
         letter = found.group()
+        if "\udc80" <= letter <= "\udcff":
+            return f"holds the byte 0x{ord(letter) & 0xFF:02X} at character {found.start() + 1}; needs UTF-8"
         name = unicodedata.name(letter, "control character")
         return f"holds U+{ord(letter):04X} ({name.lower()}) at character {found.start() + 1}; needs plain text"
-    if length is not None and len(text) > length:
+    if length is None:
+        return None
+    if text != text.strip():
+        outer = text[0] if text[0].isspace() else text[-1]
+        return f"begins or ends with U+{ord(outer):04X} ({unicodedata.name(outer).lower()}); needs a name without it"
+    if len(text) > length:
         return f"has {len(text):,} characters; needs at most {length:,}"
     return None

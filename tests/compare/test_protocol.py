@@ -270,7 +270,7 @@ def test_shipped_protocols_load(name: str) -> None:
         ("[hold]", "unknown key 'hold'; did you mean 'holdout'"),
         ("[holdout]\nby = 'split'\n[subsets.x]\ncolumn = 'a'", "needed column and one of contains"),
         ("[holdout]\nby = 'split'\n[subsets.pooled]\ncolumn = 'a'\nequals = 'b'", "the name is taken"),
-        ("[holdout]\nby = 'split'\n[bootstrap]\ndraws = 0", "bootstrap.draws: needed more than 0, got 0"),
+        ("[holdout]\nby = 'split'\n[bootstrap]\ndraws = 0", "bootstrap.draws: needed at least 1, got 0"),
         ("[holdout]\nby = 'split'\n[collapse]\npattern = 'x'", "needed a group in 'x'"),
         ("[holdout]\nby = 'split'\n[collapse]\npattern = '('", "collapse.pattern"),
         ("[holdout", "not valid TOML"),

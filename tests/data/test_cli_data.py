@@ -107,10 +107,11 @@ def test_as_a_process(table: Path) -> None:
     assert failed.returncode == 2
     assert failed.stdout == ""
     assert failed.stderr.split("\n") == [
-        "error: pairs.csv:5: label '2' is not 0, 1 or empty (unknown)",
+        "error: 1 of 5 pairs have no known bases to read; "
+        "--outside-genome report leaves such pairs out and counts them",
+        "pairs.csv:5: label '2' is not 0, 1 or empty (unknown)",
         "pairs.csv:8: enhancer_chrom 'chr9' is not in genome.fa",
         "2 problems in all",
-        "hint: --outside-genome report leaves such pairs out and counts them",
         "",
     ]
     assert not (table / "out").exists()
@@ -157,7 +158,7 @@ def test_interruption_ends_quietly(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("episode.data.build.read_pairs", interrupt)
+    monkeypatch.setattr("episode.data.build.read_valid_pairs", interrupt)
     assert main(BUILD) == 130
     assert capsys.readouterr().err == "interrupted\n"
     assert not (table / "out").exists()

@@ -214,16 +214,16 @@ def test_joint_knock_outs_that_do_nothing_stay_pale(size: float) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--pairs", 0), "error: --pairs 0: needed at least 1"),
-        (("--site-p", 2), "error: --site-p 2: needed a probability between 0 and 1, such as 1e-4"),
-        (("--figures", -1), "error: --figures -1: needed 0 (none) or more"),
+        (("--pairs", 0), "argument --pairs: needed a whole number from 1 to 1,000,000, got '0'"),
+        (("--site-p", 2), "argument --site-p: needed a number of more than 0 and less than 1, got '2'"),
+        (("--figures", -1), "argument --figures: needed a whole number from 0 to 1,000,000, got '-1'"),
         (("--cell-lines", "nobody"), "error: cell line 'nobody' is not in the dataset"),
         (("--only", "absent.tsv"), "error: absent.tsv: cannot be read as a tab-separated table"),
     ],
 )
 def test_wrong_options_are_named(tmp_path: Path, options: tuple, words: str) -> None:
     outcome = explain(tmp_path / "out", *options)
-    assert outcome.code == 2 and outcome.err.startswith(words)
+    assert outcome.code == 2 and words in outcome.err
     assert not (tmp_path / "out").exists()
 
 

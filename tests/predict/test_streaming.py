@@ -78,6 +78,8 @@ def test_parquet_equals_text(table: pd.DataFrame, tmp_path: Path) -> None:
     blocks = predicted(tmp_path / "blocks", write(table, tmp_path / "pairs.parquet"))
     assert len(blocks) == len(table) and blocks["row"].tolist() == list(range(1, len(table) + 1))
     assert list(text.columns) == list(blocks.columns)
+    schemas = [pq.read_schema(tmp_path / name / "predictions.parquet") for name in ("text", "blocks")]
+    assert schemas[0] == schemas[1]
     pd.testing.assert_frame_equal(
         text.drop(columns=["row", "score"]), blocks.drop(columns=["row", "score"]), rtol=TOLERANCE, atol=TOLERANCE
     )
@@ -161,13 +163,32 @@ def test_columns_of_the_users_are_kept_beside_those_of_the_library(table: pd.Dat
 
 
 def test_labels_that_conflict_are_not_read(table: pd.DataFrame, tmp_path: Path) -> None:
-    """Nor do they stop a table of text, whose other repeats are merged."""
+    """Nor do they stop a table of text."""
     small = table.head(30).drop(columns="score").assign(label="1")
-    both = pd.concat([small, small.head(10).assign(label="0"), small.tail(4)])
+    both = pd.concat([small, small.head(10).assign(label="0")])
     both.to_csv(tmp_path / "pairs.tsv", sep="\t", index=False)
     outcome = predict(tmp_path / "out", tmp_path / "pairs.tsv")
-    assert outcome.code == 0, outcome.err
-    assert "40 pairs scored" in outcome.out and "4 rows repeated an earlier one" in outcome.out
+    assert outcome.code == 0 and "40 pairs scored" in outcome.out, outcome.err
+
+
+@pytest.mark.parametrize("name", ["pairs.tsv", "pairs.parquet"])
+def test_rows_in_rows_out(table: pd.DataFrame, tmp_path: Path, name: str) -> None:
+    """Two genes with one promoter, a whole row again, another label: each row comes back, under its own names."""
+    small = table.head(20).drop(columns="score").assign(enhancer_name="E", promoter_name=[f"G{i}" for i in range(20)])
+    again = [small.head(3).assign(promoter_name="other gene"), small.tail(2), small.head(2).assign(label="1")]
+    given = pd.concat([small, *again], ignore_index=True).sample(27, random_state=1)
+    write(given, tmp_path / name) if name.endswith("t") else given.to_csv(tmp_path / name, sep="\t", index=False)
+    found = predicted(tmp_path / "out", tmp_path / name, "--write", "parquet,tsv,bedpe,interact")
+    first = 1 if name.endswith("t") else 2
+    assert found["row"].tolist() == list(range(first, first + 27))
+    for column in ("cell_line", "enhancer_name", "promoter_name", "enhancer_start", "promoter_start"):
+        assert found[column].tolist() == given[column].tolist()
+    text = pd.read_csv(tmp_path / "out" / "predictions.tsv", sep="\t", keep_default_na=False, dtype={"label": str})
+    assert text["promoter_name"].tolist() == given["promoter_name"].tolist()
+    for column in NUMBERS:
+        assert text[column].tolist() == found[column].tolist()
+    for ending, headers in (("bedpe", 1), ("interact", 2)):
+        assert len((tmp_path / "out" / f"predictions.{ending}").read_text().splitlines()) == 27 + headers
 
 
 # -- files ------------------------------------------------------------------------------------------------------------
@@ -345,7 +366,7 @@ def test_names_of_an_earlier_table(table: pd.DataFrame, tmp_path: Path) -> None:
 
 def test_only_sequences_of_elements_do_without_a_genome(table: pd.DataFrame, tmp_path: Path) -> None:
     """Not a column of the user's with such a name, nor rows that are kept beside faulty ones."""
-    bad = spoilt(table, [(row, "label", "2") for row in range(0, len(table), 20)])
+    bad = spoilt(table, [(row, "cell_line", "") for row in range(0, len(table), 20)])
     path = write(bad.assign(motif_sequence="ACGT"), tmp_path / "pairs.parquet")
     outcome = predict(tmp_path / "out", path, "--on-invalid", "drop", genome=False)
     assert outcome.code == 2 and f"error: {path}:2: the sequence of enhancer" in outcome.err
@@ -372,7 +393,7 @@ BAD = [
     (3, "cell_line", ""),
     (140, "promoter_chrom", "chr9"),
     (200, "promoter_start", "1.5"),
-    (201, "label", "2"),
+    (201, "distance", "far"),
     (310, "promoter_end", "999999999"),
     (7, "enhancer_end", "888888888"),
 ]
@@ -381,7 +402,9 @@ BAD = [
 def message(path: Path, **options: object) -> str:
     """What reading the whole table says."""
     with pytest.raises(InputError) as caught:
-        build_dataset([path], open_genome(world() / "genome.fa"), lively_run().facts.windows, ReadOptions(**options))  # type: ignore[arg-type]
+        build_dataset(
+            [path], open_genome(world() / "genome.fa"), lively_run().facts.windows, ReadOptions(**options), labels=False
+        )  # type: ignore[arg-type]
     return str(caught.value)
 
 
@@ -402,7 +425,11 @@ def test_rows_that_are_dropped(table: pd.DataFrame, tmp_path: Path) -> None:
     found = predicted(tmp_path / "out", path, "--on-invalid", "drop", "--outside-genome", "report")
     genome = open_genome(world() / "genome.fa")
     wanted = build_dataset(
-        [path], genome, lively_run().facts.windows, ReadOptions(on_invalid="drop", outside_genome="report")
+        [path],
+        genome,
+        lively_run().facts.windows,
+        ReadOptions(on_invalid="drop", outside_genome="report"),
+        labels=False,
     )
     assert found["row"].tolist() == wanted.pairs["row"].tolist()
     dropped = pd.read_csv(tmp_path / "out" / "dropped.tsv", sep="\t", keep_default_na=False, dtype={"value": "str"})

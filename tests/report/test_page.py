@@ -157,17 +157,23 @@ class TestComparison:
         assert '<li id="note-1">epivan, sept: own implementation, smaller than published</li>' in content
         assert content.count('<a href="#note-1"') == 2
 
-    def test_clear_differences_are_bold_and_no_others(self, comparison_report: Report) -> None:
+    def test_claimed_differences_are_bold_and_no_others(self, comparison_report: Report) -> None:
         content = comparison_report[1][0].read_text()
         body = content[content.index('id="differences"') :]
         body = body[: body.index("</tbody>")]
-        for order, bold, low, high in re.findall(
-            r'data-order="([-\d.e]+)">(<strong>)?[^<]*(?:</strong>)?<small>(\S+) to (\S+)</small>', body
-        ):
-            ends = [float(end.replace("−", "-")) for end in (low, high)]
-            if abs(ends[0]) > 0.0005 and abs(ends[1]) > 0.0005:
-                assert bool(bold) == (ends[0] * ends[1] > 0), (order, ends)
-        assert "<strong>" in body
+        bold = {}
+        for row in body.split("<tr")[2:]:
+            name = re.findall(r'data-order="(\S+-\S+)"', row)[0]
+            bold[name] = []
+            for value, strong, low, high in re.findall(
+                r'data-order="([-\d.e]+)">(<strong>)?[^<]*(?:</strong>)?<small>(\S+) to (\S+)</small>', row
+            ):
+                ends = [float(end.replace("−", "-")) for end in (low, high)]
+                bold[name].append(bool(strong))
+                assert not strong or (ends[0] * ends[1] > 0 and abs(float(value)) >= 0.002), (name, value, ends)
+        assert any(bold["episode.student-bbse"])
+        assert any(bold["episode.potential-ctcf_gbm"]), "a loss does not yield to the alarm of a weak potential"
+        assert not any(bold["episode.potential-distance"]), "a gain does"
 
     def test_subsets_environments_audit_provenance(self, comparison_report: Report) -> None:
         content = comparison_report[1][0].read_text()

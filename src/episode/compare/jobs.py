@@ -340,7 +340,7 @@ def _run(job: Job) -> float:
     except Exception as error:
         path = task.folder / "error.txt"
         with atomic_file(path) as temporary:
-            temporary.write_text(traceback.format_exc())
+            temporary.write_text(traceback.format_exc(), encoding="utf-8")
         raise EpisodeError(f"{type(error).__name__}: {error} (the whole of it: {path})") from None
     seconds = time.perf_counter() - start
     _write(work, job, runner, fold, result, seconds)

@@ -16,9 +16,10 @@ from episode.config import WindowConfig
 from episode.data.dataset import Dataset, OutsideGenome, assemble
 from episode.data.genome import Genome
 from episode.data.pairs import PairTable, group_names
-from episode.data.readers import OnInvalid, read_pairs
+from episode.data.readers import OnInvalid, read_valid_pairs
 from episode.data.splits import check_names
-from episode.errors import InputError
+from episode.errors import EpisodeError, InputError
+from episode.limits import ELEMENT_BASES
 
 __all__ = ["ReadOptions", "build_dataset", "check_group"]
 
@@ -35,6 +36,8 @@ class ReadOptions:
         What to do about rows that break a rule: raise, or leave them out and list them.
     outside_genome, max_unknown
         See `episode.data.dataset.assemble`.
+    promoter_flank
+        See `episode.data.validation.validate`.
     """
 
     format: str | None = None
@@ -44,6 +47,14 @@ class ReadOptions:
     on_invalid: OnInvalid = "error"
     outside_genome: OutsideGenome = "error"
     max_unknown: float = 0.0
+    promoter_flank: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_unknown < 1:
+            raise EpisodeError(f"max_unknown is {self.max_unknown}; needs a fraction of at least 0 and less than 1")
+        if not 0 <= 2 * self.promoter_flank <= ELEMENT_BASES:
+            need = f"needs 0 to {ELEMENT_BASES // 2:,} bp"
+            raise EpisodeError(f"promoter_flank is {self.promoter_flank}; {need}")
 
 
 def build_dataset(
@@ -76,18 +87,21 @@ def build_dataset(
         With the problems of reading and of assembling together.
     """
     options = options or ReadOptions()
-
-    def read(invalid: OnInvalid) -> Dataset:
-        table = read_pairs(
-            paths,
-            format=options.format,
-            columns=options.columns,
-            cell_line=options.cell_line,
-            assay=options.assay,
-            on_invalid=invalid,
-            labels=labels,
-        )
-        return assemble(
+    table = read_valid_pairs(
+        paths,
+        format=options.format,
+        columns=options.columns,
+        cell_line=options.cell_line,
+        assay=options.assay,
+        labels=labels,
+        promoter_flank=options.promoter_flank,
+        drop=options.on_invalid == "drop",
+    )
+    refused = table.problems if options.on_invalid == "error" else ()
+    if table.frame.empty:
+        raise InputError(table.problems, None if refused else "no row is left")
+    try:
+        dataset = assemble(
             table if only is None else _only(table, only),
             genome,
             windows,
@@ -95,20 +109,15 @@ def build_dataset(
             on_invalid=options.on_invalid,
             max_unknown=options.max_unknown,
         )
-
-    try:
-        return read(options.on_invalid)
-    except InputError as first:
-        if options.on_invalid == "drop":
-            raise
-        try:
-            read("drop")
-        except InputError as second:
-            known = set(first.problems)
-            more = [problem for problem in second.problems if problem not in known]
-            if more:
-                raise InputError([*first.problems, *more], first.hint or second.hint) from None
+    except InputError as error:
+        raise InputError([*refused, *error.problems], error.hint) from None
+    except EpisodeError:
+        if refused:
+            raise InputError(refused) from None
         raise
+    if refused:
+        raise InputError(refused)
+    return dataset
 
 
 def check_group(name: str, present: Iterable[str]) -> None:

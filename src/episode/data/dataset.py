@@ -155,10 +155,6 @@ def assemble(
     EpisodeError
         If a genome is needed and there is none, or an option is impossible.
     """
-    if min(windows.enhancer, windows.promoter) < 0:
-        raise EpisodeError(
-            f"windows are {windows.enhancer} and {windows.promoter} bp; each needs at least 0 (whole element)"
-        )
     if not 0 <= max_unknown < 1:
         raise EpisodeError(f"max_unknown is {max_unknown}; needs a fraction of at least 0 and less than 1")
     drop = outside_genome == "report" or on_invalid == "drop"

@@ -7,10 +7,14 @@ made.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from episode.errors import Problem
 from episode.schema import Model
 
 __all__ = [
@@ -83,13 +87,18 @@ class PairTable:
     sources : tuple of Source
         Files read.
     sequences : dict of str to dict of str to str
-        Of each side, DNA by element name; names that are not here are to be read from a genome.
+        Of each side, DNA by element name, of the sources in `given`.
     assembly : str
         "hg19" or "hg38" where the format names it, else "".
     dropped : DataFrame
         Rows left out, one line each (`DROPPED_COLUMNS`).
     merged : int
         Rows left out because an earlier row is the same (environment, split, enhancer, promoter and label).
+    given : dict of str to frozenset of int
+        Of each side, the sources that bring a sequence for every element; those of the others are to be read from a
+        genome, whatever their names.
+    problems : tuple of Problem
+        Why rows are in `dropped`, by file and rule.
     """
 
     frame: pd.DataFrame
@@ -98,6 +107,17 @@ class PairTable:
     assembly: str = ""
     dropped: pd.DataFrame = field(default_factory=empty_dropped)
     merged: int = 0
+    given: Mapping[str, frozenset[int]] = field(default_factory=lambda: {side: frozenset() for side in SIDES})
+    problems: tuple[Problem, ...] = ()
+
+    def has_sequence(self, side: str) -> npt.NDArray[np.bool_]:
+        """Tell of which rows the table brings the sequence of a side, shape (n_pairs,)."""
+        return has_sequence(self.frame, self.given[side])
+
+
+def has_sequence(frame: pd.DataFrame, given: Iterable[int]) -> npt.NDArray[np.bool_]:
+    """Tell which rows are of the sources in `given`."""
+    return np.isin(frame["source"].to_numpy(), list(given))
 
 
 def environment_names(frame: pd.DataFrame) -> pd.Series:

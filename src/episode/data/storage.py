@@ -24,6 +24,7 @@ from episode.data.manifest import Manifest
 from episode.data.pairs import empty_dropped
 from episode.errors import DatasetError
 from episode.files import atomic_folder
+from episode.lines import escaped, write_tsv
 from episode.schema import read_model, write_model
 
 __all__ = ["load_dataset", "write_dataset"]
@@ -46,11 +47,11 @@ def write_dataset(dataset: Dataset, path: Path | str) -> SplitAudit:
         dataset.pairs.to_parquet(folder / "pairs.parquet", index=False)
         dataset.elements.to_parquet(folder / "elements.parquet", index=False)
         np.save(folder / "codes.npy", dataset.codes)
-        dataset.summary().to_csv(folder / "summary.tsv", sep="\t", index=False, na_rep="", float_format="%.6g")
+        write_tsv(dataset.summary(), folder / "summary.tsv")
         audit = split_audit(dataset)
         write_model(folder / "audit.json", audit)
         if len(dataset.dropped):
-            dataset.dropped.to_csv(folder / "dropped.tsv", sep="\t", index=False)
+            write_tsv(escaped(dataset.dropped), folder / "dropped.tsv")
         write_model(folder / "manifest.json", dataset.manifest)
     return audit
 

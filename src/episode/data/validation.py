@@ -2,36 +2,40 @@
 
 A row of a raw table (text under canonical names) becomes a row of the pair frame if
 
-- `cell_line` is neither empty nor NaN, and holds no ":" (which joins cell line and assay in environment
-names);
-- `label` is 0, 1 or empty (unknown);
-- each start and end is a whole number, 0-based half-open, `start` at least 0 and `end` past `start`;
+- `cell_line` is a name: neither empty nor a word for a missing value, and without ":" (which joins cell line and assay
+  in environment names);
+- names, and what is carried through, hold no control characters (`episode.text`);
+- `label` is 0, 1 or empty (unknown), and `split` is empty, train, val or test; neither is read of pairs to predict;
+- each start and end is a whole number written with all its digits, 0-based half-open, `start` at least 0 and `end` past
+  `start`;
 - enhancer and promoter lie on one chromosome;
 - `distance` is empty or a finite number of at least 0;
-- `split` is empty, train, val or test;
 - given sequences hold bases only (A, C, G, T and the IUPAC codes, in either case), one sequence a name;
 - each name that must have a sequence has one.
 
-Between rows: no pair of one environment has two labels. A row that repeats an earlier one is merged into it.
-Whether an interval lies on the genome is decided where the genome is read (`episode.data.dataset`).
+All but the last two are judged row by row: neighbours change nothing. Between rows of all tables: no pair of one
+environment has two labels (`conflicting_labels`). Whether an interval lies on the genome is decided where the genome is
+read (`episode.data.dataset`).
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from episode.data.findings import Findings
+from episode.data.given_sequences import check_names, read_inline
 from episode.data.pairs import CANONICAL_DTYPES, SIDES, SPLITS, interval_names, parse_intervals
+from episode.data.positions import read_coordinates, read_distances
 from episode.data.readers.text import RawTable
-from episode.dna import DNA_ALPHABET
-from episode.errors import Problem
+from episode.limits import NAME_LENGTH
+from episode.text import forbidden_characters, names_with_problems, text_problem
 
-__all__ = ["Findings", "Validated", "conflicting_labels", "fingerprint", "sequence_problem", "validate"]
+__all__ = ["Validated", "conflicting_labels", "validate"]
 
 RESERVED = frozenset(
     {
@@ -47,36 +51,8 @@ RESERVED = frozenset(
 )
 """Names of the library's own columns; a carried-through column of such a name gets `_given` added, until it is new."""
 
-_DNA_BYTES = (DNA_ALPHABET + DNA_ALPHABET.lower()).encode()
-_SHOWN_VALUE = 60
-
-
-@dataclass
-class Findings:
-    """Problems of single rows, by position in the table."""
-
-    entries: list[tuple[int, str | None, str | None, str]] = field(default_factory=list)
-
-    def add(
-        self,
-        bad: npt.NDArray[np.bool_],
-        column: str | None,
-        need: str | list[str],
-        values: pd.Series | None = None,
-    ) -> None:
-        """Note a problem for every row where `bad`; `need` is one text, or one text a row."""
-        for position in np.flatnonzero(bad):
-            value = None if values is None else shorten(str(values.iloc[position]))
-            self.entries.append((int(position), column, value, need if isinstance(need, str) else need[position]))
-
-    def rows(self) -> npt.NDArray[np.int64]:
-        """Return the positions with a problem, sorted, each once."""
-        return np.unique(np.array([entry[0] for entry in self.entries], dtype=np.int64))
-
-    def problems(self, file: str, row: npt.NDArray[np.int64]) -> list[Problem]:
-        """Return the problems in row order."""
-        ordered = sorted(self.entries, key=lambda entry: entry[0])
-        return [Problem(file, need, int(row[at]), column, value) for at, column, value, need in ordered]
+_MISSING = ("nan", "na", "n/a", "#n/a", "<na>", "none", "null")
+"""What programs write for a missing value, in lower case."""
 
 
 @dataclass(frozen=True)
@@ -84,33 +60,18 @@ class Validated:
     """The rows of one table that meet the rules, and what is wrong with the others."""
 
     frame: pd.DataFrame
-    problems: list[Problem]
+    findings: Findings
     sequences: dict[str, dict[str, str]]
     """Of each side, DNA by name."""
 
 
-def shorten(value: str) -> str:
-    """Cut a value for a message."""
-    return value if len(value) <= _SHOWN_VALUE else f"{value[:_SHOWN_VALUE]}... ({len(value)} characters)"
-
-
-def fingerprint(sequence: str) -> bytes:
-    """Return 16 bytes that two sequences share only if they are equal."""
-    return hashlib.blake2b(sequence.encode(), digest_size=16).digest()
-
-
-def sequence_problem(sequence: str) -> str | None:
-    """Return what is wrong with a DNA sequence, None if nothing is."""
-    if not sequence:
-        return "is empty; needs a DNA sequence"
-    left = sequence.encode("utf-8").translate(None, _DNA_BYTES).decode("utf-8")
-    if not left:
-        return None
-    letter = left[0]
-    return f"holds {letter!r} at base {sequence.index(letter) + 1}; needs bases (ACGT, N and IUPAC codes)"
-
-
-def validate(raw: RawTable, known: Mapping[str, Mapping[str, bytes]] | None = None) -> Validated:
+def validate(
+    raw: RawTable,
+    known: Mapping[str, Mapping[str, bytes]] | None = None,
+    *,
+    labels: bool = True,
+    promoter_flank: int = 0,
+) -> Validated:
     """Check a table against the rules of this module.
 
     Parameters
@@ -120,6 +81,11 @@ def validate(raw: RawTable, known: Mapping[str, Mapping[str, bytes]] | None = No
         `<side>_sequence`, or `<side>_name` with sequences by name.
     known : mapping, optional
         Of a block of a table: for each side the `fingerprint` of each name's sequence in the blocks before it.
+    labels : bool
+        Labels and splits will be read. Otherwise both are carried as they are, and a label that is neither 0 nor 1
+        counts as unknown.
+    promoter_flank : int
+        Of a promoter that is a point (`start` = `end`) take as many bases on either side; 0 refuses points.
 
     Returns
     -------
@@ -128,7 +94,7 @@ def validate(raw: RawTable, known: Mapping[str, Mapping[str, bytes]] | None = No
     """
     text = raw.text.frame
     n = len(text)
-    findings = Findings()
+    findings = Findings([raw.text.file], raw.text.row)
     columns: dict[str, pd.Series] = {}
 
     def named(column: str) -> str:
@@ -140,12 +106,19 @@ def validate(raw: RawTable, known: Mapping[str, Mapping[str, bytes]] | None = No
     cell_line, split = get("cell_line"), get("split")
     columns |= {"cell_line": cell_line, "assay": get("assay"), "split": split}
     findings.add((cell_line == "").to_numpy(), named("cell_line"), "is empty; needs the name of a cell line")
-    nan = (cell_line.str.lower() == "nan").to_numpy()
-    findings.add(nan, named("cell_line"), "is not the name of a cell line", cell_line)
-    colon = cell_line.str.contains(":", regex=False).to_numpy()
+    colon = cell_line.str.contains(":", regex=False).to_numpy(dtype=bool)
     findings.add(colon, named("cell_line"), "holds ':', which is kept for cell_line:assay", cell_line)
-    columns["label"] = _labels(get("label"), named("label"), findings)
-    findings.add(~split.isin(["", *SPLITS]).to_numpy(), named("split"), "is not train, val, test or empty", split)
+    for column, what in (("cell_line", "a cell line"), ("assay", "an assay")):
+        values = columns[column]
+        missing = values.str.lower().isin(_MISSING).to_numpy()
+        findings.add(missing, named(column), f"is not the name of {what}", values)
+    for name in map(str, text):
+        _check_text(text[name], name, named(name), findings)
+    columns["label"] = label = _labels(get("label"))
+    if labels:
+        wrong = ((label < 0) & (get("label") != "")).to_numpy()
+        findings.add(wrong, named("label"), "is not 0, 1 or empty (unknown)", get("label"))
+        findings.add(~split.isin(["", *SPLITS]).to_numpy(), named("split"), "is not train, val, test or empty", split)
 
     sequences: dict[str, dict[str, str]] = {}
     for side in SIDES:
@@ -153,10 +126,10 @@ def validate(raw: RawTable, known: Mapping[str, Mapping[str, bytes]] | None = No
         if side in raw.sequences:
             columns |= {f"{side}_{part}": values for part, values in parse_intervals(given).items()}
             columns[f"{side}_name"], sequences[side] = given, raw.sequences[side]
-            _check_names(given, raw, side, named(f"{side}_name"), findings)
+            check_names(given, raw, side, named(f"{side}_name"), findings)
             continue
         if f"{side}_chrom" in text:
-            _coordinates(text, side, named, findings, columns)
+            read_coordinates(text, side, named, findings, columns, promoter_flank if side == "promoter" else 0)
         else:
             empty = pd.Series(np.full(n, -1), dtype="int64")
             columns[f"{side}_chrom"] = pd.Series([""] * n, dtype="str")
@@ -166,32 +139,30 @@ def validate(raw: RawTable, known: Mapping[str, Mapping[str, bytes]] | None = No
         if f"{side}_sequence" in text:
             before = {} if known is None else known[side]
             column = named(f"{side}_sequence")
-            names, sequences[side] = _inline(text[f"{side}_sequence"], names, column, findings, before)
+            names, sequences[side] = read_inline(text[f"{side}_sequence"], names, column, findings, before)
         columns[f"{side}_name"] = names
 
     here, there = columns["enhancer_chrom"], columns["promoter_chrom"]
     apart = ((here != "") & (there != "") & (here != there)).to_numpy()
-    needs: str | list[str] = ""
-    if apart.any():
-        needs = [f"differs from {named('enhancer_chrom')} {name!r}; a pair needs one chromosome" for name in here]
-    findings.add(apart, named("promoter_chrom"), needs, there)
-    columns["distance"] = _distances(get("distance"), named("distance"), findings, columns)
+    chromosome = named("enhancer_chrom")
+    findings.add(
+        apart,
+        named("promoter_chrom"),
+        lambda at: f"differs from {chromosome} {here.iloc[at]!r}; a pair needs one chromosome",
+        there,
+    )
+    columns["distance"] = read_distances(text.get("distance"), named("distance"), findings, columns)
     columns["source"] = pd.Series(np.zeros(n), dtype="int32")
     columns["row"] = pd.Series(raw.text.row)
 
     frame = pd.DataFrame({name: columns[name] for name in CANONICAL_DTYPES}).astype(CANONICAL_DTYPES)
     inline = {f"{side}_sequence" for side in SIDES}
     for name in text.columns:
-        if name not in CANONICAL_DTYPES and name not in inline:
+        if (name not in CANONICAL_DTYPES and name not in inline) or (name == "label" and not labels):
             frame[_own_name(name, text)] = text[name]
-    problems = sorted(
-        [*raw.text.problems, *findings.problems(raw.text.file, raw.text.row)],
-        key=lambda problem: (problem.file != raw.text.file, problem.file, problem.row or 0),
-    )
     keep = np.ones(n, dtype=bool)
     keep[findings.rows()] = False
-    frame = frame[keep].reset_index(drop=True)
-    return Validated(frame, problems, sequences)
+    return Validated(frame if keep.all() else frame[keep].reset_index(drop=True), findings, sequences)
 
 
 def _own_name(name: str, text: pd.DataFrame) -> str:
@@ -203,81 +174,21 @@ def _own_name(name: str, text: pd.DataFrame) -> str:
     return name
 
 
-def _labels(text: pd.Series, name: str, findings: Findings) -> pd.Series:
-    number = pd.to_numeric(text, errors="coerce")
-    empty = (text == "").to_numpy()
-    findings.add(~(number.isin([0, 1]).to_numpy() | empty), name, "is not 0, 1 or empty (unknown)", text)
-    return number.where(number.isin([0, 1]), -1).astype("int8")
+def _labels(text: pd.Series) -> pd.Series:
+    known = text.str.fullmatch(r"[01](\.0*)?").to_numpy(dtype=bool)
+    one = text.str.startswith("1").to_numpy(dtype=bool)
+    return pd.Series(np.where(known, one, -1), dtype="int8")
 
 
-def _coordinates(
-    text: pd.DataFrame,
-    side: str,
-    named: Callable[[str], str],
-    findings: Findings,
-    columns: dict[str, pd.Series],
-) -> None:
-    """Fill `<side>_chrom`, `_start` and `_end`; a row with a problem gets the unknown values."""
-    display = {part: named(f"{side}_{part}") for part in ("chrom", "start", "end")}
-    chrom = text[f"{side}_chrom"]
-    findings.add((chrom == "").to_numpy(), display["chrom"], "is empty; needs a chromosome name")
-    whole: dict[str, npt.NDArray[np.bool_]] = {}
-    position: dict[str, pd.Series] = {}
-    for part in ("start", "end"):
-        values = text[f"{side}_{part}"]
-        number = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64)
-        with np.errstate(invalid="ignore"):
-            whole[part] = np.isfinite(number) & (number == np.floor(number)) & (np.abs(number) < 2**40)
-        findings.add(~whole[part], display[part], "is not a whole number (0-based position)", values)
-        position[part] = pd.Series(np.where(whole[part], number, -1).astype(np.int64))
-    start, end = position["start"], position["end"]
-    negative = whole["start"] & (start < 0).to_numpy()
-    findings.add(negative, display["start"], "is negative; positions are 0-based", text[f"{side}_start"])
-    reversed_ = whole["start"] & whole["end"] & ~negative & (start >= end).to_numpy()
-    needs = [f"is not past {display['start']} {value}" for value in text[f"{side}_start"]] if reversed_.any() else ""
-    findings.add(reversed_, display["end"], needs, text[f"{side}_end"])
-    columns[f"{side}_chrom"], columns[f"{side}_start"], columns[f"{side}_end"] = chrom, start, end
-
-
-def _distances(text: pd.Series, name: str, findings: Findings, columns: dict[str, pd.Series]) -> pd.Series:
-    """Take the given distance, else the distance between midpoints (bp), else NaN."""
-    number = pd.to_numeric(text, errors="coerce")
-    empty = (text == "").to_numpy()
-    with np.errstate(invalid="ignore"):
-        good = np.isfinite(number.to_numpy(dtype=np.float64)) & (number >= 0).to_numpy()
-    findings.add(~(good | empty), name, "is not a number of at least 0 (bp), or empty", text)
-    middle = {side: (columns[f"{side}_start"] + columns[f"{side}_end"]) / 2 for side in SIDES}
-    between = (middle["promoter"] - middle["enhancer"]).abs()
-    unknown = (columns["enhancer_chrom"] == "") | (columns["promoter_chrom"] == "")
-    return number.astype("float64").where(good, between.where(~unknown))
-
-
-def _check_names(names: pd.Series, raw: RawTable, side: str, column: str, findings: Findings) -> None:
-    file = "e_seq.csv" if side == "enhancer" else "p_seq.csv"
-    spoilt = names.isin(list(raw.bad_sequences)).to_numpy()
-    missing = ~names.isin(list(raw.sequences[side])).to_numpy() & ~spoilt
-    findings.add(missing, column, f"is not among the regions of {file}", names)
-    findings.add(spoilt, column, f"has a sequence in {file} that is not DNA", names)
-
-
-def _inline(
-    sequences: pd.Series, names: pd.Series, column: str, findings: Findings, known: Mapping[str, bytes]
-) -> tuple[pd.Series, dict[str, str]]:
-    """Check sequences given in the table itself; nameless ones are named after their bases."""
-    codes, distinct = pd.factorize(sequences.str.upper())
-    needs = [sequence_problem(sequence) for sequence in distinct]
-    bad = np.array([need is not None for need in needs], dtype=bool)[codes]
-    findings.add(bad, column, [needs[code] or "" for code in codes] if bad.any() else "", sequences)
-    hashes = [f"seq-{hashlib.sha256(sequence.encode()).hexdigest()[:16]}" for sequence in distinct]
-    names = names.where(names != "", pd.Series([hashes[code] for code in codes], dtype="str"))
-    first = pd.DataFrame({"name": names, "code": codes})[~bad].drop_duplicates("name").set_index("name")["code"]
-    again = [name for name in first.index if name in known]
-    if again:
-        place = {fingerprint(distinct[code]): code for code in np.unique(codes[~bad])}
-        first[again] = [place.get(known[name], -1) for name in again]
-    differs = ~bad & (names.map(first).to_numpy() != codes)
-    findings.add(differs, column, "differs from the sequence of an earlier row of the same name", sequences)
-    return names, {str(name): str(distinct[code]) for name, code in first.items() if code >= 0}
+def _check_text(values: pd.Series, column: str, display: str, findings: Findings) -> None:
+    """Refuse text that outputs could not repeat; what is judged as a number or as DNA is none."""
+    kind = column.partition("_")[2] if column.partition("_")[0] in SIDES else column
+    if kind in ("start", "end", "sequence", "distance"):
+        return
+    name = column in ("cell_line", "assay") or (column in CANONICAL_DTYPES and kind in ("name", "chrom"))
+    bad = names_with_problems(values) if name else forbidden_characters(values)
+    length = NAME_LENGTH if name else None
+    findings.add(bad, display, lambda at: str(text_problem(values.iloc[at], length=length)), values)
 
 
 def conflicting_labels(keys: pd.DataFrame, label: pd.Series) -> npt.NDArray[np.bool_]:

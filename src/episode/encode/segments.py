@@ -193,7 +193,7 @@ class _Segment:
     @classmethod
     def read(cls, folder: Path) -> _Segment:
         """Read all but the rows; raises one of `DAMAGE` where something is wrong."""
-        sums = _Checksums.model_validate_json((folder / "segment.json").read_text())
+        sums = _Checksums.model_validate_json((folder / "segment.json").read_text(encoding="utf-8"))
         content = (folder / "index.npy").read_bytes()
         checksum = hashlib.sha256(content).hexdigest()
         if sums.sha256["index.npy"] != checksum or folder.name != checksum[:NAME_LENGTH]:

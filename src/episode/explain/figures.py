@@ -244,7 +244,7 @@ def write_figures(
 
 def _write(figure: Figure, folder: Path, name: str) -> None:
     (folder / f"{name}.png").write_bytes(to_png(figure))
-    (folder / f"{name}.svg").write_text(to_svg(figure))
+    (folder / f"{name}.svg").write_text(to_svg(figure), encoding="utf-8")
 
 
 def _middle(effect: SiteEffect) -> float:

@@ -6,19 +6,26 @@ is written (`episode.report.rendering`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from episode.figure_style import to_png, to_svg
-from episode.files import atomic_file
+from episode.files import atomic_file, refuse_unwritable
 from episode.report.comparison import comparison_contents
 from episode.report.evaluation import evaluation_contents
-from episode.report.load import Comparison, load_folder
+from episode.report.load import Comparison, Evaluation, load_folder
 from episode.report.rendering import page
 
 __all__ = ["write_report"]
 
 
-def write_report(folder: Path, *, title: str | None = None, out: Path | None = None) -> list[Path]:
+def write_report(
+    folder: Path,
+    *,
+    title: str | None = None,
+    out: Path | None = None,
+    warn: Callable[[str], None] = lambda text: None,
+) -> list[Path]:
     """Draw the figures and the page of an evaluation or of a comparison.
 
     Parameters
@@ -30,6 +37,8 @@ def write_report(folder: Path, *, title: str | None = None, out: Path | None = N
     out : Path or None
         Where ``index.html`` and ``figures/`` go; None for `folder` itself. Earlier files of these names are
         replaced.
+    warn : callable
+        Called with each alarm on the page, and with what it cannot have for want of labels.
 
     Returns
     -------
@@ -42,10 +51,14 @@ def write_report(folder: Path, *, title: str | None = None, out: Path | None = N
         If the folder lacks a file or a file is damaged; nothing is written then.
     """
     data = load_folder(folder)
+    refuse_unwritable(folder if out is None else out)
     if isinstance(data, Comparison):
         contents = comparison_contents(data)
     else:
         contents = evaluation_contents(data)
+    lead = [contents.lead] if isinstance(data, Evaluation) and contents.lead else []
+    for text in (*contents.findings.alarms, *lead):
+        warn(text)
     target = folder if out is None else out
     written = [target / "index.html"]
     vectors = {}

@@ -160,7 +160,7 @@ def read_log(path: Path) -> list[Line]:
         If the file cannot be read, or a line is not of the log.
     """
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as problem:
         raise CheckpointError(f"{path}: {problem.strerror}") from None
     return [

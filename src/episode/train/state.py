@@ -40,6 +40,7 @@ __all__ = [
     "claim_folder",
     "restore_training",
     "save_training",
+    "unfinished",
     "write_log",
 ]
 
@@ -54,6 +55,11 @@ class Start(enum.Enum):
     NEW = "new"
     UNFINISHED = "unfinished"
     FINISHED = "finished"
+
+
+def unfinished(folder: Path) -> bool:
+    """Tell whether a folder holds a training run that can be resumed."""
+    return (folder / STATE).is_file()
 
 
 @contextlib.contextmanager
@@ -211,7 +217,7 @@ def restore_training(
     pacing.restore(state.pacing)
     progress, log = state.progress, folder / LOG
     try:
-        progress.log = log.read_text().splitlines(keepends=True)[: progress.lines]
+        progress.log = log.read_text(encoding="utf-8").splitlines(keepends=True)[: progress.lines]
     except OSError as error:
         raise CheckpointError(f"{log}: cannot be read ({error.strerror})") from None
     progress.best, progress.lines = part("best."), len(progress.log)
@@ -221,4 +227,4 @@ def restore_training(
 def write_log(folder: Path, progress: Progress) -> None:
     """Write the log as it stands."""
     with atomic_file(folder / LOG) as temporary:
-        temporary.write_text("".join(progress.log))
+        temporary.write_text("".join(progress.log), encoding="utf-8")

@@ -6,6 +6,7 @@ genomes.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -13,19 +14,24 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from episode.data.pairs import CANONICAL_DTYPES, DROPPED_COLUMNS, SIDES, PairTable, Source, empty_dropped
+from episode.data.findings import Findings, dropped_rows
+from episode.data.pairs import CANONICAL_DTYPES, SIDES, PairTable, Source, empty_dropped, has_sequence
 from episode.data.readers.bedpe import read_bedpe
 from episode.data.readers.bengi import read_bengi
-from episode.data.readers.detect import FORMATS, detect_format
+from episode.data.readers.content import read_content
+from episode.data.readers.detect import FORMATS, detect_format, find_layout, format_of_name
 from episode.data.readers.domain_kl import read_domain_kl
-from episode.data.readers.text import RawTable, TextTable
-from episode.data.readers.tidy import check_columns, read_tidy
+from episode.data.readers.text import RawTable, TextTable, read_parquet, read_text
+from episode.data.readers.tidy import check_columns, name_columns
 from episode.data.validation import Validated, conflicting_labels, validate
 from episode.errors import EpisodeError, InputError, Problem
 
-__all__ = ["FORMATS", "OnInvalid", "detect_format", "dropped_rows", "read_pairs"]
+__all__ = ["FORMATS", "OnInvalid", "detect_format", "read_pairs", "read_valid_pairs"]
 
 OnInvalid = Literal["error", "drop"]
+Given = Mapping[str, frozenset[int]]
+"""Of each side, the tables that bring sequences, see `PairTable`."""
+_log = logging.getLogger("episode")
 
 
 def read_pairs(
@@ -37,6 +43,7 @@ def read_pairs(
     assay: str | None = None,
     on_invalid: OnInvalid = "error",
     labels: bool = True,
+    promoter_flank: int = 0,
 ) -> PairTable:
     """Read and validate one or more pair tables.
 
@@ -54,7 +61,10 @@ def read_pairs(
         What to do about rows that break a rule: raise, or leave them out and list them in
         `PairTable.dropped`. Problems of a whole file (no such column, truncated) always raise.
     labels : bool
-        Labels will be read: a pair that has both breaks a rule. Otherwise its rows stay side by side.
+        Labels will be read: a pair that has both breaks a rule, and repeated rows are merged. Otherwise every row stays
+        as it is, and no label is judged.
+    promoter_flank : int
+        See `episode.data.validation.validate`.
 
     Returns
     -------
@@ -66,6 +76,36 @@ def read_pairs(
         With every problem of every table.
     EpisodeError
         If an option is unknown.
+    """
+    table = read_valid_pairs(
+        paths,
+        format=format,
+        columns=columns,
+        cell_line=cell_line,
+        assay=assay,
+        labels=labels,
+        promoter_flank=promoter_flank,
+        drop=on_invalid == "drop",
+    )
+    if table.problems and (on_invalid == "error" or table.frame.empty):
+        raise InputError(table.problems, "no row is left" if on_invalid == "drop" else None)
+    return table
+
+
+def read_valid_pairs(
+    paths: Sequence[Path | str] | Path | str,
+    *,
+    format: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    cell_line: str | None = None,
+    assay: str | None = None,
+    labels: bool = True,
+    promoter_flank: int = 0,
+    drop: bool = True,
+) -> PairTable:
+    """Read the rows that meet the rules, perhaps none; `PairTable.problems` says what is wrong with the others.
+
+    Without `drop` these are not listed in `PairTable.dropped`. Otherwise as `read_pairs`.
     """
     given = [paths] if isinstance(paths, (str, Path)) else list(paths)
     if not given:
@@ -80,46 +120,67 @@ def read_pairs(
             raws.extend(_read_raw(path, format, columns or {}, cell_line, assay))
         except InputError as error:
             fatal.extend(error.problems)
-    parts = [validate(raw) for raw in raws]
+    parts = [validate(raw, labels=labels, promoter_flank=promoter_flank) for raw in raws]
     sequences = {side: _join_sequences(raws, parts, side, fatal) for side in SIDES}
+    bring = {side: frozenset(i for i, part in enumerate(parts) if part.sequences[side]) for side in SIDES}
     assemblies = sorted({raw.assembly for raw in raws if raw.assembly})
     if len(assemblies) > 1:
         here = next(raw.text.file for raw in raws if raw.assembly == assemblies[1])
         fatal.append(Problem(here, f"is {assemblies[1]} where another table is {assemblies[0]}; needs one build"))
     frame = _join_frames(parts)
-    files = [raw.text.file for raw in raws]
-    conflict, conflict_problems = _conflicts(frame, sequences, files) if labels else (np.zeros(len(frame), bool), [])
+    conflicts = Findings([raw.text.file for raw in raws], frame["row"].to_numpy(), frame["source"].to_numpy())
+    keep, merged = np.ones(len(frame), dtype=bool), 0
+    if labels:
+        keys = _pair_keys(frame, bring)
+        _find_conflicts(conflicts, frame, keys)
+        repeated = keys.assign(split=frame["split"], label=frame["label"]).duplicated().to_numpy(copy=True)
+        repeated[conflicts.rows()] = False
+        keep, merged = ~repeated, int(repeated.sum())
+        keep[conflicts.rows()] = False
     # A sequence file that two parts share is checked once for each.
-    row_problems = [*dict.fromkeys(problem for part in parts for problem in part.problems), *conflict_problems]
-    if fatal or (row_problems and on_invalid == "error"):
-        raise InputError(fatal + row_problems)
-    frame = frame[~conflict].reset_index(drop=True)
-    if frame.empty:
-        raise InputError(row_problems, "no row is left")
-    repeated = _pair_keys(frame, sequences).assign(split=frame["split"], label=frame["label"]).duplicated()
+    unreadable = list(dict.fromkeys(problem for raw in raws for problem in raw.text.problems))
+    findings = [*(part.findings for part in parts), conflicts]
+    order = {raw.text.file: number for number, raw in reversed(list(enumerate(raws)))}
+    problems = sorted(
+        [*unreadable, *(problem for found in findings for problem in found.problems())],
+        key=lambda problem: (order.get(problem.file, len(order)), problem.file, problem.row or 0),
+    )
+    if fatal:
+        raise InputError(fatal + problems)
+    lists = [dropped_rows(unreadable), *(found.dropped() for found in findings)] if drop else []
+    lists = [table for table in lists if len(table)]
     return PairTable(
-        frame=frame[~repeated.to_numpy()].reset_index(drop=True),
+        frame=frame[keep].reset_index(drop=True),
         sources=_sources(raws),
         sequences=sequences,
         assembly=assemblies[0] if assemblies else "",
-        dropped=dropped_rows(row_problems),
-        merged=int(repeated.sum()),
+        dropped=pd.concat(lists, ignore_index=True) if lists else empty_dropped(),
+        merged=merged,
+        given=bring,
+        problems=tuple(problems),
     )
 
 
 def _read_raw(
     path: Path, format: str | None, columns: Mapping[str, str], cell_line: str | None, assay: str | None
 ) -> list[RawTable]:
-    if not path.exists():
-        raise InputError([Problem(str(path), "no such file")])
-    kind = format or detect_format(path)
-    if kind == "domain-kl":
+    named = format_of_name(path)
+    if (format or named) == "domain-kl":
         return read_domain_kl(path, cell_line=cell_line, assay=assay)
-    if kind == "bengi":
-        return read_bengi(path, cell_line=cell_line, assay=assay)
-    if kind == "bedpe":
-        return read_bedpe(path, columns=columns, cell_line=cell_line, assay=assay)
-    return read_tidy(path, columns=columns, cell_line=cell_line, assay=assay)
+    if (format or named) == named == "tidy":
+        return [name_columns(read_parquet(path), columns=columns, cell_line=cell_line, assay=assay)]
+    content = read_content(path)
+    layout = find_layout(content, format=format, asked=columns.values())
+    text, header = read_text(content, layout), layout.header is not None
+    if layout.format == "bengi":
+        raw = read_bengi(text, cell_line=cell_line, assay=assay)
+    elif layout.format == "bedpe":
+        raw = read_bedpe(text, header=header, columns=columns, cell_line=cell_line, assay=assay)
+    else:
+        raw = name_columns(text, columns=columns, cell_line=cell_line, assay=assay)
+    for note in raw.notes:
+        _log.warning("%s: %s", path, note)
+    return [raw]
 
 
 def _join_frames(parts: list[Validated]) -> pd.DataFrame:
@@ -143,11 +204,11 @@ def _join_sequences(raws: list[RawTable], parts: list[Validated], side: str, fat
     return joined
 
 
-def _pair_keys(frame: pd.DataFrame, sequences: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
+def _pair_keys(frame: pd.DataFrame, bring: Given) -> pd.DataFrame:
     """Return what makes two rows one pair: environment and, of each element, interval or (with DNA) name."""
     keys = {"cell_line": frame["cell_line"], "assay": frame["assay"]}
     for side in SIDES:
-        named = frame[f"{side}_name"].isin(list(sequences[side]))
+        named = has_sequence(frame, bring[side])
         keys[f"{side}_name"] = frame[f"{side}_name"].where(named, "")
         keys[f"{side}_chrom"] = frame[f"{side}_chrom"].where(~named, "")
         for part in ("start", "end"):
@@ -155,25 +216,26 @@ def _pair_keys(frame: pd.DataFrame, sequences: Mapping[str, Mapping[str, str]]) 
     return pd.DataFrame(keys)
 
 
-def _conflicts(
-    frame: pd.DataFrame, sequences: Mapping[str, Mapping[str, str]], files: list[str]
-) -> tuple[np.ndarray, list[Problem]]:
+def _find_conflicts(conflicts: Findings, frame: pd.DataFrame, keys: pd.DataFrame) -> None:
     """Find the rows of pairs with two labels; each problem names the first row that says otherwise."""
-    keys = _pair_keys(frame, sequences)
     conflict = conflicting_labels(keys, frame["label"])
     if not conflict.any():
-        return conflict, []
-    part = frame.loc[conflict, ["source", "row", "label"]].assign(
-        group=keys[conflict].groupby(list(keys.columns), sort=False).ngroup()
-    )
-    first = part.drop_duplicates(["group", "label"]).set_index(["group", "label"])
-    problems = []
-    for source, row, label, group in part.itertuples(index=False):
-        other = first.loc[(group, 1 - label)]
-        where = f"{files[int(other['source'])]}:{int(other['row'])}"
-        need = f"conflicts with {1 - label} for the same pair at {where}; a pair needs one label"
-        problems.append(Problem(files[source], need, int(row), "label", str(label)))
-    return conflict, problems
+        return
+    group = keys[conflict].groupby(list(keys.columns), sort=False).ngroup().to_numpy()
+    at, label = np.flatnonzero(conflict), frame["label"].to_numpy()[conflict]
+    first = np.zeros((2, group.max() + 1), dtype=np.int64)
+    first[label[::-1], group[::-1]] = at[::-1]
+    other = np.zeros(len(frame), dtype=np.int64)
+    other[at] = first[1 - label, group]
+
+    def need(position: int) -> str:
+        source, row = frame["source"].iloc[other[position]], frame["row"].iloc[other[position]]
+        where = f"{conflicts.files[source]}:{row}"
+        return (
+            f"conflicts with {1 - frame['label'].iloc[position]} for the same pair at {where}; a pair needs one label"
+        )
+
+    conflicts.add(conflict, "label", need, frame["label"])
 
 
 def _sources(raws: list[RawTable]) -> tuple[Source, ...]:
@@ -184,12 +246,3 @@ def _sources(raws: list[RawTable]) -> tuple[Source, ...]:
         return [Source(path=text.file, sha256=text.sha256, rows=len(text.frame)) for text in texts]
 
     return (*listed(pair_files), *dict.fromkeys(listed(others)))
-
-
-def dropped_rows(problems: Sequence[Problem]) -> pd.DataFrame:
-    """Turn problems of rows into a table, one line a row; several of a row are joined by a semicolon."""
-    if not problems:
-        return empty_dropped()
-    rows = [(p.file, p.row or 0, p.column or "", p.value or "", p.need) for p in problems]
-    frame = pd.DataFrame(rows, columns=list(DROPPED_COLUMNS))
-    return frame.groupby(["file", "row"], sort=False, as_index=False).agg("; ".join)

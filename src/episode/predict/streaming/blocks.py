@@ -13,7 +13,7 @@ of one digest for each sequence that the tables bring. Does not know genomes or 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -24,13 +24,15 @@ import pandas as pd
 
 from episode.data.build import ReadOptions
 from episode.data.dataset import pair_orientation
+from episode.data.given_sequences import fingerprint
 from episode.data.pairs import SIDES, environment_names, group_names
-from episode.data.readers import dropped_rows
-from episode.data.readers.text import TextTable, fail, text_of_arrow
+from episode.data.readers.content import check_place, fail
+from episode.data.readers.text import TextTable, open_parquet, text_of_arrow
 from episode.data.readers.tidy import name_columns, rename
-from episode.data.validation import fingerprint, validate
+from episode.data.validation import validate
 from episode.errors import SHOWN, EpisodeError, Problem
 from episode.files import atomic_file
+from episode.lines import escaped, write_tsv
 from episode.schema import Model, read_model, write_model
 
 if TYPE_CHECKING:
@@ -92,7 +94,7 @@ class Facts(Model):
     """What was found in a block."""
 
     problems: tuple[Problem, ...]
-    """The first rows that break a rule."""
+    """Rows that break a rule, by rule."""
     broken: int
     """Number of such problems."""
     dropped: int
@@ -161,15 +163,13 @@ def open_table(path: str) -> pq.ParquetFile:
     Raises
     ------
     InputError
-        If it is not there, is not Parquet, or has no rows.
+        If it is not there, is not Parquet, has no rows, or its header cannot name columns.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    if not Path(path).exists():
-        raise fail(path, "no such file")
+    check_place(path)
     try:
-        opened = pq.ParquetFile(path)
+        opened = open_parquet(path, path)
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from None
     if opened.metadata.num_rows == 0:
@@ -177,8 +177,8 @@ def open_table(path: str) -> pq.ParquetFile:
     return opened
 
 
-def plan_parts(files: Sequence[str]) -> tuple[Part, ...]:
-    """Cut Parquet files into parts; no part spans two row groups.
+def plan_parts(files: Sequence[str], columns: Mapping[str, str] | None = None) -> tuple[Part, ...]:
+    """Cut Parquet files into parts; no part spans two row groups. `columns`: see `episode.data.readers.read_pairs`.
 
     Raises
     ------
@@ -189,7 +189,7 @@ def plan_parts(files: Sequence[str]) -> tuple[Part, ...]:
     sequences: dict[str, set[str]] = {}
     for number, file in enumerate(files):
         with open_table(file) as opened:
-            names = _sequence_columns(file, opened)
+            names = _sequence_columns(file, opened, columns or {})
             sequences[file] = names
             start = 0
             for group in range(opened.metadata.num_row_groups):
@@ -208,10 +208,10 @@ def plan_parts(files: Sequence[str]) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def _sequence_columns(file: str, opened: pq.ParquetFile) -> set[str]:
+def _sequence_columns(file: str, opened: pq.ParquetFile, columns: Mapping[str, str]) -> set[str]:
     """Return the columns that hold the DNA of elements, by the library's names."""
     header = TextTable(file, pd.DataFrame(columns=opened.schema_arrow.names), np.zeros(0, dtype=np.int64), "")
-    return {f"{side}_sequence" for side in SIDES} & set(rename(header, {}).text.frame)
+    return {f"{side}_sequence" for side in SIDES} & set(rename(header, columns).text.frame)
 
 
 def _listed(names: set[str]) -> str:
@@ -274,20 +274,21 @@ class Staging:
     def _stage(self, part: Part, table: pa.Table) -> None:
         file = self.files[part.file]
         text = text_of_arrow(table, file, "", part.start + 1)
-        raw = name_columns(text, cell_line=self.options.cell_line, assay=self.options.assay)
-        valid = validate(raw, self.known)
-        frame, problems, given = valid.frame, valid.problems, valid.sequences
+        options = self.options
+        raw = name_columns(text, columns=options.columns, cell_line=options.cell_line, assay=options.assay)
+        valid = validate(raw, self.known, labels=False, promoter_flank=options.promoter_flank)
+        frame, findings, given = valid.frame, valid.findings, valid.sequences
         inline = {side: f"{side}_sequence" in raw.text.frame for side in SIDES}
         if any(inline.values()):
             self._note_sequences(part, given)
-        dropped, drop = dropped_rows(problems), self.options.on_invalid == "drop"
+        drop = self.options.on_invalid == "drop"
         frame["source"] = np.int32(part.file)
         frame["environment"] = environment_names(frame)
         groups = group_names(frame)
         names = sorted({name for column in groups for name in groups[column].unique()})
         if self.only is not None:
             frame = frame[(groups == self.only).any(axis="columns")].reset_index(drop=True)
-        if not self.genome and len(frame) and (drop or not problems):
+        if not self.genome and len(frame) and (drop or not findings.total):
             _need_genome(file, frame, inline)
         elements = []
         for side in SIDES:
@@ -295,14 +296,14 @@ class Staging:
             frame[f"{side}_id"] = codes
             elements.append(distinct)
         facts = Facts(
-            problems=tuple(problems[:SHOWN]),
-            broken=len(problems),
-            dropped=len(dropped),
+            problems=tuple(findings.problems()[:SHOWN]),
+            broken=findings.total,
+            dropped=len(findings.rows()),
             kept=len(frame),
             cell_lines=tuple(map(str, names)),
         )
-        if len(dropped) and drop:
-            write_lines(dropped, self.folder / "dropped" / f"{part.name}.tsv")
+        if findings.total and drop:
+            write_lines(findings.dropped(), self.folder / "dropped" / f"{part.name}.tsv")
         write_model(self.folder / "facts" / f"{part.name}.json", facts)
         write_block(pd.concat(elements, ignore_index=True), self.folder / "elements" / f"{part.name}.parquet")
         frame["mirrored"], frame["has_coordinates"] = pair_orientation(frame)
@@ -379,9 +380,9 @@ def write_block(frame: pd.DataFrame, path: Path) -> None:
 
 
 def write_lines(frame: pd.DataFrame, path: Path) -> None:
-    """Write rows as tab-separated text without a header."""
+    """Write rows that were left out as TSV without a header."""
     with atomic_file(path) as temporary:
-        frame.to_csv(temporary, sep="\t", index=False, header=False)
+        write_tsv(escaped(frame), temporary, header=False)
 
 
 def stage_dataset(folder: Path, pairs: pd.DataFrame) -> tuple[Part, ...]:

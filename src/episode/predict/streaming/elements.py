@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,8 +20,9 @@ import pandas as pd
 from episode.config import WindowConfig
 from episode.data.dataset import Dataset
 from episode.data.genome import Genome
+from episode.data.outside import INSIDE
 from episode.data.pairs import SIDES
-from episode.data.sequences import INSIDE, Window, crop_given, read_window
+from episode.data.sequences import Window, crop_given, read_window
 from episode.dna import digest
 from episode.files import atomic_file
 from episode.predict.streaming.blocks import Part, save_numbers, write_block
@@ -87,7 +89,7 @@ def write_elements(folder: Path, dataset: Dataset) -> None:
 
 
 def collect_elements(
-    folder: Path, parts: Sequence[Part], genome: Genome | None, windows: WindowConfig
+    folder: Path, parts: Sequence[Part], genome: Genome | None, windows: WindowConfig, max_unknown: float = 0.0
 ) -> Iterator[int]:
     """Number the elements of all staged parts, read them, and write both files; yield elements as they are read.
 
@@ -95,15 +97,17 @@ def collect_elements(
     ----------
     genome : Genome or None
         Needed for elements without a sequence of their own.
+    max_unknown : float
+        Largest fraction of unknown bases in an element.
     """
     merged = {side: _merge(folder, parts, side) for side in SIDES}
     _save_numbers(folder, parts, merged)
-    window = {"enhancer": windows.enhancer, "promoter": windows.promoter}
+    reading = {side: _Reading(genome, getattr(windows, side), max_unknown) for side in SIDES}
     tables, done, offset = [], 0, 0
     with atomic_file(folder / "codes.bin") as temporary, temporary.open("wb") as stream:
         for side, elements in merged.items():
             read = _Read(len(elements))
-            for place, found in _windows(folder, parts, side, elements, genome, window[side]):
+            for place, found in _windows(folder, parts, side, elements, reading[side]):
                 read.note(place, found, offset)
                 stream.write(found.codes.tobytes())
                 offset += len(found.codes)
@@ -176,16 +180,24 @@ def _save_numbers(folder: Path, parts: Sequence[Part], merged: dict[str, pd.Data
         save_numbers(folder, part, found["enhancer"], found["promoter"] + len(merged["enhancer"]))
 
 
+class _Reading(NamedTuple):
+    """How the elements of one side are read."""
+
+    genome: Genome | None
+    window: int
+    max_unknown: float
+
+
 def _windows(
-    folder: Path, parts: Sequence[Part], side: str, elements: pd.DataFrame, genome: Genome | None, window: int
+    folder: Path, parts: Sequence[Part], side: str, elements: pd.DataFrame, reading: _Reading
 ) -> Iterator[tuple[int, Window]]:
     """Read every element, in any order; yield its place and what was read."""
     intervals = elements[["chrom", "start", "end"]]
     if _key(elements) != ["name"]:
-        if genome is None:
+        if reading.genome is None:
             raise ValueError("intervals need a genome")
         for place, (chrom, start, end) in enumerate(intervals.itertuples(index=False)):
-            yield place, read_window(genome, chrom, start, end, window, 0.0)
+            yield place, read_window(reading.genome, chrom, start, end, reading.window, reading.max_unknown)
         return
     index, seen = _index(elements, ["name"]), np.zeros(len(elements), dtype=bool)
     for part in parts:
@@ -194,4 +206,4 @@ def _windows(
             if not seen[place]:
                 seen[place] = True
                 chrom, start, end = intervals.iloc[place]
-                yield place, crop_given(sequence, chrom, start, end, window)
+                yield place, crop_given(sequence, chrom, start, end, reading.window, reading.max_unknown)

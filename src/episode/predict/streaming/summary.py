@@ -5,6 +5,7 @@ Reads the columns of elements only. Knows neither models nor the tables that the
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +15,9 @@ import pandas as pd
 
 from episode.data.dataset import element_loci
 from episode.data.genome import Genome
+from episode.data.outside import INSIDE, OUTSIDE, outside_rows
 from episode.data.pairs import SIDES
-from episode.data.sequences import INSIDE, outside_problems, outside_rows
-from episode.errors import SHOWN, Problem
+from episode.errors import Problem, group_problems
 from episode.inference.pairs import PairRows, bare_rows
 from episode.inference.support_sampling import SupportDraw, content_ranks
 from episode.predict.pairs import EnvironmentFacts
@@ -27,7 +28,7 @@ __all__ = ["Staged", "Survey", "read_staged"]
 
 COLUMNS = ["environment", "cell_line", "assay", "mirrored", "has_coordinates", "distance"]
 IDS = ["enhancer_id", "promoter_id"]
-PLACE = ["source", "row", *(f"{side}_{part}" for side in SIDES for part in ("chrom", "start", "end"))]
+PLACE = ["source", "row", *(f"{side}_{part}" for side in SIDES for part in ("name", "chrom", "start", "end"))]
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,12 @@ class Survey:
     ----------
     size : int
         Largest support.
-    unplaced, undistanced, outside : int
-        Pairs without coordinates, without a distance, and outside the genome.
+    unplaced, undistanced : int
+        Pairs without coordinates and without a distance.
+    reasons : Counter of str
+        Pairs outside the genome by reason.
     problems : list of Problem
-        The first rows outside the genome.
+        The rows outside the genome, by file and reason.
     """
 
     size: int
@@ -90,9 +93,14 @@ class Survey:
     draws: dict[str, SupportDraw] = field(default_factory=dict)
     unplaced: int = 0
     undistanced: int = 0
-    outside: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
     problems: list[Problem] = field(default_factory=list)
     used: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
+
+    @property
+    def outside(self) -> int:
+        """Number of pairs outside the genome."""
+        return self.reasons.total()
 
     def run(
         self, folder: Path, parts: Sequence[Part], catalogue: Catalogue, files: Sequence[str], genome: Genome | None
@@ -144,8 +152,8 @@ class Survey:
     ) -> None:
         state = {side: table["state"].to_numpy(np.int8)[place] for side, place in staged.place.items()}
         unknown = {side: table["unknown"].to_numpy()[place] for side, place in staged.place.items()}
-        problems, _ = outside_problems(staged.frame, files, genome, state, unknown)
-        if problems:
-            self.outside += len(problems)
-            self.problems += problems[: SHOWN - len(self.problems)]
-            write_lines(outside_rows(problems), folder / "outside" / f"{part.name}.tsv")
+        outside, reasons = outside_rows(staged.frame, files, genome, state, unknown)
+        if outside.total:
+            self.reasons.update(reasons)
+            self.problems = group_problems([*self.problems, *outside.problems()])
+            write_lines(outside.dropped(OUTSIDE), folder / "outside" / f"{part.name}.tsv")

@@ -1,20 +1,36 @@
 """What the numbers of a report say, in plain words.
 
-Sentences are made from JSON alone. A sentence claims no more than its interval: where that includes chance or
-zero, nothing is claimed. Nothing in here knows how words are shown.
+Sentences are made from JSON alone. A sentence claims no more than `episode.metrics.claims` allows, and where an alarm
+on the same page speaks against a gain, the gain is not claimed. Nothing in here knows how words are shown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from episode.metrics.intervals import Estimate
 
-__all__ = ["Claim", "Findings", "decimal", "environments", "listing", "percent", "signed", "spell", "within"]
+__all__ = [
+    "BARRED",
+    "Claim",
+    "Findings",
+    "barred_by",
+    "decimal",
+    "environments",
+    "listing",
+    "percent",
+    "signed",
+    "spell",
+    "within",
+]
 
 NAMES_SHOWN = 5
 NONE = "–"
+BARRED = "barred"
+"""Standing of a gain that an alarm speaks against."""
+BARS = {"ranking": "weak_potential", "impedance": "mean_impedance_student"}
+"""Which alarm speaks against gains of what: a ranking that is not told from chance, an R_S that does not move."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +62,11 @@ class Findings:
     cautions: tuple[str, ...]
     alarms: tuple[str, ...]
     leak: str = ""
+
+
+def barred_by(what: str, alarms: Collection[str]) -> str:
+    """Return the alarm, in words, that speaks against gains of the "ranking" or "impedance"; "" if none was raised."""
+    return BARS[what].replace("_", " ") if BARS[what] in alarms else ""
 
 
 def decimal(value: float | None, places: int = 3) -> str:

@@ -27,8 +27,13 @@ HEADS = {
 }
 
 
-def headline_table(evaluation: Evaluation) -> Table:
-    """Compare what is known of the environment: nothing, the impedance used, the oracle, the truth."""
+def headline_table(evaluation: Evaluation) -> Table | None:
+    """Compare what is known of the environment: nothing, the impedance used, the oracle, the truth.
+
+    None where no pair is labelled.
+    """
+    if not evaluation.results.labelled:
+        return None
     results, mean = evaluation.results, evaluation.results.mean_impedance
     macro, pooled, oracle, truth = results.macro, results.pooled, results.oracle, results.truth
     rows: list[tuple[str, tuple[float | None, ...], Callable[[str, str], Estimate] | None]] = [
@@ -59,11 +64,16 @@ def headline_table(evaluation: Evaluation) -> Table:
             for place, (name, values, found) in enumerate(rows)
         ),
         name="headline",
-    )
+    ).trimmed()
 
 
-def environment_table(evaluation: Evaluation) -> Table:
-    """Ranking, calibration and decisions of each environment, then their mean, then all pairs together."""
+def environment_table(evaluation: Evaluation) -> Table | None:
+    """Ranking, calibration and decisions of each environment, then their mean, then all pairs together.
+
+    None where no pair is labelled.
+    """
+    if not evaluation.results.labelled:
+        return None
     results = evaluation.results
     macro, pooled, truth = results.macro, results.pooled, results.truth
 
@@ -110,7 +120,7 @@ def environment_table(evaluation: Evaluation) -> Table:
         ),
         totals,
         name="environments",
-    )
+    ).trimmed()
 
 
 def impedance_table(evaluation: Evaluation) -> Table:
@@ -135,13 +145,14 @@ def impedance_table(evaluation: Evaluation) -> Table:
     heads = ("environment", "status", "support (pairs)", "R_S", "R_T", "used", "oracle")
     return Table(
         "Impedances in units of U_I. R_S read by the Student from the support set, with its 90 % interval; R_T of the "
-        "Teacher (known environments only); the one used; and the oracle that the labels call for."
+        "Teacher (known environments only); the one used"
+        + ("; and the oracle that the labels call for." if evaluation.results.labelled else ".")
         + (" The true impedance is in the units of the simulated potential." if simulated else ""),
         (*heads, *(["true"] if simulated else []), "warnings"),
         tuple(row(name, entry) for name, entry in evaluation.results.environments.items()),
         text_columns=(0, 1, len(heads) + simulated),
         name="impedances",
-    )
+    ).trimmed()
 
 
 def _bounded(value: float | None, found: Estimate) -> Cell:
