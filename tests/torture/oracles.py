@@ -173,7 +173,7 @@ def finite_run(out: str = "out") -> Oracle:
 
     def oracle(folder: Path) -> str | None:
         with safe_open(folder / out / "model.safetensors", framework="np") as stream:
-            bad = [name for name in stream.keys() if not np.isfinite(stream.get_tensor(name)).all()]
+            bad = [name for name in set(stream.keys()) if not np.isfinite(stream.get_tensor(name)).all()]
         return f"{bad[0]} is not finite" if bad else None
 
     return oracle

@@ -31,7 +31,9 @@ ADDRESS_SPACE = 4 << 30
 PEAK: list[int] = [0]
 """Bytes of this process, which a forked one shares."""
 BASE_ENV = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "MPLBACKEND": "agg"}
-SCRIPT = 'episode() {{ "{python}" -c "import sys; from episode.cli.main import main; sys.exit(main())" "$@"; }}\n{shell}'
+SCRIPT = (
+    'episode() {{ "{python}" -c "import sys; from episode.cli.main import main; sys.exit(main())" "$@"; }}\n{shell}'
+)
 
 
 def import_everything() -> None:
@@ -75,9 +77,7 @@ def run_case(case: Case, bases: Mapping[str, Path], place: Path) -> Result:
         verdict, note = "broken", f"{type(error).__name__}: {error} ({place_of_error.name}:{place_of_error.lineno})"
     finally:
         remove(folder)
-    return Result(
-        case.topic, case.name, verdict, note, time.monotonic() - begun, sum(os.times()[:4]) - used
-    )
+    return Result(case.topic, case.name, verdict, note, time.monotonic() - begun, sum(os.times()[:4]) - used)
 
 
 def put(source: Path, target: Path) -> None:
@@ -130,7 +130,8 @@ def _ended(pid: int) -> bool:
 
 
 def _forked(case: Case, folder: Path, watch: Callable[[int], None] | None = None) -> Outcome:
-    out, err, begun = tempfile.TemporaryFile(), tempfile.TemporaryFile(), time.monotonic()
+    begun = time.monotonic()
+    out, err = (open(os.memfd_create(name), "w+b") for name in ("out", "err"))  # noqa: SIM115
     feed = None if case.stdin is None else os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()

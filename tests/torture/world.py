@@ -27,6 +27,7 @@ __all__ = [
     "enhancer",
     "fasta",
     "genome",
+    "listed",
     "pair",
     "promoter",
     "reverse",
@@ -52,6 +53,11 @@ TRAINING = {
     "training.tasks_per_step": "2",
 }
 """Settings of a training run of a second."""
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """Words of a text, for long lists."""
+    return tuple(text.split())
 
 
 @functools.cache
@@ -126,7 +132,21 @@ def tsv(
 
 def bedpe(rows: Sequence[Row], *, header: bool = True) -> str:
     """BEDPE of thirteen columns; an unknown label is a point. With a header the last three are in another order."""
-    names = "#chrom1 start1 end1 chrom2 start2 end2 name score strand1 strand2 self_promoter cell_line label".split()
+    names = [
+        "#chrom1",
+        "start1",
+        "end1",
+        "chrom2",
+        "start2",
+        "end2",
+        "name",
+        "score",
+        "strand1",
+        "strand2",
+        "self_promoter",
+        "cell_line",
+        "label",
+    ]
     lines = ["\t".join(names)] if header else []
     for row in rows:
         place = [row[f"{side}_{part}"] for side in SIDES for part in ("chrom", "start", "end")]
@@ -185,10 +205,14 @@ def bgzf(data: bytes, *, block: int = 60_000, marker: bool = True) -> bytes:
         body = packer.compress(piece) + packer.flush()
         head = b"\x1f\x8b\x08\x04\0\0\0\0\0\xff\x06\0BC\x02\0" + struct.pack("<H", len(body) + 25)
         parts.append(head + body + struct.pack("<II", zlib.crc32(piece), len(piece)))
-    return b"".join(parts) + (bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000") if marker else b"")
+    return b"".join(parts) + (
+        bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000") if marker else b""
+    )
 
 
-def twobit(chromosomes: Mapping[str, str], *, order: str = "<", unknown: Mapping[str, tuple[int, int]] | None = None) -> bytes:
+def twobit(
+    chromosomes: Mapping[str, str], *, order: str = "<", unknown: Mapping[str, tuple[int, int]] | None = None
+) -> bytes:
     """A 2bit file; `unknown` gives one block of N (start, size) of a chromosome."""
     index, records, at = b"", b"", 16 + sum(len(name) + 5 for name in chromosomes)
     for name, sequence in chromosomes.items():

@@ -18,7 +18,9 @@ TOPIC = "claims"
 WIN = r"\b(beats|outperforms|is better than|improves on|wins)\b"
 
 
-def plant(value: float, low: float, high: float, blocks: int, draws: int = 2000, *, folder: str = "made") -> Callable[[Path], None]:
+def plant(
+    value: float, low: float, high: float, blocks: int, draws: int = 2000, *, folder: str = "made"
+) -> Callable[[Path], None]:
     """A fabricated comparison whose paired differences are all this."""
 
     def fill(content: Any) -> None:
@@ -52,7 +54,9 @@ def says_not(path: str, pattern: str) -> Oracle:
     def oracle(folder: Path) -> str | None:
         page = re.sub(r"<(script|style|svg).*?</\1>", "", (folder / path).read_text(), flags=re.DOTALL)
         found = re.search(pattern, re.sub(r"<[^>]+>", " ", page), re.IGNORECASE)
-        return None if found is None else f"says {page[max(0, found.start() - 60) : found.end() + 40]!r}: {found.group()}"
+        return (
+            None if found is None else f"says {page[max(0, found.start() - 60) : found.end() + 40]!r}: {found.group()}"
+        )
 
     return oracle
 
@@ -61,7 +65,11 @@ def holds(path: str, pattern: str) -> Oracle:
     """Ask that a file has such words."""
 
     def oracle(folder: Path) -> str | None:
-        return None if re.search(pattern, (folder / path).read_text(), re.IGNORECASE) else f"{path} does not say {pattern!r}"
+        return (
+            None
+            if re.search(pattern, (folder / path).read_text(), re.IGNORECASE)
+            else f"{path} does not say {pattern!r}"
+        )
 
     return oracle
 
@@ -83,7 +91,9 @@ def cases(bases: Mapping[str, Path]) -> Iterator[Case]:
     """Pages of planted comparisons; predictions of a run with alarms; data without labels."""
     for name, (value, low, high, blocks) in NO_WIN.items():
         oracle = all_of(has("made/index.html"), says_not("made/index.html", WIN))
-        yield Case(TOPIC, f"planted: {name}", ("report", "made"), prepare=plant(value, low, high, blocks), oracle=oracle)
+        yield Case(
+            TOPIC, f"planted: {name}", ("report", "made"), prepare=plant(value, low, high, blocks), oracle=oracle
+        )
     predict = ("predict", "run", "rows.tsv", *GENOME, "--out", "out")
     needs = ("run", "rows.tsv", "genome.fa")
     alarm = "weak_potential|chance"
@@ -101,16 +111,32 @@ def cases(bases: Mapping[str, Path]) -> Iterator[Case]:
         ("compare", "episode compare protocol.toml ds --methods distance --workers 1 --out out", "label"),
     ):
         yield Case(
-            TOPIC, f"no label, {verb}", needs=("run", "genome.fa", "protocol.toml"), prepare=bare, shell=f"{build} && {shell}",
-            must="either" if verb == "evaluate" else "refuse", words=(words,), says=(words,), leaves="^(ds|out)",
+            TOPIC,
+            f"no label, {verb}",
+            needs=("run", "genome.fa", "protocol.toml"),
+            prepare=bare,
+            shell=f"{build} && {shell}",
+            must="either" if verb == "evaluate" else "refuse",
+            words=(words,),
+            says=(words,),
+            leaves="^(ds|out)",
         )
-    mouse = [{**row, "enhancer_start": int(str(row["enhancer_start"])) + 10**7, "enhancer_end": int(str(row["enhancer_end"])) + 10**7,
-              "promoter_start": int(str(row["promoter_start"])) + 10**7, "promoter_end": int(str(row["promoter_end"])) + 10**7}
-             for row in training_rows()[:60]]  # fmt: skip
+    far = {f"{side}_{end}" for side in ("enhancer", "promoter") for end in ("start", "end")}
+    mouse = [
+        {key: int(str(value)) + 10**7 if key in far else value for key, value in row.items()}
+        for row in training_rows()[:60]
+    ]
     argv = ("data", "build", "mouse.tsv", *GENOME, "--out", "out")
     some = put({"mouse.tsv": tsv([*mouse, *training_rows()[:3]])})
-    words = ("right genome|another genome|other genome|build|is it|wrong genome",)
-    yield Case(TOPIC, "most rows miss the genome", argv, ("genome.fa",), some, "refuse", words)
-    yield Case(TOPIC, "most rows miss the genome, reported", (*argv, "--outside-genome", "report"), ("genome.fa",), some, says=words)
+    genome_words = ("right genome|another genome|other genome|build|is it|wrong genome",)
+    yield Case(TOPIC, "most rows miss the genome", argv, ("genome.fa",), some, "refuse", genome_words)
+    yield Case(
+        TOPIC,
+        "most rows miss the genome, reported",
+        (*argv, "--outside-genome", "report"),
+        ("genome.fa",),
+        some,
+        says=genome_words,
+    )
     chrom = put({"mouse.tsv": tsv([{**row, "enhancer_chrom": "1", "promoter_chrom": "1"} for row in ROWS])})
     yield Case(TOPIC, "chr is missing", argv, ("genome.fa",), chrom, "refuse", (r"chr1",))

@@ -45,6 +45,11 @@ def with_folder(path: Path) -> None:
     path.mkdir()
 
 
+def replaced_by(data: bytes) -> Damage:
+    """Another content."""
+    return lambda path: rewrite(path, lambda _: data)
+
+
 def flip(share: float) -> Damage:
     """One byte changed, so far into the file."""
 
@@ -90,17 +95,28 @@ READERS = (
 """Folder and the command that reads it."""
 
 
-def damaged(name: str, command: str, path: str, damage: Damage, bases: Mapping[str, Path], must: Must = "either") -> Case:
+def damaged(
+    name: str, command: str, path: str, damage: Damage, bases: Mapping[str, Path], must: Must = "either"
+) -> Case:
     """A command that meets a damaged file."""
     argv, needs = COMMANDS[command]
     oracle: Oracle = has(f"{'cmp' if 'cmp' in needs else 'ev'}/index.html")
-    out = ("--out", "cmp") if command == "compare" else () if command.startswith("report") else ("--out", "out")
+    out: tuple[str, ...] = (
+        ("--out", "cmp") if command == "compare" else () if command.startswith("report") else ("--out", "out")
+    )
     if command in RESULT:
-        oracle = same_tree(bases[RESULT[command]], out=out[1])
+        oracle = same_tree(bases[RESULT[command]], out=out[-1])
     leaves = r"^cmp/(\.lock|scores)" if command == "compare" else r"$^"
     return Case(
-        TOPIC, f"{command}: {path} {name}", (*argv, *out), needs, lambda folder: damage(folder / path), must,
-        oracle=oracle, leaves=leaves, words=(f"{Path(path).parts[0]}|dataset",),
+        TOPIC,
+        f"{command}: {path} {name}",
+        (*argv, *out),
+        needs,
+        lambda folder: damage(folder / path),
+        must,
+        oracle=oracle,
+        leaves=leaves,
+        words=(f"{Path(path).parts[0]}|dataset",),
     )
 
 
@@ -125,7 +141,23 @@ def cases(bases: Mapping[str, Path]) -> Iterator[Case]:
     yield from _ties(bases)
 
 
-FIELDS: dict[str, Any] = {"dropped": ..., "null": None, "text": "x", "-1": -1, "a list": [], "a table": {}, "1e300": 1e300}
+FIELDS: dict[str, Any] = {
+    "dropped": ...,
+    "null": None,
+    "text": "x",
+    "-1": -1,
+    "a list": [],
+    "a table": {},
+    "1e300": 1e300,
+}
+
+
+READ_FIELDS = (
+    *(("run/run.json", "predict", 40), ("run/alarms.json", "predict", 4), ("ds/manifest.json", "evaluate", 18)),
+    *(("ev/metrics.json", "report", 20), ("ev/figures.json", "report", 14), ("cmp/identity.json", "compare", 10)),
+    *(("cmp/results.json", "report cmp", 20), ("cmp/figures.json", "report cmp", 10)),
+)
+"""File, the command that reads it, number of fields."""
 
 
 def paths_of(content: Any, depth: int = 3) -> Iterator[tuple[str | int, ...]]:
@@ -160,11 +192,7 @@ def set_field(path: tuple[str | int, ...], value: Any) -> Damage:
 
 def _fields(bases: Mapping[str, Path]) -> Iterator[Case]:
     rng = random.Random(5)
-    for file, command, count in (
-        ("run/run.json", "predict", 40), ("ds/manifest.json", "evaluate", 18), ("ev/metrics.json", "report", 20),
-        ("ev/figures.json", "report", 14), ("cmp/results.json", "report cmp", 20), ("cmp/figures.json", "report cmp", 10),
-        ("cmp/identity.json", "compare", 10), ("run/alarms.json", "predict", 4),
-    ):  # fmt: skip
+    for file, command, count in READ_FIELDS:
         content = json.loads((bases[file.split("/")[0]].parent / file).read_text())
         paths = [path for path in paths_of(content) if path[0] != "bank" or len(path) < 3]
         top = [path for path in paths if len(path) == 1]
@@ -173,12 +201,15 @@ def _fields(bases: Mapping[str, Path]) -> Iterator[Case]:
             name = list(FIELDS)[number % len(FIELDS)]
             field = ".".join(map(str, path))
             yield damaged(f"{field} {name}", command, file, set_field(path, FIELDS[name]), bases)
-        for name, text in (("deep", DEEP), ("of digits", DIGITS), ("of text", '"x"'), ("NaN", "NaN"), ("latin", '"\udce9"')):
+        for name, text in WHOLES.items():
             data = text.encode("utf-8", "surrogateescape")
-            yield damaged(name, command, file, lambda path, data=data: rewrite(path, lambda _: data), bases, "either")
-            if name in ("deep", "of digits"):
+            yield damaged(name, command, file, replaced_by(data), bases)
+            if text in (DEEP, DIGITS):
                 whole = json.dumps(content)[:-1].encode() + b', "more": ' + data + b"}"
-                yield damaged(f"a field {name}", command, file, lambda path, data=whole: rewrite(path, lambda _: data), bases)
+                yield damaged(f"a field {name}", command, file, replaced_by(whole), bases)
+
+
+WHOLES = {"deep": DEEP, "of digits": DIGITS, "of text": '"x"', "NaN": "NaN", "latin": '"\udce9"'}
 
 
 def _columns(bases: Mapping[str, Path]) -> Iterator[Case]:
@@ -241,9 +272,11 @@ def _weights(bases: Mapping[str, Path]) -> Iterator[Case]:
     for command in ("predict", "evaluate"):
         for name, change in list(changes.items())[:: 1 if command == "predict" else 3]:
             yield damaged(f"weights {name}", command, "run/model.safetensors", changed(change), bases, "refuse")
-    for name, head in (("header too long", b"\xff" * 8), ("header of nothing", bytes(8)), ("header of text", b"\x05" + bytes(7) + b"hello")):
-        damage: Damage = lambda path, head=head: rewrite(path, lambda data: head + data[8:])  # noqa: E731
-        yield damaged(name, "predict", "run/model.safetensors", damage, bases, "refuse")
+    heads = {"too long": b"\xff" * 8, "of nothing": bytes(8), "of text": b"\x05" + bytes(7) + b"hello"}
+    for name, head in heads.items():
+        yield damaged(
+            f"header {name}", "predict", "run/model.safetensors", replaced_by(head + bytes(99)), bases, "refuse"
+        )
 
 
 def _ties(bases: Mapping[str, Path]) -> Iterator[Case]:
@@ -259,10 +292,19 @@ def _ties(bases: Mapping[str, Path]) -> Iterator[Case]:
         return json.dumps(content).encode()
 
     yield damaged("half other bases", "evaluate", "ds/codes.npy", lambda path: rewrite(path, half), bases, "refuse")
-    yield damaged("environments reordered", "predict", "run/run.json", lambda path: rewrite(path, reordered), bases, "refuse")
-    for key in (("windows", "enhancer"), ("windows", "promoter"), ("calibration", "temperature"), ("calibration", "offset")):
+    yield damaged(
+        "environments reordered", "predict", "run/run.json", lambda path: rewrite(path, reordered), bases, "refuse"
+    )
+    for key in (
+        ("windows", "enhancer"),
+        ("windows", "promoter"),
+        ("calibration", "temperature"),
+        ("calibration", "offset"),
+    ):
         yield damaged(f"{'.'.join(key)} edited", "predict", "run/run.json", set_field(key, 500), bases, "refuse")
-    yield damaged("windows edited", "evaluate", "ds/manifest.json", set_field(("windows", "enhancer"), 500), bases, "refuse")
+    yield damaged(
+        "windows edited", "evaluate", "ds/manifest.json", set_field(("windows", "enhancer"), 500), bases, "refuse"
+    )
 
     def exchanged(path: Path) -> None:
         path.unlink()
@@ -277,8 +319,12 @@ def _ties(bases: Mapping[str, Path]) -> Iterator[Case]:
 
         return damage
 
-    for command, kind, other in (
-        ("predict", "run", "ds"), ("evaluate", "ds", "run"), ("evaluate", "run", "ev"), ("report", "ev", "pr"), ("report", "ev", "run"),
-        ("evaluate", "ds", "pr"), ("explain", "run", "ds"), ("explain", "ds", "ev"),
-    ):  # fmt: skip
+    for command, kind, other in EXCHANGED:
         yield damaged(f"is a {other}", command, kind, whole(kind, other), bases, "refuse")
+
+
+EXCHANGED = (
+    *(("predict", "run", "ds"), ("evaluate", "ds", "run"), ("evaluate", "run", "ev"), ("report", "ev", "pr")),
+    *(("report", "ev", "run"), ("evaluate", "ds", "pr"), ("explain", "run", "ds"), ("explain", "ds", "ev")),
+)
+"""A command, a folder that it reads, and what lies in its place."""

@@ -13,7 +13,7 @@ from torture.bases import WHOLE
 from torture.case import Case
 from torture.topics.common import build, predict, put
 from torture.topics.tables import zipped
-from torture.world import ROWS, bgzf, enhancer, fasta, genome, promoter, tsv, twobit
+from torture.world import ROWS, bgzf, enhancer, fasta, genome, listed, promoter, tsv, twobit
 
 TOPIC = "foreign"
 LONG = 12
@@ -35,34 +35,71 @@ def database() -> bytes:
         return Path(stream.name).read_bytes()
 
 
-PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 MAKERS: dict[str, tuple[str, Callable[[], str | bytes], str]] = {
-    "narrowPeak": ("a.narrowPeak", lambda: repeated("chr1\t{s}\t{e}\tpeak{i}\t100\t.\t5.1\t3.2\t2.1\t200"), "peak|bed|column"),
+    "narrowPeak": (
+        "a.narrowPeak",
+        lambda: repeated("chr1\t{s}\t{e}\tpeak{i}\t100\t.\t5.1\t3.2\t2.1\t200"),
+        "peak|bed|column",
+    ),
     "broadPeak": ("a.broadPeak", lambda: repeated("chr1\t{s}\t{e}\tpeak{i}\t100\t.\t5.1\t3.2\t2.1"), "peak|bed|column"),
     "BED3": ("a.bed", lambda: repeated("chr1\t{s}\t{e}"), "bed|column"),
     "BED6": ("a.bed", lambda: repeated("chr1\t{s}\t{e}\tname{i}\t0\t+"), "bed|column"),
     "BED12": ("b.bed", lambda: repeated("chr1\t{s}\t{e}\tn\t0\t+\t{s}\t{e}\t0\t1\t400,\t0,"), "bed|column"),
     "BED with a track": ("c.bed", lambda: repeated("chr1\t{s}\t{e}", 'track name="x"\n'), "track|bed|column"),
     "bedGraph": ("a.bedGraph", lambda: repeated("chr1\t{s}\t{e}\t3.5"), "bed|column"),
-    "wig": ("a.wig", lambda: repeated("3.5", "track type=wiggle_0\nfixedStep chrom=chr1 start=1 step=1\n"), "track|wig|column|space"),
-    "GTF": ("a.gtf", lambda: repeated('chr1\tx\tgene\t{s}\t{e}\t.\t+\t.\tgene_id "G{i}";', "#!genome-build x\n"), "GTF|GFF|column"),
-    "GFF3": ("a.gff3", lambda: repeated("chr1\tx\tgene\t{s}\t{e}\t.\t+\t.\tID=G{i}", "##gff-version 3\n"), "GTF|GFF|column"),
+    "wig": (
+        "a.wig",
+        lambda: repeated("3.5", "track type=wiggle_0\nfixedStep chrom=chr1 start=1 step=1\n"),
+        "track|wig|column|space",
+    ),
+    "GTF": (
+        "a.gtf",
+        lambda: repeated('chr1\tx\tgene\t{s}\t{e}\t.\t+\t.\tgene_id "G{i}";', "#!genome-build x\n"),
+        "GTF|GFF|column",
+    ),
+    "GFF3": (
+        "a.gff3",
+        lambda: repeated("chr1\tx\tgene\t{s}\t{e}\t.\t+\t.\tID=G{i}", "##gff-version 3\n"),
+        "GTF|GFF|column",
+    ),
     "VCF": (
         "a.vcf",
-        lambda: repeated("chr1\t{s}\t.\tA\tC\t50\tPASS\tDP=3", "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"),
+        lambda: repeated(
+            "chr1\t{s}\t.\tA\tC\t50\tPASS\tDP=3",
+            "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n",
+        ),
         "VCF|column",
     ),
-    "SAM": ("a.sam", lambda: repeated("r{i}\t0\tchr1\t{s}\t60\t4M\t*\t0\t0\tACGT\t####", "@SQ\tSN:chr1\tLN:120000\n"), "SAM|column"),
+    "SAM": (
+        "a.sam",
+        lambda: repeated("r{i}\t0\tchr1\t{s}\t60\t4M\t*\t0\t0\tACGT\t####", "@SQ\tSN:chr1\tLN:120000\n"),
+        "SAM|column",
+    ),
     "chain": ("a.chain", lambda: "chain 4900 chr1 120000 + 0 100 chr1 120000 + 0 100 1\n100\n", "chain|column|space"),
     "chrom.sizes": ("chrom.sizes", lambda: "chr1\t120000\nchr2\t60000\n", "column"),
     "fai": ("genome.fa.fai", lambda: "chr1\t120000\t6\t60\t61\n", "column"),
     "MatrixMarket": ("a.mtx", lambda: "%%MatrixMarket matrix coordinate real general\n3 3 1\n1 1 2\n", "column|space"),
     "contact matrix": ("m.tsv", lambda: repeated("0\t1\t2\t3"), "column"),
     "cool dump": ("dump.tsv", lambda: repeated("chr1\t{s}\t{e}\tchr1\t{s}\t{e}\t17"), "cell|column"),
-    "pairix": ("a.pairs", lambda: repeated("r{i}\tchr1\t{s}\tchr1\t{e}\t+\t-", "## pairs format v1.0\n#columns: readID chr1\n"), "pairs|column|#"),
-    "DESeq2": ("de.csv", lambda: repeated('"G{i}",5.1,0.2,0.01', '"","baseMean","log2FoldChange","padj"\n'), "column|name"),
+    "pairix": (
+        "a.pairs",
+        lambda: repeated("r{i}\tchr1\t{s}\tchr1\t{e}\t+\t-", "## pairs format v1.0\n#columns: readID chr1\n"),
+        "pairs|column|#",
+    ),
+    "DESeq2": (
+        "de.csv",
+        lambda: repeated('"G{i}",5.1,0.2,0.01', '"","baseMean","log2FoldChange","padj"\n'),
+        "column|name",
+    ),
     "STARR-seq": ("s.tsv", lambda: repeated("chr1\t{s}\t{e}\t4.4", "seqnames\tstart\tend\tlog2fc\n"), "column"),
-    "TargetFinder": ("tf.csv", lambda: repeated("0.0,GM12878,chr1,{s},{e},1", "bin,cell,enhancer_chrom,enhancer_start,enhancer_end,label\n"), "column"),
+    "TargetFinder": (
+        "tf.csv",
+        lambda: repeated("0.0,GM12878,chr1,{s},{e},1", "bin,cell,enhancer_chrom,enhancer_start,enhancer_end,label\n"),
+        "column",
+    ),
     "JSON": ("a.json", lambda: json.dumps([dict(row) for row in ROWS]), "JSON|column"),
     "JSON lines": ("a.jsonl", lambda: "".join(json.dumps(dict(row)) + "\n" for row in ROWS), "JSON|column"),
     "YAML": ("a.yaml", lambda: "pairs:\n  - cell_line: K562\n    label: 1\n", "column|space"),
@@ -71,7 +108,11 @@ MAKERS: dict[str, tuple[str, Callable[[], str | bytes], str]] = {
     "XML": ("a.xml", lambda: "<?xml version='1.0'?>\n<a><b/></a>\n", "XML|column|space"),
     "prose": ("a.txt", lambda: "Dear all, please find attached the pairs.\nBest\n", "column|space|field"),
     "Python": ("a.py", lambda: "import sys\nprint(sys.argv)\n", "column|space"),
-    "Git LFS": ("lfs.tsv", lambda: "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "LFS|column|space"),
+    "Git LFS": (
+        "lfs.tsv",
+        lambda: "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
+        "LFS|column|space",
+    ),
     "xlsx": ("a.xlsx", lambda: zipped("x"), "zip|xlsx|Excel|text"),
     "BAM": ("a.bam", lambda: bgzf(b"BAM\x01" + bytes(60)), "text|BAM|binary"),
     "PNG": ("a.png", lambda: PNG, "text|binary"),
@@ -90,9 +131,17 @@ MAKERS: dict[str, tuple[str, Callable[[], str | bytes], str]] = {
     "ELF": ("a.out", lambda: b"\x7fELF\x02\x01\x01" + bytes(64), "text|binary"),
 }
 """Name: file, its content, words of which one must be in the message when it is given as a table."""
+BESIDE: dict[str, tuple[str, str | bytes]] = {
+    "--only of other columns": ("--only", "a\tb\n1\t2\n"),
+    "--only of prose": ("--only", "these two\n"),
+    "--only of bytes": ("--only", PNG),
+    "--only of nobody": ("--only", "enhancer\tpromoter\nE\tP\n"),
+    "--truth of a file": ("--truth", "x"),
+}
+"""Files that are given beside a table."""
 LOOPS = "\t".join
-DOTS = "chrom1 start1 end1 chrom2 start2 end2 count la_exp.donut.value region".split()
-HICCUPS = "#chr1 x1 x2 chr2 y1 y2 name score strand1 strand2 color observed".split()
+DOTS = listed("chrom1 start1 end1 chrom2 start2 end2 count la_exp.donut.value region")
+HICCUPS = listed("#chr1 x1 x2 chr2 y1 y2 name score strand1 strand2 color observed")
 
 
 def anchors(i: int, j: int) -> list[str]:
@@ -104,7 +153,10 @@ def lists() -> dict[str, tuple[str, str]]:
     """Lists of loops as other programs write them: two anchors, no label."""
     rows = [anchors(i, i + 1) for i in range(4)]
     return {
-        "cooltools dots": ("dots.tsv", "\n".join([LOOPS(DOTS), *(LOOPS([*row, "9", "1.5", "chr1"]) for row in rows)]) + "\n"),
+        "cooltools dots": (
+            "dots.tsv",
+            "\n".join([LOOPS(DOTS), *(LOOPS([*row, "9", "1.5", "chr1"]) for row in rows)]) + "\n",
+        ),
         "HiCCUPS": (
             "merged_loops.bedpe",
             "\n".join(
@@ -121,7 +173,13 @@ def lists() -> dict[str, tuple[str, str]]:
         ),
         "FitHiChIP": (
             "fh.bed",
-            "\n".join([LOOPS("chr1 s1 e1 chr2 s2 e2 cc Q".split()), *(LOOPS([*row, "8", "0.01"]) for row in rows)]) + "\n",
+            "\n".join(
+                [
+                    LOOPS(listed("chr1 s1 e1 chr2 s2 e2 cc Q")),
+                    *(LOOPS([*row, "8", "0.01"]) for row in rows),
+                ]
+            )
+            + "\n",
         ),
         "mango": ("mango.bedpe", "".join(LOOPS([*row, "20", "0.001"]) + "\n" for row in rows)),
     }
@@ -129,6 +187,7 @@ def lists() -> dict[str, tuple[str, str]]:
 
 def cases(bases: Mapping[str, Path]) -> Iterator[Case]:
     """Every file as a table, and as a genome; lists of loops with the cell line given."""
+    argv: tuple[str, ...]
     for name, (file, make, words) in MAKERS.items():
         content = make()
         yield build(TOPIC, f"table, {name}", content, file=file, rows=None, must="refuse", words=(words,))
@@ -139,23 +198,30 @@ def cases(bases: Mapping[str, Path]) -> Iterator[Case]:
     for name, (file, text) in lists().items():
         rows = [{"cell_line": "K562", "label": -1, **enhancer(i), **promoter(i + 1)} for i in range(4)]
         options = ("--cell-line", "K562")
-        words = ("column|label|colou?r|header",)
-        yield build(TOPIC, f"loops, {name}", text, file=file, rows=rows, options=options, words=words)
-        yield predict(TOPIC, f"predict loops, {name}", text, file=file, rows=rows, options=options, words=words)
-    for name, (file, content, words) in {
+        of_loops = ("column|label|colou?r|header|field",)
+        yield build(TOPIC, f"loops, {name}", text, file=file, rows=rows, options=options, words=of_loops)
+        yield predict(TOPIC, f"predict loops, {name}", text, file=file, rows=rows, options=options, words=of_loops)
+    for name, (file, few, words) in {
         "few.bed as labels": ("few.bed", "chr1\t1\t2\n", "column|bed"),
         "few without a label": ("few.tsv", tsv([{**row, "label": ""} for row in ROWS]), "label"),
         "few of no row": ("few.tsv", "cell_line\tlabel\n", "row|empty|column"),
     }.items():
-        argv = ("predict", "run", "rows.tsv", "--genome", "genome.fa", "--cell-line", "K562", "--support-labels", file, "--out", "out")
-        yield Case(TOPIC, name, argv, ("rows.tsv", "genome.fa", "run"), put({file: content}), "refuse", (words,))
-    for name, (column, file, content) in {
-        "--only of other columns": ("--only", "only.tsv", "a\tb\n1\t2\n"),
-        "--only of prose": ("--only", "only.tsv", "these two\n"),
-        "--only of bytes": ("--only", "only.tsv", PNG),
-        "--only of nobody": ("--only", "only.tsv", "enhancer\tpromoter\nE\tP\n"),
-        "--truth of a file": ("--truth", "only.tsv", "x"),
-    }.items():
+        argv = (
+            "predict",
+            "run",
+            "rows.tsv",
+            "--genome",
+            "genome.fa",
+            "--cell-line",
+            "K562",
+            "--support-labels",
+            file,
+            "--out",
+            "out",
+        )
+        yield Case(TOPIC, name, argv, ("rows.tsv", "genome.fa", "run"), put({file: few}), "refuse", (words,))
+    for name, (column, only) in BESIDE.items():
+        file = "only.tsv"
         verb = "explain" if column == "--only" else "evaluate"
         argv = (verb, "run", "ds", column, file, "--out", "out")
-        yield Case(TOPIC, name, argv, ("run", "ds"), put({file: content}), "refuse", ("enhancer|truth|only.tsv",))
+        yield Case(TOPIC, name, argv, ("run", "ds"), put({file: only}), "refuse", ("enhancer|truth|only.tsv",))

@@ -19,7 +19,11 @@ KILOBYTE = 1 << 10
 LEVELS = (0, 4, 12, 40, 120, 300, 900)
 """Kilobytes that are free."""
 COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
-    "build": (("data", "build", "pairs.tsv", *GENOME, "--enhancer-window", "0", "--promoter-window", "0"), ("pairs.tsv", "genome.fa"), "ds"),
+    "build": (
+        ("data", "build", "pairs.tsv", *GENOME, "--enhancer-window", "0", "--promoter-window", "0"),
+        ("pairs.tsv", "genome.fa"),
+        "ds",
+    ),
     "train": (("train", "ds", *SETTINGS), ("ds",), "run"),
     "predict": (("predict", "run", "rows.tsv", *GENOME), ("run", "rows.tsv", "genome.fa"), "pr"),
     "evaluate": (("evaluate", "run", "ds", "--split", "test"), ("run", "ds"), "ev"),
@@ -30,7 +34,9 @@ COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
 def mount(place: Path, size: int) -> None:
     """Mount a file system in memory; `torture.run` takes it away."""
     place.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", place], check=True, capture_output=True)
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", place], check=True, capture_output=True
+    )
 
 
 @functools.cache
@@ -67,27 +73,52 @@ def cases(bases: Mapping[str, Path]) -> Iterator[Case]:
             words = (WORDS, "resume") if verb == "train" and level > 200 else (WORDS,)
             before = functools.partial(bounded, level)
             yield Case(
-                TOPIC, f"{verb}, files of {level} kB", (*argv, "--out", "out"), needs, before=before, words=words,
-                oracle=same_tree(bases[base]), leaves=leaves,
+                TOPIC,
+                f"{verb}, files of {level} kB",
+                (*argv, "--out", "out"),
+                needs,
+                before=before,
+                words=words,
+                oracle=same_tree(bases[base]),
+                leaves=leaves,
             )
             if can_mount():
                 yield Case(
-                    TOPIC, f"{verb}, {level} kB left", (*argv, "--out", "small/out"), needs, functools.partial(small, level),
-                    words=words, oracle=same_tree(bases[base], out="small/out"), leaves=leaves,
+                    TOPIC,
+                    f"{verb}, {level} kB left",
+                    (*argv, "--out", "small/out"),
+                    needs,
+                    functools.partial(small, level),
+                    words=words,
+                    oracle=same_tree(bases[base], out="small/out"),
+                    leaves=leaves,
                 )
         if verb in ("predict", "evaluate"):
             for level in (0, 12, 120):
                 more = ("--cache", "small/cache", "--out", "out")
                 if can_mount():
                     yield Case(
-                        TOPIC, f"{verb}, cache with {level} kB left", (*argv, *more), needs, functools.partial(small, level),
-                        words=(WORDS,), oracle=same_tree(bases[base]), leaves="^small",
+                        TOPIC,
+                        f"{verb}, cache with {level} kB left",
+                        (*argv, *more),
+                        needs,
+                        functools.partial(small, level),
+                        words=(WORDS,),
+                        oracle=same_tree(bases[base]),
+                        leaves="^small",
                     )
     if can_mount():
         for level in (0, 40):
             cache = {"XDG_CACHE_HOME": "{folder}/small/cache"}
             argv, needs, base = COMMANDS["build"]
             yield Case(
-                TOPIC, f"build, index with {level} kB left", (*argv, "--out", "out"), needs, functools.partial(small, level),
-                words=(WORDS,), oracle=same_tree(bases[base]), env=cache, leaves="^small",
+                TOPIC,
+                f"build, index with {level} kB left",
+                (*argv, "--out", "out"),
+                needs,
+                functools.partial(small, level),
+                words=(WORDS,),
+                oracle=same_tree(bases[base]),
+                env=cache,
+                leaves="^small",
             )

@@ -24,8 +24,14 @@ AT = 2900
 
 
 def of(
-    name: str, content: str | bytes | None, must: Must, *words: str, file: str = "g.fa", shell: str | None = None,
-    prepare: Callable[[Path], object] | None = None, env: Mapping[str, str | None] | None = None,
+    name: str,
+    content: str | bytes | None,
+    must: Must,
+    *words: str,
+    file: str = "g.fa",
+    shell: str | None = None,
+    prepare: Callable[[Path], object] | None = None,
+    env: Mapping[str, str | None] | None = None,
     oracle: Oracle | None = None,
 ) -> Case:
     """``data build`` of the rows with this genome."""
@@ -33,7 +39,17 @@ def of(
     make = prepare or put({file: content or ""})
     needs = ("rows.tsv", "genome.fa", "genome.2bit")
     return Case(
-        TOPIC, name, argv, needs, make, must, words, oracle=oracle or stored(ROWS), shell=shell, env=env or {}, leaves="^first"
+        TOPIC,
+        name,
+        argv,
+        needs,
+        make,
+        must,
+        words,
+        oracle=oracle or stored(ROWS),
+        shell=shell,
+        env=env or {},
+        leaves="^first",
     )
 
 
@@ -72,12 +88,22 @@ FASTAS: dict[str, tuple[Callable[[], str | bytes], Must, tuple[str, ...]]] = {
     "without chr": (lambda: FA.replace(">chr", ">"), "refuse", ("chr",)),
     "upper CHR": (lambda: FA.replace(">chr", ">CHR"), "refuse", ("chr",)),
     "RefSeq names": (lambda: FA.replace(">chr", ">NC_00000"), "refuse", ("chr",)),
-    "shorter build": (lambda: fasta({"chr1": genome()["chr1"][:5000], "chr2": genome()["chr2"]}), "refuse", ("end|length|chrom",)),
+    "shorter build": (
+        lambda: fasta({"chr1": genome()["chr1"][:5000], "chr2": genome()["chr2"]}),
+        "refuse",
+        ("end|length|chrom",),
+    ),
     "protein": (lambda: ">sp|P1\n" + "MKVLAAGIVGLCAKAYEFW" * 30 + "\n", "refuse", ("chrom",)),
     "protein as chr1": (
-        lambda: fasta({"chr1": "MKVLAAGIVGLCAKAYEFW" * 7000, "chr2": genome()["chr2"]}), "refuse", ("unknown|base|letter|N",)
+        lambda: fasta({"chr1": "MKVLAAGIVGLCAKAYEFW" * 7000, "chr2": genome()["chr2"]}),
+        "refuse",
+        ("unknown|base|letter|N",),
     ),
-    "RNA": (lambda: fasta({name: text.replace("T", "U") for name, text in genome().items()}), "refuse", ("unknown|base|letter|N",)),
+    "RNA": (
+        lambda: fasta({name: text.replace("T", "U") for name, text in genome().items()}),
+        "refuse",
+        ("unknown|base|letter|N",),
+    ),
     "zero bytes": (lambda: FA[:AT].encode() + bytes(60) + FA[AT + 60 :].encode(), "refuse", ()),
     "UTF-16": (lambda: FA.encode("utf-16"), "refuse", ("FASTA|UTF",)),
     "ordinary gzip": (lambda: gzip.compress(FA.encode()), "refuse", ("gzip|bgzip",)),
@@ -139,13 +165,20 @@ def _twobits() -> Iterator[Case]:
         record = 16 + 2 * 9
         for field, at in (
             *(("version", 4), ("count", 8), ("reserved", 12), ("offset", 21), ("second offset", 30)),
-            *(("size", record), ("blocks of N", record + 4), ("masks", record + 8), ("reserved of record", record + 12)),
+            *(
+                ("size", record),
+                ("blocks of N", record + 4),
+                ("masks", record + 8),
+                ("reserved of record", record + 12),
+            ),
         ):
             for value in values[:: 1 if order == "<" else 3]:
                 changed = data[:at] + struct.pack(f"{order}I", value) + data[at + 4 :]
                 if changed != data:
                     # What is reserved may hold anything, and a chromosome may be shorter than its record.
-                    harmless = field.startswith("reserved") or field == "masks" or (field == "size" and value == 1 << 16)
+                    harmless = (
+                        field.startswith("reserved") or field == "masks" or (field == "size" and value == 1 << 16)
+                    )
                     must: Must = "either" if harmless else "refuse"
                     yield of(f"2bit {end}, {field} {value}", changed, must, file="g.2bit")
         for name, at, byte in (("length of name 0", 16, 0), ("length of name 255", 16, 255), ("a letter", 17, 200)):
@@ -191,9 +224,16 @@ def _caches() -> Iterator[Case]:
             (folder / file).write_text(text)
             os.utime(folder / file, (10**9, 10**9))
 
-    for name, change in {"moved": "mv then.fa g.fa", "copied": "cat then.fa > g.fa && touch -d @1000000000 g.fa"}.items():
+    for name, change in {
+        "moved": "mv then.fa g.fa",
+        "copied": "cat then.fa > g.fa && touch -d @1000000000 g.fa",
+    }.items():
         shell = again.replace("{}", change, 1)
         right = all_of(stored(ROWS), _same_hash)
         yield of(f"cache, same size and time, {name}", None, "accept", shell=shell, prepare=two, oracle=right)
-    for name, env in {"cache is a file": "{folder}/rows.tsv", "cache cannot be made": "/proc/x", "cache not absolute": "x/y"}.items():
+    for name, env in {
+        "cache is a file": "{folder}/rows.tsv",
+        "cache cannot be made": "/proc/x",
+        "cache not absolute": "x/y",
+    }.items():
         yield of(name, FA, "either", "cache", env={"XDG_CACHE_HOME": env})

@@ -33,7 +33,13 @@ def cases(bases: Mapping[str, Path]) -> Iterator[Case]:
                         continue
                     again = (*full, *resume)
                     yield Case(
-                        TOPIC, f"{verb}, {number.name} at {moment}{', resumed' if resume else ''}", full, needs,
+                        TOPIC,
+                        f"{verb}, {number.name} at {moment}{', resumed' if resume else ''}",
+                        full,
+                        needs,
                         must="accept" if resume or verb not in ("train", "predict") else "either",
-                        oracle=same_tree(bases[base]), kill=Kill(number, moment, again), words=("resume",), leaves="^out|part$",
+                        oracle=same_tree(bases[base]),
+                        kill=Kill(number, moment, again),
+                        words=("resume",),
+                        leaves="^out|part$",
                     )

@@ -14,10 +14,18 @@ from torture.topics.common import encode, put, train
 TOPIC = "options"
 COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...], Oracle | None]] = {
     "simulate": (("simulate", "--preset", "tiny"), (), has("out/pairs.tsv")),
-    "data build": (("data", "build", "rows.tsv", "--genome", "genome.fa"), ("rows.tsv", "genome.fa"), has("out/pairs.parquet")),
+    "data build": (
+        ("data", "build", "rows.tsv", "--genome", "genome.fa"),
+        ("rows.tsv", "genome.fa"),
+        has("out/pairs.parquet"),
+    ),
     "encode": (("encode", "ds", *SETTINGS), ("ds",), None),
     "train": (("train", "ds", *SETTINGS), ("ds",), None),
-    "predict": (("predict", "run", "rows.tsv", "--genome", "genome.fa"), ("run", "rows.tsv", "genome.fa"), has("out/predictions.tsv")),
+    "predict": (
+        ("predict", "run", "rows.tsv", "--genome", "genome.fa"),
+        ("run", "rows.tsv", "genome.fa"),
+        has("out/predictions.tsv"),
+    ),
     "evaluate": (("evaluate", "run", "ds", "--split", "test"), ("run", "ds"), has("out/metrics.json")),
     "explain": (("explain", "run", "ds", "--pairs", "1", "--figures", "0"), ("run", "ds"), has("out/pairs.tsv")),
     "report": (("report", "ev"), ("ev",), has("out/index.html")),
@@ -31,7 +39,14 @@ LARGE = ("1000000000000000000", "99999999999999999999999999")
 SLOW = {"demo", "compare"}
 """Commands of which only refusals are asked for."""
 TEXTS: dict[str, dict[str, Must]] = {
-    "--cell-lines": {"nobody": "refuse", "": "refuse", ",": "refuse", "cell8,nobody": "refuse", "CELL8": "refuse", "cell8\n": "either"},
+    "--cell-lines": {
+        "nobody": "refuse",
+        "": "refuse",
+        ",": "refuse",
+        "cell8,nobody": "refuse",
+        "CELL8": "refuse",
+        "cell8\n": "either",
+    },
     "--chromosomes": {"chrZ": "refuse", "": "refuse", "1": "refuse", "chr1,chrZ": "refuse"},
     "--methods": {"nothing": "refuse", "": "refuse", "distance,nothing": "refuse"},
     "--seeds": {"": "refuse", "x": "refuse", "1.5": "refuse", "nan": "refuse", ",": "refuse", "0,": "refuse"},
@@ -40,7 +55,14 @@ TEXTS: dict[str, dict[str, Must]] = {
     "--format": {"": "refuse", "csv": "refuse", "BEDPE": "refuse"},
     "--on-invalid": {"": "refuse", "ignore": "refuse"},
     "--outside-genome": {"": "refuse", "drop": "refuse"},
-    "--column": {"": "refuse", "=": "refuse", "label": "refuse", "label=": "refuse", "nothing=label": "refuse", "label=nothing": "refuse"},
+    "--column": {
+        "": "refuse",
+        "=": "refuse",
+        "label": "refuse",
+        "label=": "refuse",
+        "nothing=label": "refuse",
+        "label=nothing": "refuse",
+    },
     "--genome": {"": "refuse", "nowhere.fa": "refuse", ".": "refuse", "/dev/null": "refuse", "x\ny": "refuse"},
     "--config": {"": "refuse", "nowhere.toml": "refuse", ".": "refuse", "/dev/null": "either"},
     "--truth": {"": "refuse", "nowhere": "refuse", "/dev/null": "refuse"},
@@ -56,9 +78,15 @@ TEXTS: dict[str, dict[str, Must]] = {
     "--choose": {"": "refuse", "best": "refuse"},
     "--bases": {"": "refuse", "all": "refuse"},
     "--set": {
-        **dict.fromkeys(("", "=", "training", "training.steps", "steps=3", "training.steps=", "training.=3", ".steps=3"), "refuse"),
-        **dict.fromkeys(("training.stepz=3", "trainin.steps=3", "training.steps=5\ny=3", "training.steps=[3]"), "refuse"),
-        **dict.fromkeys(("training={}", "training.steps.x=3", "training.steps=3 # x", "training.steps=1979-05-27"), "refuse"),
+        **dict.fromkeys(
+            ("", "=", "training", "training.steps", "steps=3", "training.steps=", "training.=3", ".steps=3"), "refuse"
+        ),
+        **dict.fromkeys(
+            ("training.stepz=3", "trainin.steps=3", "training.steps=5\ny=3", "training.steps=[3]"), "refuse"
+        ),
+        **dict.fromkeys(
+            ("training={}", "training.steps.x=3", "training.steps=3 # x", "training.steps=1979-05-27"), "refuse"
+        ),
         **dict.fromkeys(("training.steps=" + "9" * 5000, "training.steps=" + "[" * 50_000, "a\udcffb=1"), "refuse"),
     },
 }
@@ -120,12 +148,23 @@ def cases(bases: Mapping[str, Path]) -> Iterator[Case]:
             full = (*argv, f"{option}={text}", *(() if command == "encode" else ("--out", "out")))
             words = (option.lstrip("-") + "|setting|training",) if must == "refuse" and kind else ()
             leaves = r"^out/(\.lock|dataset)|^out$" if command == "compare" else "$^"
-            yield Case(TOPIC, f"{command} {option} {text[:30]!r}", full, needs, must=must, words=words, oracle=oracle, leaves=leaves)
+            yield Case(
+                TOPIC,
+                f"{command} {option} {text[:30]!r}",
+                full,
+                needs,
+                must=must,
+                words=words,
+                oracle=oracle,
+                leaves=leaves,
+            )
     yield from _keys()
     for file, (content, must) in CONFIGS.items():
         steps = file in ("c.toml", "c.json")
         argv = ("train", "ds", "--config", file, *(SETTINGS if steps else ()), "--out", "out")
-        yield Case(TOPIC, f"--config {file}", argv, ("ds",), put({file: content}), must, (file,) if must == "refuse" else ())
+        yield Case(
+            TOPIC, f"--config {file}", argv, ("ds",), put({file: content}), must, (file,) if must == "refuse" else ()
+        )
 
 
 NONSENSE = ("nan", "inf", "-inf", "[1]", "{}", "", "x", "'1\\n2'", "1_0__0", "0b2")
@@ -149,4 +188,12 @@ def _keys() -> Iterator[Case]:
             if number % 3 == 0:
                 yield encode(TOPIC, f"{name} -1", "--set", f"{name}=-1", must="refuse", words=(key,))
             large = "1e18" if isinstance(value.default, float) else LARGE[0]
-            yield train(TOPIC, f"{name} {large}", "--set", f"{name}={large}", oracle=finite_run(), leaves="^out", words=(f"{key}|diverge",))
+            yield train(
+                TOPIC,
+                f"{name} {large}",
+                "--set",
+                f"{name}={large}",
+                oracle=finite_run(),
+                leaves="^out",
+                words=(f"{key}|diverge",),
+            )

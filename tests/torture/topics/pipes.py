@@ -47,14 +47,33 @@ def cases(bases: Mapping[str, Path]) -> Iterator[Case]:
     for name, (content, must) in CONTENTS.items():
         for path in ("/dev/stdin", "/dev/fd/0", "/proc/self/fd/0", "-"):
             need: Must = "refuse" if path == "-" else must
-            yield build(TOPIC, f"{name} by {path}", None, file=path, stdin=content, must=need, words=WORD if path != "-" else ())
+            yield build(
+                TOPIC, f"{name} by {path}", None, file=path, stdin=content, must=need, words=WORD if path != "-" else ()
+            )
         pipe = functools.partial(feed, content)
         yield build(TOPIC, f"{name} by <()", None, file="/dev/fd/63", before=pipe, must=must, words=WORD)
-        yield predict(TOPIC, f"predict {name} by <()", None, file="/dev/fd/63", before=pipe, must=must, words=WORD, reference=reference)
+        yield predict(
+            TOPIC,
+            f"predict {name} by <()",
+            None,
+            file="/dev/fd/63",
+            before=pipe,
+            must=must,
+            words=WORD,
+            reference=reference,
+        )
         yield predict(TOPIC, f"predict {name} by stdin", None, file="/dev/stdin", stdin=content, must=must, words=WORD)
     big = tsv([row for _ in range(3000) for row in ROWS]).encode()
     oracle = stored(ROWS)
-    yield build(TOPIC, "a large table by <()", None, file="/dev/fd/63", before=functools.partial(feed, big), oracle=oracle, words=WORD)
+    yield build(
+        TOPIC,
+        "a large table by <()",
+        None,
+        file="/dev/fd/63",
+        before=functools.partial(feed, big),
+        oracle=oracle,
+        words=WORD,
+    )
     argv: tuple[str, ...] = ("data", "build", "rows.tsv", "--genome", "/dev/fd/63", *WHOLE, "--out", "out")
     dna = functools.partial(feed, fasta(genome()).encode())
     yield Case(TOPIC, "a genome by <()", argv, ("rows.tsv",), before=dna, words=WORD, oracle=oracle)
@@ -64,10 +83,39 @@ def cases(bases: Mapping[str, Path]) -> Iterator[Case]:
     argv = ("train", "ds", "--config", "/dev/fd/63", *SETTINGS, "--out", "out")
     yield Case(TOPIC, "a configuration by <()", argv, ("ds",), before=settings, oracle=same_tree(bases["run"]))
     labels = functools.partial(feed, tsv(ROWS[:3]).encode())
-    argv = ("predict", "run", "rows.tsv", *GENOME, "--cell-line", "K562", "--support-labels", "/dev/fd/63", "--out", "out")
+    argv = (
+        "predict",
+        "run",
+        "rows.tsv",
+        *GENOME,
+        "--cell-line",
+        "K562",
+        "--support-labels",
+        "/dev/fd/63",
+        "--out",
+        "out",
+    )
     rows = [row for row in ROWS if row["cell_line"] == "K562"]
-    yield Case(TOPIC, "labels by <()", argv, ("run", "rows.tsv", "genome.fa"), before=labels, words=WORD, oracle=predicted(rows))
+    yield Case(
+        TOPIC,
+        "labels by <()",
+        argv,
+        ("run", "rows.tsv", "genome.fa"),
+        before=labels,
+        words=WORD,
+        oracle=predicted(rows),
+    )
     listed = functools.partial(feed, b"enhancer\tpromoter\nchr1:1-2\tchr1:3-4\n")
     argv = ("explain", "run", "ds", "--only", "/dev/fd/63", "--out", "out")
-    yield Case(TOPIC, "a list of pairs by <()", argv, ("run", "ds"), before=listed, must="refuse", words=("chr1:1-2|pipe|not among",))
-    yield build(TOPIC, "two tables, one a pipe", tsv(ROWS), stdin=tsv(ROWS).encode(), options=("/dev/stdin",), words=WORD)
+    yield Case(
+        TOPIC,
+        "a list of pairs by <()",
+        argv,
+        ("run", "ds"),
+        before=listed,
+        must="refuse",
+        words=("chr1:1-2|pipe|not among",),
+    )
+    yield build(
+        TOPIC, "two tables, one a pipe", tsv(ROWS), stdin=tsv(ROWS).encode(), options=("/dev/stdin",), words=WORD
+    )

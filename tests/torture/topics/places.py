@@ -110,22 +110,40 @@ def cases(bases: Mapping[str, Path]) -> Iterator[Case]:
             need: Must = "either" if verb == "report" and name == "a full folder" else must
             leaves = r"^(a|o.*|~|\.out|x+|there)$|^a/b" if need == "either" else "$^"
             full_argv = (*argv, f"--out={out}")
-            yield Case(TOPIC, f"{verb}, {name}", full_argv, needs, prepare, need, oracle=result(out, file), leaves=leaves)
+            yield Case(
+                TOPIC, f"{verb}, {name}", full_argv, needs, prepare, need, oracle=result(out, file), leaves=leaves
+            )
         for out in INPUTS[verb]:
             yield Case(TOPIC, f"{verb}, the input {out}", (*argv, "--out", out), needs, must="refuse")
         if verb in ("build", "predict", "evaluate") and can_mount():
             prepare = lambda folder: mount(folder / "out", 64 << 20)  # noqa: E731
-            yield Case(TOPIC, f"{verb}, a mount point", (*argv, "--out", "out"), needs, prepare, oracle=result("out", file))
+            yield Case(
+                TOPIC, f"{verb}, a mount point", (*argv, "--out", "out"), needs, prepare, oracle=result("out", file)
+            )
     argv, needs, file = COMMANDS["predict"]
     for cache in ("out", "run", "rows.tsv", "genome.fa", "."):
         yield Case(
-            TOPIC, f"predict --cache {cache}", (*argv, "--cache", cache, "--out", "out"), needs, oracle=has("out/predictions.tsv"),
-            must="refuse" if cache in ("out", "rows.tsv", "genome.fa") else "either", leaves="^scores-|^run/scores-",
+            TOPIC,
+            f"predict --cache {cache}",
+            (*argv, "--cache", cache, "--out", "out"),
+            needs,
+            oracle=has("out/predictions.tsv"),
+            must="refuse" if cache in ("out", "rows.tsv", "genome.fa") else "either",
+            leaves="^scores-|^run/scores-",
         )
-    for verb, names in {"build": ("--genome", "rows.tsv"), "train": ("--config", "ds"), "predict": ("--support-labels", "run")}.items():
+    for verb, names in {
+        "build": ("--genome", "rows.tsv"),
+        "train": ("--config", "ds"),
+        "predict": ("--support-labels", "run"),
+    }.items():
         argv, needs, _ = COMMANDS[verb]
         yield Case(TOPIC, f"{verb} {names[0]} is an input", (*argv, *names, "--out", "out"), needs, must="refuse")
-    for name, extra in {"table missing": "no.tsv", "table is a folder": "ds", "table is a link to nothing": "dead", "table a loop": "a"}.items():
+    for name, extra in {
+        "table missing": "no.tsv",
+        "table is a folder": "ds",
+        "table is a link to nothing": "dead",
+        "table a loop": "a",
+    }.items():
 
         def prepare_links(folder: Path) -> None:
             (folder / "dead").symlink_to("nowhere")
@@ -133,6 +151,29 @@ def cases(bases: Mapping[str, Path]) -> Iterator[Case]:
 
         argv = ("data", "build", extra, *GENOME, "--out", "out")
         yield Case(TOPIC, name, argv, ("genome.fa", "ds"), prepare_links, "refuse", (extra,))
-        yield Case(TOPIC, f"genome: {name}", ("data", "build", "rows.tsv", "--genome", extra, "--out", "out"), ("rows.tsv", "ds"), prepare_links, "refuse", (extra,))
-        yield Case(TOPIC, f"run: {name}", ("predict", extra, "rows.tsv", *GENOME, "--out", "out"), ("rows.tsv", "genome.fa", "ds"), prepare_links, "refuse", (extra,))
-        yield Case(TOPIC, f"dataset: {name}", ("train", extra if extra != "ds" else "rows.tsv", "--out", "out"), ("rows.tsv", "ds"), prepare_links, "refuse")
+        yield Case(
+            TOPIC,
+            f"genome: {name}",
+            ("data", "build", "rows.tsv", "--genome", extra, "--out", "out"),
+            ("rows.tsv", "ds"),
+            prepare_links,
+            "refuse",
+            (extra,),
+        )
+        yield Case(
+            TOPIC,
+            f"run: {name}",
+            ("predict", extra, "rows.tsv", *GENOME, "--out", "out"),
+            ("rows.tsv", "genome.fa", "ds"),
+            prepare_links,
+            "refuse",
+            (extra,),
+        )
+        yield Case(
+            TOPIC,
+            f"dataset: {name}",
+            ("train", extra if extra != "ds" else "rows.tsv", "--out", "out"),
+            ("rows.tsv", "ds"),
+            prepare_links,
+            "refuse",
+        )

@@ -101,11 +101,22 @@ TABLES: dict[str, tuple[Callable[[Path], object], Must, tuple[str, ...]]] = {
     "1 TB after a header": (sparse(1 << 40, tsv(ROWS).encode()), "refuse", ()),
     "a socket": (lambda folder: _socket(folder / "big"), "refuse", ()),
 }
-ENDLESS = ("/dev/zero", "/dev/urandom", "a pipe without a writer", "1 TB of nothing", "/proc/self/mem", "a socket", "/dev/tty")
+ENDLESS = (
+    "/dev/zero",
+    "/dev/urandom",
+    "a pipe without a writer",
+    "1 TB of nothing",
+    "/proc/self/mem",
+    "a socket",
+    "/dev/tty",
+)
 PLACES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "genome": (("data", "build", "rows.tsv", "--genome", "big", "--out", "out"), ("rows.tsv",)),
     "configuration": (("train", "ds", "--config", "big", "--out", "out"), ("ds",)),
-    "labels": (("predict", "run", "rows.tsv", *GENOME, "--cell-line", "K562", "--support-labels", "big", "--out", "out"), ("run", "rows.tsv", "genome.fa")),
+    "labels": (
+        ("predict", "run", "rows.tsv", *GENOME, "--cell-line", "K562", "--support-labels", "big", "--out", "out"),
+        ("run", "rows.tsv", "genome.fa"),
+    ),
     "list of pairs": (("explain", "run", "ds", "--only", "big", "--out", "out"), ("run", "ds")),
     "truth": (("evaluate", "run", "ds", "--truth", "big", "--out", "out"), ("run", "ds")),
     "run": (("predict", "big", "rows.tsv", *GENOME, "--out", "out"), ("rows.tsv", "genome.fa")),
@@ -113,7 +124,13 @@ PLACES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "protocol": (("compare", "big", "ds", "--out", "out"), ("ds",)),
     "results": (("report", "big"), ()),
 }
-INSIDE = {"run/run.json": "predict", "run/model.safetensors": "predict", "ds/manifest.json": "evaluate", "ds/codes.npy": "evaluate", "ds/pairs.parquet": "evaluate"}
+INSIDE = {
+    "run/run.json": "predict",
+    "run/model.safetensors": "predict",
+    "ds/manifest.json": "evaluate",
+    "ds/codes.npy": "evaluate",
+    "ds/pairs.parquet": "evaluate",
+}
 
 
 def _socket(path: Path) -> None:
@@ -128,13 +145,16 @@ def _socket(path: Path) -> None:
 
 def cases(bases: Mapping[str, Path]) -> Iterator[Case]:
     """As a table of two commands, then in other places."""
+    argv: tuple[str, ...]
     for name, (prepare, must, words) in TABLES.items():
         argv = ("data", "build", "big", *GENOME, *WHOLE, "--out", "out")
         yield Case(TOPIC, name, argv, ("genome.fa",), prepare, must, words)
         if name in ENDLESS or "labels" in name:
             argv = ("predict", "run", "big", *GENOME, "--out", "out")
             both: Must = "either" if "both" in name else must
-            yield Case(TOPIC, f"predict {name}", argv, ("genome.fa", "run"), prepare, both, () if "labels" in name else words)
+            yield Case(
+                TOPIC, f"predict {name}", argv, ("genome.fa", "run"), prepare, both, () if "labels" in name else words
+            )
     for place, (argv, needs) in PLACES.items():
         for name in ENDLESS:
             yield Case(TOPIC, f"{place}: {name}", argv, needs, TABLES[name][0], "refuse", leaves="^out")
@@ -160,11 +180,22 @@ def cases(bases: Mapping[str, Path]) -> Iterator[Case]:
     yield Case(TOPIC, "a 2bit of 50,002 sequences", argv, ("rows.tsv",), packed)
     for option in (
         *("--devices=1000000", "--nodes=2", "--nodes=1000000", "--accumulate=1000000000", "--threads=100000"),
-        *("--threads=1000000000", "--set=stem.bin=1000000", "--set=backbone.width=1000000", "--set=episodes.query=1000000000"),
-        *("--set=impedance.channels=100000", "--set=backbone.kan_frequencies=1000000", "--set=training.tasks_per_step=100000000"),
+        *(
+            "--threads=1000000000",
+            "--set=stem.bin=1000000",
+            "--set=backbone.width=1000000",
+            "--set=episodes.query=1000000000",
+        ),
+        *(
+            "--set=impedance.channels=100000",
+            "--set=backbone.kan_frequencies=1000000",
+            "--set=training.tasks_per_step=100000000",
+        ),
     ):
         argv = ("train", "ds", *SETTINGS, option, "--out", "out")
         yield Case(TOPIC, f"train {option}", argv, ("ds",), leaves="^out")
     for window in (10**6 + 1, 10**12, 10**18):
         argv = ("data", "build", "rows.tsv", *GENOME, "--enhancer-window", str(window), "--out", "out")
-        yield Case(TOPIC, f"window of {window:,}", argv, ("rows.tsv", "genome.fa"), must="refuse", words=("window|bases|end",))
+        yield Case(
+            TOPIC, f"window of {window:,}", argv, ("rows.tsv", "genome.fa"), must="refuse", words=("window|bases|end",)
+        )

@@ -104,8 +104,15 @@ def cases(bases: Mapping[str, Path]) -> Iterator[Case]:
             leaves = "^out" if "disk" in name or "reads" in name else "$^"
             # A message that cannot be written cannot be judged.
             yield Case(
-                TOPIC, f"{verb}, {name}", (*argv, "--out", "out"), needs, must=must, oracle=same_tree(bases[base]), env=env,
-                before=before, leaves=leaves,
+                TOPIC,
+                f"{verb}, {name}",
+                (*argv, "--out", "out"),
+                needs,
+                must=must,
+                oracle=same_tree(bases[base]),
+                env=env,
+                before=before,
+                leaves=leaves,
             )
     if os.geteuid() == 0:
         for verb, (argv, needs, base) in COMMANDS.items():
@@ -115,16 +122,33 @@ def cases(bases: Mapping[str, Path]) -> Iterator[Case]:
             more = {"HOME": None, "XDG_CACHE_HOME": None}
             full = (*argv, "--out", "out")
             yield Case(TOPIC, f"{verb}, unknown user", full, needs, open_to_all, "accept", before=nobody, oracle=oracle)
-            yield Case(TOPIC, f"{verb}, unknown user without a home", full, needs, open_to_all, before=nobody, oracle=oracle, env=more)
-            yield Case(TOPIC, f"{verb}, inputs are read alone", full, needs, closed, "refuse", before=nobody, oracle=oracle)
+            yield Case(
+                TOPIC,
+                f"{verb}, unknown user without a home",
+                full,
+                needs,
+                open_to_all,
+                before=nobody,
+                oracle=oracle,
+                env=more,
+            )
+            yield Case(
+                TOPIC, f"{verb}, inputs are read alone", full, needs, closed, "refuse", before=nobody, oracle=oracle
+            )
     table = tsv([{**row, "cell_line": "Пример", "note": "\u2603"} for row in ROWS])
     for coding in ("ascii", "latin-1", "cp1252"):
         before = functools.partial(alphabet, coding)
         for verb in ("build", "predict"):
             argv, needs, file = PLACED[verb]
             yield Case(
-                TOPIC, f"{verb}, names in {coding}", (*argv, "--out", "out"), (*needs[:-2], "genome.fa"), put({"rows.tsv": table}),
-                "accept", before=before, oracle=has(f"out/{file}"),
+                TOPIC,
+                f"{verb}, names in {coding}",
+                (*argv, "--out", "out"),
+                (*needs[:-2], "genome.fa"),
+                put({"rows.tsv": table}),
+                "accept",
+                before=before,
+                oracle=has(f"out/{file}"),
             )
     build = "episode data build rows.tsv --genome genome.fa --out out"
     for name, shell, must in (
@@ -137,9 +161,18 @@ def cases(bases: Mapping[str, Path]) -> Iterator[Case]:
         ("PYTHONIOENCODING=ascii", f"PYTHONIOENCODING=ascii {build}", "accept"),
         ("optimised", f"PYTHONOPTIMIZE=2 {build}", "accept"),
         ("isolated", f"env -i PATH=$PATH HOME=$PWD/.cache bash -c '{build}'", "either"),
-        ("help", "episode --help > out.txt && episode data build --help >> out.txt; rm out.txt; mkdir out; touch out/manifest.json", "accept"),
+        (
+            "help",
+            "episode --help > out.txt && episode data build --help >> out.txt && rm out.txt",
+            "accept",
+        ),
     ):
         yield Case(
-            TOPIC, name, needs=("rows.tsv", "genome.fa"), shell=shell, must=must,  # type: ignore[arg-type]
-            oracle=None if name in ("help", "isolated") or "mistake" in name else has("out/manifest.json"), leaves="^out",
+            TOPIC,
+            name,
+            needs=("rows.tsv", "genome.fa"),
+            shell=shell,
+            must=must,
+            oracle=None if name in ("help", "isolated") or "mistake" in name else has("out/manifest.json"),
+            leaves="^out",
         )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import bz2
+import functools
 import gzip
 import io
 import lzma
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from torture.case import Case, Must
 from torture.topics.common import build, predict
-from torture.world import COLUMNS, ROWS, bedpe, bengi, bgzf, tsv
+from torture.world import COLUMNS, ROWS, Row, bedpe, bengi, bgzf, tsv
 
 TOPIC = "tables"
 Change = Callable[[str], str | bytes]
@@ -130,7 +131,11 @@ SHAPES: dict[str, tuple[Change, Must, tuple[str, ...]]] = {
     "UTF-16 BE": (lambda t: b"\xfe\xff" + t.encode("utf-16-be"), "refuse", (r"UTF-16|UTF-8|text",)),
     "UTF-32": (lambda t: t.encode("utf-32"), "refuse", (r"UTF-32|UTF-8|text",)),
     "Latin-1": (lambda t: t.replace("chr1", "chr\xe9", 2).encode("latin-1"), "refuse", (r"UTF-8",)),
-    "a surrogate": (lambda t: t.replace("chr1", "chr\ud800", 2).encode("utf-8", "surrogatepass"), "refuse", (r"UTF-8",)),
+    "a surrogate": (
+        lambda t: t.replace("chr1", "chr\ud800", 2).encode("utf-8", "surrogatepass"),
+        "refuse",
+        (r"UTF-8",),
+    ),
     "form feed as line end": (lambda t: t.replace("\n", "\x0c"), "refuse", ()),
     "vertical tab for tab": (lambda t: t.replace("\t", "\x0b").replace(",", "\x0b"), "refuse", ()),
     "next line as line end": (lambda t: t.replace("\n", "\x85"), "refuse", ()),
@@ -159,16 +164,28 @@ HEADERS: dict[str, tuple[Change, Must, tuple[str, ...]]] = {
     "hash before": (lambda t: "#" + t, "accept", ()),
     "hash and space before": (lambda t: "# " + t, "accept", ()),
     "short names": (lambda t: t.replace("enhancer_", "enh_").replace("promoter_", "prom_"), "accept", ()),
-    "a short name and a long": (lines(lambda p: [p[0] + "\tenh_start", *(x + "\t77" for x in p[1:])]), "either", (r"enh_start",)),
+    "a short name and a long": (
+        lines(lambda p: [p[0] + "\tenh_start", *(x + "\t77" for x in p[1:])]),
+        "either",
+        (r"enh_start",),
+    ),
     "a name twice": (cells(0, lambda c: [*c[:1], c[2], *c[2:]]), "refuse", (r"more than once|twice|duplicate",)),
     "a name in two cases": (
-        lines(lambda p: [p[0] + "\tCell_Line", *(x + "\tHeLa" for x in p[1:])]), "either", (r"cell_line",)
+        lines(lambda p: [p[0] + "\tCell_Line", *(x + "\tHeLa" for x in p[1:])]),
+        "either",
+        (r"cell_line",),
     ),
     "an empty name": (cells(0, lambda c: [*c[:-1], ""]), "refuse", (r"name",)),
-    "an empty first name": (lines(lambda p: ["\t" + p[0], *(f"{i}\t{x}" for i, x in enumerate(p[1:]))]), "either", (r"name",)),
+    "an empty first name": (
+        lines(lambda p: ["\t" + p[0], *(f"{i}\t{x}" for i, x in enumerate(p[1:]))]),
+        "either",
+        (r"name",),
+    ),
     "row names of R": (lines(lambda p: [p[0], *(f"{i}\t{x}" for i, x in enumerate(p[1:]))]), "refuse", (WIDTH,)),
     "an index of pandas": (
-        lines(lambda p: ["Unnamed: 0\t" + p[0], *(f"{i}\t{x}" for i, x in enumerate(p[1:]))]), "accept", ()
+        lines(lambda p: ["Unnamed: 0\t" + p[0], *(f"{i}\t{x}" for i, x in enumerate(p[1:]))]),
+        "accept",
+        (),
     ),
     "quoted": (lambda t: tsv(ROWS, quote=True), "accept", ()),
     "quoted CRLF": (lambda t: tsv(ROWS, quote=True, end="\r\n"), "accept", ()),
@@ -187,26 +204,10 @@ HEADERS: dict[str, tuple[Change, Must, tuple[str, ...]]] = {
         "refuse",
         (r"column",),
     ),
-    **{
-        f"without {column}": (
-            lambda t, column=column: tsv(ROWS, [name for name in COLUMNS if name != column]),
-            "refuse",
-            (rf"no column '?{column}",),
-        )
-        for column in COLUMNS
-        if column != "label"
-    },
-    **{
-        f"{column} misspelt": (
-            lambda t, column=column: t.replace(column, column[:-1] + "xx", 1),
-            "refuse",
-            (rf"no column '?{column}",),
-        )
-        for column in COLUMNS
-        if column != "label"
-    },
     "reserved names": (
-        lines(lambda p: [p[0] + "\trow\tpotential\tenvironment", *(x + "\t9\t9\tz" for x in p[1:])]), "accept", ()
+        lines(lambda p: [p[0] + "\trow\tpotential\tenvironment", *(x + "\t9\t9\tz" for x in p[1:])]),
+        "accept",
+        (),
     ),
 }
 """The same for what a tidy table alone has."""
@@ -217,17 +218,48 @@ def cases(bases: Mapping[str, Path]) -> Iterator[Case]:
     reference = bases["pr"] / "predictions.parquet"
     for form, (file, text, options, header, _) in FORMS.items():
         for number, (name, (change, must, words)) in enumerate(SHAPES.items()):
-            if (name.startswith("header") and not header) or (form in ("csv", "bengi", "plain") and number % 3 != len(form) % 3):
+            if (name.startswith("header") and not header) or (
+                form in ("csv", "bengi", "plain") and number % 3 != len(form) % 3
+            ):
                 continue
             rows = LABELLED if form == "bengi" else ROWS
-            need = "either" if must == "accept" and _unlike(form, name) else must
+            need: Must = "either" if must == "accept" and _unlike(form, name) else must
             content = change(text)
-            more = {"file": file, "options": options, "must": need, "words": words}
-            yield build(TOPIC, f"{form}, {name}", content, rows=rows, **more)
+            both = functools.partial(_case, form, name, content, file, options, need, words, rows)
+            yield both(build, "")
             if form == "tsv":
-                yield predict(TOPIC, f"predict {form}, {name}", content, rows=rows, reference=reference, **more)
+                yield both(functools.partial(predict, reference=reference), "predict ")
     for name, (change, must, words) in HEADERS.items():
         yield build(TOPIC, f"header, {name}", change(tsv(ROWS)), must=must, words=words)
+    for column in COLUMNS:
+        for name, change in {"without": _without(column), "misspelt": _misspelt(column)}.items():
+            if column != "label":
+                words = (rf"no column '?{column}",)
+                yield build(TOPIC, f"header, {name} {column}", change(tsv(ROWS)), must="refuse", words=words)
+
+
+def _case(
+    form: str,
+    name: str,
+    content: str | bytes,
+    file: str,
+    options: tuple[str, ...],
+    must: Must,
+    words: tuple[str, ...],
+    rows: Sequence[Row],
+    make: Callable[..., Case],
+    verb: str,
+) -> Case:
+    title = f"{verb}{form}, {name}"
+    return make(TOPIC, title, content, rows=rows, file=file, options=options, must=must, words=words)
+
+
+def _without(column: str) -> Change:
+    return lambda text: tsv(ROWS, [name for name in COLUMNS if name != column])
+
+
+def _misspelt(column: str) -> Change:
+    return lambda text: text.replace(column, column[:-1] + "xx", 1)
 
 
 def _unlike(form: str, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Values of every column of a tidy table: wrong types, other notations, extremes, look-alikes; as text and as Parquet."""
+"""Values of every column: wrong types, other notations, extremes, look-alikes; as text and as Parquet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from torture.case import Case, Must
 from torture.oracles import stored
 from torture.topics.common import build, predict
-from torture.world import COLUMNS, ROWS, Row, bases, pair, tsv
+from torture.world import COLUMNS, ROWS, Row, bases, listed, pair, tsv
 
 TOPIC = "values"
 OTHERS: Sequence[Row] = ROWS[1:]
@@ -21,48 +21,46 @@ START = 2900
 """Of the first enhancer of `ROWS`."""
 
 NOT_POSITIONS = (
-    *("-1", "2900.5", "2,900", "2 900", "2_900", "0x0b54", "2900bp", "2.9kb", "x", "NA", "NaN", "nan", "None", "null"),
-    *("inf", "-inf", "1e400", "1e18", "9223372036854775808", "99999999999999999999999", "２９００", "२९००", "²", "−2900"),
-    *(".", "-", "TRUE", "=2900", "'2900", "2900;", "chr1:2900", "1099511627776", "4294967296", "2147483648"),
+    *listed(
+        "-1 2900.5 2,900 2_900 0x0b54 2900bp 2.9kb x NA NaN nan None null . - TRUE =2900 '2900 2900; chr1:2900 ² −2900"
+    ),
+    *listed("inf -inf 1e400 1e18 9223372036854775808 99999999999999999999999 1099511627776 4294967296 2147483648"),
+    *listed("２９００ २९００"),
+    "2 900",
 )
 """No position, or one past the end of the chromosome."""
 POSITIONS: tuple[str, ...] = ("2900.0", "+2900", "02900", "2.9e3", "2900.", "2.9e+03", "0002900.000")
 """Other ways to write one."""
 LOST = ("5.12346e+07", "1.2e+06")
 """Positions of which digits may be lost."""
+NO_LABELS = "2 -1 0.5 1.5 0.999999 1e-9 yes no positive T true True １ ٠ 1,0 inf x 0x1 1_0 10 1e400 0.9999 1e1 1;0"
 LABELS: dict[str, tuple[Must, object]] = {
-    **{text: ("accept", 1) for text in ("1", " 1 ")},
-    **{text: ("either", 1) for text in ("1.0", "+1", "01", "1e0")},
-    **{text: ("accept", 0) for text in ("0",)},
-    **{text: ("either", 0) for text in ("0.0", "-0", "00", "0e5")},
+    **dict.fromkeys(("1", " 1 "), ("accept", 1)),
+    **dict.fromkeys(listed("1.0 +1 01 1e0"), ("either", 1)),
+    **dict.fromkeys(listed("0"), ("accept", 0)),
+    **dict.fromkeys(listed("0.0 -0 00 0e5"), ("either", 0)),
     "": ("accept", -1),
-    **{
-        text: ("refuse", None)
-        for text in (
-            *("2", "-1", "0.5", "1.5", "0.999999", "1e-9", "yes", "no", "positive", "T", "true", "True", "１", "٠", "1,0"),
-            *("inf", "x", "1 0", "0x1", "1_0", "10", "1e400", "0.9999", "1e1"),
-        )
-    },
-    **{text: ("either", -1) for text in ("NaN", "nan", "NA", "None", "null", ".", "-", "?", "unknown", "N/A")},
+    **dict.fromkeys(listed(NO_LABELS), ("refuse", None)),
+    **dict.fromkeys(listed("NaN nan NA None null . - ? unknown N/A"), ("either", -1)),
 }
 CELL_LINES: dict[str, Must] = {
-    **{name: "accept" for name in ("HeLa-S3", "h1 ESC", "Пример", "A|B", "0", "1e5", "x" * 99, "a.b", "-", "None", "T+")},
-    **{name: "refuse" for name in ("", "nan", "NaN", "NAN", "a:b", ":", "x" * 5000)},
+    **dict.fromkeys(("h1 ESC", *listed("HeLa-S3 Пример A|B 0 1e5 a.b - None T+"), "x" * 99), "accept"),
+    **dict.fromkeys(("", *listed("nan NaN NAN a:b :"), "x" * 5000), "refuse"),
 }
 DISTANCES: dict[str, tuple[Must, float | None]] = {
-    **{text: ("accept", float(text)) for text in ("0", "1000", "1e3", "33433233.5", "123456789.25")},
+    **{text: ("accept", float(text)) for text in listed("0 1000 1e3 33433233.5 123456789.25")},
     "": ("accept", 4600.0),
-    **{text: ("refuse", None) for text in ("-1", "x", "inf", "-inf", "1e400", "1,000", "１０００", "1 kb", "0x10", "1_000")},
-    **{text: ("either", 4600.0) for text in ("nan", "NA", ".", "None")},
+    **dict.fromkeys(("1 kb", *listed("-1 x inf -inf 1e400 1,000 １０００ 0x10 1_000")), ("refuse", None)),
+    **dict.fromkeys(listed("nan NA . None"), ("either", 4600.0)),
 }
 SPLITS: dict[str, Must] = {
-    **{text: "accept" for text in ("train", "val", "test", "", " train ")},
-    **{text: "refuse" for text in ("Train", "validation", "valid", "dev", "0", "train,val", "nan", "x")},
+    **dict.fromkeys(("", " train ", *listed("train val test")), "accept"),
+    **dict.fromkeys(listed("Train validation valid dev 0 train,val nan x"), "refuse"),
 }
-CHROMOSOMES = ("1", "Chr1", "CHR1", "chr01", "chr3", "", ".", "chr1 ", "chrＩ", "chr1.fa", "0", "NC_000001.11", "chr1_alt")
+CHROMOSOMES = ("", "chr1 ", *listed("1 Chr1 CHR1 chr01 chr3 . chrＩ chr1.fa 0 NC_000001.11 chr1_alt"))
 SEQUENCES: dict[str, Must] = {
     "as it is": "accept",
-    **{letter: "refuse" for letter in "XZ-*.07 UuEF?\"'é"},
+    **dict.fromkeys("XZ-*.07 UuEF?\"'é", "refuse"),
     "N": "refuse",
     "empty": "refuse",
     "one base": "either",
@@ -100,7 +98,9 @@ def cases(bases_by_name: Mapping[str, Path]) -> Iterator[Case]:
             table = tsv(first(**{column: text}))
             yield build(TOPIC, f"{column} {text!r}", table, rows=None, must="refuse", words=(column, ":2"))
             if column == "promoter_end":
-                yield predict(TOPIC, f"predict {column} {text!r}", table, rows=None, must="refuse", words=(column, ":2"))
+                yield predict(
+                    TOPIC, f"predict {column} {text!r}", table, rows=None, must="refuse", words=(column, ":2")
+                )
         own = str(ROWS[0][column])
         for text in POSITIONS:
             table = tsv(first(**{column: text.replace("2900", own).replace("2.9e", f"{int(own) / 1000:g}e")}))
@@ -112,7 +112,9 @@ def cases(bases_by_name: Mapping[str, Path]) -> Iterator[Case]:
             yield predict(TOPIC, f"predict label {text!r}", tsv(first(label=text)), rows=ROWS, must="accept")
     for text, must in CELL_LINES.items():
         rows = first(cell_line=text)
-        yield build(TOPIC, f"cell_line {text[:20]!r} of {len(text)}", tsv(rows), rows=rows, must=must, words=("cell_line", ":2"))
+        yield build(
+            TOPIC, f"cell_line {text[:20]!r} of {len(text)}", tsv(rows), rows=rows, must=must, words=("cell_line", ":2")
+        )
     for text, (must, bp) in DISTANCES.items():
         table, rows = tsv([{**row, "distance": text} for row in ROWS[:1]]), [{**ROWS[0], "distance": bp}]
         yield build(TOPIC, f"distance {text!r}", table, rows=rows, must=must, words=("distance", ":2"))
@@ -146,14 +148,26 @@ def _ranges() -> Iterator[Case]:
 
 def _sequences() -> Iterator[Case]:
     """Sequences given in the table."""
-    dna = {f"{side}_sequence": bases(*(ROWS[0][f"{side}_{p}"] for p in ("chrom", "start", "end"))) for side in ("enhancer", "promoter")}
+    dna = {
+        f"{side}_sequence": bases(*(ROWS[0][f"{side}_{p}"] for p in ("chrom", "start", "end")))
+        for side in ("enhancer", "promoter")
+    }
     for name, must in SEQUENCES.items():
         own = dna["enhancer_sequence"]
         changed = {"as it is": own, "N": "N" * 400, "empty": "", "one base": "A"}.get(name, own[:99] + name + own[100:])
         table = tsv([{**ROWS[0], **dna, "enhancer_sequence": changed}])
         rows = ROWS[:1]
         oracle = stored(rows, dna=changed == own)
-        yield build(TOPIC, f"sequence, {name!r}", table, genome=(), rows=None, oracle=oracle, must=must, words=("sequence|N|base",))
+        yield build(
+            TOPIC,
+            f"sequence, {name!r}",
+            table,
+            genome=(),
+            rows=None,
+            oracle=oracle,
+            must=must,
+            words=("sequence|N|base",),
+        )
     mixed = tsv([{**ROWS[0], **dna, "enhancer_sequence": dna["enhancer_sequence"] * 9000}])
     yield build(TOPIC, "sequence of 3.6 Mb", mixed, genome=(), rows=None, words=("sequence|bases",))
 
@@ -164,7 +178,9 @@ def _parquet() -> Iterator[Case]:
     for name, (column, kind, must) in PARQUET.items():
         values = table[column].to_pylist()
         try:
-            array = pa.array([None if v is None else str(v) for v in values] if kind == pa.string() else values).cast(kind)
+            array = pa.array([None if v is None else str(v) for v in values] if kind == pa.string() else values).cast(
+                kind
+            )
         except pa.ArrowException:
             array = pa.array(values, from_pandas=True).cast(pa.string()).cast(kind, safe=False)
         yield _as_parquet(name, table.set_column(table.column_names.index(column), column, array), must)
@@ -175,7 +191,9 @@ def _parquet() -> Iterator[Case]:
             yield _as_parquet("null label", changed, "accept", first(label=-1))
         else:
             yield _as_parquet(f"null {column}", changed, "refuse", words=(column,))
-        nested = table.set_column(table.column_names.index(column), column, pa.array([[v] for v in table[column].to_pylist()]))
+        nested = table.set_column(
+            table.column_names.index(column), column, pa.array([[v] for v in table[column].to_pylist()])
+        )
         yield _as_parquet(f"nested {column}", nested, "refuse", words=(column,))
     yield _as_parquet("no rows", table.slice(0, 0), "refuse", words=("row",))
     yield _as_parquet("no columns", pa.table({}), "refuse")
@@ -193,7 +211,15 @@ def _parquet() -> Iterator[Case]:
     }.items():
         for verb, make in (("build", build), ("predict", predict)):
             # A value page without a checksum may be damaged into other values that are valid: not to be seen from here.
-            yield make(TOPIC, f"{verb} parquet {name}", content, file="t.parquet", rows=None, must="refuse", words=("t.parquet",))
+            yield make(
+                TOPIC,
+                f"{verb} parquet {name}",
+                content,
+                file="t.parquet",
+                rows=None,
+                must="refuse",
+                words=("t.parquet",),
+            )
 
 
 def _bytes(table: pa.Table) -> bytes:
@@ -202,7 +228,9 @@ def _bytes(table: pa.Table) -> bytes:
     return stream.getvalue()
 
 
-def _as_parquet(name: str, table: pa.Table, must: Must, rows: Sequence[Row] = ROWS, words: tuple[str, ...] = ()) -> Case:
+def _as_parquet(
+    name: str, table: pa.Table, must: Must, rows: Sequence[Row] = ROWS, words: tuple[str, ...] = ()
+) -> Case:
     return build(TOPIC, f"parquet, {name}", _bytes(table), file="t.parquet", rows=rows, must=must, words=words)
 
 
