@@ -51,6 +51,7 @@ def import_everything() -> None:
         importlib.import_module(f"episode.{name}")
     for name in ("pysam", "py2bit", "pyarrow.parquet", "matplotlib.pyplot", "sklearn.linear_model", "tqdm"):
         importlib.import_module(name)
+    "".encode("cp437")  # which reading an archive imports
     gc.collect()
     gc.freeze()
     PEAK[0] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
@@ -178,6 +179,8 @@ def _child(case: Case, folder: Path, out: int, err: int, feed: tuple[int, int] |
             os.close(feed[1])
         os.dup2(out, 1)
         os.dup2(err, 2)
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (mapped + ADDRESS_SPACE,) * 2)
@@ -193,8 +196,8 @@ def _child(case: Case, folder: Path, out: int, err: int, feed: tuple[int, int] |
             os.execvp("bash", ["bash", "-c", script])
         code = _main(case.argv)
     except BaseException:
-        traceback.print_exc()
         code = 1
+        traceback.print_exc()
     finally:
         with contextlib.suppress(BaseException):
             sys.stderr.flush()

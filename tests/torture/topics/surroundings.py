@@ -155,12 +155,11 @@ def cases(bases: Mapping[str, Path]) -> Iterator[Case]:
         ("output closed", f"{build} >&-", "accept"),
         ("errors closed", f"{build} 2>&-", "accept"),
         ("all closed", f"{build} <&- >&- 2>&-", "accept"),
-        ("a mistake, errors closed", "episode data build no.tsv --out out 2>&- || exit 2", "either"),
-        ("head", f"{build} | head -1; exit ${{PIPESTATUS[0]}}", "either"),
+        ("a mistake, errors closed", "episode data build no.tsv --out out 2>&-; test $? = 2", "accept"),
+        ("head", f"{build} | head -1", "accept"),
         ("LANG=C", f"LANG=C LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 {build}", "accept"),
         ("PYTHONIOENCODING=ascii", f"PYTHONIOENCODING=ascii {build}", "accept"),
         ("optimised", f"PYTHONOPTIMIZE=2 {build}", "accept"),
-        ("isolated", f"env -i PATH=$PATH HOME=$PWD/.cache bash -c '{build}'", "either"),
         (
             "help",
             "episode --help > out.txt && episode data build --help >> out.txt && rm out.txt",
@@ -173,6 +172,6 @@ def cases(bases: Mapping[str, Path]) -> Iterator[Case]:
             needs=("rows.tsv", "genome.fa"),
             shell=shell,
             must=must,
-            oracle=None if name in ("help", "isolated") or "mistake" in name else has("out/manifest.json"),
+            oracle=None if name == "help" or "mistake" in name else has("out/manifest.json"),
             leaves="^out",
         )
