@@ -13,21 +13,18 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
 import pytest
 
 from episode import files
+from episode.documents import read_json
 from episode.errors import EpisodeError
 from episode.files import (
     atomic_file,
     atomic_folder,
     file_sha256,
     locked,
-    read_json,
     refuse_shared,
-    release_pages,
     remove_folder,
     remove_leftovers,
     write_json,
@@ -335,22 +332,3 @@ def test_a_lock_that_fails_otherwise_is_an_error(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(files.fcntl, "flock", failing_lock(errno.EIO))
     with pytest.raises(OSError, match="Input/output error"), locked(tmp_path / "lock"):
         pytest.fail("the block must not run")
-
-
-# -- mapped pages -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("mode", ["r", "r+", "c"])
-def test_released_pages_keep_their_content(tmp_path: Path, mode: Literal["r", "r+", "c"]) -> None:
-    np.save(tmp_path / "a.npy", np.arange(5000))
-    array = np.load(tmp_path / "a.npy", mmap_mode=mode)
-    if mode != "r":
-        array[7] = -1
-    release_pages(array[3:][::2])
-    assert array[6] == 6 and array[7] == (7 if mode == "r" else -1)
-
-
-def test_an_array_in_memory_has_no_pages_to_release() -> None:
-    array = np.arange(5)
-    release_pages(array[1:])
-    assert array.tolist() == [0, 1, 2, 3, 4]

@@ -1,4 +1,4 @@
-"""Writing so that a reader never sees half a file, and reading JSON with errors that name the file.
+"""Writing so that a reader never sees half a file.
 
 What is being written lies hidden beside its place and carries the name of the process that writes it, so that what a
 dead process left behind can be distinguished from what a living one is writing. Knows nothing of their content.
@@ -13,7 +13,6 @@ import hashlib
 import json
 import logging
 import math
-import mmap
 import os
 import re
 import shutil
@@ -21,12 +20,9 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from episode.errors import EpisodeError
-
-if TYPE_CHECKING:
-    import numpy as np
 
 __all__ = [
     "ReadAt",
@@ -36,11 +32,9 @@ __all__ = [
     "finite",
     "fsync",
     "locked",
-    "read_json",
     "refuse_existing",
     "refuse_shared",
     "refuse_unwritable",
-    "release_pages",
     "remove_folder",
     "remove_leftovers",
     "write_json",
@@ -328,20 +322,6 @@ def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[No
         yield
 
 
-def release_pages(array: np.ndarray) -> None:
-    """Give back the memory of an array that is mapped from a file; it is read again when needed.
-
-    Nothing is done for an array in memory, nor for a mapping with changes of its own (mode "c"), which would be lost.
-    """
-    owner: Any = array
-    while owner is not None and not isinstance(owner, mmap.mmap):
-        if getattr(owner, "mode", None) == "c":
-            return
-        owner = getattr(owner, "base", None)
-    if owner is not None:
-        owner.madvise(mmap.MADV_DONTNEED)
-
-
 class ReadAt:
     """A file that is read by position, never mapped: one that becomes shorter is an error, not a signal.
 
@@ -402,18 +382,5 @@ def finite(content: Any) -> Any:
 def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically: UTF-8, two-space indent, NaN refused."""
     with atomic_file(path) as temporary:
-        temporary.write_text(
-            json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
-        )
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file; an unreadable one is an `EpisodeError` that names it."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise EpisodeError(f"{path}: no such file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise EpisodeError(f"{path}: not valid JSON ({error})") from None
-    except OSError as error:
-        raise EpisodeError(f"{path}: {error.strerror}") from None
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")

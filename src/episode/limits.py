@@ -15,6 +15,7 @@ __all__ = [
     "ELEMENT_BASES",
     "FREQUENCIES",
     "GZIP_RATIO",
+    "INTEGER_DIGITS",
     "JSON_BYTES",
     "NAME_LENGTH",
     "NODES",
@@ -51,6 +52,8 @@ ELEMENT_BASES = 1_000_000
 """Bases of one element or window."""
 JSON_BYTES = 1 << 30
 """Bytes of a JSON or TOML file."""
+INTEGER_DIGITS = 100
+"""Digits of a whole number in a JSON file; more would not fit into a float."""
 
 SEED = (1 << 63) - 1
 """Size of a seed, positive or negative."""

@@ -1,4 +1,4 @@
-"""Options that are numbers have a domain, threads are cut to the cores, and errors come with the usage of their command."""
+"""Options that are numbers have a domain, threads are cut to the cores, errors show the usage of their command."""
 
 from __future__ import annotations
 

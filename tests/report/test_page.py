@@ -161,7 +161,7 @@ class TestComparison:
         content = comparison_report[1][0].read_text()
         body = content[content.index('id="differences"') :]
         body = body[: body.index("</tbody>")]
-        bold = {}
+        bold: dict[str, list[bool]] = {}
         for row in body.split("<tr")[2:]:
             name = re.findall(r'data-order="(\S+-\S+)"', row)[0]
             bold[name] = []

@@ -40,7 +40,7 @@ class CommandParser(argparse.ArgumentParser):
 
     _within = False
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:  # type: ignore[override]
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """Parse options, then files; refuse the rest."""
         if self._within:  # called to parse either
             return super().parse_known_args(args, namespace)

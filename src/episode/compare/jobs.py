@@ -35,11 +35,12 @@ from episode.compare.protocol import CollapseConfig, HoldoutConfig, Protocol, Se
 from episode.config import Config, WindowConfig
 from episode.data.dataset import Dataset
 from episode.data.storage import load_dataset
+from episode.documents import read_json
 from episode.encode.motifs import MotifBank, load_bank
 from episode.encode.store import ElementStore, build_store
 from episode.errors import EpisodeError
 from episode.evaluate.figures import RunFigures
-from episode.files import atomic_file, finite, locked, read_json
+from episode.files import atomic_file, finite, locked
 from episode.identity import check_identity
 from episode.schema import Model, read_model, write_model
 from episode.seeds import generator

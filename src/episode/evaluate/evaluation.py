@@ -11,7 +11,6 @@ FOLDER/
 
 from __future__ import annotations
 
-import json
 import platform
 import shutil
 from dataclasses import dataclass
@@ -43,6 +42,7 @@ from episode.predict.pairs import Predictions, predict_dataset
 from episode.predict.writers import write_parquet
 from episode.schema import write_model
 from episode.seeds import generator
+from episode.train.log import LOG, read_log
 
 __all__ = ["Evaluation", "check_windows", "evaluate", "run_alarms", "training_lines", "write_evaluation"]
 
@@ -118,6 +118,7 @@ def check_windows(run: Run, dataset: Dataset) -> None:
 
 def write_evaluation(evaluation: Evaluation, folder: Path, *, run_folder: Path) -> None:
     """Write the folder described above; existing files of those names are replaced, each by atomic rename."""
+    lines = training_lines(run_folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_parquet(evaluation.predictions.pairs, folder / "predictions.parquet")
     for name, table in (
@@ -127,15 +128,14 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, run_folder: Path) 
         with atomic_file(folder / name) as temporary:
             write_tsv(table, temporary)
     with atomic_file(folder / "training.jsonl") as temporary:
-        shutil.copyfile(run_folder / "metrics.jsonl", temporary)
-    lines = training_lines(run_folder)
+        shutil.copyfile(run_folder / LOG, temporary)
     write_model(folder / "figures.json", evaluation_figures(evaluation.predictions.pairs, evaluation.results, lines))
     write_model(folder / "metrics.json", evaluation.results)
 
 
 def training_lines(run_folder: Path) -> list[dict[str, object]]:
     """Read the log of a run, as `episode.evaluate.curves.training_series` takes it."""
-    return [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [line.model_dump(exclude_unset=True) for line in read_log(run_folder / LOG)]
 
 
 def run_alarms(run: Run) -> list[RunAlarm]:

@@ -83,7 +83,7 @@ def load_truth(folder: Path) -> Truth:
     environments["impedance"] = impedance.astype(np.float64)
     again = environments["cell_line"].duplicated()
     if again.any():
-        name = environments.loc[again.idxmax(), "cell_line"]
+        name = environments["cell_line"].iloc[int(again.argmax())]
         raise DatasetError(f"{table}:{int(again.argmax()) + 2}: cell line {name!r} is there twice")
     try:
         simulated = pd.read_parquet(parquet)
@@ -272,7 +272,7 @@ def check_truth(pairs: pd.DataFrame, truth: Truth) -> None:
     ids = [name for name in ("enhancer_id", "promoter_id") if name in pairs]
     shared = pairs[[*PAIR_KEY, *ids]].drop_duplicates().duplicated(PAIR_KEY)
     if shared.any():
-        first = " ".join(pairs.loc[shared.idxmax(), PAIR_KEY].astype(str))
+        first = " ".join(pairs[PAIR_KEY].iloc[int(shared.argmax())].astype(str))
         raise DatasetError(f"the truth goes by names, and several pairs are called {first}; needs names of their own")
 
 

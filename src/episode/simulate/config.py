@@ -53,7 +53,7 @@ def _check_numbers(config: SetConfig | WorldConfig) -> None:
             if not (number and math.isfinite(value) and low <= value <= high) or pair != (len(values) == 2):
                 what = f"a {'whole number' if kind is int else 'number'} from {low:,g} to {high:,g}"
                 raise ConfigError(f"{item.name} {given!r}: needed {'two of ' if pair else ''}{what}")
-        if pair and not values[0] <= values[1]:
+        if pair and not values[0] <= values[-1]:
             raise ConfigError(f"{item.name} {given} is not a pair of minimum and maximum")
 
 
