@@ -131,6 +131,7 @@ def _ended(pid: int) -> bool:
 
 
 def _forked(case: Case, folder: Path, watch: Callable[[int], None] | None = None) -> Outcome:
+    """Run the command of a case; on a busy machine it may take as much longer as others are waiting."""
     begun = time.monotonic()
     out, err = (open(os.memfd_create(name), "w+b") for name in ("out", "err"))  # noqa: SIM115
     feed = None if case.stdin is None else os.pipe()
@@ -148,7 +149,7 @@ def _forked(case: Case, folder: Path, watch: Callable[[int], None] | None = None
         watch(pid)
     poll, handle = select.poll(), os.pidfd_open(pid)
     poll.register(handle, select.POLLIN)
-    late = not poll.poll(case.seconds * 1000)
+    late = not poll.poll(case.seconds * 1000 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
     with contextlib.suppress(ProcessLookupError):
         if late:
             os.killpg(pid, signal.SIGKILL)
