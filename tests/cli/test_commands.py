@@ -166,7 +166,7 @@ def test_demo_of_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["--set", "training.steps"], "needed section.key=value, such as training.steps=500"),
         (["--set", "training.steps=many"], "training.steps: needed a whole number, got 'many'"),
         (["--set", "training.steps=0"], "training.steps: needed more than 0, got 0"),
-        (["--config", "nosuch.toml"], "nosuch.toml: No such file"),
+        (["--config", "nosuch.toml"], "nosuch.toml: no such file"),
         (["--chromosomes", "chr1"], "chromosome 'chr1' is not in the dataset, which has sim1, "),
         (["--chromosomes", "sim1,sim99"], "chromosome 'sim99' is not in the dataset"),
         (["--cell-lines", "train1"], "did you mean 'train01'?"),
