@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import pytest
@@ -50,7 +51,7 @@ def write(folder: Path, kind: str, rows: list[Row], comments: list[str], end: st
         pd.DataFrame(table, columns=COLUMNS).to_parquet(path)
         return path
     if kind in ("tsv", "csv", "quoted"):
-        quoting = csv.QUOTE_ALL if kind == "quoted" else csv.QUOTE_MINIMAL
+        quoting: Literal[0, 1] = csv.QUOTE_ALL if kind == "quoted" else csv.QUOTE_MINIMAL
         lines = []
         for line in [COLUMNS, *table]:
             stream = io.StringIO()
