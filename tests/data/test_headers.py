@@ -133,8 +133,29 @@ def test_without_header_little_is_guessed_and_that_is_said(tmp_path: Path, caplo
     caplog.clear()
     frame = read_pairs(path, cell_line="K562").frame
     assert frame[["cell_line", "label", "column_11", "column_12"]].to_numpy().tolist() == [["K562", -1, "1", "A"]]
-    assert "column_11 to column_12 are read as no label or cell line" in caplog.messages[0]
+    kept = "carried through, not read as label or cell line (--column label=column_11 would)"
+    assert caplog.messages == [f"{path}: has no header: column_11, column_12 {kept}"]
     assert list(read_pairs(path, cell_line="K", columns={"label": "column_11"}).frame["label"]) == [1]
+    assert caplog.messages[1] == f"{path}: has no header: column_12 {kept}"
+    caplog.clear()
+    read_pairs(path, cell_line="K", columns={"label": "column_11", "assay": "column_12"})
+    assert caplog.messages == []
+
+
+def test_anchors_read_by_place_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = put(tmp_path, "own.bedpe", "a\tb\tc\td\te\tf\nchr1\t100\t200\tchr1\t500\t700\n")
+    assert list(read_pairs(path, cell_line="K").frame["enhancer_start"]) == [100]
+    assert caplog.messages == [f"{path}: a, b, c are read as the enhancer, d, e, f as the promoter, by their places"]
+
+
+def test_format_that_the_rows_do_not_have(tmp_path: Path) -> None:
+    loops = put(tmp_path, "loops.bedpe", HEADER + "".join(ROWS))
+    for format in ("tidy", "bengi"):
+        told = message(loops, format=format, cell_line="K")
+        assert told == ": looks like BEDPE; give --format bedpe, or no --format"
+    named = put(tmp_path, "a.tsv", "#l\td\tc1\ts1\te1\tn1\tc2\ts2\te2\tn2\n" + BENGI)
+    assert message(named, cell_line="K").endswith("or --format bengi to read the columns by place")
+    assert len(read_pairs(named, format="bengi", cell_line="K").frame) == 1
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ __all__ = [
     "find_layout",
     "format_of_name",
     "is_anchors",
+    "names_anchors",
     "row_width",
 ]
 
@@ -111,6 +112,11 @@ def detect_format(path: Path) -> str:
         If the file cannot be read, or is no table of pairs.
     """
     return format_of_name(path) or find_layout(read_content(path)).format
+
+
+def names_anchors(names: Sequence[str]) -> bool:
+    """Whether names of columns are those of BEDPE, as loop callers write them."""
+    return len(names) >= 6 and None not in (_CHROM1.fullmatch(names[0]), _CHROM2.fullmatch(names[3]))
 
 
 def is_anchors(cells: Sequence[str]) -> bool:
@@ -206,7 +212,11 @@ def find_layout(content: Content, *, format: str | None = None, asked: Collectio
         fits = _most(top.rows, is_anchors if kind == "bedpe" else _is_bengi)
     else:
         fits = max(top.scores.values()) > 0
-    what = None if fits else foreign_header(top.names) or foreign_rows(top.rows)
+    what = None
+    if not fits and _most(top.rows, is_anchors):
+        what = "looks like BEDPE; give --format bedpe, or no --format"
+    elif not fits:
+        what = foreign_header(top.names) or foreign_rows(top.rows)
     if what is not None:
         raise fail(content.file, what)
     _check_delimiter(top, kind)
@@ -247,7 +257,7 @@ def _format(top: _Top) -> str:
     if Path(top.content.file).name.endswith((".bedpe", ".bedpe.gz")):
         return "bedpe"
     heads = [top.tabbed(index) for index in (*top.comments, top.first)]
-    if any(len(names) >= 6 and _CHROM1.fullmatch(names[0]) and _CHROM2.fullmatch(names[3]) for names in heads):
+    if any(map(names_anchors, heads)):
         return "bedpe"
     if any(top.scores.values()):
         return "tidy"
@@ -257,11 +267,10 @@ def _format(top: _Top) -> str:
         need = foreign_header(top.names)
         if need is not None:
             raise fail(top.content.file, need)
+        places = "columns 1 to 3 as the enhancer, 4 to 6 as the promoter"
+        other = "--format bengi to read the columns by place" if bengi else f"--format bedpe to read {places}"
         need = "names its columns in a way that is not known; give --column NAME=OTHER for each column that is needed"
-        need += (
-            " (see docs/formats.md), or --format bedpe to read columns 1 to 3 as the enhancer, 4 to 6 as the promoter"
-        )
-        raise fail(top.content.file, need)
+        raise fail(top.content.file, f"{need} (see docs/formats.md), or {other}")
     return "bengi" if bengi else "bedpe" if anchors else "tidy"
 
 
