@@ -431,9 +431,8 @@ BAD = [
 def message(path: Path, **options: object) -> str:
     """What reading the whole table says."""
     with pytest.raises(InputError) as caught:
-        build_dataset(
-            [path], open_genome(world() / "genome.fa"), lively_run().facts.windows, ReadOptions(**options), labels=False
-        )  # type: ignore[arg-type]
+        reading = ReadOptions(**options)  # type: ignore[arg-type]
+        build_dataset([path], open_genome(world() / "genome.fa"), lively_run().facts.windows, reading, labels=False)
     return str(caught.value)
 
 
