@@ -200,12 +200,12 @@ def test_points_and_unknown_letters_in_blocks(table: pd.DataFrame, tmp_path: Pat
     assert outcome.code == 2 and "--promoter-flank BP takes BP bases" in outcome.err
     given = with_sequences(table.head(20), tmp_path)
     given.loc[3, "enhancer_sequence"] = "N" * 398 + "AC"
-    given = write(given, tmp_path / "given.parquet")
-    outcome = predict(tmp_path / "given", given, genome=False)
+    short = write(given, tmp_path / "given.parquet")
+    outcome = predict(tmp_path / "given", short, genome=False)
     assert outcome.code == 2 and "has 398 letters other than A, C, G and T in its sequence" in outcome.err
-    kept = predicted(tmp_path / "kept", given, "--outside-genome", "report", genome=False)
+    kept = predicted(tmp_path / "kept", short, "--outside-genome", "report", genome=False)
     assert len(kept) == 19
-    assert len(predicted(tmp_path / "all", given, "--max-unknown", 0.999, genome=False)) == 20
+    assert len(predicted(tmp_path / "all", short, "--max-unknown", 0.999, genome=False)) == 20
 
 
 def test_the_wrong_genome_is_asked_about(table: pd.DataFrame, tmp_path: Path) -> None:
@@ -430,8 +430,8 @@ BAD = [
 
 def message(path: Path, **options: object) -> str:
     """What reading the whole table says."""
+    reading = ReadOptions(**options)  # type: ignore[arg-type]
     with pytest.raises(InputError) as caught:
-        reading = ReadOptions(**options)  # type: ignore[arg-type]
         build_dataset([path], open_genome(world() / "genome.fa"), lively_run().facts.windows, reading, labels=False)
     return str(caught.value)
 
