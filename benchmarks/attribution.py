@@ -30,11 +30,12 @@ from episode.checkpoint import load_run
 from episode.cli.options import set_threads
 from episode.data.splits import select_rows
 from episode.data.storage import load_dataset
+from episode.documents import read_json
 from episode.encode.store import build_store
 from episode.explain.explanation import Explainer, Options
 from episode.explain.pair_selection import choose_pairs
 from episode.explain.tables import interaction_table, motif_pair_table, motif_table, site_table
-from episode.files import read_json, write_json
+from episode.files import write_json
 
 TOP = 10
 KINDS = ("enhancer", "promoter")

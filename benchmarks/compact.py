@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from episode.files import atomic_file, read_json
+from episode.documents import read_json
+from episode.files import atomic_file
 
 DIGITS = 6
 

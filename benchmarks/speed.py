@@ -24,7 +24,8 @@ from typing import Any
 from costs import epoch, growth, heads, kills, page, sharing, start
 from costs.context import Context
 from costs.machine import facts
-from episode.files import finite, read_json, write_json
+from episode.documents import read_json
+from episode.files import finite, write_json
 
 PROJECT = Path(__file__).resolve().parent.parent
 Row = Callable[[Context, dict[str, Any]], dict[str, Any]]

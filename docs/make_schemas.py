@@ -10,14 +10,13 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from episode.checkpoint import RunFile
+from episode.checkpoint import Alarms, RunFile
 from episode.compare.protocol import Protocol
 from episode.compare.results import ComparisonResults
 from episode.config import Config
 from episode.data.manifest import Manifest
 from episode.evaluate.figures import Figures
 from episode.evaluate.results import EvaluationResults
-from episode.train.diagnostics import Alarms
 from episode.train.log import LogLine
 
 FOLDER = Path(__file__).parent / "schemas"

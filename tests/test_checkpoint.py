@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from pydantic import ConfigDict
+from safetensors.torch import load_file, save_file
 
 from episode.checkpoint import (
+    Alarm,
+    Alarms,
     Domain,
     Provenance,
     RoleNames,
@@ -29,7 +34,8 @@ from episode.encode.motifs import MotifBank
 from episode.errors import CheckpointError
 from episode.inference.scoring import score_rows
 from episode.model.energy import EnergySystem, fuse
-from episode.schema import Model
+from episode.schema import Model, write_model
+from resealed import reseal
 from small_systems import MOTIFS, make_rows, make_store, make_system, small_config
 
 CONFIG = small_config("losses.alpha=0.4")
@@ -288,3 +294,121 @@ def test_a_damaged_training_state_is_named(tmp_path: Path) -> None:
 def test_a_file_of_another_kind_is_no_training_state(saved: tuple[Path, EnergySystem]) -> None:
     with pytest.raises(CheckpointError, match="damaged training state"):
         load_state(saved[0] / "model.safetensors", Words)
+
+
+def test_alarms_travel_with_the_run(saved: tuple[Path, EnergySystem]) -> None:
+    folder, system = saved
+    assert load_run(folder).alarms == ()
+    alarm = Alarm(name="weak_potential", text="cannot be told from chance")
+    write_model(folder / "alarms.json", Alarms([alarm]))
+    save_run(folder, system, bank(), FACTS)
+    assert load_run(folder).alarms == (alarm,)
+    (folder / "alarms.json").write_text('[{"name": "weak_potential"}]')
+    reseal(folder / "run.json")
+    with pytest.raises(CheckpointError, match=r"alarms\.json: 0\.text: is missing"):
+        load_run(folder)
+
+
+def _edit_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    change(weights)
+    save_file(weights, path)
+    reseal(folder / "run.json")
+
+
+NAME = "backbone.energy.linear.weight"
+WEIGHTS: dict[str, tuple[Callable[[dict[str, torch.Tensor]], object], str]] = {
+    "one NaN": (lambda w: w[NAME].view(-1)[2].fill_(math.nan), "holds numbers that are not finite"),
+    "one infinite": (lambda w: w[NAME].view(-1)[0].fill_(-math.inf), "holds numbers that are not finite"),
+    "double": (lambda w: w.update({NAME: w[NAME].double()}), r"is float64 \(1, 8\); needed float32 \(1, 8\)"),
+    "half": (lambda w: w.update({NAME: w[NAME].half()}), r"is float16 \(1, 8\); needed float32 \(1, 8\)"),
+    "whole": (lambda w: w.update({NAME: w[NAME].int()}), r"is int32 \(1, 8\); needed float32 \(1, 8\)"),
+    "transposed": (lambda w: w.update({NAME: w[NAME].T.contiguous()}), r"is float32 \(8, 1\); needed"),
+    "flat": (lambda w: w.update({NAME: w[NAME].flatten()}), r"is float32 \(8,\); needed float32 \(1, 8\)"),
+    "missing": (lambda w: w.pop(NAME), "is missing"),
+    "renamed": (lambda w: w.update({NAME + "s": w.pop(NAME)}), "is missing|belongs to no part of the model"),
+    "one more": (lambda w: w.update(extra=torch.zeros(3)), "extra belongs to no part of the model"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), WEIGHTS.values(), ids=WEIGHTS.keys())
+def test_weights_that_are_none_of_this_model(
+    saved: tuple[Path, EnergySystem], change: Callable[[dict[str, torch.Tensor]], object], message: str
+) -> None:
+    _edit_weights(saved[0], change)
+    with pytest.raises(CheckpointError, match=rf"model\.safetensors: .*({message})"):
+        load_run(saved[0])
+
+
+@pytest.mark.parametrize(
+    "numbers", [[math.nan, 0.5, 0.25, 0.25], [0.7, 0.1, 0.1, 0.0], [2.0, -1.0, 0.0, 0.0], [1.0]], ids=str
+)
+def test_a_matrix_of_the_bank_that_is_none(saved: tuple[Path, EnergySystem], numbers: list[float]) -> None:
+    path = saved[0] / "run.json"
+    content = json.loads(path.read_text())
+    content["bank"]["motifs"][0]["probabilities"][0] = numbers
+    path.write_text(json.dumps(content))
+    if all(map(math.isfinite, numbers)):
+        reseal(path)
+    with pytest.raises(CheckpointError, match=r"damaged run|run\.json: not valid JSON \(the number NaN"):
+        load_run(saved[0])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (("environments",), ["ü", "b:ChIA-PET", "a"]),
+        (("windows", "enhancer"), 499),
+        (("calibration", "offset"), 0.30000000000000004),
+        (("seed",), 8),
+        (("episode_version",), "9"),
+        (("files", "model.safetensors"), "0" * 64),
+    ],
+)
+def test_any_other_value_in_run_json_is_told(
+    saved: tuple[Path, EnergySystem], key: tuple[str, ...], value: object
+) -> None:
+    path = saved[0] / "run.json"
+    content = json.loads(path.read_text())
+    inner = content
+    for name in key[:-1]:
+        inner = inner[name]
+    assert inner[key[-1]] != value
+    inner[key[-1]] = value
+    path.write_text(json.dumps(content, indent=2))
+    with pytest.raises(CheckpointError, match=r"run/run\.json: was changed after it was written; take it from a copy"):
+        load_run(saved[0])
+
+
+def test_another_layout_of_the_same_content_is_no_change(saved: tuple[Path, EnergySystem]) -> None:
+    path = saved[0] / "run.json"
+    path.write_text(json.dumps(dict(reversed(json.loads(path.read_text()).items())), indent=7))
+    load_run(saved[0])
+
+
+def test_a_run_of_the_version_before_loads_with_a_warning(
+    saved: tuple[Path, EnergySystem], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, system = saved
+    path = folder / "run.json"
+    content = json.loads(path.read_text())
+    del content["files"], content["content_sha256"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=r"run\.json: lacks the checksums of its files"):
+        load_run(folder)
+    path.write_text(json.dumps(content | {"format_version": 2}))
+    assert torch.equal(logits(load_run(folder).system), logits(system))
+    (record,) = caplog.records
+    assert record.message.startswith(f"{folder}: was written by an older EPIsode, without checksums")
+
+
+def test_a_training_state_with_another_number_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "resume.safetensors"
+    save_state(path, {"a": torch.arange(100.0)}, Words(name="one"))
+    whole = path.read_bytes()
+    for old, new in ((b"one", b"two"), (whole[-4:], b"\x00\x00\x00\x00")):
+        place = whole.rindex(old)
+        path.write_bytes(whole[:place] + new + whole[place + len(old) :])
+        with pytest.raises(CheckpointError, match=r"damaged training state \(it was changed after it was written\)"):
+            load_state(path, Words)

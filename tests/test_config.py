@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -250,3 +251,94 @@ def test_a_folder_is_no_configuration(tmp_path: Path) -> None:
     with pytest.raises(EpisodeError, match="directory") as caught:
         load_config(tmp_path)
     assert str(tmp_path) in str(caught.value)
+
+
+NUMBERS = [
+    pytest.param(section, key, id=f"{section}.{key}")
+    for section, default in ((name, field.default) for name, field in Config.model_fields.items())
+    for key, field in type(default).model_fields.items()
+    if field.annotation in (int, float) or key == "alpha"
+]
+
+
+def test_the_walk_over_the_numbers_finds_them() -> None:
+    found = {f"{section}.{key}" for section, key in (parameter.values for parameter in NUMBERS)}
+    assert len(found) > 60 and {"training.steps", "losses.alpha", "backbone.width", "episodes.query"} <= found
+
+
+@pytest.mark.parametrize(("section", "key"), NUMBERS)
+def test_every_number_has_a_domain(section: str, key: str) -> None:
+    field = type(Config.model_fields[section].default).model_fields[key]
+    bounds = {name for item in field.metadata for name in ("ge", "gt", "le", "lt") if hasattr(item, name)}
+    assert key == "alpha" or (bounds & {"ge", "gt"} and bounds & {"le", "lt"})
+    values: list[object] = ["x", "", None, [], {}, math.nan, math.inf, -math.inf, -1, 10**18, 10**400, 1e300]
+    if field.annotation is int:
+        values += [0.5, 1e-300]
+    for value in values:
+        with pytest.raises(ConfigError, match=rf"{section}\.{key}: needed "):
+            from_dict({section: {key: value}})
+
+
+@pytest.mark.parametrize("side", ["enhancer", "promoter"])
+@pytest.mark.parametrize("size", [-1, 1_000_001, 10**12, 0.5])
+def test_a_window_has_a_domain(side: str, size: float) -> None:
+    with pytest.raises(ConfigError, match=f"windows: {side}: needed "):
+        parse_model({side: size}, WindowConfig, where="windows")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "training.steps=5\ny=3",
+        "training.steps=5\r\ntraining.warmup=3",
+        "training.steps=5\u2028y=3",
+        "training.steps=5 # no more",
+        "training.steps=5 #",
+        "training.steps=5,",
+        "training.steps=5, 6",
+        "training.steps=5; 6",
+        "training.steps=5 6",
+        "training.steps=[5]",
+        "training.steps={a=1}",
+        "training.steps={}",
+        "training.steps='5'",
+        'training.steps="""5"""',
+        "training.steps=\u00a05",
+        "training.steps=5\u00a0",
+        "training.steps=\uff15",
+        "training.steps==5",
+        "training.steps =5",
+        "training .steps=5",
+        "training.steps.x=5",
+        "training.=5",
+        ".steps=5",
+        "=5",
+        "training={steps=5}",
+        "training.steps=" + "9" * 5000,
+        "training.steps=" + "[" * 5000,
+        "training.steps=" + "[" * 5000 + "]" * 5000,
+        "stem.gate=CTCF\nx=1",
+        "stem.gate='CTCF' # x",
+        "",
+    ],
+)
+def test_a_setting_is_one_value_and_nothing_is_dropped(setting: str) -> None:
+    with pytest.raises(ConfigError):
+        override(Config(), [setting])
+
+
+@pytest.mark.parametrize(
+    ("setting", "section", "key", "value"),
+    [
+        ("training.steps= 5 ", "training", "steps", 5),
+        ("training.steps=1_000", "training", "steps", 1000),
+        ("training.clip=5e-1", "training", "clip", 0.5),
+        ("stem.gate=CTCF", "stem", "gate", "CTCF"),
+        ("stem.gate='CTCF'", "stem", "gate", "CTCF"),
+        ("stem.gate=", "stem", "gate", ""),
+        ("stem.gate='a # b'", "stem", "gate", "a # b"),
+        ("stem.gate=a=b", "stem", "gate", "a=b"),
+    ],
+)
+def test_settings_that_are_one_value(setting: str, section: str, key: str, value: object) -> None:
+    assert getattr(getattr(override(Config(), [setting]), section), key) == value

@@ -13,20 +13,20 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
 import pytest
 
 from episode import files
+from episode.documents import read_json
 from episode.errors import EpisodeError
 from episode.files import (
+    ReadAt,
     atomic_file,
     atomic_folder,
     file_sha256,
     locked,
-    read_json,
-    release_pages,
+    refuse_shared,
+    refuse_unwritable,
     remove_folder,
     remove_leftovers,
     write_json,
@@ -105,12 +105,146 @@ def test_a_folder_with_something_in_it_is_refused_before_the_work(tmp_path: Path
     assert everything(tmp_path) == ["run"]
 
 
+@pytest.mark.parametrize(
+    ("out", "cache", "how"),
+    [
+        ("x", "x", "is the folder of encoded elements"),
+        ("x/y", "x", "lies in the folder of encoded elements"),
+        ("x", "x/store", "holds the folder of encoded elements"),
+        ("other/../x", "link/store", "holds the folder of encoded elements"),
+        ("read", "x", "is what this command reads"),
+        ("link", None, "is what this command reads"),
+    ],
+)
+def test_an_output_folder_is_neither_read_nor_shared(tmp_path: Path, out: str, cache: str | None, how: str) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / ("x" if cache else "read"))
+    with pytest.raises(EpisodeError, match=f"{out}: {how}"):
+        refuse_shared(tmp_path / out, None if cache is None else tmp_path / cache, tmp_path / "read")
+    refuse_shared(tmp_path / "read" / "out", tmp_path / "read" / "out-store", tmp_path / "read")
+
+
 def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "run"
     path.write_text("mine")
     with pytest.raises(EpisodeError, match="exists already"), atomic_folder(path):
         pytest.fail("the block must not run")
     assert path.read_text() == "mine"
+
+
+def test_a_folder_that_is_there_stays_and_is_filled(tmp_path: Path) -> None:
+    (tmp_path / "volume").mkdir()
+    (tmp_path / "link").symlink_to("volume")
+    inode = (tmp_path / "volume").stat().st_ino
+    with atomic_folder(tmp_path / "link") as temporary:
+        assert temporary.parent.samefile(tmp_path / "volume"), "else it could not be moved in"
+        for name in ("a.json", "b", "c.tsv"):
+            (temporary / name).write_text(name)
+    assert everything(tmp_path / "volume") == ["a.json", "b", "c.tsv"]
+    assert everything(tmp_path) == ["link", "volume"] and (tmp_path / "volume").stat().st_ino == inode
+
+
+def fill(path: Path, meanwhile: Callable[[], object] = lambda: None) -> None:
+    with atomic_folder(path) as temporary:
+        for name in ("a", "b"):
+            (temporary / name).write_text("mine")
+        meanwhile()
+
+
+def test_the_working_folder_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with atomic_folder(Path()) as temporary:
+        (temporary / "a").write_text("a")
+    assert everything(Path.cwd()) == ["a"]
+
+
+def test_what_cannot_be_moved_in_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rename = Path.rename
+
+    def failing(self: Path, target: Path) -> Path:
+        if self.name == "b" and target.parent == tmp_path / "run":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    (tmp_path / "run").mkdir()
+    with pytest.raises(OSError, match="No space left on device"):
+        fill(tmp_path / "run")
+    assert everything(tmp_path / "run") == []
+
+
+def test_what_another_process_put_there_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with pytest.raises(EpisodeError, match="another process has written"):
+        fill(tmp_path / "run", lambda: (tmp_path / "run" / "a").write_text("theirs"))
+    assert (tmp_path / "run" / "a").read_text() == "theirs" and everything(tmp_path / "run") == ["a"]
+
+
+def places(folder: Path) -> dict[str, Path]:
+    """Make places that are no place for an output folder."""
+    (folder / "file").write_text("")
+    (folder / "loop").symlink_to("loop")
+    (folder / "dangling").symlink_to("nowhere")
+    return {
+        "file: exists already and is not a folder": folder / "file",
+        "file is not a folder": folder / "file" / "sub" / "sub",
+        "is a symbolic link that leads nowhere": folder / "loop",
+        "symbolic link that leads nowhere": folder / "dangling",
+        "cannot be made (File name too long)": folder / ("x" * 300),
+        "made (File name too long)": folder / "new" / ("x" * 300) / "run",
+        "be made (File name too long)": folder / ("x" * 240),
+        "cannot be made (": Path("/proc/run"),
+    }
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_places_that_are_none_are_refused_before_the_work(tmp_path: Path, number: int) -> None:
+    message, path = list(places(tmp_path).items())[number]
+    with pytest.raises(EpisodeError) as caught, atomic_folder(path):
+        pytest.fail("the block must not run")
+    assert message in str(caught.value) and str(path) in str(caught.value)
+    assert everything(tmp_path) == ["dangling", "file", "loop"]
+
+
+def test_a_folder_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(EpisodeError, match="may not be written"):
+        refuse_unwritable(tmp_path)
+
+
+def test_trying_a_place_leaves_nothing(tmp_path: Path) -> None:
+    refuse_unwritable(tmp_path / "a" / "b" / "run")
+    refuse_unwritable(tmp_path)
+    assert everything(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_full_disk_names_what_was_to_be_written(tmp_path: Path, kind: str) -> None:
+    for error in (OSError(errno.ENOSPC, "x"), OSError("3 requested and 1 written")):
+        with pytest.raises(OSError, match="No space left on device") as caught:
+            write_failing(kind, tmp_path / "mine", error)
+        assert caught.value.filename == str(tmp_path / "mine")
+        assert everything(tmp_path) == []
+
+
+def write_failing(kind: str, path: Path, error: OSError) -> None:
+    with atomic_file(path) if kind == "file" else atomic_folder(path):
+        raise error
+
+
+def test_an_error_names_the_place_of_a_part_not_its_temporary_name(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as caught, atomic_folder(tmp_path / "run") as temporary:
+        (temporary / "no" / "a.txt").write_text("")
+    assert caught.value.filename == str(tmp_path / "run" / "no" / "a.txt")
+
+
+def test_a_file_is_read_by_position_and_may_not_shrink(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"0123456789")
+    file = ReadAt(path)
+    assert (file.size, file.read(3, 4), file.read(10, 0)) == (10, b"3456", b"")
+    path.write_bytes(b"012345")
+    with pytest.raises(EpisodeError, match="has become shorter since it was opened"):
+        file.read(3, 4)
 
 
 def test_sha256(tmp_path: Path) -> None:
@@ -316,22 +450,3 @@ def test_a_lock_that_fails_otherwise_is_an_error(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(files.fcntl, "flock", failing_lock(errno.EIO))
     with pytest.raises(OSError, match="Input/output error"), locked(tmp_path / "lock"):
         pytest.fail("the block must not run")
-
-
-# -- mapped pages -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("mode", ["r", "r+", "c"])
-def test_released_pages_keep_their_content(tmp_path: Path, mode: Literal["r", "r+", "c"]) -> None:
-    np.save(tmp_path / "a.npy", np.arange(5000))
-    array = np.load(tmp_path / "a.npy", mmap_mode=mode)
-    if mode != "r":
-        array[7] = -1
-    release_pages(array[3:][::2])
-    assert array[6] == 6 and array[7] == (7 if mode == "r" else -1)
-
-
-def test_an_array_in_memory_has_no_pages_to_release() -> None:
-    array = np.arange(5)
-    release_pages(array[1:])
-    assert array.tolist() == [0, 1, 2, 3, 4]

@@ -63,7 +63,7 @@ def test_a_file_comes_back_and_a_damaged_one_is_named(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(CheckpointError, match=f"whole.json: {message}"):
             read_model(path, Whole, error=CheckpointError)
-    with pytest.raises(ConfigError, match=r"there\.toml: No such file"):
+    with pytest.raises(ConfigError, match=r"there\.toml: no such file"):
         read_model(tmp_path / "there.toml", Whole)
 
 
@@ -105,3 +105,12 @@ def test_the_committed_json_schemas_are_those_of_the_models(monkeypatch: pytest.
 def test_help_does_not_load_models() -> None:
     code = "import sys; from episode.cli.main import build_parser; build_parser(); sys.exit('pydantic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_pattern_with_braces_is_shown_as_it_is() -> None:
+    class Hashed(Model):
+        sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+    with pytest.raises(ConfigError) as caught:
+        parse_model({"sha256": "x"}, Hashed, where="a.json")
+    assert str(caught.value) == "a.json: sha256: needed text like ^[0-9a-f]{64}$, got 'x'"

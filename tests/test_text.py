@@ -28,5 +28,6 @@ def test_a_column_is_told_as_its_single_texts_are() -> None:
 
 def test_the_message_names_the_character_and_its_place() -> None:
     assert text_problem("ab\tc") == "holds U+0009 (control character) at character 3; needs plain text"
+    assert text_problem("a\udce9") == "holds the byte 0xE9 at character 2; needs UTF-8"
     assert text_problem("x" * 1001) == "has 1,001 characters; needs at most 1,000"
     assert text_problem("x" * 1001, length=None) is None

@@ -1,7 +1,8 @@
 """A run folder: safetensors for numbers, JSON for words; it rebuilds the model with nothing else, and holds no pickle.
 
     RUN/
-      run.json            format version, configuration, motif bank, environments, calibration, provenance
+      run.json            format version, configuration, motif bank, environments, calibration, provenance, and the
+                          checksums of the files
       model.safetensors   weights and buffers
       metrics.jsonl       one JSON object a line, from training
       alarms.json         warnings about the outcome
@@ -12,31 +13,37 @@ This module knows nothing about how a model is trained or used.
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
 import torch
-from pydantic import ConfigDict
+from pydantic import ConfigDict, RootModel
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from episode import __version__
 from episode.config import Config, WindowConfig
 from episode.data.pairs import Source
 from episode.data.shortcuts import Shortcuts
+from episode.documents import json_content, read_text
 from episode.encode.motifs import BankContent, MotifBank
-from episode.errors import CheckpointError, EpisodeError
-from episode.files import atomic_file, read_json
+from episode.errors import CheckpointError
+from episode.files import atomic_file
+from episode.integrity import Seal, check_seal, write_sealed
 from episode.model.energy import EnergySystem
 from episode.model.stem import new_stem, start_thresholds
-from episode.schema import Model, Vector, parse_json, read_model, write_model
+from episode.schema import Model, Vector, parse_json, read_model
 
 __all__ = [
     "FORMAT_VERSION",
+    "Alarm",
+    "Alarms",
     "Calibration",
     "DataIdentity",
     "Domain",
@@ -46,6 +53,7 @@ __all__ = [
     "RunCalibration",
     "RunFacts",
     "RunFile",
+    "check_tensors",
     "load_run",
     "load_state",
     "new_system",
@@ -56,7 +64,11 @@ __all__ = [
 
 M = TypeVar("M", bound=Model)
 
-FORMAT_VERSION: Literal[2] = 2
+FORMAT_VERSION: Literal[3] = 3
+"""Of the folder; 2 had no checksums of its files."""
+KNOWN = (2, FORMAT_VERSION)
+FILES = ("model.safetensors", "alarms.json", "metrics.jsonl")
+REMEDY = "take it from a copy, or train again"
 
 
 class Domain(Model):
@@ -106,6 +118,25 @@ class RunCalibration(Calibration):
 
     training_impedance: float
     """Mean R_T over the training environments."""
+
+
+class Alarm(Model):
+    """One thing that needs attention after a training run."""
+
+    name: Literal[
+        "collapse",
+        "mean_impedance_student",
+        "weak_potential",
+        "idle_competition",
+        "idle_spectrum",
+        "shortcut_dependence",
+    ]
+    text: str
+    """A sentence for a reader who has not read the code."""
+
+
+class Alarms(RootModel[list[Alarm]]):
+    """The file alarms.json."""
 
 
 class RoleNames(Model):
@@ -173,11 +204,11 @@ class RunFacts(Model):
 
 
 class _Header(Model):
-    format_version: Literal[2]
+    format_version: Literal[2, 3]
     episode_version: str
 
 
-class RunFile(RunFacts, _Header):
+class RunFile(RunFacts, Seal, _Header):
     """The file run.json."""
 
     bank: BankContent
@@ -185,19 +216,21 @@ class RunFile(RunFacts, _Header):
 
 @dataclass(frozen=True)
 class Run:
-    """A loaded run, ready to predict: facts, motif bank, and the system in evaluation mode."""
+    """A loaded run, ready to predict: facts, motif bank, the system in evaluation mode, and what needs attention."""
 
     facts: RunFacts
     bank: MotifBank
     system: EnergySystem
+    alarms: tuple[Alarm, ...] = ()
+    """As alarms.json has them; none where a run has no such file."""
 
 
 def save_run(folder: Path, system: EnergySystem, bank: MotifBank, facts: RunFacts) -> None:
-    """Write model.safetensors, then run.json; each by atomic rename."""
+    """Write model.safetensors, then run.json, which seals the files of the folder; each by atomic rename."""
     with atomic_file(folder / "model.safetensors") as temporary:
-        save_file(_plain(system.state_dict()), temporary)
+        temporary.write_bytes(save(_plain(system.state_dict())))
     header = {"format_version": FORMAT_VERSION, "episode_version": __version__, "bank": bank.content()}
-    write_model(folder / "run.json", RunFile(**dict(facts) | header))
+    write_sealed(folder / "run.json", RunFile(**dict(facts) | header), FILES)
 
 
 def new_system(config: Config, bank: MotifBank, environments: int, base_logit: float) -> EnergySystem:
@@ -227,35 +260,62 @@ def load_run(folder: Path) -> Run:
     Raises
     ------
     CheckpointError
-        If the folder is not a finished run, is damaged, or was written by another format version.
+        If the folder is not a finished run, is damaged, was changed, or was written by another format version.
     """
     require_finished(folder)
     path = folder / "run.json"
-    try:
-        content = read_json(path)
-    except EpisodeError as error:
-        raise CheckpointError(str(error)) from None
+    text = read_text(path, error=CheckpointError)
+    content = json_content(text, where=str(path), error=CheckpointError)
     version = content.get("format_version") if isinstance(content, dict) else None
-    if version != FORMAT_VERSION:
-        raise CheckpointError(f"{path}: format version {version!r}, but this EPIsode reads {FORMAT_VERSION}")
+    if version not in KNOWN:
+        known = " and ".join(map(str, KNOWN))
+        raise CheckpointError(f"{path}: format version {version!r}, but this EPIsode reads {known}")
     try:
-        stored = read_model(path, RunFile, error=CheckpointError)
+        stored = parse_json(text, RunFile, where=str(path), error=CheckpointError)
+        old = version < FORMAT_VERSION
+        check_seal(path, content, FILES, old=old, remedy=REMEDY, error=CheckpointError)
         bank = MotifBank.from_content(stored.bank)
         with torch.random.fork_rng(devices=[]):
             system = new_system(stored.config, bank, len(stored.environments), 0.0)
-        system.load_state_dict(load_file(folder / "model.safetensors"))
-    except (CheckpointError, OSError, RuntimeError, SafetensorError, ValueError) as error:
+        weights = load_file(folder / "model.safetensors")
+        check_tensors(weights, system.state_dict(), where=str(folder / "model.safetensors"))
+        system.load_state_dict(weights)
+        path = folder / "alarms.json"
+        alarms = read_model(path, Alarms, error=CheckpointError).root if path.exists() else []
+    except (CheckpointError, OSError, OverflowError, RuntimeError, SafetensorError, ValueError) as error:
         raise CheckpointError(f"{folder}: damaged run ({error})") from None
     system.eval()
     system.requires_grad_(False)
-    return Run(stored, bank, system)
+    return Run(stored, bank, system, tuple(alarms))
+
+
+def check_tensors(found: Mapping[str, Tensor], needed: Mapping[str, Tensor], *, where: str) -> None:
+    """Compare tensors that were read with those of a model: names, shapes, types; numbers must be finite.
+
+    Raises
+    ------
+    CheckpointError
+        The message begins with `where`.
+    """
+    for name in sorted(needed.keys() ^ found.keys()):
+        raise CheckpointError(
+            f"{where}: {name} {'is missing' if name in needed else 'belongs to no part of the model'}"
+        )
+    for name, tensor in found.items():
+        want = needed[name]
+        if (tensor.dtype, tensor.shape) != (want.dtype, want.shape):
+            kinds = [f"{str(each.dtype).removeprefix('torch.')} {tuple(each.shape)}" for each in (tensor, want)]
+            raise CheckpointError(f"{where}: {name} is {kinds[0]}; needed {kinds[1]}")
+        if not bool(tensor.isfinite().all()):
+            raise CheckpointError(f"{where}: {name} holds numbers that are not finite")
 
 
 def save_state(path: Path, tensors: dict[str, Tensor], state: Model) -> None:
     """Write the state of an unfinished training run as one file, by atomic rename."""
     text = json.dumps(state.model_dump())  # unlike JSON by pydantic, it keeps infinite numbers
+    plain = _plain(tensors)
     with atomic_file(path) as temporary:
-        save_file(_plain(tensors), temporary, metadata={"state": text})
+        temporary.write_bytes(save(plain, metadata={"state": text, "sha256": _state_sha256(plain, text)}))
 
 
 def load_state(path: Path, kind: type[M]) -> tuple[dict[str, Tensor], M]:
@@ -264,14 +324,26 @@ def load_state(path: Path, kind: type[M]) -> tuple[dict[str, Tensor], M]:
     Raises
     ------
     CheckpointError
-        If the file is damaged.
+        If the file is damaged or was changed.
     """
     try:
         with safe_open(path, framework="pt") as stream:
-            text = stream.metadata()["state"]
-        return load_file(path), parse_json(text, kind, where="state", error=CheckpointError)
-    except (CheckpointError, OSError, SafetensorError, KeyError, TypeError) as error:
+            metadata = stream.metadata()
+        tensors, text = load_file(path), metadata["state"]
+        if metadata.get("sha256", _state_sha256(tensors, text)) != _state_sha256(tensors, text):
+            raise CheckpointError("it was changed after it was written")
+        return tensors, parse_json(text, kind, where="state", error=CheckpointError, infinite=True)
+    except (CheckpointError, OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: damaged training state ({error}); remove it to start again") from None
+
+
+def _state_sha256(tensors: Mapping[str, Tensor], text: str) -> str:
+    """SHA-256 of tensors, in the order of their names, and of what is said of them."""
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

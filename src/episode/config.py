@@ -11,10 +11,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
     ValidationError,
     ValidatorFunctionWrapHandler,
     field_validator,
@@ -22,7 +18,20 @@ from pydantic import (
 )
 
 from episode.errors import ConfigError
+from episode.limits import (
+    BIN_BASES,
+    CHANNELS,
+    ELEMENT_BASES,
+    FREQUENCIES,
+    RATE,
+    SPECTRUM,
+    STEPS,
+    TASK_PAIRS,
+    TASKS,
+    WEIGHTS,
+)
 from episode.schema import Model, parse_model, read_model, refusal
+from episode.text import text_problem
 
 __all__ = [
     "BackboneConfig",
@@ -41,7 +50,16 @@ __all__ = [
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Below1 = Annotated[float, Field(ge=0, lt=1)]
-BinSize = Annotated[int, Field(ge=8)]
+Positive = Annotated[float, Field(ge=1e-9, le=WEIGHTS)]
+Weight = Annotated[float, Field(ge=0, le=WEIGHTS)]
+Rate = Annotated[float, Field(ge=1e-12, le=RATE)]
+Window = Annotated[int, Field(ge=0, le=ELEMENT_BASES)]
+BinSize = Annotated[int, Field(ge=8, le=BIN_BASES)]
+Channels = Annotated[int, Field(ge=1, le=CHANNELS)]
+Frequencies = Annotated[int, Field(ge=1, le=FREQUENCIES)]
+Steps = Annotated[int, Field(ge=1, le=STEPS)]
+StepsOrNone = Annotated[int, Field(ge=0, le=STEPS)]
+TaskPairs = Annotated[int, Field(ge=1, le=TASK_PAIRS)]
 
 STEM_KEYS = {"motif": (), "conv": ("known", "filters", "length"), "kmer": ("filters", "kmer")}
 """Kinds of the stem, and the keys that not every kind reads."""
@@ -50,9 +68,9 @@ STEM_KEYS = {"motif": (), "conv": ("known", "filters", "length"), "kmer": ("filt
 class WindowConfig(Model):
     """Which bases of an element are read. 0 means the whole element."""
 
-    enhancer: int = 1024
+    enhancer: Window = 1024
     """Base pairs around the midpoint of the enhancer."""
-    promoter: int = 4096
+    promoter: Window = 4096
     """Base pairs around the midpoint of the promoter."""
 
 
@@ -64,9 +82,9 @@ class StemConfig(Model):
     embedding of k-mers); the last two read the bases again in every step and want much data and a GPU."""
     release: str = "JASPAR2024"
     """JASPAR release, as named by pyJASPAR."""
-    min_information: NonNegativeFloat = 8.0
+    min_information: Weight = 8.0
     """Min information content of a matrix, in bits."""
-    max_similarity: NonNegativeFloat = 0.7
+    max_similarity: Weight = 0.7
     """Matrices more alike than this (column correlation at the best alignment) are thinned to one."""
     bin: BinSize = 128
     """Base pairs of one token."""
@@ -74,13 +92,13 @@ class StemConfig(Model):
     """Factor whose matrices are all kept, in every version, for the boundary gate ("CTCF"); empty for no gate."""
     gate_bin: BinSize = 128
     """Base pairs of one bin of the gate."""
-    site_p: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+    site_p: Annotated[float, Field(ge=1e-12, lt=1)] = 1e-5
     """Probability that a random site reaches the score at which a site of a known motif starts half occupied."""
     precision: Literal["float16", "float32"] = "float16"
     """Of the scores of known matrices as they are stored: "float16" or "float32"."""
     known: bool = False
     """conv: the JASPAR matrices are the first filters, and are fine-tuned."""
-    filters: NonNegativeInt = 64
+    filters: Annotated[int, Field(ge=0, le=CHANNELS)] = 64
     """conv: filters that start at random, 0 with `known` for none. kmer: channels of the embedding."""
     length: Annotated[int, Field(ge=2, le=64)] = 12
     """conv: base pairs of a filter that starts at random."""
@@ -119,25 +137,25 @@ class StemConfig(Model):
 class BackboneConfig(Model):
     """Element encoder, cross-boundary attention and Fourier-KAN energy head."""
 
-    width: PositiveInt = 32
+    width: Channels = 32
     """Channels of a token."""
-    heads: PositiveInt = 4
+    heads: Channels = 4
     """Attention heads; must divide `width`, with an even number of channels a head."""
-    anchors: PositiveInt = 2
+    anchors: Channels = 2
     """Learned anchors that pool the tokens of each element."""
-    summary: PositiveInt = 16
+    summary: Channels = 16
     """Channels that the attended tokens contribute to z_I."""
-    bilinear: PositiveInt = 48
+    bilinear: Channels = 48
     """Products of one enhancer channel with one promoter channel."""
-    factor_scale: PositiveFloat = 1.0
+    factor_scale: Positive = 1.0
     """How many times larger than usual the weights of these channels start; more learns products sooner."""
-    kan_inputs: PositiveInt = 8
+    kan_inputs: Channels = 8
     """Directions of z_I that the energy head reads, each through a univariate function of its own."""
-    kan_frequencies: PositiveInt = 3
+    kan_frequencies: Frequencies = 3
     """Fourier terms of each univariate function in the energy head."""
-    gate_inputs: PositiveInt = 4
+    gate_inputs: Channels = 4
     """Directions that the energy head of the boundary gate reads."""
-    gate_frequencies: NonNegativeInt = 2
+    gate_frequencies: Frequencies = 2
     """Fourier terms of each of its univariate functions."""
 
     @model_validator(mode="after")
@@ -157,19 +175,19 @@ class PotentialConfig(Model):
 class EnvironmentConfig(Model):
     """Set encoder, Student, Teacher and Opportunist."""
 
-    width: PositiveInt = 32
+    width: Channels = 32
     """Size of the environment embedding h_c."""
-    heads: PositiveInt = 2
+    heads: Channels = 2
     """Attention heads of the set encoder."""
-    inducing: PositiveInt = 8
+    inducing: Channels = 8
     """Inducing points of each set-attention block."""
-    prototypes: PositiveInt = 1
+    prototypes: Channels = 1
     """Prototypes of each training environment in the Teacher's graph."""
     prototype_decay: Below1 = 0.95
     """Decay of the moving average that makes a prototype."""
     fusion_weight: Fraction = 0.5
     """w in R_E = w R_T + (1 - w) R_S for a known environment."""
-    initial_impedance: PositiveFloat = 3.0
+    initial_impedance: Positive = 3.0
     """R_E / T before training; the level that the U_I mean hinge holds."""
 
     @model_validator(mode="after")
@@ -182,38 +200,38 @@ class EnvironmentConfig(Model):
 class ImpedanceConfig(Model):
     """The impedance spectrum."""
 
-    channels: PositiveInt = 1
+    channels: Annotated[int, Field(ge=1, le=SPECTRUM)] = 1
     """K: impedances of an environment. A pair is exposed to each by its sequences; with one, R_E is a scalar."""
 
 
 class LossConfig(Model):
     """Weights of the losses; the task loss has weight 1."""
 
-    alpha: Literal["counts", "adaptive"] | Annotated[float, Field(gt=0, lt=1)] = "counts"
+    alpha: Literal["counts", "adaptive"] | Annotated[float, Field(ge=1e-6, le=1 - 1e-6)] = "counts"
     """IMMAX alpha: "counts" (cube roots of the class counts), "adaptive", or a number in (0, 1)."""
-    potential_mean: NonNegativeFloat = 0.1
+    potential_mean: Weight = 0.1
     """Hinge on the mean of U_I."""
-    potential_variance: NonNegativeFloat = 0.01
+    potential_variance: Weight = 0.01
     """Hinge on the variance of U_I."""
-    motif_sparsity: NonNegativeFloat = 0.002
+    motif_sparsity: Weight = 0.002
     """Group lasso on the motif weights of the Backbone."""
-    distillation: NonNegativeFloat = 0.3
+    distillation: Weight = 0.3
     """(R_S - sg(R_ref))^2."""
-    pull_in: NonNegativeFloat = 1.0
+    pull_in: Weight = 1.0
     """Max weight of the pull-in term."""
-    pull_in_margin: NonNegativeFloat = 0.02
+    pull_in_margin: Weight = 0.02
     """Nats by which the Student may miss its baseline before it is pulled in."""
-    push_away: NonNegativeFloat = 0.1
+    push_away: Weight = 0.1
     """Weight of the reversed Opportunist loss."""
-    push_away_margin: NonNegativeFloat = 0.02
+    push_away_margin: Weight = 0.02
     """Nats of Opportunist lead that count as a shortcut."""
-    sparsity: NonNegativeFloat = 0.003
+    sparsity: Weight = 0.003
     """L1 on |R_E - sg(mean R_E)|."""
-    orthogonality: NonNegativeFloat = 0.01
+    orthogonality: Weight = 0.01
     """Squared cosine between sg(mean z_I) and h_c."""
-    pacing_low: NonNegativeFloat = 0.95
+    pacing_low: Weight = 0.95
     """Below this ratio L_S / L_O the Student leads."""
-    pacing_high: NonNegativeFloat = 1.02
+    pacing_high: Weight = 1.02
     """Above this ratio L_S / L_O the Opportunist leads."""
     pacing_decay: Below1 = 0.9
     """Decay of the moving averages of the pacing lock."""
@@ -236,13 +254,13 @@ class LossConfig(Model):
 class EpisodesConfig(Model):
     """What a task is, and how the four kinds are mixed."""
 
-    train: PositiveFloat = 0.4
-    pseudo_ood: NonNegativeFloat = 0.3
-    prior_shift: NonNegativeFloat = 0.1
-    mixed: NonNegativeFloat = 0.2
-    support_min: PositiveInt = 32
-    support_max: NonNegativeInt = 2048
-    query: Annotated[int, Field(ge=2)] = 256
+    train: Positive = 0.4
+    pseudo_ood: Weight = 0.3
+    prior_shift: Weight = 0.1
+    mixed: Weight = 0.2
+    support_min: TaskPairs = 32
+    support_max: TaskPairs = 2048
+    query: Annotated[int, Field(ge=2, le=TASK_PAIRS)] = 256
     two_way: Fraction = 0.5
     """Fraction of the tasks whose halves swap roles."""
     label_shown: Fraction = 0.25
@@ -264,21 +282,21 @@ class EpisodesConfig(Model):
 class TrainConfig(Model):
     """The training loop."""
 
-    steps: PositiveInt = 1000
+    steps: Steps = 1000
     """Steps in which everything learns."""
-    settle_steps: NonNegativeInt = 1000
+    settle_steps: StepsOrNone = 1000
     """Steps after those in which the Backbone is frozen and the environment parts settle on its final U_I."""
-    tasks_per_step: PositiveInt = 4
-    learning_rate: PositiveFloat = 0.01
-    environment_rate: PositiveFloat = 0.01
-    teacher_rate_factor: PositiveFloat = 0.5
+    tasks_per_step: Annotated[int, Field(ge=1, le=TASKS)] = 4
+    learning_rate: Rate = 0.01
+    environment_rate: Rate = 0.01
+    teacher_rate_factor: Rate = 0.5
     """Teacher's learning rate as a fraction of the Student's."""
-    weight_decay: NonNegativeFloat = 0.1
-    clip: PositiveFloat = 1.0
+    weight_decay: Weight = 0.1
+    clip: Positive = 1.0
     """Max gradient norm of each part."""
-    warmup: NonNegativeInt = 50
-    validate_every: PositiveInt = 100
-    patience: PositiveInt = 8
+    warmup: StepsOrNone = 50
+    validate_every: Steps = 100
+    patience: Steps = 8
     """Validations without improvement before training stops."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     """Lightning Fabric precision: "32-true" or "bf16-mixed"."""
@@ -332,12 +350,27 @@ def override(config: Config, settings: list[str]) -> Config:
         section, dot, key = name.partition(".")
         if not equals or not dot:
             raise ConfigError(f"setting {setting!r}: needed section.key=value, such as training.steps=500")
-        try:
-            value = tomllib.loads(f"x = {text}")["x"]
-        except tomllib.TOMLDecodeError:
-            value = text
+        problem = text_problem(setting)
+        if problem:
+            raise ConfigError(f"setting {setting[:100]!r}: {problem}")
+        value = _value(setting, text)
         content.setdefault(section, {})
         if not isinstance(content[section], dict):
             raise ConfigError(f"setting {setting!r}: {section!r} is not a section")
         content[section][key] = value
     return parse_model(content, Config, where="setting")
+
+
+def _value(setting: str, text: str) -> Any:
+    """Read the value of a setting: TOML that is one value and nothing else, or else a word."""
+    try:
+        value = tomllib.loads(f"x = {text}")["x"]
+    except (ValueError, RecursionError):
+        return text
+    try:
+        whole = len(tomllib.loads(f"x = [{text}]")["x"]) == 1
+    except (ValueError, RecursionError):
+        whole = False
+    if not whole:
+        raise ConfigError(f"setting {setting!r}: needed one value and nothing behind it, read {value!r}")
+    return value

@@ -144,5 +144,5 @@ def summarise_seeds(results: list[DemoResult], folder: Path) -> dict[str, dict[s
     with atomic_file(folder / "seeds.tsv") as temporary:
         lines = ["\t".join(["seed", *figures[0]])]
         lines += ["\t".join([seed, *(f"{value:.4f}" for value in entry.values())]) for seed, entry in per_seed.items()]
-        temporary.write_text("\n".join(lines) + "\n")
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return summary

@@ -1,4 +1,4 @@
-"""Writing so that a reader never sees half a file, and reading JSON with errors that name the file.
+"""Writing so that a reader never sees half a file.
 
 What is being written lies hidden beside its place and carries the name of the process that writes it, so that what a
 dead process left behind can be distinguished from what a living one is writing. Knows nothing of their content.
@@ -13,30 +13,28 @@ import hashlib
 import json
 import logging
 import math
-import mmap
 import os
 import re
 import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from episode.errors import EpisodeError
 
-if TYPE_CHECKING:
-    import numpy as np
-
 __all__ = [
+    "ReadAt",
     "atomic_file",
     "atomic_folder",
     "file_sha256",
     "finite",
     "fsync",
     "locked",
-    "read_json",
     "refuse_existing",
-    "release_pages",
+    "refuse_shared",
+    "refuse_unwritable",
     "remove_folder",
     "remove_leftovers",
     "write_json",
@@ -53,7 +51,7 @@ def atomic_file(path: Path, *, parents: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` if the block succeeds, delete it if not.
 
     What dead processes left of the same file is removed first, see `remove_leftovers`. Without `parents` the folder
-    must be there, else it is a `FileNotFoundError`.
+    must be there, else it is a `FileNotFoundError`. An `OSError` of the block, such as a full disk, names `path`.
     """
     if parents:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,48 +60,147 @@ def atomic_file(path: Path, *, parents: bool = True) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
+        with _naming(path, temporary):
+            yield temporary
+            temporary.chmod(0o644)
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def refuse_existing(path: Path) -> None:
-    """Refuse an output folder that is in use; commands call it before they begin, so that no work is lost.
+@contextlib.contextmanager
+def _naming(path: Path, temporary: Path) -> Iterator[None]:
+    """Have errors of writing name what was to be written, not its temporary name."""
+    try:
+        yield
+    except OSError as error:
+        if "requested and" in str(error):  # NumPy does not say why less was written
+            error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if error.errno is None:
+            raise
+        name = str(path) if error.filename is None else str(error.filename).replace(str(temporary), str(path))
+        raise OSError(error.errno, os.strerror(error.errno), name) from None
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Refuse an output folder that cannot be made or written; called before the work begins, so that none is lost.
 
     Raises
     ------
     EpisodeError
-        If `path` exists and is not an empty folder.
+        If `path` is no folder, may not be written, or cannot be made.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise EpisodeError(f"{path}: exists already and is not empty; give a new folder or remove it first")
+    there, missing = path, ""
+    try:
+        if path.is_symlink() and not path.exists():
+            raise EpisodeError(f"{path}: is a symbolic link that leads nowhere; give a new folder")
+        while not _exists(there):
+            there, missing = there.parent, os.path.join(there.name, missing)
+        if not there.is_dir():
+            raise EpisodeError(
+                f"{path}: {there if missing else 'exists already and'} is not a folder; give a new folder"
+            )
+        if not missing and not os.access(path, os.W_OK | os.X_OK):
+            raise EpisodeError(f"{path}: may not be written; give another folder")
+        if missing:  # what `atomic_folder` will make
+            trial = tempfile.mkdtemp(prefix=_prefix(path), suffix=".part", dir=there)
+            try:
+                os.makedirs(os.path.join(trial, missing))
+            finally:
+                shutil.rmtree(trial, ignore_errors=True)
+    except OSError as error:
+        raise EpisodeError(f"{path}: cannot be made ({error.strerror}); give another folder") from None
+
+
+def _exists(path: Path) -> bool:
+    """Tell if something is there; what cannot be told is an `OSError`."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    except NotADirectoryError:
+        return False
+    return True
+
+
+def refuse_existing(path: Path) -> None:
+    """Refuse an output folder that is in use or cannot be written; called before the work begins.
+
+    Raises
+    ------
+    EpisodeError
+        If `path` exists and is not an empty folder, or see `refuse_unwritable`.
+    """
+    refuse_unwritable(path)
+    if path.exists():
+        remove_leftovers(path)
+        if any(path.iterdir()):
+            raise EpisodeError(f"{path}: exists already and is not empty; give a new folder or remove it first")
+
+
+def refuse_shared(out: Path, cache: Path | None, *inputs: Path) -> None:
+    """Refuse an output folder that is read itself, or that holds or lies in the folder of encoded elements.
+
+    Raises
+    ------
+    EpisodeError
+        If `out` is one of `inputs`, or `cache` and `out` are one folder or one lies in the other.
+    """
+    place = Path(os.path.realpath(out))
+    for path in inputs:
+        if place == Path(os.path.realpath(path)):
+            raise EpisodeError(f"{out}: is what this command reads; give a new folder as --out")
+    if cache is None:
+        return
+    kept = Path(os.path.realpath(cache))
+    if place.is_relative_to(kept) or kept.is_relative_to(place):
+        how = "is" if place == kept else "lies in" if place.is_relative_to(kept) else "holds"
+        raise EpisodeError(f"{out}: {how} the folder of encoded elements, {cache}; give two folders apart")
 
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; rename it to `path` if the block succeeds, delete it if not.
+    """Yield a temporary folder; it becomes `path` if the block succeeds, and is deleted if not.
 
-    What dead processes left of the same folder is removed first, see `remove_leftovers`.
+    A new folder is renamed into its place. An empty one that is there, which may be a mount point, a link or the
+    working folder, stays: what it shall hold is moved into it at the end. What dead processes left of the same folder
+    is removed first, see `remove_leftovers`.
 
     Raises
     ------
     EpisodeError
-        If `path` exists already and is not an empty folder: nothing of the user's is ever overwritten.
+        See `refuse_existing`: nothing of the user's is ever overwritten.
     """
     refuse_existing(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(path.parent, path.name)
-    temporary = Path(tempfile.mkdtemp(prefix=_prefix(path), suffix=".part", dir=path.parent))
+    there = path.exists()
+    beside = path / "content" if there else path
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(beside.parent, beside.name)
+    temporary = Path(tempfile.mkdtemp(prefix=_prefix(beside), suffix=".part", dir=beside.parent))
     try:
-        yield temporary
-        temporary.chmod(0o755)
-        if path.exists():
-            path.rmdir()
-        os.replace(temporary, path)
+        with _naming(path, temporary):
+            yield temporary
+            temporary.chmod(0o755)
+            if there:
+                _move_content(temporary, path)
+            else:
+                os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _move_content(temporary: Path, path: Path) -> None:
+    """Move all of a folder into the one it lies in; JSON files, by which readers know what is there, go last."""
+    if [entry.name for entry in path.iterdir()] != [temporary.name]:
+        raise EpisodeError(f"{path}: another process has written there; give a new folder")
+    moved: list[Path] = []
+    try:
+        for entry in sorted(temporary.iterdir(), key=lambda entry: (entry.suffix == ".json", entry.name)):
+            moved.append(entry.rename(path / entry.name))
+    except BaseException:
+        for entry in moved:
+            entry.rename(temporary / entry.name)
+        raise
 
 
 def remove_folder(path: Path, moved: Callable[[], object] | None = None) -> None:
@@ -229,18 +326,38 @@ def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[No
         yield
 
 
-def release_pages(array: np.ndarray) -> None:
-    """Give back the memory of an array that is mapped from a file; it is read again when needed.
+class ReadAt:
+    """A file that is read by position, never mapped: one that becomes shorter is an error, not a signal.
 
-    Nothing is done for an array in memory, nor for a mapping with changes of its own (mode "c"), which would be lost.
+    Parameters
+    ----------
+    path : Path
+        An ordinary file.
     """
-    owner: Any = array
-    while owner is not None and not isinstance(owner, mmap.mmap):
-        if getattr(owner, "mode", None) == "c":
-            return
-        owner = getattr(owner, "base", None)
-    if owner is not None:
-        owner.madvise(mmap.MADV_DONTNEED)
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self._file)
+        self.status = os.fstat(self._file)
+        self.size = self.status.st_size
+
+    def read(self, at: int, count: int) -> bytes:
+        """Return `count` bytes from position `at` on.
+
+        Raises
+        ------
+        EpisodeError
+            If the file has become shorter.
+        """
+        parts = []
+        while count:
+            part = os.pread(self._file, count, at)
+            if not part:
+                raise EpisodeError(f"{self.path}: has become shorter since it was opened")
+            parts.append(part)
+            at, count = at + len(part), count - len(part)
+        return b"".join(parts)
 
 
 def fsync(path: Path) -> None:
@@ -269,16 +386,5 @@ def finite(content: Any) -> Any:
 def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically: UTF-8, two-space indent, NaN refused."""
     with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file; an unreadable one is an `EpisodeError` that names it."""
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        raise EpisodeError(f"{path}: no such file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise EpisodeError(f"{path}: not valid JSON ({error})") from None
-    except OSError as error:
-        raise EpisodeError(f"{path}: {error.strerror}") from None
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")

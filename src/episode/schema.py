@@ -7,9 +7,8 @@ it. Knows nothing about what the files hold.
 from __future__ import annotations
 
 import difflib
-import json
 import math
-import tomllib
+import reprlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar, get_args
@@ -27,6 +26,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from episode.documents import json_content, read_text, toml_content
 from episode.errors import SHOWN, ConfigError, EpisodeError
 from episode.files import write_json
 
@@ -51,6 +51,10 @@ def absent(value: object) -> bool:
     return value is None
 
 
+SHORT = 80
+"""Max characters of a text that a message shows."""
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = SHORT
 _NEEDS = {
     "missing": "is missing",
     "bool_type": "true or false",
@@ -59,12 +63,14 @@ _NEEDS = {
     "float_type": "a number",
     "finite_number": "a finite number",
     "string_type": "text",
+    "string_pattern_mismatch": "text like {pattern}",
     "none_required": "null",
     "list_type": "a list",
     "tuple_type": "a list",
     "too_short": "a list of at least {min_length}",
     "dict_type": "a table of settings",
     "model_type": "a table of settings",
+    "union_tag_invalid": "{discriminator} to be one of {expected_tags}",
     "literal_error": "one of {expected}",
     "greater_than": "more than {gt}",
     "greater_than_equal": "at least {ge}",
@@ -111,7 +117,7 @@ def _vector(value: Any) -> np.ndarray:
     except (TypeError, ValueError):
         vector = np.full(1, np.nan)
     if vector.ndim != 1 or not np.isfinite(vector).all():
-        raise ValueError(f"needed a list of finite numbers, got {value!r}")
+        raise ValueError(f"needed a list of finite numbers, got {_short(value)}")
     return vector
 
 
@@ -143,14 +149,28 @@ def parse_model(content: Any, kind: type[M], *, where: str, error: type[EpisodeE
         raise error(_explain(found, content, kind, where)) from None
 
 
-def parse_json(text: str, kind: type[M], *, where: str, error: type[EpisodeError] = ConfigError) -> M:
-    """Check JSON text against a model, as `parse_model`; a list may stand for a tuple."""
+def parse_json(
+    text: str, kind: type[M], *, where: str, error: type[EpisodeError] = ConfigError, infinite: bool = False
+) -> M:
+    """Check JSON text against a model, as `parse_model`; a list may stand for a tuple.
+
+    With `infinite`, NaN and infinite numbers may stand where the model has them.
+    """
+    refused = None
     try:
-        return kind.model_validate_json(text)
+        content = json_content(text, where=where, error=error, infinite=infinite)
+    except EpisodeError as problem:
+        refused = problem
+        content = json_content(text, where=where, error=error, infinite=True)  # the model may name the key
+    try:
+        model = kind.model_validate_json(text)
     except ValidationError as found:
         if found.errors()[0]["type"] == "json_invalid":
             raise error(f"{where}: not valid JSON ({found.errors()[0]['ctx']['error']})") from None
-        raise error(_explain(found, json.loads(text), kind, where)) from None
+        raise error(_explain(found, content, kind, where)) from None
+    if refused is not None:
+        raise refused
+    return model
 
 
 def read_model(path: Path, kind: type[M], *, error: type[EpisodeError] = ConfigError) -> M:
@@ -161,16 +181,11 @@ def read_model(path: Path, kind: type[M], *, error: type[EpisodeError] = ConfigE
     EpisodeError
         Of type `error`, if the file cannot be read, is not TOML or JSON, or does not fit the model.
     """
-    form = "JSON" if path.suffix == ".json" else "TOML"
-    try:
-        text = path.read_text()
-        if form == "JSON":
-            return parse_json(text, kind, where=str(path), error=error)
-        return parse_model(tomllib.loads(text), kind, where=str(path), error=error)
-    except ValueError as problem:
-        raise error(f"{path}: not valid {form} ({problem})") from None
-    except OSError as problem:
-        raise error(f"{path}: {problem.strerror}") from None
+    where = str(path)
+    if path.suffix == ".json":
+        return parse_json(read_text(path, error=error), kind, where=where, error=error)
+    content = toml_content(read_text(path, "TOML", error=error), where=where, error=error)
+    return parse_model(content, kind, where=where, error=error)
 
 
 def write_model(path: Path, model: BaseModel) -> None:
@@ -223,13 +238,24 @@ def _need(details: Sequence[ErrorDetails], path: Sequence[int | str], kind: type
         return str(context.get("need") or context.get("error") or _NEEDS["missing"])
     came, advice, needs = first["input"], "", []
     for item in details:
-        need = _NEEDS.get(item["type"], item["msg"]).format(**item.get("ctx", {}))
+        template = _NEEDS.get(item["type"])
+        need = item["msg"] if template is None else template.format(**item.get("ctx", {}))
         if item["type"] == "literal_error":  # pydantic writes 'a', 'b' or 'c'
             need = need.replace("'", "").replace(" or ", ", ")
         needs.append(need)
     if first["type"] == "literal_error" and isinstance(came, str):
         advice = did_you_mean(came, needs[0].removeprefix("one of ").split(", "))
-    return f"needed {' or '.join(dict.fromkeys(needs))}, got {came!r}{advice}"
+    return f"needed {' or '.join(dict.fromkeys(needs))}, got {_short(came)}{advice}"
+
+
+def _short(value: object) -> str:
+    """Show a value, of whatever size or depth."""
+    if isinstance(value, str | bool | float) or value is None:
+        return repr(value) if len(str(value)) <= SHORT else f"{str(value)[:SHORT]!r}..."
+    try:
+        return _SHORT.repr(value)
+    except ValueError:  # a whole number that has too many digits to be written
+        return "a number of too many digits"
 
 
 def _known_keys(kind: Any, path: Sequence[int | str]) -> tuple[str, ...]:

@@ -55,6 +55,8 @@ def text_problem(text: str, *, length: int | None = NAME_LENGTH) -> str | None:
     found = re.search(f"[{_FORBIDDEN}{_SURROGATES}]", text)
     if found:
         letter = found.group()
+        if "\udc80" <= letter <= "\udcff":
+            return f"holds the byte 0x{ord(letter) & 0xFF:02X} at character {found.start() + 1}; needs UTF-8"
         name = unicodedata.name(letter, "control character")
         return f"holds U+{ord(letter):04X} ({name.lower()}) at character {found.start() + 1}; needs plain text"
     if length is None:

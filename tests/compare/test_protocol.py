@@ -22,7 +22,15 @@ from episode.compare.protocol import (
 )
 from episode.data.dataset import Dataset
 from episode.errors import ConfigError, EpisodeError
+from episode.schema import Model, parse_model
 
+NUMBERS = [
+    pytest.param(section, key, id=f"{section}.{key}")
+    for section, part in Protocol.model_fields.items()
+    if isinstance(part.default, Model)
+    for key, field in type(part.default).model_fields.items()
+    if field.annotation in (int, float)
+]
 LINES = ("a", "b", "c")
 CHROMOSOMES = ("chr1", "chr2")
 
@@ -270,7 +278,7 @@ def test_shipped_protocols_load(name: str) -> None:
         ("[hold]", "unknown key 'hold'; did you mean 'holdout'"),
         ("[holdout]\nby = 'split'\n[subsets.x]\ncolumn = 'a'", "needed column and one of contains"),
         ("[holdout]\nby = 'split'\n[subsets.pooled]\ncolumn = 'a'\nequals = 'b'", "the name is taken"),
-        ("[holdout]\nby = 'split'\n[bootstrap]\ndraws = 0", "bootstrap.draws: needed more than 0, got 0"),
+        ("[holdout]\nby = 'split'\n[bootstrap]\ndraws = 0", "bootstrap.draws: needed at least 1, got 0"),
         ("[holdout]\nby = 'split'\n[collapse]\npattern = 'x'", "needed a group in 'x'"),
         ("[holdout]\nby = 'split'\n[collapse]\npattern = '('", "collapse.pattern"),
         ("[holdout", "not valid TOML"),
@@ -310,3 +318,11 @@ def test_selection_share_moves_the_border() -> None:
     large = make_folds(groups(selection=SelectionConfig(share=0.5, gap=0)), dataset)[0]
     assert small.held_out.sum() < large.held_out.sum()
     assert not small.gap.any()
+
+
+@pytest.mark.parametrize("value", ["x", -1, 10**18, float("nan"), float("inf"), 1e300, None])
+@pytest.mark.parametrize(("section", "key"), NUMBERS)
+def test_every_number_of_a_protocol_has_a_domain(section: str, key: str, value: object) -> None:
+    assert len(NUMBERS) == 8
+    with pytest.raises(ConfigError, match=rf"{section}\.{key}: needed "):
+        parse_model({section: {key: value}}, Protocol, where="protocol")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,8 @@ from episode.data.readers import read_pairs
 from episode.data.storage import load_dataset, write_dataset
 from episode.dna import decode
 from episode.errors import DatasetError, EpisodeError
+from episode.slices import ByteArray
+from resealed import reseal
 
 HEADER = (
     "cell_line\tlabel\tenhancer_chrom\tenhancer_start\tenhancer_end\tpromoter_chrom\tpromoter_start\tpromoter_end\n"
@@ -139,17 +144,10 @@ def test_partly_unknown_elements_can_be_allowed(here: Path) -> None:
     assert decode(found.sequence(0))[:10] == "N" * 10
 
 
-@pytest.mark.parametrize(
-    ("windows", "max_unknown", "message"),
-    [
-        (WindowConfig(enhancer=-1, promoter=5), 0.0, "windows are -1 and 5 bp"),
-        (WINDOWS, 1.0, r"max_unknown is 1\.0; needs"),
-    ],
-)
-def test_impossible_options(here: Path, windows: WindowConfig, max_unknown: float, message: str) -> None:
+def test_an_impossible_fraction_of_unknown_bases(here: Path) -> None:
     (here / "pairs.tsv").write_text(HEADER + ROWS[0])
-    with pytest.raises(EpisodeError, match=message):
-        assemble(read_pairs("pairs.tsv"), open_genome("genome.fa"), windows, max_unknown=max_unknown)
+    with pytest.raises(EpisodeError, match=r"max_unknown is 1\.0; needs"):
+        assemble(read_pairs("pairs.tsv"), open_genome("genome.fa"), WINDOWS, max_unknown=1.0)
 
 
 def test_summary_counts(dataset: Dataset) -> None:
@@ -181,7 +179,7 @@ def test_round_trip(here: Path, dataset: Dataset) -> None:
     again = load_dataset("out")
     pd.testing.assert_frame_equal(again.pairs, dataset.pairs)
     pd.testing.assert_frame_equal(again.elements, dataset.elements)
-    assert isinstance(again.codes, np.memmap)
+    assert isinstance(again.codes, ByteArray)
     assert np.array_equal(again.codes, dataset.codes)
     assert again.manifest == dataset.manifest
     assert again.dropped.empty
@@ -222,7 +220,7 @@ def _edit_pairs(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Pat
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "no_manifest": (lambda f: (f / "manifest.json").unlink(), "out/manifest.json: no such file"),
     "bad_manifest": (lambda f: (f / "manifest.json").write_text("{"), "out/manifest.json: not valid JSON"),
-    "version": (_edit_manifest(format_version=2), "out/manifest.json: format_version: is 2; this version"),
+    "version": (_edit_manifest(format_version=3), "out/manifest.json: format_version: is 3; this version"),
     "counts": (_edit_manifest(counts={}), "out/manifest.json: counts.pairs: is missing"),
     "no_pairs": (lambda f: (f / "pairs.parquet").unlink(), "out/pairs.parquet: no such file"),
     "bad_pairs": (
@@ -248,7 +246,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: np.save(f / "codes.npy", np.zeros(3, dtype=np.uint8)),
         "out/codes.npy: holds 3 entries",
     ),
-    "float_codes": (lambda f: np.save(f / "codes.npy", np.zeros(3)), "out/codes.npy: holds float64"),
+    "float_codes": (lambda f: np.save(f / "codes.npy", np.zeros(3)), "out/codes.npy: cannot be read (holds float64"),
 }
 
 
@@ -258,9 +256,116 @@ def test_damaged_folder_names_the_file(
 ) -> None:
     write_dataset(dataset, "out")
     damage(here / "out")
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        reseal(here / "out" / "manifest.json")
     with pytest.raises(DatasetError) as caught:
         load_dataset("out")
     assert str(caught.value).startswith(message)
+
+
+PAIRS: dict[str, tuple[str, object, str]] = {
+    "label text": ("label", "1", "label holds large_string; needs whole numbers"),
+    "label number": ("label", 5, "row 1: label 5 needs 1, 0 or -1"),
+    "label fraction": ("label", 0.5, "label holds double; needs whole numbers"),
+    "label missing": ("label", None, "label holds null; needs whole numbers"),
+    "id text": ("enhancer_id", "0", "enhancer_id holds large_string; needs whole numbers"),
+    "id negative": ("enhancer_id", -1, "enhancer_id points outside"),
+    "id list": ("promoter_id", [4], "promoter_id holds list<element: int64>; needs whole numbers"),
+    "id too large": ("promoter_id", 1 << 40, "Integer value 1099511627776 not in range"),
+    "environment number": ("environment", 3, "environment holds int64; needs text"),
+    "environment other": ("environment", "GM12878", "row 1: environment 'GM12878' needs cell line and assay"),
+    "cell line empty": ("cell_line", "", "row 1: cell_line '' needs a name"),
+    "cell line with a tab": ("cell_line", "a\tb", "row 1: cell_line 'a\\tb' needs a name"),
+    "distance text": ("distance", "3", "distance holds large_string; needs numbers"),
+    "distance infinite": ("distance", np.inf, "row 1: distance inf needs a finite number"),
+    "distance negative": ("distance", -1.0, "row 1: distance -1.0 needs a finite number"),
+    "split": ("split", "spam", "row 1: split 'spam' needs train, val, test or nothing"),
+    "mirrored number": ("mirrored", 1, "mirrored holds int64; needs true or false"),
+    "source": ("source", 1, "row 1: source 1 needs the number of a source"),
+    "locus": ("locus", -1, "row 1: locus -1 needs at least 0"),
+    "start": ("promoter_start", 10**18, "row 1: promoter_end 700 needs a place past promoter_start"),
+    "name bytes": ("enhancer_name", b"x", "enhancer_name holds binary; needs text"),
+}
+ELEMENTS: dict[str, tuple[str, object, str]] = {
+    "kind": ("kind", "silencer", "row 1: kind 'silencer' needs enhancer or promoter"),
+    "name": ("name", "a\nb", "row 1: name 'a\\nb' needs plain text"),
+    "chrom": ("chrom", 1, "chrom holds int64; needs text"),
+    "start": ("start", 0.5, "start holds double; needs whole numbers"),
+    "end": ("end", -7, "row 1: end -7 needs a place past start"),
+    "length": ("length", -40, "row 1: length -40 needs at least 1 base"),
+    "length huge": ("length", 1 << 62, "row 1: length 4611686018427387904 needs at least 1 base"),
+    "gc": ("gc", 7.0, "row 1: gc 7.0 needs a fraction"),
+    "offset": ("offset", 3, "offset and length do not cover codes.npy"),
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "column", "value", "message"),
+    [("pairs.parquet", *case) for case in PAIRS.values()] + [("elements.parquet", *case) for case in ELEMENTS.values()],
+    ids=[*PAIRS, *(f"element {name}" for name in ELEMENTS)],
+)
+def test_a_column_of_another_kind(
+    here: Path, dataset: Dataset, file: str, column: str, value: object, message: str
+) -> None:
+    write_dataset(dataset, "out")
+    path = here / "out" / file
+    frame = pd.read_parquet(path)
+    frame[column] = pd.Series([value] * len(frame), dtype=None if isinstance(value, int | float | str) else "object")
+    frame.to_parquet(path, index=False)
+    reseal(here / "out" / "manifest.json")
+    with pytest.raises(DatasetError) as caught:
+        load_dataset("out")
+    assert str(caught.value).startswith(f"out/{file}: {message}")
+
+
+def test_a_base_that_is_none(here: Path, dataset: Dataset) -> None:
+    codes = np.array(dataset.codes)
+    codes[7] = 5
+    write_dataset(replace(dataset, codes=codes), "out")
+    with pytest.raises(DatasetError, match=r"out/codes\.npy: holds 5; codes of bases are 0 to 4"):
+        load_dataset("out")
+
+
+def test_dropped_rows_of_another_shape(here: Path, dataset: Dataset) -> None:
+    row = {"file": "pairs.tsv", "row": 3, "column": "label", "value": "x", "reason": "is no label"}
+    write_dataset(replace(dataset, dropped=pd.DataFrame([row])), "out")
+    assert load_dataset("out").dropped.to_dict("records") == [row]
+    for text, message in (
+        ("file\trow\na\t1\n", "has the columns file, row; needs file, row, column"),
+        ("file\trow\na\tx\n", "cannot be read"),
+    ):
+        (here / "out" / "dropped.tsv").write_text(text)
+        reseal(here / "out" / "manifest.json")
+        with pytest.raises(DatasetError, match=message):
+            load_dataset("out")
+
+
+def test_a_folder_of_the_version_before_loads_with_a_warning(
+    here: Path, dataset: Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_dataset(dataset, "out")
+    path = here / "out" / "manifest.json"
+    content = json.loads(path.read_text())
+    del content["files"], content["content_sha256"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(DatasetError, match="lacks the checksums of its files"):
+        load_dataset("out")
+    path.write_text(json.dumps(content | {"format_version": 1}))
+    again = load_dataset("out")
+    assert [record.message for record in caplog.records] == [
+        "out: was written by an older EPIsode, without checksums: whether its files were changed is not known"
+    ]
+    write_dataset(again, "new")
+    assert load_dataset("new").manifest == dataset.manifest
+
+
+def test_bases_that_are_cut_off_while_they_are_read_are_an_error(here: Path, dataset: Dataset) -> None:
+    write_dataset(dataset, "out")
+    loaded = load_dataset("out")
+    os.truncate(here / "out" / "codes.npy", 200)
+    assert loaded.sequence(0).tolist() == dataset.sequence(0).tolist()
+    with pytest.raises(EpisodeError, match=r"codes\.npy: has become shorter since it was opened"):
+        loaded.sequence(5)
 
 
 def test_no_dataset(here: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import struct
+import time
 from pathlib import Path
 
 import numpy as np
@@ -111,9 +113,12 @@ def test_ordinary_gzip_names_bgzip(tmp_path: Path) -> None:
     [
         (b"", "is empty; needs FASTA"),
         (b"chr1\t1\n", "starts with neither '>' nor a 2bit signature"),
-        (b">chr1\nACGT\nAC\nACGT\n", "has lines of unequal length"),
-        (b">chr1\n", "cannot be indexed as FASTA: it holds no sequence"),
-        (b"\x43\x27\x41\x1a\x00\x00", "cannot be read as 2bit"),
+        (b">chr1\nACGT\nAC\nACGT\n", "line 4: 4 letters after a shorter or blank line"),
+        (b">chr1\n", "holds no sequence"),
+        (b"\x43\x27\x41\x1a\x00\x00", "damaged or truncated 2bit file: its header has 6 of 16 bytes"),
+        (b"PK\x03\x04", "is a zip archive; needs FASTA"),
+        (b"@read\nACGT\n+\n!!!!\n", "looks like FASTQ or SAM"),
+        (b"\xef\xbb\xbf>chr1\nACGT\n", "begins with a byte-order mark"),
     ],
 )
 def test_what_is_no_genome(tmp_path: Path, content: bytes, message: str) -> None:
@@ -139,3 +144,91 @@ def test_truncated_bgzf(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:20_000])
     with pytest.raises(GenomeError, match=r"g\.fa\.gz"):
         open_genome(path).fetch("chr1", 0, 100)
+
+
+def test_a_pipe_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "g.fa")
+    with pytest.raises(GenomeError, match="is a pipe or a device; needs a file"):
+        open_genome(tmp_path / "g.fa")
+
+
+def settled(path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch, folder: Path) -> bytes:
+    """Write a file, open it once with a cache of its own, a minute later; return the file of the cache."""
+    path.write_bytes(content)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    now = time.time_ns()
+    monkeypatch.setattr("time.time_ns", lambda: now + 60_000_000_000)
+    open_genome(path)
+    (entry,) = (folder / "episode" / "genomes").iterdir()
+    return entry.read_bytes()
+
+
+def test_other_content_of_the_same_size_and_time_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, other = tmp_path / "g.fa", b">chr1\nAC\nGT\n>cc\nT\n"
+    settled(path, b">chr1\nACGT\n>chr2\nT\n"[: len(other)], monkeypatch, tmp_path / "cache")
+    before = path.stat()
+    time.sleep(0.02)  # the grain of times of change
+    path.write_bytes(other)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    genome = open_genome(path)
+    assert genome.sha256 == hashlib.sha256(other).hexdigest()
+    assert (genome.lengths, genome.fetch("chr1", 0, 4)) == ({"chr1": 4, "cc": 1}, "ACGT")
+
+
+def test_a_file_that_has_just_changed_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for content in (b">chr1\nACGT\n", b">chr1\nTTTT\n"):
+        (tmp_path / "g.fa").write_bytes(content)
+        assert open_genome(tmp_path / "g.fa").sha256 == hashlib.sha256(content).hexdigest()
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("place", [0, 70, -3])
+def test_a_damaged_cache_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int) -> None:
+    path, content = tmp_path / "g.fa", b">chr1\nACGTA\nCCGTT\n"
+    kept = bytearray(settled(path, content, monkeypatch, tmp_path / "cache"))
+    (entry,) = (tmp_path / "cache" / "episode" / "genomes").iterdir()
+    kept[place] ^= 1
+    entry.write_bytes(kept)
+    genome = open_genome(path)
+    assert genome.fetch("chr1", 3, 8) == "TACCG" and genome.sha256 == hashlib.sha256(content).hexdigest()
+
+
+def test_what_is_kept_is_read_in_place_of_the_genome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settled(tmp_path / "g.fa", b">chr1\nACGTA\nCC\n", monkeypatch, tmp_path / "cache")
+    monkeypatch.setattr("episode.data.genome.index_fasta", None)
+    assert open_genome(tmp_path / "g.fa").fetch("chr1", 3, 7) == "TACC"
+
+
+@pytest.mark.parametrize("place", ["a file", "no home"])
+def test_without_a_cache_a_genome_is_read_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, place: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    path = tmp_path / "g.fa"
+    path.write_bytes(b">chr1\nACGT\n")
+    os.utime(path, (0, 0))
+    now = time.time_ns()
+    monkeypatch.setattr("time.time_ns", lambda: now + 60_000_000_000)
+    if place == "a file":
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    else:
+        monkeypatch.delenv("XDG_CACHE_HOME")
+        monkeypatch.setattr("episode.data.genome.Path.home", lambda: (_ for _ in ()).throw(RuntimeError))
+    assert open_genome(path).fetch("chr1", 1, 3) == "CG"
+    assert "each command reads the genome in full" in caplog.text
+
+
+def test_a_genome_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "g.2bit"
+    write_twobit(path, {"chr1": "ACGT"})
+
+    def grow(path: Path) -> str:
+        with path.open("ab") as stream:
+            stream.write(b"x")
+        return "0" * 64
+
+    monkeypatch.setattr("episode.data.genome.file_sha256", grow)
+    with pytest.raises(GenomeError, match="was changed while it was read"):
+        open_genome(path)

@@ -67,7 +67,7 @@ def test_verify_mends(tmp_path: Path, scanned: list[int]) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--workers", "-1"], "--workers -1: needed 0"),
+        (["--workers", "-1"], "argument --workers: needed a whole number from 0 "),
         (["--run", "RUN", "--set", "stem.bin=64"], "--run brings its own settings"),
         (["--set", "stem.precision=float8"], "stem.precision: needed one of float16, float32, got 'float8'"),
         (["--set", "stem.precison=float32"], "did you mean 'precision'?"),

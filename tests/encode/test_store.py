@@ -16,6 +16,7 @@ from episode.encode.bases import BaseLayout
 from episode.encode.scanner import FLOOR, Scanner
 from episode.encode.store import ElementStore, build_store, row_shape
 from episode.inference.orientation import mirror
+from episode.limits import POSITION
 from random_elements import BASES, CONFIG, Elements, make_bank, make_dataset, sequence
 from small_systems import all_rows, scan
 
@@ -57,7 +58,7 @@ def test_coordinates_save_work_and_change_nothing(monkeypatch: pytest.MonkeyPatc
     np.testing.assert_array_equal(all_rows(stores[1]), all_rows(stores[0]))
     assert stores[0].hash == stores[1].hash
     assert places[0] is None
-    assert (places[1] - places[1][3]).tolist() == [store_module.CHROMOSOME + x for x in (-200, 100, -100)] + [0]
+    assert (places[1] - places[1][3]).tolist() == [POSITION + x for x in (-200, 100, -100)] + [0]
 
 
 def test_batches_of_elements_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:

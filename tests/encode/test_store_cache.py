@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import numpy as np
 import pytest
@@ -22,10 +22,11 @@ from hypothesis import strategies as st
 from episode.config import StemConfig
 from episode.encode import segments as segments_module
 from episode.encode import store as store_module
-from episode.encode.segments import RowFile, Rows
+from episode.encode.segments import Rows
 from episode.encode.store import ElementStore, build_store, verify_stores
 from episode.errors import EpisodeError
 from episode.files import file_sha256
+from episode.slices import ByteArray, RowFile
 from random_elements import BASES, CONFIG, Elements, build, make_bank, make_dataset
 from small_systems import all_rows
 
@@ -423,25 +424,18 @@ def test_a_store_outlives_its_files(tmp_path: Path) -> None:
     same(store, build())
 
 
-def resident(path: Path) -> int:
-    """Bytes of a mapped file that lie in the memory of this process."""
-    found = False
-    for line in Path("/proc/self/smaps").read_text().splitlines():
-        if line.endswith(str(path)):
-            found = True
-        elif found and line.startswith("Rss:"):
-            return int(line.split()[1]) * 1024
-    return 0
+def test_sequences_in_a_file_are_not_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = make_dataset()
+    whole.codes.tofile(tmp_path / "codes.bin")
+    monkeypatch.setattr(ByteArray, "__array__", None)
+    longest = int(whole.elements["length"].max())
+    read, counted = ByteArray.__getitem__, list[int]()
 
+    def counting(array: ByteArray, span: slice) -> np.ndarray:
+        counted.append(span.stop - span.start)
+        return read(array, span)
 
-@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="asks Linux")
-def test_mapped_sequences_do_not_stay_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "RELEASE", 1 << 20)
-    count, length = 32, 1 << 18
-    np.random.default_rng(0).integers(0, 4, count * length).astype(np.uint8).tofile(tmp_path / "codes.bin")
-    codes = np.memmap(tmp_path / "codes.bin", dtype=np.uint8, mode="r")
-    dataset = Elements(make_dataset(lengths=(1,) * count).elements, codes)
-    dataset.elements["length"], dataset.elements["offset"] = length, np.arange(count) * length
-    store = build_store(dataset, make_bank(), StemConfig(kind="kmer", bin=128), tmp_path / "cache")
-    assert resident(tmp_path / "codes.bin") <= 4 << 20, "or all 8 MiB stay"
-    np.testing.assert_array_equal(store.rows(7).reshape(-1), codes[7 * length : 8 * length])
+    monkeypatch.setattr(ByteArray, "__getitem__", counting)
+    codes = cast(np.ndarray, ByteArray(tmp_path / "codes.bin"))
+    same(build_store(Elements(whole.elements, codes), make_bank(), CONFIG), build())
+    assert max(counted) == longest and sum(counted) <= 2 * len(whole.codes)

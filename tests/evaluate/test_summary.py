@@ -9,7 +9,7 @@ import pytest
 
 from episode.errors import DatasetError
 from episode.evaluate.results import Summary
-from episode.evaluate.summary import Truth, load_truth, metrics_table, summarise
+from episode.evaluate.summary import Truth, check_truth, load_truth, metrics_table, summarise
 from episode.metrics.metrics import average_precision, log_loss, oracle_impedance
 from known import known
 
@@ -185,6 +185,15 @@ def test_missing_truth_is_an_error() -> None:
         summary_of(predictions, environments, Truth(truth.environments.iloc[:3], truth.pairs))
 
 
+def test_names_that_pairs_share_have_no_truth() -> None:
+    predictions, _, truth = simulated(20)
+    check_truth(predictions.assign(enhancer_id=np.arange(len(predictions)), promoter_id=0), truth)
+    twice = pd.concat([predictions, predictions.iloc[:1]], ignore_index=True)
+    check_truth(twice.assign(enhancer_id=[*range(len(predictions)), 0], promoter_id=0), truth)
+    with pytest.raises(DatasetError, match="several pairs are called a e0 p; needs names of their own"):
+        check_truth(twice.assign(enhancer_id=np.arange(len(twice)), promoter_id=0), truth)
+
+
 def test_unlisted_environment() -> None:
     predictions, environments, _ = simulated()
     with pytest.raises(ValueError, match="'d'"):
@@ -221,6 +230,12 @@ class TestLoadTruth:
             load_truth(tmp_path)
         (tmp_path / "environments.tsv").write_text("cell_line\timpedance\na\t1\nb\tx\n")
         with pytest.raises(DatasetError, match=r"environments\.tsv:3: impedance is not a number"):
+            load_truth(tmp_path)
+
+    def test_two_truths_for_a_cell_line(self, tmp_path: Path) -> None:
+        self.write(tmp_path)
+        (tmp_path / "environments.tsv").write_text("cell_line\timpedance\na\t1\nb\t2\na\t3\n")
+        with pytest.raises(DatasetError, match=r"environments\.tsv:4: cell line 'a' is there twice"):
             load_truth(tmp_path)
 
     def test_two_truths_for_a_pair(self, tmp_path: Path) -> None:

@@ -119,22 +119,62 @@ def test_unknown_elements_and_pairs_are_named_with_their_rows(parts: tuple, tmp_
     path = table(tmp_path, [(enhancer, promoter), ("nobody", promoter), (enhancer, strange)])
     with pytest.raises(InputError) as caught:
         read_pair_list(path, content)
-    assert str(caught.value).splitlines() == [
+    assert [str(problem) for problem in caught.value.problems] == [
         f"{path}:3: enhancer 'nobody' names no enhancer of the pairs to choose from",
         f"{path}:4: promoter {strange!r} is no pair with the enhancer {enhancer!r} in the dataset",
-        "2 problems in all",
     ]
+    assert "columns enhancer and promoter" in str(caught.value) and "such as chr20:250000-251200" in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("rows", "columns", "need"),
     [
-        ([("a", "b")], ("enhancer", "gene"), "has no column 'promoter'; needed one row a pair"),
-        ([], ("enhancer", "promoter"), "names no pair; needed one row a pair"),
+        ([("a", "b")], ("enhancer", "gene"), "has no column 'promoter'; it has enhancer, gene"),
+        (
+            [("a", "b")],
+            ("enhancer_name", "promoter_name"),
+            "has no column 'enhancer'; it has enhancer_name, promoter_name",
+        ),
+        ([], ("enhancer", "promoter"), "has a header but no rows"),
     ],
 )
 def test_a_table_of_another_kind(parts: tuple, tmp_path: Path, rows: list, columns: tuple, need: str) -> None:
-    with pytest.raises(InputError, match=need):
+    with pytest.raises(InputError, match=need) as caught:
         read_pair_list(table(tmp_path, rows, columns), parts[1])
-    with pytest.raises(InputError, match=r"absent.tsv: cannot be read as a tab-separated table"):
+    assert "--only takes a table with the columns enhancer and promoter" in str(caught.value)
+    with pytest.raises(InputError, match=r"absent.tsv: no such file"):
         read_pair_list(tmp_path / "absent.tsv", parts[1])
+
+
+def test_a_row_with_a_field_too_many_is_no_pair(parts: tuple, tmp_path: Path) -> None:
+    """It would move names into the wrong columns."""
+    enhancer, promoter = parts[1].pairs[["enhancer_name", "promoter_name"]].iloc[0]
+    path = tmp_path / "mine.tsv"
+    path.write_text(f"enhancer\tpromoter\n{enhancer}\t{promoter}\n{enhancer}\t{promoter}\tmore\n")
+    with pytest.raises(InputError, match=r"mine\.tsv:3: has 3 tab-separated fields, needs 2"):
+        read_pair_list(path, parts[1])
+
+
+def test_commas_separate_names_too(parts: tuple, tmp_path: Path) -> None:
+    enhancer, promoter = parts[1].pairs[["enhancer_name", "promoter_name"]].iloc[0]
+    path = tmp_path / "mine.csv"
+    path.write_bytes(f"\ufeffenhancer,note,promoter\r\n{enhancer},x,{promoter}\r\n".encode())
+    (found,) = read_pair_list(path, parts[1])
+    assert [found.elements[kind].name for kind in ("enhancer", "promoter")] == [enhancer, promoter]
+
+
+def test_all_pairs_of_names_that_are_shared(parts: tuple, tmp_path: Path) -> None:
+    """A gene with two promoters: both pairs are explained, each where it lies."""
+    _, content, _ = parts
+    pairs = content.pairs
+    enhancer = pairs["enhancer_id"].value_counts().index[0]
+    mine = pairs[pairs["enhancer_id"] == enhancer].drop_duplicates("promoter_id").head(2)
+    assert len(mine) == 2
+    named = pairs.assign(enhancer_name="E", promoter_name="P")
+    named.loc[mine.index, ["enhancer_name", "promoter_name"]] = ["E1", "GENE1"]
+    found = read_pair_list(table(tmp_path, [("E1", "GENE1")] * 2), replace(content, pairs=named))
+    assert [one.pair.promoter for one in found] == mine["promoter_id"].tolist()
+    for one, row in zip(found, mine.to_dict("records"), strict=True):
+        for kind, placed in one.elements.items():
+            wanted = (row[f"{kind}_chrom"], row[f"{kind}_start"], row[f"{kind}_end"])
+            assert (placed.chrom, placed.start, placed.end) == wanted

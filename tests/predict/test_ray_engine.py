@@ -377,14 +377,14 @@ def test_without_ray_the_command_says_how_to_get_it(
     [
         (("--workers", 2), "error: --workers: needs --engine ray\n"),
         (("--ray-address", "auto"), "error: --ray-address: needs --engine ray\n"),
-        (("--engine", "ray", "--workers", 0), "error: --workers 0: needed at least 1\n"),
+        (("--workers", 0), "argument --workers: needed a whole number from 1 to 1,000,000,000, got '0'\n"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(
     options: tuple[object, ...], need: str, table: Path, tmp_path: Path
 ) -> None:
     outcome = tiny_world.episode("predict", tiny_world.run_folder(), table, "--out", tmp_path / "out", *options)
-    assert (outcome.code, outcome.err) == (2, need)
+    assert outcome.code == 2 and outcome.err.endswith(need)
 
 
 def begin(job: Job, table: Path) -> subprocess.Popen[str]:

@@ -201,8 +201,9 @@ def test_rows_that_are_missing_are_no_job_that_is_finished(table: Path, tmp_path
 
 def test_one_process_at_a_time(table: Path, tmp_path: Path) -> None:
     job = open_job(request_for(table), tmp_path / "out")
-    with pytest.raises(EpisodeError, match="another process is running there"):
-        open_job(request_for(table), tmp_path / "out", resume=True)
+    for resume, other in ((True, table), (False, table), (True, tmp_path / "absent.parquet")):
+        with pytest.raises(EpisodeError, match="another process is writing there; wait for it"):
+            open_job(request_for(other), tmp_path / "out", resume=resume)
     job.held.close()
     assert open_job(request_for(table), tmp_path / "out", resume=True).parts == job.parts
 

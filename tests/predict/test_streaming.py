@@ -78,6 +78,8 @@ def test_parquet_equals_text(table: pd.DataFrame, tmp_path: Path) -> None:
     blocks = predicted(tmp_path / "blocks", write(table, tmp_path / "pairs.parquet"))
     assert len(blocks) == len(table) and blocks["row"].tolist() == list(range(1, len(table) + 1))
     assert list(text.columns) == list(blocks.columns)
+    schemas = [pq.read_schema(tmp_path / name / "predictions.parquet") for name in ("text", "blocks")]
+    assert schemas[0] == schemas[1]
     pd.testing.assert_frame_equal(
         text.drop(columns=["row", "score"]), blocks.drop(columns=["row", "score"]), rtol=TOLERANCE, atol=TOLERANCE
     )
@@ -161,16 +163,32 @@ def test_columns_of_the_users_are_kept_beside_those_of_the_library(table: pd.Dat
 
 
 def test_labels_that_conflict_are_not_read(table: pd.DataFrame, tmp_path: Path) -> None:
-    """Nor do they stop a table of text, of which every row comes back."""
+    """Nor do they stop a table of text."""
     small = table.head(30).drop(columns="score").assign(label="1")
-    both = pd.concat([small, small.head(10).assign(label="0"), small.tail(4)])
+    both = pd.concat([small, small.head(10).assign(label="0")])
     both.to_csv(tmp_path / "pairs.tsv", sep="\t", index=False)
     outcome = predict(tmp_path / "out", tmp_path / "pairs.tsv")
-    assert outcome.code == 0, outcome.err
-    assert "44 pairs scored" in outcome.out and "repeated" not in outcome.out
-    found = pd.read_parquet(tmp_path / "out" / "predictions.parquet")
-    assert found["row"].tolist() == list(range(2, 46))
-    assert found["enhancer_start"].tolist() == both["enhancer_start"].tolist()
+    assert outcome.code == 0 and "40 pairs scored" in outcome.out, outcome.err
+
+
+@pytest.mark.parametrize("name", ["pairs.tsv", "pairs.parquet"])
+def test_rows_in_rows_out(table: pd.DataFrame, tmp_path: Path, name: str) -> None:
+    """Two genes with one promoter, a whole row again, another label: each row comes back, under its own names."""
+    small = table.head(20).drop(columns="score").assign(enhancer_name="E", promoter_name=[f"G{i}" for i in range(20)])
+    again = [small.head(3).assign(promoter_name="other gene"), small.tail(2), small.head(2).assign(label="1")]
+    given = pd.concat([small, *again], ignore_index=True).sample(27, random_state=1)
+    write(given, tmp_path / name) if name.endswith("t") else given.to_csv(tmp_path / name, sep="\t", index=False)
+    found = predicted(tmp_path / "out", tmp_path / name, "--write", "parquet,tsv,bedpe,interact")
+    first = 1 if name.endswith("t") else 2
+    assert found["row"].tolist() == list(range(first, first + 27))
+    for column in ("cell_line", "enhancer_name", "promoter_name", "enhancer_start", "promoter_start"):
+        assert found[column].tolist() == given[column].tolist()
+    text = pd.read_csv(tmp_path / "out" / "predictions.tsv", sep="\t", keep_default_na=False, dtype={"label": str})
+    assert text["promoter_name"].tolist() == given["promoter_name"].tolist()
+    for column in NUMBERS:
+        assert text[column].tolist() == found[column].tolist()
+    for ending, headers in (("bedpe", 1), ("interact", 2)):
+        assert len((tmp_path / "out" / f"predictions.{ending}").read_text().splitlines()) == 27 + headers
 
 
 def test_words_as_labels_are_carried(table: pd.DataFrame, tmp_path: Path) -> None:
@@ -200,12 +218,12 @@ def test_points_and_unknown_letters_in_blocks(table: pd.DataFrame, tmp_path: Pat
     assert outcome.code == 2 and "--promoter-flank BP takes BP bases" in outcome.err
     given = with_sequences(table.head(20), tmp_path)
     given.loc[3, "enhancer_sequence"] = "N" * 398 + "AC"
-    short = write(given, tmp_path / "given.parquet")
-    outcome = predict(tmp_path / "given", short, genome=False)
+    path = write(given, tmp_path / "given.parquet")
+    outcome = predict(tmp_path / "given", path, genome=False)
     assert outcome.code == 2 and "has 398 letters other than A, C, G and T in its sequence" in outcome.err
-    kept = predicted(tmp_path / "kept", short, "--outside-genome", "report", genome=False)
+    kept = predicted(tmp_path / "kept", path, "--outside-genome", "report", genome=False)
     assert len(kept) == 19
-    assert len(predicted(tmp_path / "all", short, "--max-unknown", 0.999, genome=False)) == 20
+    assert len(predicted(tmp_path / "all", path, "--max-unknown", 0.999, genome=False)) == 20
 
 
 def test_the_wrong_genome_is_asked_about(table: pd.DataFrame, tmp_path: Path) -> None:
@@ -428,11 +446,12 @@ BAD = [
 ]
 
 
-def message(path: Path, **options: object) -> str:
+def message(path: Path, **options: Any) -> str:
     """What reading the whole table says."""
-    reading = ReadOptions(**options)  # type: ignore[arg-type]
     with pytest.raises(InputError) as caught:
-        build_dataset([path], open_genome(world() / "genome.fa"), lively_run().facts.windows, reading, labels=False)
+        build_dataset(
+            [path], open_genome(world() / "genome.fa"), lively_run().facts.windows, ReadOptions(**options), labels=False
+        )
     return str(caught.value)
 
 

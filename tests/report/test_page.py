@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import html.parser
 import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -157,17 +159,23 @@ class TestComparison:
         assert '<li id="note-1">epivan, sept: own implementation, smaller than published</li>' in content
         assert content.count('<a href="#note-1"') == 2
 
-    def test_clear_differences_are_bold_and_no_others(self, comparison_report: Report) -> None:
+    def test_claimed_differences_are_bold_and_no_others(self, comparison_report: Report) -> None:
         content = comparison_report[1][0].read_text()
         body = content[content.index('id="differences"') :]
         body = body[: body.index("</tbody>")]
-        for order, bold, low, high in re.findall(
-            r'data-order="([-\d.e]+)">(<strong>)?[^<]*(?:</strong>)?<small>(\S+) to (\S+)</small>', body
-        ):
-            ends = [float(end.replace("−", "-")) for end in (low, high)]
-            if abs(ends[0]) > 0.0005 and abs(ends[1]) > 0.0005:
-                assert bool(bold) == (ends[0] * ends[1] > 0), (order, ends)
-        assert "<strong>" in body
+        bold: dict[str, list[bool]] = {}
+        for row in body.split("<tr")[2:]:
+            name = re.findall(r'data-order="(\S+-\S+)"', row)[0]
+            bold[name] = []
+            for value, strong, low, high in re.findall(
+                r'data-order="([-\d.e]+)">(<strong>)?[^<]*(?:</strong>)?<small>(\S+) to (\S+)</small>', row
+            ):
+                ends = [float(end.replace("−", "-")) for end in (low, high)]
+                bold[name].append(bool(strong))
+                assert not strong or (ends[0] * ends[1] > 0 and abs(float(value)) >= 0.002), (name, value, ends)
+        assert any(bold["episode.student-bbse"])
+        assert any(bold["episode.potential-ctcf_gbm"]), "a loss does not yield to the alarm of a weak potential"
+        assert not any(bold["episode.potential-distance"]), "a gain does"
 
     def test_subsets_environments_audit_provenance(self, comparison_report: Report) -> None:
         content = comparison_report[1][0].read_text()
@@ -238,6 +246,29 @@ class TestBadFolder:
         with pytest.raises(EpisodeError, match=said):
             write_report(folder)
         assert not (folder / "index.html").exists() and not (folder / "figures").exists()
+
+    def test_a_full_disk_leaves_the_earlier_page(
+        self, make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        folder = make_folder(environments=2, pairs=60)
+        (folder / "index.html").write_text("earlier")
+        before, count, write = sorted(folder.rglob("*")), 0, Path.write_bytes
+
+        def failing(self: Path, content: bytes) -> int:
+            nonlocal count
+            count += 1
+            if count > 4:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return write(self, content)
+
+        monkeypatch.setattr(Path, "write_bytes", failing)
+        for out in (None, tmp_path / "page"):
+            with pytest.raises(OSError, match="No space left on device") as caught:
+                write_report(folder, out=out)
+            assert caught.value.filename.startswith(str(out or folder))
+            count = 4
+        assert (folder / "index.html").read_text() == "earlier"
+        assert sorted(folder.rglob("*")) == before and not (tmp_path / "page").exists()
 
     def test_results_of_another_format(self, tmp_path: Path, comparison_text: str) -> None:
         results, figures = json.loads(comparison_text)

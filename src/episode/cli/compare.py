@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from episode.cli.options import add_common, integers, names, print_json
+from episode.cli.options import COUNT, add_common, add_setting, cores, integers, names, print_json, read_settings, warn
 
 if TYPE_CHECKING:
     from episode.compare.protocol import Protocol
@@ -51,42 +51,36 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="methods or groups to run now (default: all but the ablations and episode_distance)",
     )
     parser.add_argument("--seeds", type=integers, metavar="0,1,...", help="several seeds (default: that of --seed)")
-    parser.add_argument("--workers", type=int, default=0, help="processes of one thread (default: one a core)")
+    parser.add_argument(
+        "--workers", type=COUNT, default=0, help="processes of one thread (default and most: one a core)"
+    )
     parser.add_argument("--allow-leakage", action="store_true", help="continue with a split that leaks, and mark it")
     parser.add_argument(
         "--collapse", action="store_true", help="one row for each enhancer and gene, as the protocol says"
     )
     parser.add_argument("--truth", type=Path, metavar="DIR", help="truth folder of a simulated world")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        help="one setting of EPIsode; may be repeated",
-    )
+    add_setting(parser, "one setting of EPIsode; may be repeated")
     add_common(parser, threads=False)
 
 
 def run(args: argparse.Namespace) -> int:
     """Compare; return the exit code."""
-    import os
-
     from episode.compare.jobs import Work, alone
     from episode.compare.methods.registry import choose_runners
     from episode.compare.protocol import load_protocol
     from episode.compare.run import compare
-    from episode.config import Config, override
+    from episode.config import Config
     from episode.errors import EpisodeError
     from episode.evaluate.summary import load_truth
+    from episode.predict.alarms import alarm_texts
     from episode.schema import parse_model
+    from episode.threads import usable_cores
 
-    if args.workers < 0:
-        raise EpisodeError(f"--workers {args.workers}: needed 0 (one a core) or more")
     protocol = load_protocol(args.protocol)
     runners = choose_runners(args.methods)
     truth = None if args.truth is None else load_truth(args.truth)
     config = parse_model(protocol.settings, Config, where=f"protocol {protocol.name}, settings")
-    config = override(config, args.set)
+    config = read_settings(args, config)
     if config.potential.distance:
         raise EpisodeError(
             "potential.distance: episode.potential is a sequence-only method in every comparison; to show U_I with "
@@ -103,11 +97,13 @@ def run(args: argparse.Namespace) -> int:
             Work(args.out, dataset, store, protocol, config, args.collapse, args.seed),
             runners,
             seeds=args.seeds or [args.seed],
-            workers=args.workers or os.cpu_count() or 1,
+            workers=cores("--workers", args.workers) or usable_cores(),
             allow_leakage=args.allow_leakage,
             truth=truth,
             report=report,
         )
+    for text in alarm_texts(results.alarms, "training"):
+        warn(text)
     if args.json:
         print_json(results.model_dump(mode="json", by_alias=True))
     else:
@@ -155,10 +151,10 @@ def _dataset(args: argparse.Namespace, protocol: Protocol) -> tuple[Path, Path]:
 def _check_folder(out: Path) -> None:
     """Refuse a folder that holds something else before anything is written to it."""
     from episode.errors import EpisodeError
+    from episode.files import refuse_unwritable
 
+    refuse_unwritable(out)
     mine = ("dataset", "store", "identity.json", ".lock")
-    if out.exists() and not out.is_dir():
-        raise EpisodeError(f"{out}: is a file; needed a folder to write")
     if out.exists() and not (out / "identity.json").exists():
         other = [entry.name for entry in out.iterdir() if entry.name not in mine and not entry.name.endswith(".part")]
         if other:

@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from episode.cli.options import warn
+from episode.cli.options import Real, Whole, add_columns, add_seed, warn
+from episode.limits import ELEMENT_BASES
 
 if TYPE_CHECKING:
     from episode.data.dataset import Dataset
@@ -31,6 +32,8 @@ examples:
       leave out what cannot be used, and list it in dataset/dropped.tsv
 """
 
+WINDOW = Whole(0, ELEMENT_BASES)
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
@@ -42,25 +45,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         choices=("tidy", "domain-kl", "bengi", "bedpe"),
         help="format of the tables (default: found by looking at each)",
     )
-    parser.add_argument(
-        "--column",
-        action="append",
-        default=[],
-        type=_renaming,
-        metavar="NAME=OTHER",
-        help="the tables call column NAME by the name OTHER; may be repeated",
-    )
+    add_columns(parser)
     parser.add_argument("--cell-line", metavar="NAME", help="cell line of tables without such a column")
     parser.add_argument("--assay", metavar="NAME", help="assay of tables without such a column")
     parser.add_argument(
         "--enhancer-window",
-        type=int,
+        type=WINDOW,
         metavar="BP",
         help="bases read around the midpoint of an enhancer, 0 for the whole element (default: 1024)",
     )
     parser.add_argument(
         "--promoter-window",
-        type=int,
+        type=WINDOW,
         metavar="BP",
         help="bases read around the midpoint of a promoter, 0 for the whole element (default: 4096)",
     )
@@ -78,27 +74,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-unknown",
-        type=float,
+        type=Real(0, 1),
         default=0.0,
         metavar="FRACTION",
         help="largest fraction of letters other than A, C, G and T in an element that is used (default: 0)",
     )
     parser.add_argument(
         "--promoter-flank",
-        type=int,
+        type=Whole(0, ELEMENT_BASES // 2),
         default=0,
         metavar="BP",
         help="promoters that are points (start = end, such as a TSS): bases taken on either side (default: refused)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="without effect: nothing here is random")
+    add_seed(parser, "without effect: nothing here is random")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
-
-
-def _renaming(text: str) -> tuple[str, str]:
-    name, equals, other = text.partition("=")
-    if not (name and equals and other):
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=OTHER")
-    return name, other
 
 
 def run(args: argparse.Namespace) -> int:
@@ -138,7 +127,7 @@ def _as_json(dataset: Dataset, audit: SplitAudit, out: Path) -> str:
     summary = json.loads(dataset.summary().to_json(orient="records"))
     manifest = dataset.manifest.model_dump(mode="json")
     content = {"dataset": str(out), **manifest, "summary": summary, "audit": audit.model_dump(mode="json")}
-    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    return json.dumps(content, indent=2, allow_nan=False)
 
 
 def _as_text(dataset: Dataset, audit: SplitAudit, out: Path) -> str:

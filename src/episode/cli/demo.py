@@ -65,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _print(result: DemoResult) -> None:
     """Print what the demo showed, in its last lines."""
+    from episode.predict.alarms import alarm_texts
+
     figures, pooled, truth = result.figures(), result.unseen.pooled, result.truth
     count = len(result.unseen.environments)
     print()
@@ -85,6 +87,8 @@ def _print(result: DemoResult) -> None:
     )
     print(f"  90 % interval of R_E covers the oracle in {figures['interval_coverage']:.0%} of the cell lines")
     print(f"  collapsed cell lines: {figures['collapsed']}")
+    for text in alarm_texts(result.unseen.training_alarms or []):
+        print(f"  {text}")
     print(
         f"held-out loci of known cell lines: pooled AUPR {figures['known_aupr_potential']:.3f} by U_I alone, "
         f"{figures['known_aupr_fused']:.3f} with the fused R_E"

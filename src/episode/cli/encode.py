@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from episode.cli.options import add_common, add_settings, print_json, read_settings, warn
+from episode.cli.options import COUNT, add_common, add_settings, cores, print_json, read_settings, warn
 
 if TYPE_CHECKING:
     from episode.encode.store import ElementStore
@@ -42,7 +42,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_settings(parser)
     parser.add_argument("--cache", type=Path, help="where encoded elements are kept (default: DATASET/store)")
     parser.add_argument(
-        "--workers", type=int, default=0, metavar="N", help="threads that encode (default: as many as there are cores)"
+        "--workers",
+        type=COUNT,
+        default=0,
+        metavar="N",
+        help="threads that encode (default and most: as many as there are cores)",
     )
     parser.add_argument("--verify", action="store_true", help="check all of the cache first, byte by byte")
     add_common(parser, threads=False)
@@ -55,8 +59,6 @@ def run(args: argparse.Namespace) -> int:
     from episode.encode.store import build_store, verify_stores
     from episode.errors import EpisodeError
 
-    if args.workers < 0:
-        raise EpisodeError(f"--workers {args.workers}: needed 0 (as many as there are cores) or more")
     if args.run_folder is not None and (args.config or args.set):
         raise EpisodeError("--run brings its own settings; give either --run or --config and --set")
     dataset = load_dataset(args.dataset)
@@ -74,7 +76,9 @@ def run(args: argparse.Namespace) -> int:
     sound, damaged = verify_stores(bank, stem, cache) if args.verify else (0, [])
     for text in damaged:
         warn(f"{text}; encoded again")
-    store = build_store(dataset, bank, stem, cache, progress=sys.stderr.isatty(), workers=args.workers)
+    store = build_store(
+        dataset, bank, stem, cache, progress=sys.stderr.isatty(), workers=cores("--workers", args.workers)
+    )
     facts = _facts(store)
     if args.json:
         gate = None if store.gate is None else _facts(store.gate)

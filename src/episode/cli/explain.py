@@ -9,7 +9,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from episode.cli.options import add_common, add_selection, open_run, print_json, set_threads, warn
+from episode.cli.options import (
+    Real,
+    Whole,
+    add_common,
+    add_selection,
+    check_out,
+    open_run,
+    print_json,
+    set_threads,
+    warn,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +42,8 @@ examples:
   episode explain run dataset --only mine.tsv --bases whole --out explained
       pairs of your own, every base of both elements substituted
 """
+PAIRS = 1_000_000
+"""Pairs that are explained at most."""
 WHOLE_BASES = 20_000
 """Bases of one pair from which on a warning says that substituting all takes long."""
 
@@ -41,7 +53,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", type=Path, metavar="RUN", help="folder that 'episode train' wrote")
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder that 'episode data build' wrote")
     parser.add_argument("--out", type=Path, required=True, help="new folder to write")
-    parser.add_argument("--pairs", type=int, default=20, metavar="N", help="pairs to explain (default: 20)")
+    parser.add_argument("--pairs", type=Whole(1, PAIRS), default=20, metavar="N", help="pairs to explain (default: 20)")
     parser.add_argument(
         "--choose",
         choices=("potential", "random"),
@@ -49,11 +61,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="the pairs of highest U_I, or some drawn by the seed (default: potential)",
     )
     parser.add_argument(
-        "--only", type=Path, metavar="FILE", help="table with the columns enhancer and promoter: explain these instead"
+        "--only",
+        type=Path,
+        metavar="FILE",
+        help="table with the columns enhancer and promoter (names as in the dataset): explain these instead",
     )
     parser.add_argument(
         "--site-p",
-        type=float,
+        type=Real(0, 1, closed=False),
         default=1e-4,
         metavar="P",
         help="sites are tried that random DNA scores as high with this probability (default: 1e-4)",
@@ -64,7 +79,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default="sites",
         help="substitute bases around the strongest sites, or of whole elements too (default: sites)",
     )
-    parser.add_argument("--figures", type=int, metavar="N", help="draw the first N pairs only (default: all)")
+    parser.add_argument(
+        "--figures", type=Whole(0, PAIRS), metavar="N", help="draw the first N pairs only (default: all)"
+    )
     add_selection(parser)
     add_common(parser)
 
@@ -74,22 +91,16 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     import episode
-    from episode.errors import EpisodeError
     from episode.explain.explanation import Explainer, Options
     from episode.explain.figures import write_figures
     from episode.explain.gradient import require_captum
     from episode.explain.pair_selection import choose_pairs, read_pair_list
     from episode.explain.tables import write_tables
-    from episode.files import atomic_folder, refuse_existing, write_json
+    from episode.files import atomic_folder, write_json
+    from episode.predict.alarms import alarm_texts
 
-    if args.pairs < 1:
-        raise EpisodeError(f"--pairs {args.pairs}: needed at least 1")
-    if not 0 < args.site_p < 1:
-        raise EpisodeError(f"--site-p {args.site_p:g}: needed a probability between 0 and 1, such as 1e-4")
-    if args.figures is not None and args.figures < 0:
-        raise EpisodeError(f"--figures {args.figures}: needed 0 (none) or more")
     set_threads(args.threads)
-    refuse_existing(args.out)
+    check_out(args)
     require_captum()
     model, dataset, store = open_run(args)
     if args.only is None:
@@ -109,6 +120,7 @@ def run(args: argparse.Namespace) -> int:
         "run": str(args.run_folder),
         "dataset": str(args.dataset),
         "seed": args.seed,
+        "alarms": [alarm.model_dump() for alarm in model.alarms],
         "choice": "table" if args.only else args.choose,
         "options": asdict(options),
         "pairs": len(explanations),
@@ -123,6 +135,8 @@ def run(args: argparse.Namespace) -> int:
         if drawn:
             write_figures(drawn, tables["motifs"], len(explanations), explainer.motifs, folder / "figures")
         write_json(folder / "explain.json", summary)
+    for text in alarm_texts(model.alarms):
+        warn(text)
     _warn(args, explanations)
     if args.json:
         print_json(summary)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from episode.errors import EpisodeError
-from episode.files import finite
+from episode.files import finite, refuse_existing, refuse_shared
+from episode.limits import SEED
+from episode.threads import usable_cores
 
 if TYPE_CHECKING:
     from episode.checkpoint import Run
@@ -18,9 +23,18 @@ if TYPE_CHECKING:
     from episode.encode.store import ElementStore
 
 __all__ = [
+    "COUNT",
+    "Real",
+    "Whole",
+    "add_columns",
     "add_common",
+    "add_seed",
     "add_selection",
+    "add_setting",
     "add_settings",
+    "cap_environment",
+    "check_out",
+    "cores",
     "integers",
     "names",
     "open_run",
@@ -32,11 +46,69 @@ __all__ = [
 ]
 
 
+@dataclass(frozen=True)
+class Whole:
+    """Type of an option: a whole number between two bounds, both allowed."""
+
+    low: int
+    high: int
+
+    def __call__(self, text: str) -> int:
+        """Read the option."""
+        needed = f"needed a whole number from {self.low:,} to {self.high:,}"
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{needed}, got {_short(text)}") from None
+        if not self.low <= value <= self.high:
+            raise argparse.ArgumentTypeError(f"{needed}, got {_short(text)}")
+        return value
+
+
+@dataclass(frozen=True)
+class Real:
+    """Type of an option: a number from `low`, allowed where `closed`, to less than `high`."""
+
+    low: float
+    high: float
+    closed: bool = True
+
+    def __call__(self, text: str) -> float:
+        """Read the option."""
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (self.low <= value < self.high and (self.closed or value > self.low)):
+            bound = "at least" if self.closed else "more than"
+            raise argparse.ArgumentTypeError(
+                f"needed a number of {bound} {self.low:g} and less than {self.high:g}, got {_short(text)}"
+            )
+        return value
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"{text[:37]}...")
+
+
+WHOLE_SEED = Whole(-SEED, SEED)
+"""Type of a seed."""
+COUNT = Whole(0, 1_000_000_000)
+"""Type of a number of threads, workers or processes; more than can be used is cut to that, see `cores`."""
+
+
+def add_seed(parser: argparse.ArgumentParser, help: str = "decides everything random (default: 0)") -> None:
+    """--seed."""
+    parser.add_argument("--seed", type=WHOLE_SEED, default=0, help=help)
+
+
 def add_common(parser: argparse.ArgumentParser, *, threads: bool = True) -> None:
     """--seed, --json and, where asked for, --threads."""
-    parser.add_argument("--seed", type=int, default=0, help="decides everything random (default: 0)")
+    add_seed(parser)
     if threads:
-        parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: as many as there are cores)")
+        parser.add_argument(
+            "--threads", type=COUNT, default=0, help="CPU threads (default and most: as many as there are cores)"
+        )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -51,16 +123,26 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """--config and --set, which `read_settings` reads."""
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML or JSON file of settings")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="one setting; may be repeated"
-    )
+    add_setting(parser, "one setting; may be repeated")
 
 
-def read_settings(args: argparse.Namespace) -> Config:
-    """Read the configuration that --config and --set ask for."""
+def add_setting(parser: argparse.ArgumentParser, help: str) -> None:
+    """--set, which `episode.config.override` reads."""
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help=help)
+
+
+def read_settings(args: argparse.Namespace, given: Config | None = None) -> Config:
+    """Read the configuration that --config (or `given` in its place) and --set ask for; no key is set to two values."""
     from episode.config import Config, load_config, override
 
-    return override(load_config(args.config) if args.config else Config(), args.set)
+    values: dict[str, str] = {}
+    for setting in args.set:
+        name, _, value = setting.partition("=")
+        if values.setdefault(name, value) != value:
+            raise EpisodeError(f"--set {name} is given twice, {values[name]} and {value}; give it once")
+    if given is None:
+        given = load_config(args.config) if args.config else Config()
+    return override(given, args.set)
 
 
 def names(text: str) -> list[str]:
@@ -71,12 +153,31 @@ def names(text: str) -> list[str]:
     return found
 
 
+def add_columns(parser: argparse.ArgumentParser) -> None:
+    """Add --column."""
+    parser.add_argument(
+        "--column",
+        action="append",
+        default=[],
+        type=_renaming,
+        metavar="NAME=OTHER",
+        help="the tables call column NAME by the name OTHER; may be repeated",
+    )
+
+
+def _renaming(text: str) -> tuple[str, str]:
+    name, equals, other = text.partition("=")
+    if not (name and equals and other):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=OTHER")
+    return name, other
+
+
 def integers(text: str) -> list[int]:
-    """Split a comma-separated list of whole numbers."""
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers such as 0,1,2") from None
+    """Split a comma-separated list of seeds, each once."""
+    found = [WHOLE_SEED(part) for part in text.split(",")]
+    if len(set(found)) < len(found):
+        raise argparse.ArgumentTypeError(f"{text!r} names a seed twice; needed a list such as 0,1,2")
+    return found
 
 
 def select(dataset: Dataset, args: argparse.Namespace) -> Dataset:
@@ -87,6 +188,12 @@ def select(dataset: Dataset, args: argparse.Namespace) -> Dataset:
     if not mask.any():
         raise EpisodeError("no pair of the dataset meets --split, --cell-lines and --chromosomes together")
     return dataset.select(mask)
+
+
+def check_out(args: argparse.Namespace) -> None:
+    """Refuse, before any work, an --out that is in use or is what the command reads."""
+    refuse_shared(args.out, args.cache or args.dataset / "store", args.run_folder, args.dataset)
+    refuse_existing(args.out)
 
 
 def open_run(args: argparse.Namespace) -> tuple[Run, Dataset, ElementStore]:
@@ -109,14 +216,32 @@ def open_run(args: argparse.Namespace) -> tuple[Run, Dataset, ElementStore]:
     return model, dataset, store
 
 
+def cores(option: str, asked: int) -> int:
+    """Cut a number of threads or processes to the cores that this process may use, with a warning; 0 stays 0."""
+    most = usable_cores()
+    if asked > most:
+        warn(f"{option} {asked:,}: this process may use {most} cores; taking {most}")
+    return min(asked, most)
+
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""Variables by which libraries choose their number of threads when they are loaded."""
+
+
+def cap_environment() -> None:
+    """Cut what the environment asks for in threads to the cores, before a library that would start them is loaded."""
+    for name in THREADS:
+        asked = os.environ.get(name, "").split(",")[0].strip()
+        if asked.isascii() and asked.isdigit() and int(asked[:18]) > usable_cores():
+            os.environ[name] = str(cores(name, int(asked[:18])))
+
+
 def set_threads(threads: int) -> None:
     """Set the number of CPU threads of this process, if the user asked for one."""
-    if threads < 0:
-        raise EpisodeError(f"--threads {threads}: needed 0 (as many as there are cores) or more")
     if threads:
         import torch
 
-        torch.set_num_threads(threads)
+        torch.set_num_threads(cores("--threads", threads))
 
 
 def print_json(content: Any) -> None:

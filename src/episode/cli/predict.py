@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from episode.cli.options import add_common, names, print_json, set_threads, warn
+from episode.cli.options import COUNT, Real, Whole, add_columns, add_common, names, print_json, set_threads, warn
+from episode.limits import BATCH_PAIRS, ELEMENT_BASES
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -18,13 +18,19 @@ if TYPE_CHECKING:
 __all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_options", "run"]
 
 HELP = "predict the pairs of a cell line, labelled or not"
-DESCRIPTION = "Estimate one impedance for each environment from its unlabelled pairs, then score every pair."
+DESCRIPTION = (
+    "Estimate one impedance for each environment from its unlabelled pairs, then score every pair. R_E depends on the "
+    "pairs that are given: predict all candidates of a cell line together and filter afterwards, or name the table of "
+    "all candidates with --support."
+)
 EXAMPLES = """\
 examples:
   episode predict run pairs.tsv --genome hg19.fa.bgz --cell-line HepG2 --out hepg2
       a cell line that nobody has labelled: its pairs are their own support set
   episode predict run pairs.tsv --genome hg19.fa.bgz --cell-line HepG2 --support-labels few.tsv --out hepg2
       the same with a few labelled pairs of that cell line, which move its impedance
+  episode predict run one_gene.tsv --genome hg19.fa.bgz --cell-line HepG2 --support pairs.tsv --out one_gene
+      some pairs of that cell line, with the R_E of all its candidates
   episode predict run pairs.parquet --genome hg19.2bit --cell-line K562 --assay HiC --write parquet,bedpe --out k562
       a large table, block by block in little memory; the same with --resume goes on after an interruption
   episode predict run pairs --genome hg19.2bit --engine ray --ray-address auto --out genome
@@ -43,6 +49,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--assay", metavar="NAME", help="assay of the pairs, likewise")
     parser.add_argument("--format", choices=("tidy", "domain-kl", "bengi", "bedpe"), help="format of the tables")
+    add_columns(parser)
+    parser.add_argument(
+        "--support",
+        metavar="FILE",
+        help="pair table of all candidates of the cell line: R_E is estimated from them, and they are not scored",
+    )
     parser.add_argument(
         "--support-labels", metavar="FILE", help="pair table with labels of the same cell line, to refine R_E"
     )
@@ -52,15 +64,27 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help="parquet, tsv, bedpe, interact (default: all; of Parquet tables parquet)",
     )
-    parser.add_argument("--batch-size", type=int, default=4096, help="pairs scored at a time (default: 4096)")
+    parser.add_argument(
+        "--batch-size", type=Whole(1, BATCH_PAIRS), default=4096, help="pairs scored at a time (default: 4096)"
+    )
     parser.add_argument("--on-invalid", choices=("error", "drop"), default="error", help="as in 'episode data build'")
     parser.add_argument(
         "--outside-genome", choices=("error", "report"), default="error", help="as in 'episode data build'"
     )
     parser.add_argument(
-        "--max-unknown", type=float, default=0.0, metavar="FRACTION", help="as in 'episode data build' (default: 0)"
+        "--max-unknown",
+        type=Real(0, 1),
+        default=0.0,
+        metavar="FRACTION",
+        help="as in 'episode data build' (default: 0)",
     )
-    parser.add_argument("--promoter-flank", type=int, default=0, metavar="BP", help="as in 'episode data build'")
+    parser.add_argument(
+        "--promoter-flank",
+        type=Whole(0, ELEMENT_BASES // 2),
+        default=0,
+        metavar="BP",
+        help="as in 'episode data build'",
+    )
     parser.add_argument("--cache", type=Path, help="where encoded elements are kept (default: not after the end)")
     parser.add_argument("--resume", action="store_true", help="resume an interrupted prediction to OUT")
     parser.add_argument(
@@ -73,7 +97,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--workers",
-        type=int,
+        type=Whole(1, COUNT.high),
         metavar="N",
         help="processes of Ray that score, each with --threads, by default 1 (default: as many as there are CPUs for)",
     )
@@ -84,6 +108,7 @@ def run(args: argparse.Namespace) -> int:
     """Predict and write; return the exit code."""
     from episode.checkpoint import require_finished
     from episode.errors import EpisodeError
+    from episode.predict.alarms import alarm_texts
     from episode.predict.streaming.blocks import parquet_files
     from episode.predict.streaming.job import Request, open_job, result_folder, resumable, work_folder
     from episode.predict.writers import FORMATS
@@ -91,8 +116,6 @@ def run(args: argparse.Namespace) -> int:
     unknown = [name for name in args.write or [] if name not in FORMATS]
     if unknown:
         raise EpisodeError(f"--write {','.join(unknown)}: needed a list of {', '.join(FORMATS)}")
-    if args.batch_size < 1:
-        raise EpisodeError(f"--batch-size {args.batch_size}: needed at least 1")
     _check_engine(args)
     set_threads(args.threads)
     require_finished(args.run_folder)
@@ -104,10 +127,12 @@ def run(args: argparse.Namespace) -> int:
         tables=tuple(map(str, args.pairs)),
         genome=None if args.genome is None else str(Path(args.genome).resolve()),
         format=args.format,
+        columns=tuple(args.column),
         cell_line=args.cell_line,
         assay=args.assay,
         on_invalid=args.on_invalid,
         outside_genome=args.outside_genome,
+        support=args.support,
         support_labels=args.support_labels,
         formats=tuple(formats),
         seed=args.seed,
@@ -129,7 +154,7 @@ def run(args: argparse.Namespace) -> int:
             if work_folder(out).exists():
                 warn(f"what is done so far stays in {work_folder(out)}; --resume continues it")
             raise
-    for text in filter(None, (plan.genome_warning, plan.distance_warning)):
+    for text in filter(None, (*alarm_texts(plan.alarms), plan.genome_warning, plan.distance_warning)):
         warn(text)
     for estimate in plan.estimates:
         for text in estimate.warnings:
@@ -139,8 +164,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         content = {
             "out": str(args.out),
-            **plan.model_dump(include={"pairs", "dropped", "genome_warning", "distance_warning"}),
-            "environments": json.loads(plan.table.to_json(orient="records")),
+            **plan.model_dump(include={"pairs", "dropped", "unplaced", "genome_warning", "distance_warning", "alarms"}),
+            "environments": plan.table.to_dict("records"),
         }
         print_json(content)
         return 0
@@ -153,8 +178,6 @@ def run(args: argparse.Namespace) -> int:
             f"support {estimate.support_size:,} pairs{few_labels})"
         )
     print(f"{plan.pairs:,} pairs scored")
-    if plan.merged:
-        print(f"{plan.merged:,} rows repeated an earlier one and were merged into it")
     if plan.dropped:
         print(f"{plan.dropped:,} rows were left out; each with its reason in {args.out / 'dropped.tsv'}")
     print(f"predictions: {args.out}")
@@ -168,8 +191,6 @@ def _check_engine(args: argparse.Namespace) -> None:
     if args.engine == "ray":
         from episode.predict.streaming.ray import require_ray
 
-        if args.workers is not None and args.workers < 1:
-            raise EpisodeError(f"--workers {args.workers}: needed at least 1")
         require_ray()
         return
     for name in ("ray_address", "workers"):

@@ -7,6 +7,8 @@ import json
 import sys
 from pathlib import Path
 
+from episode.cli.options import add_seed
+
 __all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_options", "run"]
 
 HELP = "draw the figures and the page of an evaluation or a comparison"
@@ -32,15 +34,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, help="folder for index.html and figures/ (default: FOLDER)")
     parser.add_argument("--title", help="heading of the page")
-    parser.add_argument("--seed", type=int, default=0, help="accepted by every command; a report has nothing random")
+    add_seed(parser, "accepted by every command; a report has nothing random")
     parser.add_argument("--json", action="store_true", help="print what was written as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Draw; return the exit code."""
+    from episode.cli.options import warn
     from episode.report.page import write_report
 
-    written = write_report(args.folder, title=args.title, out=args.out)
+    written = write_report(args.folder, title=args.title, out=args.out, warn=warn)
     if args.json:
         sys.stdout.write(json.dumps({"page": str(written[0]), "files": [str(path) for path in written]}) + "\n")
     else:

@@ -6,6 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
+from episode.cli.options import add_seed
+
 __all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_options", "run"]
 
 HELP = "write a simulated world with known truth"
@@ -43,7 +45,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format", choices=("tidy", "domain-kl"), default="tidy", help="files to write (default: tidy)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same bytes (default: 0)")
+    add_seed(parser, "the same seed gives the same bytes (default: 0)")
     parser.add_argument("--json", action="store_true", help="print a summary as JSON")
 
 

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from episode.cli.options import add_common, add_selection, add_settings, print_json, read_settings, select, set_threads
+from episode.cli.options import (
+    Whole,
+    add_common,
+    add_selection,
+    add_settings,
+    print_json,
+    read_settings,
+    select,
+    set_threads,
+    warn,
+)
+from episode.limits import ACCUMULATE, DEVICES, NODES
 
 if TYPE_CHECKING:
     from episode.config import Config
@@ -46,10 +58,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="resume an interrupted run in RUN; begin where there is none yet"
     )
-    parser.add_argument("--devices", type=int, default=1, help="processes (or GPUs) on each machine (default: 1)")
-    parser.add_argument("--nodes", type=int, default=1, help="machines, started by SLURM or torchrun (default: 1)")
     parser.add_argument(
-        "--accumulate", type=int, default=1, help="parts in which a step is scored, to need less memory (default: 1)"
+        "--devices", type=Whole(1, DEVICES), default=1, help="processes (or GPUs) on each machine (default: 1)"
+    )
+    parser.add_argument(
+        "--nodes", type=Whole(1, NODES), default=1, help="machines, started by SLURM or torchrun (default: 1)"
+    )
+    parser.add_argument(
+        "--accumulate",
+        type=Whole(1, ACCUMULATE),
+        default=1,
+        help="parts in which a step is scored, to need less memory (default: 1)",
     )
     add_selection(parser)
     add_common(parser)
@@ -57,11 +76,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train; return the exit code."""
+    from episode.files import refuse_shared
     from episode.train.distributed import Layout, launch
+    from episode.train.state import unfinished
 
+    refuse_shared(args.out, args.cache or args.dataset / "store", args.dataset)
     config = read_settings(args)
     layout = Layout(args.devices, args.nodes, args.accumulate)
-    result = launch(_train, args, config, training=config.training, layout=layout)
+    try:
+        result = launch(_train, args, config, training=config.training, layout=layout)
+    except KeyboardInterrupt:
+        if unfinished(args.out):
+            again = [word for word in args.words if word != "--resume"]
+            warn(f"training stopped; continue it with: {shlex.join(['episode', *again, '--resume'])}")
+        raise
     if result is not None:
         _report(result, args)
     return 0

@@ -10,10 +10,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, JsonValue, NonNegativeInt, PositiveInt, field_validator, model_validator
+from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
 from episode.compare.results import MethodResults
 from episode.errors import ConfigError
+from episode.limits import DRAWS, ELEMENT_BASES
 from episode.metrics.intervals import METRICS
 from episode.schema import Model, read_model, refusal
 
@@ -32,6 +33,8 @@ __all__ = [
     "shipped_protocols",
 ]
 
+CHROMOSOME = 1_000_000_000_000
+"""More base pairs than any chromosome has."""
 MATCHED = "distance_matched"
 """Name of the subset with as many negatives as positives in each bin of distance."""
 TAKEN = (MATCHED, *MethodResults.model_fields, *METRICS)
@@ -55,9 +58,9 @@ class DataConfig(Model):
 
     format: str = ""
     """Format of the tables; empty for what they look like."""
-    enhancer_window: int = 1024
+    enhancer_window: Annotated[int, Field(ge=0, le=ELEMENT_BASES)] = 1024
     """Base pairs around the midpoint of the enhancer, 0 for the whole element."""
-    promoter_window: int = 4096
+    promoter_window: Annotated[int, Field(ge=0, le=ELEMENT_BASES)] = 4096
     """The same for the promoter."""
     outside_genome: Literal["report", "error"] = "report"
     """Pairs outside the genome: "report" (left out and listed) or "error"."""
@@ -85,18 +88,18 @@ class HoldoutConfig(Model):
 class SelectionConfig(Model):
     """What a choice inside a fold is judged on, where the data bring no "val" split."""
 
-    share: Annotated[float, Field(gt=0, lt=1)] = 1 / 3
+    share: Annotated[float, Field(ge=1e-6, lt=1)] = 1 / 3
     """Fraction of each training chromosome, its end by number of pairs, that is held out for choosing."""
-    gap: NonNegativeInt = 2_000_000
+    gap: Annotated[int, Field(ge=0, le=CHROMOSOME)] = 2_000_000
     """Base pairs between that part and what is learned from."""
 
 
 class BootstrapConfig(Model):
     """The intervals."""
 
-    block: PositiveInt = 5_000_000
+    block: Annotated[int, Field(ge=1, le=CHROMOSOME)] = 5_000_000
     """Base pairs of a block, by the midpoint of the upstream element."""
-    draws: PositiveInt = 2000
+    draws: Annotated[int, Field(ge=1, le=DRAWS)] = 2000
 
 
 class LeakageConfig(Model):
@@ -132,7 +135,7 @@ class Subset(Model):
 class MatchConfig(Model):
     """The subset `distance_matched`: as many negatives as positives in each bin of log distance."""
 
-    bins: NonNegativeInt = 0
+    bins: Annotated[int, Field(ge=0, le=DRAWS)] = 0
     """Bins of equal width in log10(bp), over all pairs with a distance; 0 leaves the subset out."""
 
 

@@ -23,6 +23,7 @@ from episode.data.pairs import SIDES, PairTable, empty_dropped, environment_name
 from episode.data.sequences import extract
 from episode.dna import digest, is_mirrored, overlap_groups
 from episode.errors import EpisodeError
+from episode.slices import ByteArray
 
 __all__ = ["Dataset", "OutsideGenome", "assemble", "element_loci", "pair_orientation"]
 
@@ -43,8 +44,9 @@ class Dataset:
         `kind`, `name`, `chrom`, `start`, `end` (the bases encoded that lie on the chromosome, 0-based
         half-open, -1 unknown), `length` (int64, bases encoded), `gc` (float32, of known bases; NaN without
         any), `n_fraction` (float32), `offset` (int64, into `codes`).
-    codes : uint8 array, shape (sum of lengths,)
-        A=0, C=1, G=2, T=3, anything else 4; all elements one after another, forward strand.
+    codes : uint8 array or ByteArray, shape (sum of lengths,)
+        A=0, C=1, G=2, T=3, anything else 4; all elements one after another, forward strand; of a
+        folder they stay in their file.
     manifest : Manifest
         What the dataset was made from.
     dropped : DataFrame
@@ -53,12 +55,12 @@ class Dataset:
 
     pairs: pd.DataFrame
     elements: pd.DataFrame
-    codes: npt.NDArray[np.uint8]
+    codes: npt.NDArray[np.uint8] | ByteArray
     manifest: Manifest
     dropped: pd.DataFrame = field(default_factory=empty_dropped)
 
     def sequence(self, element_id: int) -> npt.NDArray[np.uint8]:
-        """Return the codes of one element, a view of shape (length,)."""
+        """Return the codes of one element, shape (length,)."""
         start, end = self._spans
         return self.codes[int(start[element_id]) : int(end[element_id])]
 
@@ -155,10 +157,6 @@ def assemble(
     EpisodeError
         If a genome is needed and there is none, or an option is impossible.
     """
-    if min(windows.enhancer, windows.promoter) < 0:
-        raise EpisodeError(
-            f"windows are {windows.enhancer} and {windows.promoter} bp; each needs at least 0 (whole element)"
-        )
     if not 0 <= max_unknown < 1:
         raise EpisodeError(f"max_unknown is {max_unknown}; needs a fraction of at least 0 and less than 1")
     drop = outside_genome == "report" or on_invalid == "drop"

@@ -1,26 +1,44 @@
-"""Reference sequence: FASTA (plain or BGZF, by pysam) and 2bit (by py2bit) behind one small interface.
+"""Reference sequence: FASTA (plain or BGZF) and 2bit behind one small interface.
 
-Index files are never needed beside the genome and never written there: they live in a cache folder of the
-user's. Knows nothing about pairs or windows.
+A genome is read in full once, to hash, index and check it. What was found is kept in a cache folder of the user, never
+beside the genome. Knows nothing about pairs or windows.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
+import logging
 import os
+import stat
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from episode.data.fasta import FastaIndex, index_fasta, is_bgzf, open_fasta
+from episode.data.twobit import SIGNATURES, open_twobit
 from episode.errors import EpisodeError, GenomeError
-from episode.files import atomic_file, file_sha256, read_json, write_json
+from episode.files import ReadAt, atomic_file, file_sha256
 
 __all__ = ["Genome", "open_genome"]
 
-_GZIP = b"\x1f\x8b"
-_TWOBIT = (b"\x1aA\x27\x43", b"\x43\x27\x41\x1a")
+_OTHERS = {
+    b"\x1f\x8b": "is ordinary gzip, which has no index",
+    b"PK\x03\x04": "is a zip archive",
+    b"BZh": "is packed by bzip2",
+    b"\xfd7zXZ": "is packed by xz",
+    b"\x28\xb5\x2f\xfd": "is packed by zstd",
+    b"\xef\xbb\xbf": "begins with a byte-order mark",
+    b"@": "looks like FASTQ or SAM",
+    b";": "begins with a comment",
+}
+"""What files that are no genome begin with."""
+_SETTLED = 2_000_000_000
+"""Nanoseconds after which a change of a file must show in its time of change."""
+_log = logging.getLogger("episode")
 
 
 @dataclass(frozen=True)
@@ -84,100 +102,88 @@ def open_genome(path: Path | str) -> Genome:
     Raises
     ------
     GenomeError
-        If the file is missing, empty, ordinary gzip, or not a genome.
+        If the file is missing, empty, ordinary gzip, not a genome, or damaged.
     """
     path = Path(path)
     try:
-        with path.open("rb") as stream:
-            head = stream.read(18)
+        kind = path.stat().st_mode  # before it is opened, since opening a pipe waits for its other end
+        if stat.S_ISDIR(kind):
+            raise GenomeError(f"{path}: is a folder; needs a FASTA or 2bit file")
+        if not stat.S_ISREG(kind):
+            raise GenomeError(f"{path}: is a pipe or a device; needs a file, as its bases are read out of order")
+        return _open(ReadAt(path))
     except FileNotFoundError:
         raise GenomeError(f"{path}: no such file") from None
-    except IsADirectoryError:
-        raise GenomeError(f"{path}: is a folder; needs a FASTA or 2bit file") from None
     except OSError as error:
-        raise GenomeError(f"{path}: cannot be read ({error.strerror})") from None
-    if head[:4] in _TWOBIT:
-        return _open_twobit(path)
-    if head[:2] == _GZIP:
-        if not _is_bgzf(head):
-            raise GenomeError(
-                f"{path}: is ordinary gzip, which has no index; needs plain FASTA, BGZF or 2bit. "
-                f"Convert it with: gunzip -c {path.name} | bgzip > {path.name.removesuffix('.gz')}.bgz"
-            )
-    elif not head.startswith((b">", b";")):
+        raise GenomeError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except GenomeError:
+        raise
+    except EpisodeError as error:
+        raise GenomeError(str(error)) from None
+
+
+def _open(file: ReadAt) -> Genome:
+    path = file.path
+    head = file.read(0, min(18, file.size))
+    if head[:4] in SIGNATURES:
+        lengths, read = open_twobit(file)
+        return Genome(path, lengths, _hashed(file, lambda: {"sha256": file_sha256(path)})["sha256"], read)
+    if not (head.startswith(b">") or is_bgzf(head)):
         came = "is empty" if not head else "starts with neither '>' nor a 2bit signature"
-        raise GenomeError(f"{path}: {came}; needs FASTA (plain or BGZF) or 2bit")
-    return _open_fasta(path, compressed=head[:2] == _GZIP)
+        came = next((other for begin, other in _OTHERS.items() if head.startswith(begin)), came)
+        hint = f". Convert it with: gunzip -c {path.name} | bgzip > {path.name.removesuffix('.gz')}.bgz"
+        hint = hint if head[:2] == b"\x1f\x8b" else ""
+        raise GenomeError(f"{path}: {came}; needs FASTA (plain or BGZF) or 2bit{hint}")
+
+    def indexed() -> dict[str, Any]:
+        index, sha256 = index_fasta(file)
+        return {"sha256": sha256, **index.content()}
+
+    found = _hashed(file, indexed)
+    index = FastaIndex.from_content(found)
+    lengths = {name: record.length for name, record in index.records.items()}
+    return Genome(path, lengths, found["sha256"], open_fasta(file, index))
 
 
-def _is_bgzf(head: bytes) -> bool:
-    """Tell BGZF (gzip with the extra field "BC") from ordinary gzip by the first 18 bytes."""
-    return len(head) >= 18 and bool(head[3] & 4) and head[12:14] == b"BC"
+def _hashed(file: ReadAt, find: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return what the cache holds of this state of a file, or find it.
 
-
-def _open_fasta(path: Path, *, compressed: bool) -> Genome:
-    import pysam
-
-    folder = _entry(path)
-    fai, gzi = folder / "genome.fai", folder / "genome.gzi"
-    if not fai.exists() or (compressed and not gzi.exists()):
+    The state is known by place, inode, size and times. The time of the last change of the inode is the system's own:
+    nobody can set it back. It has a grain, so a file that has just changed is not trusted to show its next change.
+    """
+    entry = _entry(file)
+    with contextlib.suppress(OSError, ValueError):
+        check, _, text = entry.read_text(encoding="utf-8").partition("\n") if entry else ("", "", "")
+        if check == hashlib.sha256(text.encode()).hexdigest():
+            return dict(json.loads(text))
+    found = find()
+    now = file.path.stat()
+    if _state(now) != _state(file.status):
+        raise GenomeError(f"{file.path}: was changed while it was read; wait until it is complete")
+    if entry and time.time_ns() - max(now.st_ctime_ns, now.st_mtime_ns) > _SETTLED:
+        text = json.dumps(found)
         try:
-            with contextlib.ExitStack() as stack:
-                options = ["--fai-idx", str(stack.enter_context(atomic_file(fai)))]
-                if compressed:
-                    options += ["--gzi-idx", str(stack.enter_context(atomic_file(gzi)))]
-                pysam.faidx(str(path), *options)
-        except pysam.SamtoolsError:
-            raise GenomeError(
-                f"{path}: cannot be indexed as FASTA: it holds no sequence, has lines of unequal length, or is damaged"
-            ) from None
-    try:
-        handle = pysam.FastaFile(
-            str(path), filepath_index=str(fai), filepath_index_compressed=str(gzi) if compressed else None
-        )
-    except (OSError, ValueError) as error:
-        raise GenomeError(f"{path}: cannot be read as FASTA ({error})") from None
-    lengths = dict(zip(handle.references, map(int, handle.lengths), strict=True))
-    if not any(lengths.values()):
-        raise GenomeError(f"{path}: holds no sequence")
-    return Genome(path, lengths, _sha256(path, folder), handle.fetch)
+            with atomic_file(entry) as temporary:
+                temporary.write_text(f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}", encoding="utf-8")
+        except OSError as error:
+            why = error.strerror or error
+            _log.warning("%s: cannot be written (%s), so each command reads the genome in full", entry.parent, why)
+    return found
 
 
-def _open_twobit(path: Path) -> Genome:
-    import py2bit
-
-    try:
-        handle: Any = py2bit.open(str(path), True)
-        lengths = {str(name): int(length) for name, length in handle.chroms().items()}
-    except (RuntimeError, OSError, AttributeError) as error:
-        raise GenomeError(f"{path}: cannot be read as 2bit ({error})") from None
-    if not lengths:
-        raise GenomeError(f"{path}: holds no sequence")
-    return Genome(path, lengths, _sha256(path, _entry(path)), handle.sequence)
-
-
-def _entry(path: Path) -> Path:
-    """Return the cache folder of one state of one file: another size or time of change is another folder.
+def _entry(file: ReadAt) -> Path | None:
+    """Return the file of the cache for this state of a file; None without a place for a cache.
 
     It lies in ``$XDG_CACHE_HOME/episode``, by default ``~/.cache/episode``.
     """
-    status = path.stat()
-    key = f"{path.resolve()}\x1f{status.st_size}\x1f{status.st_mtime_ns}"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "episode" / "genomes" / hashlib.sha256(key.encode()).hexdigest()[:32]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise GenomeError(
-            f"{folder}: the cache folder cannot be written ({error.strerror}); set XDG_CACHE_HOME to another"
-        ) from None
-    return folder
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        _log.warning("there is no home folder and XDG_CACHE_HOME is not set, so each command reads the genome in full")
+        return None
+    key = b"\x1f".join([os.fsencode(file.path.resolve()), repr(_state(file.status)).encode()])
+    return cache / "episode" / "genomes" / f"{hashlib.sha256(key).hexdigest()[:32]}.json"
 
 
-def _sha256(path: Path, folder: Path) -> str:
-    note = folder / "sha256.json"
-    with contextlib.suppress(EpisodeError, KeyError, TypeError):
-        return str(read_json(note)["sha256"])
-    value = file_sha256(path)
-    write_json(note, {"path": str(path.resolve()), "sha256": value})
-    return value
+def _state(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -5,15 +5,18 @@ Knows the keys of `manifest.json`; does not know how a dataset is assembled.
 
 from __future__ import annotations
 
-from pydantic import ConfigDict, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from episode.config import WindowConfig
 from episode.data.pairs import Source
+from episode.integrity import Seal
 from episode.schema import Model
 
-__all__ = ["FORMAT_VERSION", "Counts", "GenomeFile", "Manifest"]
+__all__ = ["FORMAT_VERSION", "Counts", "GenomeFile", "Manifest", "ManifestFile"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Of the folder; 1 had no checksums of its files."""
+KNOWN = (1, FORMAT_VERSION)
 
 
 class GenomeFile(Model):
@@ -34,14 +37,14 @@ class Counts(Model):
 
     model_config = ConfigDict(extra="ignore")
 
-    pairs: int
-    enhancers: int
-    promoters: int
-    bases: int
+    pairs: int = Field(ge=0)
+    enhancers: int = Field(ge=0)
+    promoters: int = Field(ge=0)
+    bases: int = Field(ge=0)
     """Bases of all elements together."""
-    merged_duplicates: int
+    merged_duplicates: int = Field(ge=0)
     """Rows merged into an earlier one."""
-    dropped_invalid: int
+    dropped_invalid: int = Field(ge=0)
     """Rows left out that break a rule."""
     outside_genome: dict[str, int]
     """Rows left out for lying outside the genome, by reason."""
@@ -65,6 +68,10 @@ class Manifest(Model):
     @field_validator("format_version")
     @classmethod
     def _known(cls, version: int) -> int:
-        if version != FORMAT_VERSION:
-            raise ValueError(f"is {version}; this version of EPIsode reads {FORMAT_VERSION}")
+        if version not in KNOWN:
+            raise ValueError(f"is {version}; this version of EPIsode reads {' and '.join(map(str, KNOWN))}")
         return version
+
+
+class ManifestFile(Manifest, Seal):
+    """The file manifest.json."""

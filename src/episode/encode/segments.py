@@ -11,10 +11,8 @@ import contextlib
 import hashlib
 import io
 import itertools
-import math
 import os
 import re
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,8 +25,9 @@ from pydantic import ConfigDict
 from episode.errors import EpisodeError
 from episode.files import atomic_folder, file_sha256, locked, remove_folder, remove_leftovers
 from episode.schema import Model, write_model
+from episode.slices import RowFile
 
-__all__ = ["DIGEST", "FORMAT_VERSION", "Found", "Recipe", "RowFile", "Rows", "SegmentFolder"]
+__all__ = ["DIGEST", "FORMAT_VERSION", "Found", "Recipe", "Rows", "SegmentFolder"]
 
 FORMAT_VERSION = 2
 """Of the folder; 1 was one file for a whole dataset."""
@@ -40,54 +39,6 @@ NAME = re.compile(f"[0-9a-f]{{{NAME_LENGTH}}}")
 """Of a segment: the beginning of the SHA-256 of its index."""
 DAMAGE = (FileNotFoundError, ValueError, KeyError, TypeError, EOFError)
 """What reading a damaged segment raises; a file that cannot be opened for another reason is not damaged."""
-
-
-class RowFile:
-    """Rows in a ``.npy`` file, read when they are asked for.
-
-    Read, not mapped: what a process maps of a file counts as its memory, in groups of up to 2 MiB a touch.
-
-    Parameters
-    ----------
-    path : Path
-    shape : tuple of int
-    dtype : numpy dtype
-
-    Raises
-    ------
-    ValueError
-        If the file does not hold an array of this shape and type.
-    """
-
-    def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self.path, self.shape, self.dtype = path, shape, dtype
-        self._row_bytes = dtype.itemsize * math.prod(shape[1:])
-        with path.open("rb") as stream:
-            np.lib.format.read_magic(stream)
-            found = np.lib.format.read_array_header_1_0(stream)
-            self._begin, size = stream.tell(), os.fstat(stream.fileno()).st_size
-            if found != (shape, False, dtype) or size != self._begin + shape[0] * self._row_bytes:
-                raise ValueError(f"the rows are not {'x'.join(map(str, shape))} of {dtype.name}")
-            self._file = os.dup(stream.fileno())
-        weakref.finalize(self, os.close, self._file)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def read(self, first: int, out: np.ndarray) -> None:
-        """Fill `out`, shape (n, ...), with the rows from `first` on.
-
-        Raises
-        ------
-        EpisodeError
-            If the file has become shorter.
-        """
-        content, place, done = memoryview(out).cast("B"), self._begin + first * self._row_bytes, 0
-        while done < len(content):
-            got = os.preadv(self._file, [content[done:]], place + done)
-            if not got:
-                raise EpisodeError(f"{self.path}: has become shorter since it was opened")
-            done += got
 
 
 class Rows:
@@ -193,7 +144,7 @@ class _Segment:
     @classmethod
     def read(cls, folder: Path) -> _Segment:
         """Read all but the rows; raises one of `DAMAGE` where something is wrong."""
-        sums = _Checksums.model_validate_json((folder / "segment.json").read_text())
+        sums = _Checksums.model_validate_json((folder / "segment.json").read_text(encoding="utf-8"))
         content = (folder / "index.npy").read_bytes()
         checksum = hashlib.sha256(content).hexdigest()
         if sums.sha256["index.npy"] != checksum or folder.name != checksum[:NAME_LENGTH]:

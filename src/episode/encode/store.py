@@ -31,7 +31,8 @@ from episode.encode.motifs import MotifBank
 from episode.encode.scanner import CODE_VERSION, FLOOR, Scanner
 from episode.encode.segments import DIGEST, Recipe, Rows, SegmentFolder
 from episode.errors import EpisodeError
-from episode.files import release_pages
+from episode.limits import POSITION
+from episode.slices import ByteArray
 from episode.threads import torch_threads
 
 if TYPE_CHECKING:
@@ -43,10 +44,6 @@ BATCH = 1 << 20
 """Base pairs scanned at a time."""
 SEGMENT, SEGMENTS = 64 << 20, 64
 """Minimum bytes of a segment, unless less is missing; and maximum number of segments of what is missing."""
-CHROMOSOME = 1 << 40
-"""Longer than any chromosome."""
-RELEASE = 64 << 20
-"""Base pairs of a mapped dataset read before their memory is given back."""
 
 
 Encoder = Callable[[Sequence[np.ndarray], np.ndarray | None], np.ndarray]
@@ -65,7 +62,7 @@ class Sequences(Protocol):
         """
 
     @property
-    def codes(self) -> np.ndarray:
+    def codes(self) -> np.ndarray | ByteArray:
         """All sequences, uint8: A=0, C=1, G=2, T=3, anything else 4."""
 
 
@@ -175,7 +172,7 @@ def build_store(
     Parameters
     ----------
     dataset : Sequences
-        A `episode.data.dataset.Dataset` or anything with its `elements` and `codes`, which may be mapped from a file.
+        A `episode.data.dataset.Dataset` or anything with its `elements` and `codes`, which may lie in a file.
     bank : MotifBank
     config : StemConfig
         Kind of the stem, widths of the bins and precision; the bank is taken as given.
@@ -275,7 +272,6 @@ class _Work:
 
     def __init__(self, dataset: Sequences, cache: Path | None, progress: bool) -> None:
         self._codes, self._cache, self._progress = dataset.codes, cache, progress
-        self._read = 0
         self._offset = dataset.elements["offset"].to_numpy(np.int64)
         self._length = dataset.elements["length"].to_numpy(np.int64)
         self._place = _places(dataset.elements)
@@ -350,13 +346,8 @@ class _Work:
 
     def _sequences(self, elements: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the codes of some elements."""
-        codes = np.asarray(self._codes)
         for offset, length in zip(self._offset[elements].tolist(), self._length[elements].tolist(), strict=True):
-            if self._read > RELEASE:
-                release_pages(self._codes)
-                self._read = 0
-            yield codes[offset : offset + length]
-            self._read += length
+            yield self._codes[offset : offset + length]
 
 
 def _places(elements: pd.DataFrame) -> np.ndarray | None:
@@ -364,7 +355,7 @@ def _places(elements: pd.DataFrame) -> np.ndarray | None:
     if not {"chrom", "start"} <= set(elements):
         return None
     number = np.unique(elements["chrom"].to_numpy(str), return_inverse=True)[1].astype(np.int64)
-    return number * CHROMOSOME + elements["start"].to_numpy(np.int64)
+    return number * POSITION + elements["start"].to_numpy(np.int64)
 
 
 def _report_waiting() -> None:

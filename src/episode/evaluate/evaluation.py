@@ -11,7 +11,6 @@ FOLDER/
 
 from __future__ import annotations
 
-import json
 import platform
 import shutil
 from dataclasses import dataclass
@@ -35,15 +34,17 @@ from episode.evaluate.results import (
     Summary,
 )
 from episode.evaluate.summary import Truth, metrics_table, summarise
-from episode.files import atomic_file, read_json
+from episode.files import atomic_file
+from episode.lines import write_tsv
 from episode.metrics.bootstrap import block_ids
 from episode.metrics.intervals import MethodScores, summarise_methods
 from episode.predict.pairs import Predictions, predict_dataset
 from episode.predict.writers import write_parquet
-from episode.schema import parse_model, write_model
+from episode.schema import write_model
 from episode.seeds import generator
+from episode.train.log import LOG, read_log
 
-__all__ = ["Evaluation", "check_windows", "evaluate", "training_record", "write_evaluation"]
+__all__ = ["Evaluation", "check_windows", "evaluate", "run_alarms", "training_lines", "write_evaluation"]
 
 FUSED, MEAN = "episode.fused", "mean_impedance"
 BLOCK_BP = 5_000_000
@@ -85,9 +86,10 @@ def evaluate(
             raise EpisodeError("none of these environments is known to the Teacher")
         dataset = dataset.select(kept)
     predictions = predict_dataset(run, dataset, store, seed=seed)
+    own = ["; ".join(estimate.warnings) for estimate in predictions.estimates]  # alarms have a place of their own
     summary = summarise(
         predictions.pairs,
-        predictions.environments,
+        predictions.environments.assign(warnings=own),
         temperature=float(run.system.temperature()),
         truth=truth,
         training_impedance=run.facts.calibration.training_impedance,
@@ -98,6 +100,7 @@ def evaluate(
             **dict(summary),
             intervals=_intervals(dataset, predictions, summary, seed),
             provenance=_provenance(run, dataset, seed),
+            training_alarms=run_alarms(run),
         ),
     )
 
@@ -115,6 +118,7 @@ def check_windows(run: Run, dataset: Dataset) -> None:
 
 def write_evaluation(evaluation: Evaluation, folder: Path, *, run_folder: Path) -> None:
     """Write the folder described above; existing files of those names are replaced, each by atomic rename."""
+    lines = training_lines(run_folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_parquet(evaluation.predictions.pairs, folder / "predictions.parquet")
     for name, table in (
@@ -122,20 +126,21 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, run_folder: Path) 
         ("metrics.tsv", metrics_table(evaluation.results)),
     ):
         with atomic_file(folder / name) as temporary:
-            table.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
+            write_tsv(table, temporary)
     with atomic_file(folder / "training.jsonl") as temporary:
-        shutil.copyfile(run_folder / "metrics.jsonl", temporary)
-    lines, alarms = training_record(run_folder)
+        shutil.copyfile(run_folder / LOG, temporary)
     write_model(folder / "figures.json", evaluation_figures(evaluation.predictions.pairs, evaluation.results, lines))
-    write_model(folder / "metrics.json", evaluation.results.model_copy(update={"training_alarms": alarms}))
+    write_model(folder / "metrics.json", evaluation.results)
 
 
-def training_record(run_folder: Path) -> tuple[list[dict[str, object]], list[RunAlarm]]:
-    """Read the log of a run, as `episode.evaluate.curves.training_series` takes it, and the alarms that it raised."""
-    lines = [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text().splitlines()]
-    path = run_folder / "alarms.json"
-    raised = read_json(path) if path.exists() else []
-    return lines, [parse_model(alarm, RunAlarm, where=str(path), error=EpisodeError) for alarm in raised]
+def training_lines(run_folder: Path) -> list[dict[str, object]]:
+    """Read the log of a run, as `episode.evaluate.curves.training_series` takes it."""
+    return [line.model_dump(exclude_unset=True) for line in read_log(run_folder / LOG)]
+
+
+def run_alarms(run: Run) -> list[RunAlarm]:
+    """Return the alarms of a run as results hold them."""
+    return [RunAlarm(name=alarm.name, text=alarm.text) for alarm in run.alarms]
 
 
 def _intervals(dataset: Dataset, predictions: Predictions, summary: Summary, seed: int) -> EvaluationIntervals | None:

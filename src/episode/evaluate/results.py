@@ -179,7 +179,12 @@ class EvaluationResults(Summary):
     """None where no pair is labelled."""
     provenance: EvaluationProvenance
     training_alarms: list[RunAlarm] | None = Field(default=None, exclude_if=absent)
-    """Of the run that was evaluated; None until the folder is written."""
+    """Of the run that was evaluated; files of older versions may lack them."""
+
+    @property
+    def labelled(self) -> bool:
+        """Whether any pair is labelled."""
+        return self.pooled.n > 0
 
     @property
     def reads_distance(self) -> bool:

@@ -81,6 +81,10 @@ def load_truth(folder: Path) -> Truth:
     if impedance.isna().any():
         raise DatasetError(f"{table}:{int(impedance.isna().argmax()) + 2}: impedance is not a number")
     environments["impedance"] = impedance.astype(np.float64)
+    again = environments["cell_line"].duplicated()
+    if again.any():
+        name = environments["cell_line"][again].iloc[0]
+        raise DatasetError(f"{table}:{int(again.argmax()) + 2}: cell line {name!r} is there twice")
     try:
         simulated = pd.read_parquet(parquet)
     except (OSError, ValueError) as error:
@@ -247,10 +251,15 @@ def _truth(
 def check_truth(pairs: pd.DataFrame, truth: Truth) -> None:
     """Make sure that a truth knows every one of some pairs, and their cell lines.
 
+    Parameters
+    ----------
+    pairs : DataFrame, one row a pair
+        With the columns ``enhancer_id`` and ``promoter_id`` too, pairs of other elements must have other names.
+
     Raises
     ------
     DatasetError
-        If it lacks one.
+        If it lacks one, or several pairs share their names.
     """
     missing = sorted(set(pairs["cell_line"]) - set(truth.environments["cell_line"]))
     if missing:
@@ -260,6 +269,12 @@ def check_truth(pairs: pd.DataFrame, truth: Truth) -> None:
     if absent.any():
         first = " ".join(map(str, wanted[int(absent.argmax())]))
         raise DatasetError(f"the truth lacks {int(absent.sum())} of {len(wanted)} pairs, first {first}")
+    ids = [name for name in ("enhancer_id", "promoter_id") if name in pairs]
+    distinct = pairs[[*PAIR_KEY, *ids]].drop_duplicates()
+    shared = distinct.duplicated(PAIR_KEY)
+    if shared.any():
+        first = " ".join(distinct.loc[shared, PAIR_KEY].iloc[0].astype(str))
+        raise DatasetError(f"the truth goes by names, and several pairs are called {first}; needs names of their own")
 
 
 def true_logit(scored: pd.DataFrame, truth: Truth) -> NDArray[np.float64]:

@@ -14,6 +14,10 @@ import pandas as pd
 
 from episode.checkpoint import Run
 from episode.data.dataset import Dataset
+from episode.data.readers.columns import column_list
+from episode.data.readers.content import fail, read_content
+from episode.data.readers.detect import find_layout
+from episode.data.readers.text import read_text
 from episode.encode.store import ElementStore
 from episode.errors import EpisodeError, InputError, Problem
 from episode.explain.pair_scorer import KINDS, Pair
@@ -24,19 +28,25 @@ from episode.seeds import generator
 
 __all__ = ["Chosen", "Placed", "choose_pairs", "distinct_pairs", "read_pair_list"]
 
+_HINT = (
+    "--only takes a table with the columns enhancer and promoter and one row a pair: names as in the dataset, by "
+    "default intervals such as chr20:250000-251200 and chr20:790000-792000"
+)
 IDENTITY = ["enhancer_id", "promoter_id", "mirrored", "has_coordinates"]
 """Columns that two rows share if they are one pair of U_I."""
 
 
 @dataclass(frozen=True)
 class Placed:
-    """Name of an element, and where its first stored base lies.
+    """Name of an element, where it lies, and where its first stored base lies.
 
     Parameters
     ----------
     name : str
     chrom : str
         Empty where unknown.
+    start, end : int
+        The element, 0-based half-open; -1 where unknown.
     origin : int
         0-based; negative where the window begins before the chromosome.
     length : int
@@ -45,6 +55,8 @@ class Placed:
 
     name: str
     chrom: str
+    start: int
+    end: int
     origin: int
     length: int
 
@@ -116,35 +128,37 @@ def choose_pairs(
 def read_pair_list(path: Path, dataset: Dataset) -> list[Chosen]:
     """Read the pairs to explain from a table with the columns ``enhancer`` and ``promoter``, names as in the dataset.
 
+    Of names that several pairs share, as of a gene with two promoters, all pairs are chosen, in the dataset's order.
+
     Raises
     ------
     InputError
         If the table cannot be read, lacks a column, or names an element or a pair that the dataset does not have.
     """
     try:
-        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise InputError([Problem(str(path), f"cannot be read as a tab-separated table ({error})")]) from None
-    missing = [kind for kind in KINDS if kind not in table]
-    if missing or not len(table):
-        need = f"has no column {missing[0]!r}" if missing else "names no pair"
-        raise InputError([Problem(str(path), f"{need}; needed one row a pair, with the columns enhancer and promoter")])
+        content = read_content(path)
+        table = read_text(content, find_layout(content, format="tidy", asked=KINDS))
+    except InputError as error:
+        raise InputError(error.problems, _HINT) from None
+    frame = table.frame
+    missing = [kind for kind in KINDS if kind not in frame]
+    if missing:
+        raise fail(path, f"has no column {missing[0]!r}; it has {column_list(list(frame.columns))}", hint=_HINT)
     pairs = dataset.pairs
-    names = zip(pairs["enhancer_name"], pairs["promoter_name"], strict=True)
-    named = {pair: row for row, pair in reversed(list(enumerate(names)))}  # the first row of each
+    rows_of = pairs.groupby([pairs["enhancer_name"].astype(str), pairs["promoter_name"].astype(str)]).indices
     known = {kind: set(pairs[f"{kind}_name"]) for kind in KINDS}
-    problems, rows = [], []
-    for line, (enhancer, promoter) in enumerate(table[list(KINDS)].itertuples(index=False), start=2):
+    problems, rows = list(table.problems), list[int]()
+    for line, (enhancer, promoter) in zip(table.row.tolist(), frame[list(KINDS)].itertuples(index=False), strict=True):
         named_here = zip(KINDS, (enhancer, promoter), strict=True)
         unknown = [(kind, name) for kind, name in named_here if name not in known[kind]]
         for kind, name in unknown:
             problems.append(Problem(str(path), f"names no {kind} of the pairs to choose from", line, kind, name))
-        if not unknown and (enhancer, promoter) not in named:
+        if not unknown and (enhancer, promoter) not in rows_of:
             need = f"is no pair with the enhancer {enhancer!r} in the dataset"
             problems.append(Problem(str(path), need, line, "promoter", promoter))
-        rows.append(named.get((enhancer, promoter), -1))
+        rows.extend(rows_of.get((enhancer, promoter), ()))
     if problems:
-        raise InputError(problems)
+        raise InputError(problems, _HINT)
     again = pairs.iloc[rows].duplicated(IDENTITY)  # one interval may have several names
     return [_chosen(dataset, row, number) for number, row in enumerate(np.array(rows)[~again.to_numpy()], start=1)]
 
@@ -164,6 +178,7 @@ def _chosen(dataset: Dataset, row: int, number: int) -> Chosen:
 def _placed(dataset: Dataset, pair: pd.Series, kind: str) -> Placed:
     """Windows are laid around the midpoint of an element, see `episode.dna.window_bounds`."""
     chrom = str(pair[f"{kind}_chrom"])
-    middle = (int(pair[f"{kind}_start"]) + int(pair[f"{kind}_end"])) // 2
+    start, end = int(pair[f"{kind}_start"]), int(pair[f"{kind}_end"])
     length = int(dataset.elements["length"].iloc[int(pair[f"{kind}_id"])])
-    return Placed(str(pair[f"{kind}_name"]), chrom, middle - length // 2 if chrom else -1, length)
+    origin = (start + end) // 2 - length // 2 if chrom else -1
+    return Placed(str(pair[f"{kind}_name"]), chrom, start, end, origin, length)

@@ -19,6 +19,8 @@ from episode.explain.explanation import Explainer, Explanation, SiteEffect
 from episode.explain.pair_scorer import KINDS
 from episode.explain.pair_selection import Chosen
 from episode.explain.sites import Site
+from episode.lines import write_tsv
+from episode.predict.alarms import alarm_names
 
 __all__ = [
     "base_table",
@@ -38,6 +40,7 @@ RAISES, LOWERS = "0,114,178", "213,94,0"
 """Colours of a site in BED: the blue and the red of the figures."""
 WORTH = 0.005
 """Fraction of all that a pair's scores add, in size, below which a score is not listed."""
+PARTS = ("chrom", "start", "end")
 PLACE = ["motif_id", "motif", "gate", "start", "end", "strand"]
 
 
@@ -82,8 +85,8 @@ def pair_table(explanations: Sequence[Explanation]) -> pd.DataFrame:
     rows = [
         {
             "pair": e.chosen.name,
-            "enhancer": e.chosen.elements["enhancer"].name,
-            "promoter": e.chosen.elements["promoter"].name,
+            **{kind: e.chosen.elements[kind].name for kind in KINDS},
+            **{f"{kind}_{part}": getattr(e.chosen.elements[kind], part) for kind in KINDS for part in PARTS},
             "mirrored": e.chosen.mirrored,
             "has_coordinates": e.chosen.oriented,
             "potential": e.potential,
@@ -216,15 +219,15 @@ def write_tables(explanations: Sequence[Explanation], explainer: Explainer, fold
     tables = {
         "sites": sites,
         "interactions": joint,
-        "pairs": pair_table(explanations),
+        "pairs": pair_table(explanations).assign(alarms="; ".join(alarm_names(explainer.run.alarms))),
         "gradient": gradient_table(explanations, explainer),
         "bases": base_table(explanations),
         "motifs": motif_table(sites, len(explanations)),
         "motif_pairs": motif_pair_table(joint, len(explanations)),
     }
     for name, table in tables.items():
-        table.to_csv(folder / f"{name}.tsv", sep="\t", index=False, float_format="%.6g", na_rep="")
-    bed_table(sites).to_csv(folder / "sites.bed", sep="\t", index=False, header=False)
+        write_tsv(table, folder / f"{name}.tsv")
+    write_tsv(bed_table(sites), folder / "sites.bed", header=False, quoted=False)
     return tables
 
 

@@ -58,11 +58,13 @@ class Estimate(Model):
     high: float | None = None
     draws: int | None = Field(default=None, exclude_if=lambda draws: draws is None)
     """Draws that were whole, where more than a tenth were curtailed."""
+    blocks: int | None = Field(default=None, exclude_if=lambda blocks: blocks is None)
+    """Blocks behind the number, where they are fewer than those of all pairs."""
 
     def __neg__(self) -> Estimate:
         """Return the number and its interval seen from the other side."""
         value, high, low = (None if part is None else -part for part in (self.value, self.low, self.high))
-        return Estimate(value=value, low=low, high=high, draws=self.draws)
+        return Estimate(value=value, low=low, high=high, draws=self.draws, blocks=self.blocks)
 
     @property
     def bounded(self) -> bool:
@@ -359,7 +361,7 @@ def summarise_methods(
     for scope, cells in scopes.items():
         whole = {method: engine.numbers(method, scored[method], cells) for method in table}
         for method, numbers in whole.items():
-            estimates[method][scope] = _estimates(numbers)
+            estimates[method][scope] = _estimates(numbers, of=engine.n_blocks)
             if scope == "macro":
                 spread[method] = _seed_deviation(numbers)
                 for place, name in enumerate(names):
@@ -376,7 +378,7 @@ def summarise_methods(
                 if key not in shared:
                     shared[key] = engine.numbers(method, both, cells)
                 sides.append(shared[key])
-            differences[f"{a}-{b}"][scope] = _estimates(sides[0].minus(sides[1]))
+            differences[f"{a}-{b}"][scope] = _estimates(sides[0].minus(sides[1]), of=engine.n_blocks)
 
     return ScoreSummary(
         methods={
@@ -431,18 +433,21 @@ def _check_input(
             raise ValueError(f"a claim names method {method}, which is not in the table")
 
 
-def _estimates(numbers: _Numbers, cells: Sequence[int] | None = None) -> ByMetric[Estimate]:
-    """Return every metric, as the mean over the cells where it is defined, with its interval."""
+def _estimates(numbers: _Numbers, cells: Sequence[int] | None = None, *, of: int = 0) -> ByMetric[Estimate]:
+    """Return every metric, as the mean over the cells where it is defined, with its interval.
+
+    Where fewer than `of` blocks are behind a number, it says how many.
+    """
     chosen = list(range(len(numbers.blocks)) if cells is None else cells)
     return ByMetric[Estimate](
         **{
-            metric: _estimate(numbers.draws[place, chosen], [numbers.blocks[cell] for cell in chosen])
+            metric: _estimate(numbers.draws[place, chosen], [numbers.blocks[cell] for cell in chosen], of)
             for place, metric in enumerate(METRICS)
         }
     )
 
 
-def _estimate(by_cell: NDArray[np.float64], blocks: Sequence[frozenset[int]]) -> Estimate:
+def _estimate(by_cell: NDArray[np.float64], blocks: Sequence[frozenset[int]], of: int) -> Estimate:
     """Average one metric, shape (n_cells, 1 + n_draws), over the cells where it is defined."""
     defined = np.isfinite(by_cell[:, 0])
     if not defined.any():
@@ -457,7 +462,13 @@ def _estimate(by_cell: NDArray[np.float64], blocks: Sequence[frozenset[int]]) ->
     low, high = np.quantile(usable, [tail, 1 - tail])
     complete = int(np.isfinite(by_cell[defined, 1:]).all(axis=0).sum())
     curtailed = complete < WHOLE_DRAWS * (mean.size - 1)
-    return Estimate(value=value, low=float(low), high=float(high), draws=complete if curtailed else None)
+    return Estimate(
+        value=value,
+        low=float(low),
+        high=float(high),
+        draws=complete if curtailed else None,
+        blocks=len(behind) if len(behind) < of else None,
+    )
 
 
 def _seed_deviation(numbers: _Numbers) -> ByMetric[float | None]:

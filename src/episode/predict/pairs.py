@@ -12,13 +12,15 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from episode.checkpoint import Run
+from episode.checkpoint import Alarm, Run
 from episode.data.dataset import Dataset
 from episode.encode.store import ElementStore
+from episode.errors import EpisodeError
 from episode.inference.element_cache import ElementCache
 from episode.inference.pairs import PairRows, pair_rows
 from episode.inference.scoring import score_rows
 from episode.inference.support_sampling import content_ranks, draw_support
+from episode.predict.alarms import alarm_texts
 from episode.predict.impedance import EnvironmentEstimate, deviation, estimate_environment, exposure_of
 
 __all__ = [
@@ -49,11 +51,12 @@ class Predictions:
         spectrum R_E is that of the pair.
     environments : DataFrame
         One row an environment: the fields of `EnvironmentEstimate`, with cell_line, assay and n. With a spectrum the
-        channels are columns student_1, student_2, ..., teacher_1, ..., used_1, ...; with one they are left out.
+        channels are columns student_1, student_2, ..., teacher_1, ..., used_1, ...; with one they are left out. The
+        alarms of the run are among the warnings.
     estimates : tuple of EnvironmentEstimate
         The same, as they were made.
     supports : tuple of ndarray of int64
-        Of each estimate, the rows of `pairs` that are its support set.
+        Of each estimate, the rows of `pairs` that are its support set; of the pairs of `support`, where that was given.
     exposure : ndarray, shape (n, K)
         Of every pair to the channels.
     """
@@ -72,6 +75,7 @@ def predict_dataset(
     *,
     seed: int = 0,
     batch: int = 4096,
+    support: tuple[Dataset, ElementStore] | None = None,
     labelled: tuple[Dataset, ElementStore] | None = None,
 ) -> Predictions:
     """Predict every pair of a dataset; labels in it are not read.
@@ -82,21 +86,33 @@ def predict_dataset(
         Of the dataset's elements, made with the run's bank and stem configuration.
     seed : int
         Decides the support set of an environment that has more pairs than the largest support.
+    support : (Dataset, ElementStore), optional
+        Candidates that are not scored, from which the support sets are drawn; by default these are drawn from
+        `dataset`.
     labelled : (Dataset, ElementStore), optional
         Labelled pairs that refine the impedance of the environments they belong to.
+
+    Raises
+    ------
+    EpisodeError
+        If `support` has no pair of an environment.
     """
     pairs = dataset.pairs
     rows = pair_rows(dataset)
-    rank = content_ranks(seed, dataset.digests, rows)
     environment, names = pd.factorize(pairs["environment"], sort=True)
     codes = ElementCache(run.system.backbone, store)
+    candidates, source = (dataset, codes) if support is None else (support[0], support[1])
+    drawn = rows if support is None else pair_rows(candidates)
+    rank = content_ranks(seed, candidates.digests, drawn)
     estimates: list[EnvironmentEstimate] = []
     supports: list[np.ndarray] = []
-    for number, name in enumerate(names):
-        index = np.flatnonzero(environment == number)
-        support = index[draw_support(rank[index], rows.take(index), run.facts.config.episodes.support_max)]
-        supports.append(support)
-        estimates.append(estimate_environment(run, codes, rows.take(support), str(name), seed=seed, labelled=labelled))
+    for name in map(str, names):
+        index = np.flatnonzero(candidates.pairs["environment"] == name)
+        if not len(index):
+            raise EpisodeError(f"the support has no pair of {name!r}; needs candidates of every environment")
+        chosen = index[draw_support(rank[index], drawn.take(index), run.facts.config.episodes.support_max)]
+        supports.append(chosen)
+        estimates.append(estimate_environment(run, source, drawn.take(chosen), name, seed=seed, labelled=labelled))
     scores = score_pairs(run, codes, rows, environment, estimates, batch=batch)
     result = pairs.drop(columns=[name for name in COLUMNS if name in pairs]).assign(**scores.columns)
     first = pairs.drop_duplicates("environment").set_index("environment")
@@ -104,7 +120,9 @@ def predict_dataset(
         EnvironmentFacts(first.loc[name, "cell_line"], first.loc[name, "assay"], int((environment == number).sum()))
         for number, name in enumerate(names)
     ]
-    return Predictions(result, environment_frame(facts, estimates), tuple(estimates), tuple(supports), scores.exposure)
+    return Predictions(
+        result, environment_frame(facts, estimates, run.alarms), tuple(estimates), tuple(supports), scores.exposure
+    )
 
 
 @dataclass(frozen=True)
@@ -198,11 +216,14 @@ class EnvironmentFacts:
     n: int
 
 
-def environment_frame(facts: Sequence[EnvironmentFacts], estimates: Sequence[EnvironmentEstimate]) -> pd.DataFrame:
-    """Environments as a table, one row each; see `Predictions`."""
+def environment_frame(
+    facts: Sequence[EnvironmentFacts], estimates: Sequence[EnvironmentEstimate], alarms: Sequence[Alarm]
+) -> pd.DataFrame:
+    """Environments as a table, one row each; the alarms of the run join the warnings of each. See `Predictions`."""
     records = []
+    raised = alarm_texts(alarms)
     for fact, estimate in zip(facts, estimates, strict=True):
-        fields = asdict(estimate) | {"warnings": "; ".join(estimate.warnings)}
+        fields = asdict(estimate) | {"warnings": "; ".join([*estimate.warnings, *raised])}
         record = {"environment": fields.pop("environment"), **asdict(fact)}
         for name in ("student", "teacher", "used"):
             channels = fields.pop(name)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -15,7 +15,8 @@ from typing import Literal
 from episode import __version__
 from episode.checkpoint import require_finished
 from episode.data.build import ReadOptions
-from episode.errors import CheckpointError, EpisodeError
+from episode.data.readers.content import check_place
+from episode.errors import CheckpointError
 from episode.files import file_sha256
 from episode.identity import Identity, check_identity
 from episode.predict.streaming.blocks import parquet_files
@@ -32,6 +33,7 @@ VERSIONS = {"episode_version": "version of EPIsode", "job_format": "work format"
 NAMES = {
     "tables": "list of pair tables",
     "format": "--format",
+    "columns": "--column",
     "cell_line": "--cell-line",
     "assay": "--assay",
     "on_invalid": "--on-invalid",
@@ -43,6 +45,7 @@ NAMES = {
     "batch": "--batch-size",
     "run": "run",
     "genome": "--genome",
+    "support": "--support",
     "support_labels": "--support-labels",
     "content": "content of the pair tables",
     "written": "time of writing of the pair tables",
@@ -60,6 +63,8 @@ class Request:
         Pair tables, as the user gave them.
     on_invalid, outside_genome, max_unknown, promoter_flank
         See `episode.data.build.ReadOptions`.
+    support : str or None
+        Table of candidates from which the support sets are drawn; by default they are drawn from `tables`.
     formats : tuple of str
         What to write, see `episode.predict.writers.FORMATS`.
     seed : int
@@ -68,6 +73,8 @@ class Request:
         Pairs scored at a time.
     cache : str or None
         Folder of encoded elements; by default one that goes with the job.
+    columns : tuple of pairs of str
+        Names of columns and the tables' own, see `episode.data.readers.read_pairs`.
     """
 
     run_folder: str
@@ -78,6 +85,7 @@ class Request:
     assay: str | None = None
     on_invalid: Literal["error", "drop"] = "error"
     outside_genome: Literal["error", "report"] = "error"
+    support: str | None = None
     support_labels: str | None = None
     formats: tuple[str, ...] = ("parquet",)
     seed: int = 0
@@ -85,6 +93,7 @@ class Request:
     cache: str | None = None
     max_unknown: float = 0.0
     promoter_flank: int = 0
+    columns: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def parquet(self) -> list[str] | None:
@@ -92,10 +101,21 @@ class Request:
         return parquet_files(self.tables, self.format)
 
     @property
+    def all_tables(self) -> tuple[str, ...]:
+        """Pair tables, and the support table."""
+        return self.tables if self.support is None else (*self.tables, self.support)
+
+    @property
+    def _in_blocks(self) -> list[str]:
+        """Files that are read block by block."""
+        return [*(self.parquet or ()), *((parquet_files([self.support], self.format) or ()) if self.support else ())]
+
+    @property
     def reading(self) -> ReadOptions:
-        """How the tables are read."""
+        """How the labels that refine the estimates are read."""
         return ReadOptions(
             format=self.format,
+            columns=dict(self.columns),
             cell_line=self.cell_line,
             assay=self.assay,
             on_invalid=self.on_invalid,
@@ -103,6 +123,11 @@ class Request:
             max_unknown=self.max_unknown,
             promoter_flank=self.promoter_flank,
         )
+
+    @property
+    def reading_pairs(self) -> ReadOptions:
+        """How the tables are read: the same, without a name for the labels."""
+        return replace(self.reading, columns={name: other for name, other in self.columns if name != "label"})
 
     @property
     def only(self) -> str | None:
@@ -117,7 +142,7 @@ class Request:
         EpisodeError
             If a file is not there.
         """
-        labels = self.support_labels
+        labels, support = self.support_labels, self.support
         options = {name: value for name, value in asdict(self).items() if name in NAMES}
         files = [Path(table) for table in self.parquet or self.tables]
         return options | {
@@ -127,9 +152,10 @@ class Request:
             "formats": list(self.formats),
             "run": _run_hash(Path(self.run_folder)),
             "genome": genome_sha256,
+            "support": None if support is None else [_name(Path(support)), _content(Path(support))],
             "support_labels": None if labels is None else _content(Path(labels)),
             "content": [[_name(file), _content(file)] for file in files],
-            "written": None if self.parquet is None else [file.stat().st_mtime_ns for file in files],
+            "written": [file.stat().st_mtime_ns for file in map(Path, self._in_blocks)] or None,
         }
 
 
@@ -169,8 +195,7 @@ def _content(path: Path) -> str:
         files = sorted(file for file in path.rglob("*") if file.is_file())
         text = "\n".join(f"{file.relative_to(path)} {_content(file)}" for file in files)
         return hashlib.sha256(text.encode()).hexdigest()
-    if not path.exists():
-        raise EpisodeError(f"{path}: no such file")
+    check_place(path)
     if not path.name.endswith((".parquet", ".pq")):
         return file_sha256(path)
     size = path.stat().st_size

@@ -1,54 +1,86 @@
 """Writing predictions: Parquet, TSV, BEDPE and UCSC interact, each block by block and by atomic rename.
 
-Coordinates are 0-based half-open in all of them, as BED has it. Knows nothing about how the numbers were made.
+Coordinates are 0-based half-open in all of them, as BED has it. Parquet and TSV hold every pair, in the order given;
+BEDPE and interact hold the pairs that have a place. Knows nothing about how the numbers were made.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from functools import partial
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
-from episode.data.pairs import SIDES
+from episode.data.pairs import CANONICAL_DTYPES, SIDES
+from episode.errors import EpisodeError
 from episode.files import atomic_file, fsync
+from episode.lines import first_line, line_bytes, lines_of
+from episode.predict.pairs import COLUMNS
+from episode.predict.sorting import SortedLines
+from episode.text import text_problem
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["FORMATS", "Write", "join_parquet", "open_parquet", "public", "whole_parquet", "write_parquet"]
+__all__ = [
+    "FORMATS",
+    "Write",
+    "join_parquet",
+    "open_parquet",
+    "open_text",
+    "prediction_table",
+    "track_line",
+    "whole_parquet",
+    "write_parquet",
+]
 
 INTERNAL = ["source", "enhancer_id", "promoter_id", "locus"]
-TRACK = (
-    'track type=interact name="EPIsode" description="predicted enhancer-promoter interactions" '
-    "interactDirectional=true useScore=on visibility=full\n"
-)
+"""The library's own numbering, which no result has."""
+TYPES = {
+    **CANONICAL_DTYPES,
+    "environment": "str",
+    "mirrored": "bool",
+    "has_coordinates": "bool",
+    **dict.fromkeys(COLUMNS, "float64"),
+}
+"""Types of the columns of a prediction; all others are text."""
+POSITIONS = [f"{side}_{end}" for side in SIDES for end in ("start", "end")]
+FORMATS = ("parquet", "tsv", "bedpe", "interact")
+"""Names of formats, which are the endings of their files too."""
+NO_LINE = r"^(#|track|browser)|\s"
+"""Found in a chromosome with which no line of BEDPE or interact can begin: a comment, a setting, or two words."""
+BLANK = r"\p{Zs}"
+NAME = 255
+"""Most characters of a name in an interact file."""
 
-Write = Callable[[pd.DataFrame], None]
-"""Takes the next pairs, with the columns of `episode.predict.pairs.Predictions.pairs`."""
+Write = Callable[["pa.Table"], None]
+"""Takes the next pairs, see `prediction_table`."""
+
+
+def prediction_table(pairs: pd.DataFrame) -> pa.Table:
+    """Turn pairs (see `episode.predict.pairs.Predictions`) into what files hold: without the library's own numbering.
+
+    Types are those of `TYPES`, whatever the pairs are; a distance that is not known is null.
+    """
+    import pyarrow as pa
+
+    kinds: dict[str, Any] = {"str": pa.large_string(), "bool": pa.bool_(), "float64": pa.float64()}
+    kinds |= {name: getattr(pa, name)() for name in ("int8", "int64")}
+    public = pairs.drop(columns=[name for name in INTERNAL if name in pairs])
+    schema = pa.schema({name: kinds[TYPES.get(name, "str")] for name in public.columns})
+    return pa.Table.from_pandas(public, preserve_index=False).cast(schema).replace_schema_metadata(None)
 
 
 @contextmanager
 def open_parquet(path: Path, *, parents: bool = True) -> Iterator[Write]:
-    """All columns of a prediction but the library's own numbering; a row group for each block of pairs.
+    """All columns of a prediction; a row group for each block of pairs.
 
     The same blocks give the same bytes. They are on the disk before the file has its name. Without `parents` the folder
     must be there, see `episode.files.atomic_file`.
     """
-    import pyarrow as pa
-
-    with _row_groups(path, parents=parents) as write:
-        yield lambda pairs: write(
-            pa.Table.from_pandas(public(pairs), preserve_index=False).replace_schema_metadata(None)
-        )
-
-
-@contextmanager
-def _row_groups(path: Path, *, parents: bool = True) -> Iterator[Callable[[pa.Table], None]]:
     import pyarrow.parquet as pq
 
     with ExitStack() as stack:
@@ -85,98 +117,154 @@ def join_parquet(parts: Iterable[Path], path: Path) -> None:
     """Join files that `open_parquet` wrote, a row group for each of their own."""
     import pyarrow.parquet as pq
 
-    with _row_groups(path) as write:
+    with open_parquet(path) as write:
         for part in parts:
             with pq.ParquetFile(part) as opened:
                 for group in range(opened.num_row_groups):
                     write(opened.read_row_group(group))
 
 
-def tsv_lines(pairs: pd.DataFrame) -> pd.DataFrame:
-    """The same as tab-separated text with a header; unknown labels and coordinates are empty."""
-    table = public(pairs)
-    for name in table.columns:
-        if name == "label" or name.endswith(("_start", "_end")):
-            table[name] = table[name].astype("object").where(table[name] >= 0, "")
+@contextmanager
+def open_text(format: str, path: Path, *, description: str = "") -> Iterator[Write]:
+    """Write a text format of `FORMATS`.
+
+    Parameters
+    ----------
+    description : str
+        What an interact file says of itself.
+
+    Raises
+    ------
+    EpisodeError
+        If text of the pairs cannot be in such a file: it could end a field or a line.
+    """
+    fields = {"tsv": tsv_fields, "bedpe": bedpe_fields, "interact": interact_fields}[format]
+    sort = format == "interact"
+    with ExitStack() as stack:
+        temporary = stack.enter_context(atomic_file(path))
+        stream = stack.enter_context(temporary.open("wb"))
+        lines: SortedLines | None = None
+        if sort:
+            aside = Path(f"{temporary}.sort.part")
+            stack.callback(aside.unlink, missing_ok=True)
+            lines = SortedLines(aside)
+        names: list[str] = []
+
+        def write(table: pa.Table) -> None:
+            chosen = fields(table)
+            if not names:
+                names.extend(chosen.column_names)
+                stream.write(track_line(description) if sort else b"")
+                stream.write(first_line(names, quoted=format == "tsv"))
+            found = lines_of(chosen, quoted=format == "tsv")
+            if lines is None:
+                stream.write(line_bytes(found))
+            else:
+                lines.add(chosen.column("#chrom").to_pandas(), chosen.column("chromStart").to_numpy(), found)
+
+        yield write
+        for found in () if lines is None else lines.merged():
+            stream.write(line_bytes(found))
+
+
+def track_line(description: str) -> bytes:
+    """Return the first line of an interact file; marks that could end the quoted text are replaced."""
+    problem = text_problem(description, length=None)
+    if problem:
+        raise EpisodeError(f"the description of the interact track {problem}")
+    plain = description.replace('"', "'").replace("\\", "/")
+    settings = "interactDirectional=true useScore=on visibility=full"
+    return f'track type=interact name="EPIsode" description="{plain}" {settings}\n'.encode()
+
+
+def tsv_fields(table: pa.Table) -> pa.Table:
+    """All columns; labels and positions that are not known are empty."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for number, name in enumerate(table.column_names):
+        if name in ("label", *POSITIONS):
+            column = table.column(name)
+            known = pc.if_else(pc.greater_equal(column, 0), column, pa.scalar(None, column.type))
+            table = table.set_column(number, name, known)
     return table
 
 
-def bedpe_lines(pairs: pd.DataFrame) -> pd.DataFrame:
+def bedpe_fields(table: pa.Table) -> pa.Table:
     """BEDPE: enhancer, promoter, name, score (the probability), strands unknown, then environment and energies.
 
     Pairs without coordinates have no place in it and are left out.
     """
-    table = pairs[pairs["has_coordinates"].to_numpy()]
-    lines = table[[f"{side}_{part}" for side in SIDES for part in ("chrom", "start", "end")]].copy()
-    lines["name"] = table["enhancer_name"] + "_" + table["promoter_name"]
-    lines["score"] = table["probability"].map("{:.6g}".format)
-    lines["strand1"] = lines["strand2"] = "."
-    lines["environment"] = table["environment"]
-    for name in ("potential", "impedance", "logit"):
-        lines[name] = table[name].map("{:.6g}".format)
-    lines.columns = pd.Index(["#chrom1", "start1", "end1", "chrom2", "start2", "end2", *lines.columns[6:]])
-    return lines
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    table = _placed(table)
+    columns = {}
+    for number, side in enumerate(SIDES, start=1):
+        for part in ("chrom", "start", "end"):
+            columns[f"{'#' * (number == 1 and part == 'chrom')}{part}{number}"] = table[f"{side}_{part}"]
+    columns["name"] = pc.binary_join_element_wise(table["enhancer_name"], table["promoter_name"], _constant("_", table))
+    columns["score"] = table["probability"]
+    columns |= dict.fromkeys(("strand1", "strand2"), _constant(".", table))
+    columns |= {name: table[name] for name in ("environment", "potential", "impedance", "logit")}
+    return pa.table(columns)
 
 
-def interact_lines(pairs: pd.DataFrame) -> pd.DataFrame:
+def interact_fields(table: pa.Table) -> pa.Table:
     """UCSC interact track: score is 1000 x probability, value is the logit; source enhancer, target promoter.
 
-    Pairs without coordinates have no place in it and are left out.
+    Pairs without coordinates have no place in it and are left out. No field holds a blank, as the browser separates
+    fields by any; names are cut after `NAME` characters.
 
     References
     ----------
     UCSC Genome Browser, interact and bigInteract track format.
     """
-    table = pairs[pairs["has_coordinates"].to_numpy()]
-    lines = pd.DataFrame(
-        {
-            "#chrom": table["enhancer_chrom"],
-            "chromStart": np.minimum(table["enhancer_start"], table["promoter_start"]),
-            "chromEnd": np.maximum(table["enhancer_end"], table["promoter_end"]),
-            "name": ".",
-            "score": (1000 * table["probability"]).round().astype(int),
-            "value": table["logit"].map("{:.6g}".format),
-            "exp": table["environment"].str.replace(r"\s", "_", regex=True),
-            "color": "0",
-        }
-    )
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    table = _placed(table)
+    columns = {
+        "#chrom": table["enhancer_chrom"],
+        "chromStart": pc.min_element_wise(table["enhancer_start"], table["promoter_start"]),
+        "chromEnd": pc.max_element_wise(table["enhancer_end"], table["promoter_end"]),
+        "name": _constant(".", table),
+        "score": pc.round(pc.multiply(table["probability"], 1000.0)).cast(pa.int64()),
+        "value": table["logit"],
+        "exp": _word(table["environment"]),
+        "color": _constant("0", table),
+    }
     for role, side in (("source", "enhancer"), ("target", "promoter")):
-        for part in ("chrom", "start", "end"):
-            lines[f"{role}{part.capitalize()}"] = table[f"{side}_{part}"]
-        lines[f"{role}Name"] = table[f"{side}_name"].str.replace(r"\s", "_", regex=True)
-        lines[f"{role}Strand"] = "."
-    return lines
+        columns |= {f"{role}{part.capitalize()}": table[f"{side}_{part}"] for part in ("chrom", "start", "end")}
+        columns |= {f"{role}Name": _word(table[f"{side}_name"]), f"{role}Strand": _constant(".", table)}
+    return pa.table(columns)
 
 
-@contextmanager
-def _open_text(path: Path, lines: Callable[[pd.DataFrame], pd.DataFrame], first: str = "") -> Iterator[Write]:
-    with atomic_file(path) as temporary, temporary.open("w", newline="") as stream:
-        stream.write(first)
-        header = True
+def _placed(table: pa.Table) -> pa.Table:
+    """Pairs with coordinates."""
+    import pyarrow.compute as pc
 
-        def write(pairs: pd.DataFrame) -> None:
-            nonlocal header
-            lines(pairs).to_csv(stream, sep="\t", index=False, header=header, float_format="%.6g")
-            header = False
-
-        yield write
+    table = table.filter(table["has_coordinates"])
+    for name in pc.unique(table["enhancer_chrom"]).to_pylist():
+        if re.search(NO_LINE, name):
+            raise EpisodeError(f"chromosome {name!r}: no line of a BEDPE or interact file can begin with it")
+    return table
 
 
-FORMATS: dict[str, Callable[[Path], AbstractContextManager[Write]]] = {
-    "parquet": open_parquet,
-    "tsv": partial(_open_text, lines=tsv_lines),
-    "bedpe": partial(_open_text, lines=bedpe_lines),
-    "interact": partial(_open_text, lines=interact_lines, first=TRACK),
-}
-"""Format name, which is the ending of its files too -> writer of a file, block by block."""
+def _constant(value: str, table: pa.Table) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.repeat(pa.scalar(value, pa.large_string()), len(table))
+
+
+def _word(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Text as one word."""
+    import pyarrow.compute as pc
+
+    return pc.utf8_slice_codeunits(pc.replace_substring_regex(column, BLANK, "_"), 0, NAME)
 
 
 def write_parquet(pairs: pd.DataFrame, path: Path) -> None:
     """Write pairs in memory as Parquet, see `open_parquet`."""
     with open_parquet(path) as write:
-        write(pairs)
-
-
-def public(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Pairs without the library's own numbering, a copy."""
-    return pairs.drop(columns=[name for name in INTERNAL if name in pairs]).copy()
+        write(prediction_table(pairs))

@@ -6,7 +6,7 @@ from episode.compare.methods.registry import SHORTCUT
 from episode.compare.results import ComparisonResults
 from episode.report.contents import Contents, Section, Text, make_section, provenance_lines
 from episode.report.figures import curves, impedance, ranking, training
-from episode.report.findings.cautions import leak
+from episode.report.findings.cautions import leak, raised
 from episode.report.findings.comparison import best_baselines, chance_aupr, correction_method, find_comparison
 from episode.report.guide import comparison_guide
 from episode.report.load import Comparison
@@ -38,7 +38,12 @@ def comparison_contents(comparison: Comparison) -> Contents:
             ranking.methods_by_metric(results, "pooled", "log_loss"),
             _intervals(results),
         ),
-        make_section("Differences", "claims", tables.difference_table(results), tables.seed_table(results)),
+        make_section(
+            "Differences",
+            "claims",
+            tables.difference_table(results, {name for name, _ in raised(comparison)}),
+            tables.seed_table(results),
+        ),
         make_section("Subsets", "subsets", *tables.subset_tables(results, warning=warning)),
         make_section(
             "Environments",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from episode.report.contents import Contents, Section, make_section, provenance_lines
 from episode.report.figures import curves, impedance, ranking, training
-from episode.report.findings.evaluation import find_evaluation
+from episode.report.findings.evaluation import find_evaluation, lead_sentence
 from episode.report.guide import evaluation_guide
 from episode.report.load import Evaluation
 from episode.report.tables.evaluation import environment_table, headline_table, impedance_table
@@ -49,7 +49,7 @@ def evaluation_contents(evaluation: Evaluation) -> Contents:
     ]
     return Contents(
         title="EPIsode evaluation",
-        lead="",
+        lead=lead_sentence(results),
         findings=find_evaluation(evaluation),
         sections=tuple(section for section in sections if section is not None),
         provenance=tuple(provenance_lines(results.provenance.model_dump(mode="json", by_alias=True))),

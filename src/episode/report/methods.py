@@ -9,19 +9,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from episode.compare.methods.registry import find_method, ordered
+from episode.compare.methods.registry import ORACLE, find_method, ordered
 from episode.compare.results import ComparisonResults
-from episode.metrics.intervals import Estimate
+from episode.metrics.claims import Ground, Verdict, direction, judge
 
-__all__ = ["METRICS", "Metric", "best", "methods_of", "standing"]
+__all__ = ["METRICS", "Metric", "best", "ground", "judged", "methods_of"]
+
+RANKING = ("auroc", "aupr", "precision_at_recall_70")
+"""Metrics that need both classes in an environment."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric in words; `better` is +1 where more is better and -1 where less is."""
+    """A metric in words."""
 
     name: str
-    better: int
     unit: str = ""
 
     @property
@@ -31,27 +33,36 @@ class Metric:
 
 
 METRICS = {
-    "auroc": Metric("AUROC", 1),
-    "aupr": Metric("AUPR", 1),
-    "precision_at_recall_70": Metric("precision at recall 0.7", 1),
-    "log_loss": Metric("log-loss", -1, "nats"),
-    "brier": Metric("Brier", -1),
-    "ece": Metric("ECE", -1),
-    "f1": Metric("F1 at 0.5", 1),
-    "precision": Metric("precision at 0.5", 1),
-    "recall": Metric("recall at 0.5", 1),
-    "f1_chosen": Metric("F1, chosen", 1),
-    "precision_chosen": Metric("precision, chosen", 1),
-    "recall_chosen": Metric("recall, chosen", 1),
+    "auroc": Metric("AUROC"),
+    "aupr": Metric("AUPR"),
+    "precision_at_recall_70": Metric("precision at recall 0.7"),
+    "log_loss": Metric("log-loss", "nats"),
+    "brier": Metric("Brier"),
+    "ece": Metric("ECE"),
+    "f1": Metric("F1 at 0.5"),
+    "precision": Metric("precision at 0.5"),
+    "recall": Metric("recall at 0.5"),
+    "f1_chosen": Metric("F1, chosen"),
+    "precision_chosen": Metric("precision, chosen"),
+    "recall_chosen": Metric("recall, chosen"),
 }
 
 
-def standing(found: Estimate, metric: str) -> str:
-    """Say where a difference stands: "better", "worse", "open" (zero lies in the interval) or "unknown"."""
-    if found.low is None or found.high is None:
-        return "unknown"
-    low, high = (found.low, found.high) if METRICS[metric].better > 0 else (-found.high, -found.low)
-    return "better" if low > 0 else "worse" if high < 0 else "open"
+def ground(results: ComparisonResults, scope: str, metric: str) -> Ground:
+    """Return what a number of a comparison rests on; `scope` is "macro" or "pooled"."""
+    entries = results.environments.values()
+    flat, best = (results.estimate(name, scope, "log_loss").value for name in ("mean_impedance", ORACLE.name))
+    return Ground(
+        blocks=results.intervals.blocks,
+        draws=results.intervals.draws,
+        environments=sum(metric not in RANKING or 0 < entry.positives < entry.n for entry in entries),
+        oracle_gain=None if flat is None or best is None else flat - best,
+    )
+
+
+def judged(results: ComparisonResults, first: str, second: str, scope: str, metric: str) -> Verdict:
+    """Say how one method of a comparison stands against another."""
+    return judge(results.difference(first, second, scope, metric), metric, ground(results, scope, metric))
 
 
 def methods_of(results: ComparisonResults, group: str) -> list[str]:
@@ -62,5 +73,5 @@ def methods_of(results: ComparisonResults, group: str) -> list[str]:
 def best(results: ComparisonResults, methods: Sequence[str], metric: str) -> str | None:
     """Return the best of some methods by a macro metric, None where none of them has it."""
     values = {method: results.estimate(method, "macro", metric).value for method in methods}
-    known = {method: METRICS[metric].better * value for method, value in values.items() if value is not None}
+    known = {method: direction(metric) * value for method, value in values.items() if value is not None}
     return max(known, key=lambda method: known[method]) if known else None

@@ -5,9 +5,12 @@ This module does NOT know how the world is drawn or written.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
+from typing import Any
 
 from episode.errors import ConfigError
+from episode.limits import ELEMENT_BASES, WEIGHTS, WORLD_BASES, WORLD_COUNT, WORLD_PAIRS
 
 __all__ = ["PRESETS", "SETS", "WORLDS", "SetConfig", "WorldConfig"]
 
@@ -16,6 +19,42 @@ WORLDS = {"label": 1.0, "concept": 0.0, "both": 0.5}
 
 SETS = ("train", "val", "test")
 """Chromosome sets; the pairs of a set carry its name as their split."""
+
+DOMAINS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("chromosomes", "loci"), (1, WORLD_COUNT)),
+    "pairs": (0, WORLD_PAIRS),
+    **dict.fromkeys(("enhancers_per_locus", "promoters_per_locus"), (1, WORLD_COUNT)),
+    **dict.fromkeys(("training_lines", "unseen_lines"), (0, WORLD_COUNT)),
+    **dict.fromkeys(("grammar_motifs", "main_effects", "rules", "oriented_rules", "burden_motifs"), (0, WORLD_COUNT)),
+    **dict.fromkeys(("enhancer_length", "promoter_length", "motif_length"), (1, ELEMENT_BASES)),
+    **dict.fromkeys(("spacer", "locus_gap"), (0, ELEMENT_BASES)),
+    "temperature": (1e-3, WEIGHTS),
+    "selection": (-WEIGHTS, WEIGHTS),
+    **dict.fromkeys(("impedance_mean", "potential_sd", "min_information"), (0, WEIGHTS)),
+    **dict.fromkeys(("grammar_presence", "burden_presence", "trace_share", "weakest_site"), (0, 1)),
+    **dict.fromkeys(("active_enhancers", "active_promoters"), (0, 1)),
+    "share_positive": (1e-6, 1 - 1e-6),
+}
+"""Smallest and largest value of each number, by its name; of both of a pair of minimum and maximum."""
+
+
+def _check_numbers(config: SetConfig | WorldConfig) -> None:
+    """Refuse a number that is none, is not whole where a count is needed, or lies outside its domain."""
+    for item in fields(config):
+        given: Any = getattr(config, item.name)
+        if item.name not in DOMAINS:
+            continue
+        low, high = DOMAINS[item.name]
+        pair = item.type == "tuple[int, int]"
+        values: tuple[Any, ...] = given if pair and isinstance(given, tuple) and len(given) == 2 else (given,)
+        kind = float if item.type == "float" else int
+        for value in values:
+            number = isinstance(value, (int, kind)) and not isinstance(value, bool)
+            if not (number and math.isfinite(value) and low <= value <= high) or pair != (len(values) == 2):
+                what = f"a {'whole number' if kind is int else 'number'} from {low:,g} to {high:,g}"
+                raise ConfigError(f"{item.name} {given!r}: needed {'two of ' if pair else ''}{what}")
+        if pair and not values[0] <= values[-1]:
+            raise ConfigError(f"{item.name} {given} is not a pair of minimum and maximum")
 
 
 @dataclass(frozen=True)
@@ -28,6 +67,9 @@ class SetConfig:
     """Number of loci, assigned evenly to the chromosomes."""
     pairs: tuple[int, int]
     """Smallest and largest number of pairs of a cell line on these chromosomes (log-uniform)."""
+
+    def __post_init__(self) -> None:
+        _check_numbers(self)
 
 
 @dataclass(frozen=True)
@@ -96,10 +138,7 @@ class WorldConfig:
     """Background may hold sites as good as inserted ones; if not, presence is a function of the DNA."""
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if isinstance(value, tuple) and not 0 <= value[0] <= value[1]:
-                raise ConfigError(f"{item.name} {value} is not a pair of minimum and maximum")
+        _check_numbers(self)
         longest = (self.grammar_motifs + 2 * self.burden_motifs) * self.motif_length[1]
         if longest > min(self.enhancer_length, self.promoter_length):
             raise ConfigError(
@@ -112,6 +151,22 @@ class WorldConfig:
             raise ConfigError(f"{self.rules} rules need more than {self.grammar_motifs} motifs on each side")
         if self.training_lines < 1 or self.unseen_lines < 1:
             raise ConfigError("a world needs at least one training and one unseen cell line")
+        self._check_size()
+
+    def _check_size(self) -> None:
+        """Refuse a world that is too large, before anything of it is drawn."""
+        loci = sum(part.loci for part in (self.train, self.val, self.test))
+        enhancers, promoters = self.enhancers_per_locus[1], self.promoters_per_locus[1]
+        spacers = (enhancers + promoters) * self.spacer[1]
+        bases = enhancers * self.enhancer_length + promoters * self.promoter_length + spacers + self.locus_gap
+        training = self.training_lines * (self.train.pairs[1] + self.val.pairs[1])
+        for what, size, most in (
+            ("bases", loci * bases, WORLD_BASES),
+            ("pairs of an enhancer and a promoter of one locus", loci * enhancers * promoters, WORLD_PAIRS),
+            ("pairs of cell lines", training + self.unseen_lines * self.test.pairs[1], WORLD_PAIRS),
+        ):
+            if size > most:
+                raise ConfigError(f"this world may have {size:,} {what}; needed at most {most:,}")
 
 
 PRESETS = {

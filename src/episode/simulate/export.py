@@ -42,7 +42,7 @@ def write_tidy(world: World, path: Path) -> None:
                 columns[f"{kind}_{name}"] = chosen[name].to_numpy()
         columns["split"] = world.pairs["split"]
         pd.DataFrame(columns).to_csv(folder / "pairs.tsv", sep="\t", index=False, lineterminator="\n")
-        with (folder / "genome.fa").open("w", newline="\n") as stream:
+        with (folder / "genome.fa").open("w", encoding="utf-8", newline="\n") as stream:
             for chrom, codes in genome.codes.items():
                 _write_fasta(stream, chrom, genome.text(chrom, 0, len(codes)))
         _write_truth(world, genome, folder / "truth")
@@ -82,7 +82,7 @@ def _write_fasta(stream: TextIO, name: str, text: str) -> None:
 
 def _write_sequences(world: World, genome: Genome, used: pd.Series, path: Path) -> None:
     chosen = world.universe.elements.loc[sorted(used.unique()), ["name", "chrom", "start", "end"]]
-    with path.open("w", newline="\n") as stream:
+    with path.open("w", encoding="utf-8", newline="\n") as stream:
         stream.write("region,sequence\n")
         for name, chrom, start, end in chosen.itertuples(index=False):
             stream.write(f"{name},{genome.text(chrom, start, end)}\n")

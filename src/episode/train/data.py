@@ -22,6 +22,7 @@ from episode.encode.store import ElementStore, build_store, row_shape
 from episode.episodes.roles import Roles, assign_roles
 from episode.inference.pairs import PairRows, pair_rows
 from episode.inference.support_sampling import content_ranks
+from episode.train.memory import check_memory
 
 __all__ = ["RunIdentity", "TrainingData", "gather_data"]
 
@@ -106,6 +107,7 @@ def gather_data(
     rank = content_ranks(seed, dataset.digests, pair_rows(dataset))
     roles = assign_roles(dataset.pairs, config.episodes, seed, order=rank)
     bank = load_bank(config.stem)
+    check_memory(config, bank, dataset, roles)
     if store is None:
         store = build_store(dataset, bank, config.stem, cache)
     needed = (len(dataset.elements), row_shape(config.stem, bank))

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
-from pydantic import RootModel
 
+from episode.checkpoint import Alarm
 from episode.metrics.metrics import binary_metrics
-from episode.schema import Model
 
 if TYPE_CHECKING:
     from episode.train.validation import EnvironmentCheck
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 __all__ = [
     "MIN_SLOPE",
     "NO_SKILL",
-    "Alarm",
-    "Alarms",
     "CompetitionTotals",
     "idle_spectrum",
     "impedance_slope",
@@ -43,25 +40,6 @@ SHORTCUT_MARGIN = 0.01
 """Lead of the Opportunist over the Student, in nats, above which labels follow shortcut statistics."""
 MIN_DEVIATION = 0.05
 """Standard deviation of R_E over the pairs of an environment, in units of T, below which a spectrum does nothing."""
-
-
-class Alarm(Model):
-    """One thing that needs attention."""
-
-    name: Literal[
-        "collapse",
-        "mean_impedance_student",
-        "weak_potential",
-        "idle_competition",
-        "idle_spectrum",
-        "shortcut_dependence",
-    ]
-    text: str
-    """A sentence for a reader who has not read the code."""
-
-
-class Alarms(RootModel[list[Alarm]]):
-    """The file alarms.json."""
 
 
 @dataclass(frozen=True)

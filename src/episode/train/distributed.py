@@ -32,6 +32,8 @@ from torch.multiprocessing import ProcessExitedException
 
 from episode.config import TrainConfig
 from episode.errors import ConfigError, EpisodeError
+from episode.limits import ACCUMULATE, DEVICES, NODES, PROCESSES_OF_A_CORE
+from episode.threads import usable_cores
 
 __all__ = ["Layout", "Processes", "launch"]
 
@@ -40,6 +42,8 @@ WAIT = timedelta(minutes=30)
 LONG_WAIT = timedelta(days=2)
 """For the first one to encode the elements."""
 LAUNCHERS = (TorchElasticEnvironment, SLURMEnvironment, LSFEnvironment)
+TORCHRUN = ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "RANK", "LOCAL_RANK")
+"""Variables of each process that torchrun starts."""
 LOST = "another process of this training run ended or cannot be reached; see its message, then continue with --resume"
 
 T = TypeVar("T")
@@ -64,9 +68,12 @@ class Layout:
     accumulate: int = 1
 
     def __post_init__(self) -> None:
+        most = {"devices": DEVICES, "nodes": NODES, "accumulate": ACCUMULATE}
         for name, value in vars(self).items():
             if value < 1:
                 raise ConfigError(f"{name}: needed 1 or more, got {value}")
+            if value > most[name]:
+                raise ConfigError(f"{name}: needed at most {most[name]:,}, got {value:,}")
 
 
 class Processes:
@@ -210,7 +217,17 @@ def launch(function: Callable[..., T], *arguments: Any, training: TrainConfig, l
     """
     fabric = _fabric(training, layout)
     if layout.devices * layout.nodes == 1 or _started_elsewhere():
-        return cast(T, fabric.launch(_Work(function, arguments, layout.accumulate)))
+        try:
+            return cast(T, fabric.launch(_Work(function, arguments, layout.accumulate)))
+        except (dist.DistNetworkError, dist.DistStoreError) as error:
+            reason = str(error).splitlines()[0]
+            raise EpisodeError(
+                f"the processes of this training run did not find each other within {WAIT} ({reason})"
+            ) from None
+    cores = usable_cores()
+    if layout.devices > PROCESSES_OF_A_CORE * cores:
+        most = f"{PROCESSES_OF_A_CORE} for each of the {cores} cores that this process may use"
+        raise ConfigError(f"--devices {layout.devices}: needed at most {PROCESSES_OF_A_CORE * cores} processes, {most}")
     port = os.environ.get("MASTER_PORT")
     receiver, sender = get_context("spawn").Pipe(duplex=False)
     told: list[Any] = []
@@ -286,8 +303,32 @@ def _started_elsewhere() -> bool:
     return any(kind.detect() for kind in LAUNCHERS)
 
 
+def _check_launcher(layout: Layout) -> None:
+    """Refuse several machines that no launcher has started: this process would wait for the others without end."""
+    given = f"--nodes {layout.nodes}"
+    if not _started_elsewhere():
+        raise ConfigError(
+            f"{given}: nothing has started the other processes: neither srun (SLURM_NTASKS), torchrun "
+            "(TORCHELASTIC_RUN_ID) nor jsrun (JSM_NAMESPACE_SIZE) has set its variable in the environment; start this "
+            f"on every machine by srun, or by torchrun --nnodes {layout.nodes} --nproc-per-node {layout.devices}"
+        )
+    if TorchElasticEnvironment.detect():
+        lacking = [name for name in TORCHRUN if name not in os.environ]
+        if lacking:
+            raise ConfigError(f"{given}: torchrun sets {', '.join(lacking)} for each process, but it is not there")
+        count, needed = os.environ["WORLD_SIZE"], layout.devices * layout.nodes
+        if count != str(needed):
+            raise ConfigError(
+                f"{given} --devices {layout.devices}: needed {needed} processes, but torchrun has started {count}"
+            )
+    elif SLURMEnvironment.detect() and "SLURM_PROCID" not in os.environ:
+        raise ConfigError(f"{given}: this is a SLURM job, but not one of its tasks (no SLURM_PROCID); start it by srun")
+
+
 def _fabric(training: TrainConfig, layout: Layout) -> Fabric:
     several = layout.devices * layout.nodes > 1
+    if layout.nodes > 1:
+        _check_launcher(layout)
     start = "popen" if _started_elsewhere() else "spawn"
     strategy = DDPStrategy(timeout=WAIT, start_method=cast(Any, start)) if several else "auto"
     try:

@@ -13,16 +13,26 @@ import numpy as np
 import torch
 
 from episode import __version__
-from episode.checkpoint import DataIdentity, Domain, Provenance, RoleNames, RunCalibration, RunFacts, load_run, save_run
+from episode.checkpoint import (
+    Alarm,
+    Alarms,
+    DataIdentity,
+    Domain,
+    Provenance,
+    RoleNames,
+    RunCalibration,
+    RunFacts,
+    load_run,
+    save_run,
+)
 from episode.episodes.sampler import EnvironmentPool
-from episode.errors import CheckpointError
 from episode.inference.scoring import Scorer
 from episode.model.energy import EnergySystem
-from episode.schema import read_model, write_model
+from episode.schema import write_model
 from episode.seeds import generator
 from episode.train.calibration import calibrate
 from episode.train.data import TrainingData
-from episode.train.diagnostics import Alarm, Alarms, CompetitionTotals, training_alarms
+from episode.train.diagnostics import CompetitionTotals, training_alarms
 from episode.train.log import LOG, ValidationLine, read_log
 from episode.train.pacing import PacingLock
 from episode.train.state import STATE, Progress, check_same_run, write_log
@@ -139,7 +149,8 @@ def finished_run(folder: Path, data: TrainingData) -> TrainingResult:
     CheckpointError
         If the run there is of another dataset, configuration or seed.
     """
-    facts = load_run(folder).facts
+    run = load_run(folder)
+    facts = run.facts
     held = facts.model_dump(mode="json", include={"config", "seed", "roles"})
     if facts.provenance.identity is not None:
         held |= facts.provenance.identity.model_dump(mode="json")
@@ -147,9 +158,8 @@ def finished_run(folder: Path, data: TrainingData) -> TrainingResult:
     check_same_run(held, asked, f"{folder}: holds a finished run of")
     checks = [line for line in read_log(folder / LOG) if isinstance(line, ValidationLine)]
     chosen = [line for line in checks if line.step == facts.provenance.best_step][-1]
-    alarms = read_model(folder / "alarms.json", Alarms, error=CheckpointError).root
     best = or_nan(chosen.aupr), or_nan(chosen.log_loss)
-    return TrainingResult(folder, facts.provenance, facts.roles, facts.calibration, *best, alarms)
+    return TrainingResult(folder, facts.provenance, facts.roles, facts.calibration, *best, list(run.alarms))
 
 
 def _names(data: TrainingData) -> RoleNames:

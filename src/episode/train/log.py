@@ -12,11 +12,13 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field, RootModel
 
+from episode.documents import read_lines
 from episode.errors import CheckpointError
 from episode.files import finite
 from episode.schema import Model, parse_json
 
 __all__ = [
+    "LOG",
     "EnvironmentEntry",
     "Line",
     "LogLine",
@@ -159,11 +161,7 @@ def read_log(path: Path) -> list[Line]:
     CheckpointError
         If the file cannot be read, or a line is not of the log.
     """
-    try:
-        lines = path.read_text().splitlines()
-    except OSError as problem:
-        raise CheckpointError(f"{path}: {problem.strerror}") from None
     return [
         parse_json(line, LogLine, where=f"{path}:{number}", error=CheckpointError).root
-        for number, line in enumerate(lines, 1)
+        for number, line in enumerate(read_lines(path, error=CheckpointError), 1)
     ]

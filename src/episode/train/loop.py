@@ -25,7 +25,8 @@ from episode.encode.store import ElementStore
 from episode.episodes.prior_shift import log_odds
 from episode.episodes.sampler import Task
 from episode.episodes.tasks import TaskSource
-from episode.errors import ConfigError, EpisodeError
+from episode.errors import ConfigError
+from episode.files import refuse_unwritable
 from episode.inference.scoring import FrozenScorer, LiveScorer, Scorer, gate_presence
 from episode.losses.immax import alpha_from_counts
 from episode.model.energy import PARTS, EnergySystem
@@ -34,6 +35,7 @@ from episode.train.calibration import calibrate
 from episode.train.data import TrainingData, gather_data
 from episode.train.diagnostics import student_slope
 from episode.train.distributed import Processes
+from episode.train.divergence import Diverged, require_finite
 from episode.train.exposure_init import start_exposure
 from episode.train.finalize import TrainingResult, close_training, finished_run
 from episode.train.gradient_table import backward
@@ -42,8 +44,8 @@ from episode.train.log import EnvironmentEntry, SpectrumLine, TrainLine, Validat
 from episode.train.optimizers import PartOptimisers, rate_factor
 from episode.train.pacing import PacingLock
 from episode.train.sharded_scoring import SharedScorer
-from episode.train.state import Progress, Start, claim_folder, restore_training, save_training
-from episode.train.step import DIVERGED, StepContext, StepOutput, step_losses
+from episode.train.state import STATE, Progress, Start, claim_folder, restore_training, save_training
+from episode.train.step import StepContext, StepOutput, step_losses
 from episode.train.validation import check_environments, mean_of_known, or_nan
 
 __all__ = ["TrainingResult", "train"]
@@ -92,24 +94,29 @@ def train(
     Raises
     ------
     EpisodeError
-        If the folder is in use or holds another training run, or the data cannot train.
+        If the folder is in use or holds another training run, the data cannot train, or training diverged.
     ValueError
         If `store` has other elements or rows than the dataset and the configuration ask for.
     """
     processes = processes or Processes.alone(config.training)
+    processes.ask_lead(lambda: refuse_unwritable(folder))
     data = processes.lead_first(lambda: gather_data(dataset, config, seed, cache=cache, store=store))
     training = _Training(data, folder, processes)
     with claim_folder(folder, processes, resume=resume) as start:
         if start is Start.FINISHED:
             return finished_run(folder, data)
         training.open(start)
-        while not training.finished():
-            text = training.step()
-            if report is not None:
-                report(training.progress.step, training.planned, text)
-        return close_training(
-            folder, data, training.system, training.score, training.pacing, training.progress, write=processes.lead
-        )
+        try:
+            while not training.finished():
+                text = training.step()
+                if report is not None:
+                    report(training.progress.step, training.planned, text)
+            return close_training(
+                folder, data, training.system, training.score, training.pacing, training.progress, write=processes.lead
+            )
+        except Diverged as error:
+            kept = f"the last finite state, of step {training.saved_step}, stays in {folder / STATE}"
+            raise Diverged(f"{error}; {kept}") from None
 
 
 class _Training:
@@ -128,7 +135,7 @@ class _Training:
         self.frozen: FrozenScorer | None = None
         self.source = TaskSource(self.roles.training, self.roles.pseudo_ood, self.config.episodes)
         self.progress = Progress(alpha=self._alpha())
-        self.saved = time.monotonic()
+        self.saved, self.saved_step = time.monotonic(), 0
 
     @property
     def score(self) -> Scorer:
@@ -163,11 +170,13 @@ class _Training:
             self._save()
             return
         self.progress = restore_training(self.folder, self.data.identity, self.system, self.optimisers, self.pacing)
+        self.saved_step = self.progress.step
         if self.progress.stage != "learn" and self.config.training.settle_steps > 0:
             self._freeze()
 
     def _save(self) -> None:
-        self.saved = time.monotonic()
+        require_finite(*(value for value in self.system.state_dict().values() if value.is_floating_point()))
+        self.saved, self.saved_step = time.monotonic(), self.progress.step
         if self.processes.lead:
             save_training(self.folder, self.data.identity, self.progress, self.system, self.optimisers, self.pacing)
 
@@ -227,8 +236,7 @@ class _Training:
         with torch.no_grad():
             impedance = self.system.teacher().amin(1).cpu().numpy()
             temperature = float(self.system.temperature())
-        if not (np.isfinite(impedance).all() and math.isfinite(temperature)):
-            raise EpisodeError(DIVERGED)
+        require_finite(torch.from_numpy(impedance), temperature)
         drawn = [self.source.draw(rng, impedance, temperature) for _ in range(training.tasks_per_step)]
         tasks = [task for task in drawn if len(task.support) and (len(task.query) or task.kind == "mixed")]
         context = StepContext(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import hashlib
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,8 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer
 from torch import Tensor
 
-from episode.checkpoint import load_state, save_state
+from episode.checkpoint import check_tensors, load_state, save_state
+from episode.documents import read_lines
 from episode.errors import CheckpointError, EpisodeError
 from episode.files import atomic_file, locked, remove_leftovers
 from episode.identity import Identity, check_identity
@@ -40,6 +42,7 @@ __all__ = [
     "claim_folder",
     "restore_training",
     "save_training",
+    "unfinished",
     "write_log",
 ]
 
@@ -54,6 +57,11 @@ class Start(enum.Enum):
     NEW = "new"
     UNFINISHED = "unfinished"
     FINISHED = "finished"
+
+
+def unfinished(folder: Path) -> bool:
+    """Tell whether a folder holds a training run that can be resumed."""
+    return (folder / STATE).is_file()
 
 
 @contextlib.contextmanager
@@ -157,6 +165,8 @@ class TrainingState(Model):
     """See `episode.train.data.TrainingData.identity`; compared as it is, whatever it holds."""
     progress: Progress
     pacing: PacingState
+    log_sha256: str | None = None
+    """Of the lines of the log, as bytes; absent in states of older versions."""
 
 
 def save_training(
@@ -172,7 +182,12 @@ def save_training(
     tensors |= {f"best.{name}": value for name, value in progress.best.items()}
     tensors |= {f"optimiser.{name}": value for name, value in optimisers.state().items()}
     write_log(folder, progress)
-    state = TrainingState(identity=identity.model_dump(mode="json"), progress=progress, pacing=pacing.state())
+    state = TrainingState(
+        identity=identity.model_dump(mode="json"),
+        progress=progress,
+        pacing=pacing.state(),
+        log_sha256=_log_sha256(progress.log),
+    )
     save_state(folder / STATE, tensors, state)
 
 
@@ -206,19 +221,27 @@ def restore_training(
     def part(prefix: str) -> dict[str, Tensor]:
         return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
 
+    progress, where = state.progress, str(folder / STATE)
+    progress.best = part("best.")
+    for found in filter(None, (part("model."), progress.best)):
+        check_tensors(found, system.state_dict(), where=where)
     system.load_state_dict(part("model."))
-    optimisers.restore(part("optimiser."))
-    pacing.restore(state.pacing)
-    progress, log = state.progress, folder / LOG
     try:
-        progress.log = log.read_text().splitlines(keepends=True)[: progress.lines]
-    except OSError as error:
-        raise CheckpointError(f"{log}: cannot be read ({error.strerror})") from None
-    progress.best, progress.lines = part("best."), len(progress.log)
+        optimisers.restore(part("optimiser."))
+    except (KeyError, IndexError, ValueError):
+        raise CheckpointError(f"{where}: its moments are not those of this model; remove it to start again") from None
+    pacing.restore(state.pacing)
+    progress.log = read_lines(folder / LOG, error=CheckpointError)[: progress.lines]
+    if len(progress.log) < progress.lines or state.log_sha256 not in (None, _log_sha256(progress.log)):
+        raise CheckpointError(f"{folder / LOG}: was changed after it was written; take it from a copy, or train again")
     return progress
+
+
+def _log_sha256(lines: list[str]) -> str:
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def write_log(folder: Path, progress: Progress) -> None:
     """Write the log as it stands."""
     with atomic_file(folder / LOG) as temporary:
-        temporary.write_text("".join(progress.log))
+        temporary.write_text("".join(progress.log), encoding="utf-8")

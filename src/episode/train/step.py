@@ -18,7 +18,6 @@ from torch.nn.functional import softplus
 from episode.config import Config
 from episode.episodes.prior_shift import log_odds, shifted_impedance
 from episode.episodes.sampler import Task
-from episode.errors import EpisodeError
 from episode.inference.pairs import PairRows
 from episode.inference.scoring import FrozenScorer, Scorer
 from episode.losses.environment import (
@@ -35,12 +34,11 @@ from episode.losses.immax import immax_loss
 from episode.metrics.label_shift import em_prior, inverse_link, prior_to_impedance
 from episode.model.backbone import PairOutput
 from episode.model.energy import EnergySystem, fuse
+from episode.train.divergence import require_finite
 from episode.train.log import TaskEntry
 from episode.train.pacing import PacingLock, TaskLosses
 
-__all__ = ["DIVERGED", "StepContext", "StepOutput", "step_losses"]
-
-DIVERGED = "training diverged: its numbers are no longer finite; lower training.learning_rate or environment_rate"
+__all__ = ["StepContext", "StepOutput", "step_losses"]
 
 
 @dataclass
@@ -151,8 +149,8 @@ def step_losses(context: StepContext, tasks: list[Task]) -> StepOutput:
 
     Raises
     ------
-    EpisodeError
-        If U_I is no longer finite.
+    Diverged
+        If U_I or a loss is no longer finite.
     """
     system, weights = context.system, context.config.losses
     views = _score_tasks(context, tasks)
@@ -171,6 +169,7 @@ def step_losses(context: StepContext, tasks: list[Task]) -> StepOutput:
                 mean_weight=weights.potential_mean,
                 variance_weight=weights.potential_variance,
             )
+    require_finite(*losses.values())
     rate = _mean(tally.rates) if tally.rates else 1.0
     return StepOutput(losses, tally.tasks, (_mean(tally.positive), _mean(tally.negative)), tally.observed, rate)
 
@@ -316,8 +315,7 @@ def _score_groups(context: StepContext, groups: list[np.ndarray], *, gradient: b
     index, start = np.concatenate(groups), 0
     empty = torch.zeros(0)
     output = context.score(index, gradient=gradient) if len(index) else PairOutput(empty, empty)
-    if not bool(torch.isfinite(output.potential).all()):
-        raise EpisodeError(DIVERGED)
+    require_finite(output.potential)
     for group in groups:
         cut = slice(start, start + len(group))
         start = cut.stop

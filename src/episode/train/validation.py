@@ -18,6 +18,7 @@ from episode.losses.immax import immax_loss
 from episode.metrics.metrics import average_precision, oracle_impedance
 from episode.model.backbone import PairOutput
 from episode.model.energy import EnergySystem
+from episode.train.divergence import require_finite
 
 __all__ = ["EnvironmentCheck", "check_environments", "mean_of_known", "or_nan"]
 
@@ -70,6 +71,11 @@ def check_environments(
     """Estimate and score each environment of `pools`; the support is its first `support_max` rows.
 
     Give a generator in `bootstrap` to measure the standard deviation of R_S as well.
+
+    Raises
+    ------
+    Diverged
+        If U_I or R_S is not finite.
     """
     checks = []
     temperature = float(system.temperature())
@@ -78,6 +84,7 @@ def check_environments(
         support = PairOutput(output.potential[:support_max], output.representation[:support_max])
         channels = student_impedance(system, support)
         student = mean_impedance(system, channels, system.exposure(support.representation))
+        require_finite(output.potential, student)
         spread = 0.0
         if bootstrap is not None:
             spread = bootstrap_sd(system, support, pool.locus[:support_max], bootstrap)

@@ -130,7 +130,7 @@ def test_the_genome_read_from_the_other_strand_gives_the_same_scores(name: str, 
     pairs = fold_task.dataset.pairs
     placed = ~fold_task.fold.test | (np.arange(len(pairs)) % 2 == 0)
     task = with_pairs(fold_task, has_coordinates=placed)
-    codes = task.dataset.codes.copy()
+    codes = np.array(task.dataset.codes)
     for offset, length in zip(task.dataset.elements["offset"], task.dataset.elements["length"], strict=True):
         part = codes[offset : offset + length][::-1].copy()
         codes[offset : offset + length] = np.where(part < 4, 3 - part, part)

@@ -18,7 +18,7 @@ from episode.config import Config
 from episode.data.dataset import Dataset
 from episode.errors import EpisodeError
 from episode.evaluate.curves import impedance_records, training_series
-from episode.evaluate.evaluation import training_record
+from episode.evaluate.evaluation import run_alarms, training_lines
 from episode.evaluate.figures import RunFigures
 from episode.predict.impedance import EnvironmentEstimate
 from episode.predict.pairs import Predictions, predict_dataset
@@ -131,15 +131,14 @@ def describe(task: FoldTask, run: Run, test: Reading, *, level: float | None = N
         Constant impedance that the score of "episode.potential" is made with.
     """
     fold = task.fold.name
-    lines, alarms = training_record(task.folder / "run")
     return RunFigures(
         impedance=impedance_records(
             {estimate.environment: estimate for estimate in test.predictions.estimates}, fold=fold
         ),
         temperature=float(run.system.temperature()),
         offset=float(run.system.temperature.offset),
-        alarms=alarms,
+        alarms=run_alarms(run),
         roles=run.facts.roles.model_dump(),
-        training=training_series(lines, fold=fold, seed=task.seed),
+        training=training_series(training_lines(task.folder / "run"), fold=fold, seed=task.seed),
         level=level,
     )

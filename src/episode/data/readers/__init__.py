@@ -6,6 +6,7 @@ genomes.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -17,10 +18,11 @@ from episode.data.findings import Findings, dropped_rows
 from episode.data.pairs import CANONICAL_DTYPES, SIDES, PairTable, Source, empty_dropped, has_sequence
 from episode.data.readers.bedpe import read_bedpe
 from episode.data.readers.bengi import read_bengi
-from episode.data.readers.detect import FORMATS, detect_format
+from episode.data.readers.content import read_content
+from episode.data.readers.detect import FORMATS, detect_format, find_layout, format_of_name
 from episode.data.readers.domain_kl import read_domain_kl
-from episode.data.readers.text import RawTable, TextTable
-from episode.data.readers.tidy import check_columns, read_tidy
+from episode.data.readers.text import RawTable, TextTable, read_parquet, read_text
+from episode.data.readers.tidy import check_columns, name_columns
 from episode.data.validation import Validated, conflicting_labels, validate
 from episode.errors import EpisodeError, InputError, Problem
 
@@ -29,6 +31,7 @@ __all__ = ["FORMATS", "OnInvalid", "detect_format", "read_pairs", "read_valid_pa
 OnInvalid = Literal["error", "drop"]
 Given = Mapping[str, frozenset[int]]
 """Of each side, the tables that bring sequences, see `PairTable`."""
+_log = logging.getLogger("episode")
 
 
 def read_pairs(
@@ -160,16 +163,23 @@ def read_valid_pairs(
 def _read_raw(
     path: Path, format: str | None, columns: Mapping[str, str], cell_line: str | None, assay: str | None
 ) -> list[RawTable]:
-    if not path.exists():
-        raise InputError([Problem(str(path), "no such file")])
-    kind = format or detect_format(path)
-    if kind == "domain-kl":
+    named = format_of_name(path)
+    if (format or named) == "domain-kl":
         return read_domain_kl(path, cell_line=cell_line, assay=assay)
-    if kind == "bengi":
-        return read_bengi(path, cell_line=cell_line, assay=assay)
-    if kind == "bedpe":
-        return read_bedpe(path, columns=columns, cell_line=cell_line, assay=assay)
-    return read_tidy(path, columns=columns, cell_line=cell_line, assay=assay)
+    if (format or named) == named == "tidy":
+        return [name_columns(read_parquet(path), columns=columns, cell_line=cell_line, assay=assay)]
+    content = read_content(path)
+    layout = find_layout(content, format=format, asked=columns.values())
+    text, header = read_text(content, layout), layout.header is not None
+    if layout.format == "bengi":
+        raw = read_bengi(text, cell_line=cell_line, assay=assay)
+    elif layout.format == "bedpe":
+        raw = read_bedpe(text, header=header, columns=columns, cell_line=cell_line, assay=assay)
+    else:
+        raw = name_columns(text, columns=columns, cell_line=cell_line, assay=assay)
+    for note in raw.notes:
+        _log.warning("%s: %s", path, note)
+    return [raw]
 
 
 def _join_frames(parts: list[Validated]) -> pd.DataFrame:

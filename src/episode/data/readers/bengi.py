@@ -9,7 +9,9 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from episode.data.readers.text import RawTable, fail, read_text
+from episode.data.pairs import SPLITS
+from episode.data.readers.content import fail
+from episode.data.readers.text import RawTable, TextTable
 
 __all__ = ["BENGI_COLUMNS", "environment_of_file", "read_bengi"]
 
@@ -28,35 +30,43 @@ BENGI_COLUMNS = (
 """Columns in file order; the two annotations (the file's names) are carried through."""
 
 _NAME = re.compile(r"(?P<cell_line>[^.]+)\.(?P<assay>[^.]+?)(-Benchmark)?(\.v[0-9]+)?\.(tsv|txt|bed)(\.gz)?")
+_NO_ASSAY = re.compile(rf"(v[0-9]+|{'|'.join(SPLITS)}|valid|validation|dev|hg19|hg38)(-Benchmark)?", re.IGNORECASE)
+"""Parts of file names that say a version, a split or a genome."""
 
 
 def environment_of_file(name: str) -> tuple[str, str] | None:
     """Parse cell line and assay from a file name.
 
     ``GM12878.CTCF-ChIAPET-Benchmark.v3.tsv.gz`` is ``("GM12878", "CTCF-ChIAPET")``; None where the name is
-    not of the form ``CELL.ASSAY[-Benchmark][.vN].tsv[.gz]``.
+    not of the form ``CELL.ASSAY[-Benchmark][.vN].tsv[.gz]``, or ASSAY is a version, a split or a genome.
     """
     found = _NAME.fullmatch(name)
-    return None if found is None else (found["cell_line"], found["assay"])
+    if found is None or _NO_ASSAY.fullmatch(found["assay"]):
+        return None
+    return found["cell_line"], found["assay"]
 
 
-def read_bengi(path: Path, *, cell_line: str | None, assay: str | None) -> list[RawTable]:
-    """Read one BENGI table; `cell_line` and `assay` take precedence over the file name.
+def read_bengi(text: TextTable, *, cell_line: str | None, assay: str | None) -> RawTable:
+    """Name the columns of a BENGI table; nothing is taken from the file name where `cell_line` is given.
 
     Raises
     ------
     InputError
-        If the file cannot be read, is not ten columns wide, or nothing names its cell line.
+        If it is not ten columns wide, or nothing names its cell line.
     """
-    text = read_text(path, header=False, delimiter="\t")
     width = text.frame.shape[1]
     if width != len(BENGI_COLUMNS):
-        raise fail(path, f"has {width} columns; a BENGI table needs {len(BENGI_COLUMNS)}: {', '.join(BENGI_COLUMNS)}")
-    from_name = environment_of_file(path.name)
-    if from_name is None and cell_line is None:
-        raise fail(path, "does not say its cell line; name it CELL.ASSAY.tsv[.gz] or give --cell-line NAME")
-    own_cell, own_assay = from_name or ("", "")
-    frame = text.frame.set_axis(list(BENGI_COLUMNS), axis="columns").assign(
-        cell_line=own_cell if cell_line is None else cell_line, assay=own_assay if assay is None else assay
-    )
-    return [RawTable(replace(text, frame=frame))]
+        need = f"has {width} columns; a BENGI table needs {len(BENGI_COLUMNS)}: {', '.join(BENGI_COLUMNS)}"
+        raise fail(text.file, need)
+    notes: tuple[str, ...] = ()
+    if cell_line is None:
+        found = environment_of_file(Path(text.file).name)
+        if found is None:
+            need = "does not say its cell line; name it CELL.ASSAY.tsv[.gz] or give --cell-line NAME"
+            raise fail(text.file, need)
+        cell_line, own_assay = found
+        said = f"cell line {cell_line}" if assay is not None else f"cell line {cell_line} and assay {own_assay}"
+        notes = (f"{said}: taken from the file name",)
+        assay = own_assay if assay is None else assay
+    frame = text.frame.set_axis(list(BENGI_COLUMNS), axis="columns").assign(cell_line=cell_line, assay=assay or "")
+    return RawTable(replace(text, frame=frame), notes=notes)

@@ -10,16 +10,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from episode.data.given_sequences import sequence_problem
 from episode.data.pairs import SIDES, SPLITS
-from episode.data.readers.text import RawTable, TextTable, column_list, fail, filled, read_text
+from episode.data.readers.columns import column_list
+from episode.data.readers.content import fail, read_content
+from episode.data.readers.detect import find_layout
+from episode.data.readers.text import RawTable, TextTable, filled, read_text
+from episode.data.readers.tidy import rename
 from episode.errors import InputError, Problem
 
 __all__ = ["find_pair_files", "read_domain_kl"]
 
 _PAIRS_FILE = re.compile(r"pairs_(?P<assembly>hg19|hg38)\.csv(\.gz)?")
 _SEQUENCE_FILE = {"enhancer": "e_seq.csv", "promoter": "p_seq.csv"}
+_SEQUENCE_COLUMNS = ("region", "sequence")
 _PAIR_COLUMNS = ("enhancer_name", "promoter_name", "cell_line")
 
 
@@ -84,7 +90,8 @@ def _read_part(file: Path, cell_line: str | None, assay: str | None, cache: dict
             file,
             "is not a domain-kl pairs file; needs a folder, or a file named pairs_hg19.csv or pairs_hg38.csv",
         )
-    text = read_text(file, header=True)
+    raw = rename(_read(file), {})
+    text = raw.text
     frame = filled(text.frame, cell_line=cell_line, assay=assay, split=_split_of(file))
     problems = [
         Problem(str(file), f"has no column {name!r}; it has {column_list(list(text.frame.columns))}")
@@ -100,13 +107,25 @@ def _read_part(file: Path, cell_line: str | None, assay: str | None, cache: dict
     if problems:
         raise InputError(problems)
     more = [problem for side in SIDES for problem in parts[side].text.problems]
-    return RawTable(
-        replace(text, frame=frame, problems=(*text.problems, *more)),
+    return replace(
+        raw,
+        text=replace(text, frame=frame, problems=(*text.problems, *more)),
         sequences={side: parts[side].by_name for side in SIDES},
         bad_sequences=parts["enhancer"].bad | parts["promoter"].bad,
         sequence_sources=tuple(parts[side].text for side in SIDES),
         assembly=found["assembly"],
     )
+
+
+def _read(path: Path, *asked: str) -> TextTable:
+    content = read_content(path)
+    return read_text(content, find_layout(content, format="domain-kl", asked=asked))
+
+
+def _own_name(frame: pd.DataFrame, name: str) -> str:
+    """Return the table's own name of a column, which may differ by case if no other does."""
+    alike = [own for own in frame.columns if own.casefold() == name]
+    return alike[0] if len(alike) == 1 else name
 
 
 def _split_of(file: Path) -> str:
@@ -119,11 +138,13 @@ def _read_sequences(path: Path, cache: dict[Path, _Sequences]) -> _Sequences:
         path = path.with_name(f"{path.name}.gz")
     if path in cache:
         return cache[path]
-    text = read_text(path, header=True)
-    missing = [name for name in ("region", "sequence") if name not in text.frame]
+    text = _read(path, *_SEQUENCE_COLUMNS)
+    own = {name: _own_name(text.frame, name) for name in _SEQUENCE_COLUMNS}
+    missing = [name for name in own if own[name] not in text.frame]
     if missing:
         has = column_list(list(text.frame.columns))
         raise InputError([Problem(str(path), f"has no column {name!r}; it has {has}") for name in missing])
+    text = replace(text, frame=text.frame[list(own.values())].set_axis(list(own), axis="columns"))
     by_name: dict[str, str] = {}
     bad: set[str] = set()
     problems = list(text.problems)

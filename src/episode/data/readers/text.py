@@ -1,15 +1,10 @@
-"""From a file's bytes to columns of text with line numbers: what all readers share.
+"""From lines, or Parquet, to columns of text with line numbers: what all readers share.
 
-Finds what is wrong with a file as a file (missing, empty, truncated, not text, rows of the wrong width).
-Does not know what the columns mean.
+Finds rows that cannot be split into columns. Does not know what the columns mean.
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
-import hashlib
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,29 +13,21 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from episode.errors import InputError, Problem
-from episode.text import shorten, text_problem
+from episode.data.readers.columns import check_names
+from episode.data.readers.content import Content, fail, read_bytes
+from episode.data.readers.detect import DELIMITERS, Layout, is_anchors, row_width
+from episode.errors import Problem
+from episode.limits import COLUMNS, TABLE_BYTES
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
-__all__ = [
-    "RawTable",
-    "TextTable",
-    "column_list",
-    "fail",
-    "filled",
-    "first_line",
-    "is_number",
-    "read_bytes",
-    "read_parquet",
-    "read_text",
-    "text_of_arrow",
-]
+__all__ = ["RawTable", "TextTable", "filled", "open_parquet", "read_parquet", "read_text", "text_of_arrow"]
 
-_GZIP = b"\x1f\x8b"
-_BOM = b"\xef\xbb\xbf"
-_DELIMITERS = {"\t": "tab", ",": "comma"}
+
+_VALUE_BYTES = 8
+"""Bytes that a value takes in memory, at least."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +73,8 @@ class RawTable:
         The files that those sequences came from.
     assembly : str
         "hg19", "hg38" or "".
+    notes : tuple of str
+        What was guessed, for the user to hear.
     """
 
     text: TextTable
@@ -94,6 +83,7 @@ class RawTable:
     bad_sequences: frozenset[str] = frozenset()
     sequence_sources: tuple[TextTable, ...] = ()
     assembly: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def filled(frame: pd.DataFrame, **constants: str | None) -> pd.DataFrame:
@@ -101,165 +91,112 @@ def filled(frame: pd.DataFrame, **constants: str | None) -> pd.DataFrame:
     return frame.assign(**{name: value for name, value in constants.items() if value is not None and name not in frame})
 
 
-def fail(path: Path | str, need: str, *, row: int | None = None, hint: str | None = None) -> InputError:
-    """Make the error for a problem of a whole file."""
-    return InputError([Problem(str(path), need, row=row)], hint)
+def read_text(content: Content, layout: Layout) -> TextTable:
+    """Split the lines of a table into columns.
 
-
-def read_bytes(path: Path) -> tuple[bytes, str]:
-    """Return a file's content, gunzipped where it is gzip, and the SHA-256 of the file as it lies on disk."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise fail(path, "no such file") from None
-    except IsADirectoryError:
-        raise fail(path, "is a folder; needs a table") from None
-    except OSError as error:
-        raise fail(path, f"cannot be read ({error.strerror})") from None
-    sha256 = hashlib.sha256(data).hexdigest()
-    if data.startswith(_GZIP):
-        try:
-            data = gzip.decompress(data)
-        except EOFError:
-            raise fail(path, "is a truncated gzip file: it ends in mid-stream; copy it again") from None
-        except (gzip.BadGzipFile, zlib.error) as error:
-            raise fail(path, f"is a damaged gzip file ({error}); copy it again") from None
-    if not data.strip():
-        raise fail(path, "is empty; needs at least one pair")
-    return data, sha256
-
-
-def first_line(path: Path) -> str:
-    """Return the first line that is not blank, without its line end, whatever its encoding."""
-    data, _ = read_bytes(path)
-    head = data.lstrip()[: 1 << 20].removeprefix(_BOM)
-    return head.splitlines()[0].decode("utf-8", "replace")
-
-
-def is_number(text: str) -> bool:
-    """Tell whether text is a number."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _lines(data: bytes, file: str) -> tuple[list[str], list[Problem]]:
-    """Split into lines (LF, CRLF or CR); a line that is not UTF-8 becomes blank and a problem."""
-    if b"\x00" in data:
-        raise fail(file, "is not a text file; needs UTF-8 text with tabs or commas, or Parquet")
-    data = data.removeprefix(_BOM).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    try:
-        return data.decode("utf-8").split("\n"), []
-    except UnicodeDecodeError:
-        pass
-    lines, problems = [], []
-    for number, line in enumerate(data.split(b"\n"), start=1):
-        try:
-            lines.append(line.decode("utf-8"))
-        except UnicodeDecodeError as error:
-            lines.append("")
-            byte = f"byte 0x{line[error.start]:02x} at position {error.start + 1}"
-            need = f"{byte} is not UTF-8; save the file as UTF-8"
-            if number == 1:
-                raise fail(file, need, row=number) from None
-            problems.append(Problem(file, need, row=number))
-    return lines, problems
-
-
-def _split(lines: list[str], first: int, delimiter: str, file: str) -> tuple[list[list[str]], list[int]]:
-    """Split the lines from index `first` on; return cells and 1-based line numbers, blank lines left out."""
-    body = lines[first:]
-    if not any('"' in line for line in body):
-        numbers = [first + i for i, line in enumerate(body, start=1) if line.strip()]
-        cells = [line.split(delimiter) for line in body if line.strip()]
-    else:
-        cells, numbers = [], []
-        reader = csv.reader((line + "\n" for line in body), delimiter=delimiter)
-        try:
-            before = 0
-            for record in reader:
-                if any(cell.strip() for cell in record):
-                    cells.append(record)
-                    numbers.append(first + before + 1)
-                before = reader.line_num
-        except csv.Error as error:
-            raise fail(file, f"cannot be read as CSV ({error})", row=first + reader.line_num) from None
-    if any(" " in line for line in body):
-        cells = [[cell.strip(" ") for cell in row] for row in cells]
-    return cells, numbers
-
-
-def read_text(path: Path, *, header: bool, delimiter: str | None = None, skip: str | None = None) -> TextTable:
-    """Read a delimited text file, plain or gzip.
-
-    Parameters
-    ----------
-    path : Path
-        UTF-8, with or without byte-order mark; line ends LF, CRLF or CR; blank lines are skipped.
-    header : bool
-        Whether the first line names the columns.
-    delimiter : str, optional
-        Tab or comma; by default that of the first line.
-    skip : str, optional
-        Lines that start with this text before the first row are skipped.
+    Blank lines, and lines that start with ``#``, are left out. Where a line with ``#`` between the rows could be a row
+    or a header, it is a problem.
 
     Raises
     ------
     InputError
-        If the file as a whole cannot be read.
+        If the header cannot name columns, or there are no rows.
     """
-    data, sha256 = read_bytes(path)
-    file = str(path)
-    lines, problems = _lines(data, file)
-    first = next(i for i, line in enumerate(lines) if line.strip() and not (skip and line.startswith(skip)))
-    allowed = [delimiter] if delimiter else list(_DELIMITERS)
-    delimiter = next((d for d in allowed if d in lines[first]), allowed[-1])
-    if delimiter not in lines[first] and len(lines[first].split()) > 1:
-        need = f"separates columns by spaces; needs a {' or a '.join(_DELIMITERS[d] for d in allowed)} between"
-        raise fail(file, need, row=first + 1)
-    cells, numbers = _split(lines, first, delimiter, file)
+    file, lines, header = content.file, content.lines, layout.header
     names: list[str] = []
-    if header:
-        names, line = [name.strip() for name in cells.pop(0)], numbers.pop(0)
-        _check_header(names, file, line)
-        if not cells and not problems:
-            raise fail(file, "has a header but no rows; needs at least one pair")
-    width = len(names) if header else max(set(map(len, cells)), key=list(map(len, cells)).count)
+    if header is not None:
+        names = _header(content, layout, header)
+    blank = " \t" + layout.delimiter
+    body = [i for i in range(layout.first, len(lines)) if lines[i].strip(blank)]
+    marked = [i for i in body if lines[i].startswith("#")]
+    if marked:
+        body = [i for i in body if not lines[i].startswith("#")]
+    if not body:
+        raise fail(file, "has a header but no rows; needs at least one pair")
+    cells, numbers, problems = _split(content, layout, body)
+    width = len(names) or row_width(cells)
+    if width > COLUMNS:
+        raise fail(file, f"has {width:,} columns; needs at most {COLUMNS:,}", row=layout.first + 1)
+    problems += _marked_problems(content, layout, marked, width)
     wrong = [i for i, row in enumerate(cells) if len(row) != width]
-    for i in wrong:
-        problems.append(Problem(file, _width_need(cells[i], width, delimiter), row=numbers[i]))
     if wrong:
+        _check_row_names(file, names, cells, header)
+        problems += [Problem(file, _width_need(cells[i], width, layout.delimiter), row=numbers[i]) for i in wrong]
         bad = set(wrong)
         numbers = [number for i, number in enumerate(numbers) if i not in bad]
         cells = [row for i, row in enumerate(cells) if i not in bad]
     columns = list(zip(*cells, strict=True)) if cells else [()] * width
     names = names or [str(i) for i in range(width)]
     frame = pd.DataFrame(dict(zip(names, map(list, columns), strict=True)), dtype="str")
-    return TextTable(file, frame, np.array(numbers, dtype=np.int64), sha256, tuple(problems))
+    ordered = tuple(sorted(problems, key=lambda problem: problem.row or 0))
+    return TextTable(file, frame, np.array(numbers, dtype=np.int64), content.sha256, ordered)
 
 
-def _check_header(names: list[str], file: str, line: int) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise fail(file, f"names column {twice[0]!r} more than once; every column needs a name of its own", row=line)
-    if "" in names:
-        raise fail(file, f"has no name for column {names.index('') + 1}; every column needs a name", row=line)
-    for number, name in enumerate(names, start=1):
-        problem = text_problem(name)
-        if problem is not None:
-            raise fail(file, f"the name {shorten(name)!r} of column {number} {problem}", row=line)
-    spaced = [name for name in names if len(name.split()) > 1 and any("_" in part for part in name.split())]
-    if spaced:
-        raise fail(file, f"mixes tabs or commas with spaces in its header: {spaced[0]!r}", row=line)
+def _header(content: Content, layout: Layout, index: int) -> list[str]:
+    """Read the names of the columns."""
+    if index in content.undecoded:
+        raise fail(content.file, content.undecoded[index], row=index + 1)
+    try:
+        names = layout.names(content.lines[index])
+    except ValueError as error:
+        raise fail(content.file, str(error), row=index + 1) from None
+    check_names(names, content.file, index + 1)
+    return names
+
+
+def _split(content: Content, layout: Layout, body: list[int]) -> tuple[list[list[str]], list[int], list[Problem]]:
+    """Split lines into values; return them, the 1-based numbers of their lines, and the lines that cannot be split."""
+    lines, delimiter, problems = content.lines, layout.delimiter, []
+    if content.undecoded or (layout.quotes and any('"' in lines[i] for i in body)):
+        cells, numbers = [], []
+        for i in body:
+            need = content.undecoded.get(i)
+            try:
+                row = [] if need else layout.split(lines[i])
+            except ValueError as error:
+                need = str(error)
+            if need:
+                problems.append(Problem(content.file, need, row=i + 1))
+            else:
+                cells.append(row)
+                numbers.append(i + 1)
+    else:
+        cells, numbers = [lines[i].split(delimiter) for i in body], [i + 1 for i in body]
+    if content.spaced:
+        cells = [[cell.strip(" ") for cell in row] for row in cells]
+    return cells, numbers, problems
+
+
+def _marked_problems(content: Content, layout: Layout, marked: list[int], width: int) -> list[Problem]:
+    """Find the lines with ``#`` between the rows that may be more than comments."""
+    problems = []
+    for i in marked:
+        line, header = content.lines[i], layout.header
+        values = line.removeprefix("#").split(layout.delimiter)
+        if len(values) != width or layout.format == "bengi":
+            continue
+        if layout.quotes:
+            need = "starts with '#': remove the line if it is a comment, put the value in quotes if it is one"
+        elif is_anchors(values) or (header is not None and line.split() == content.lines[header].split()):
+            continue
+        else:
+            need = "is a header between the rows; needs one table in a file"
+        problems.append(Problem(content.file, need, row=i + 1))
+    return problems
+
+
+def _check_row_names(file: str, names: list[str], cells: list[list[str]], header: int | None) -> None:
+    """Refuse a table all of whose rows have one value more than the header has names."""
+    if header is not None and len(cells) > 1 and all(len(row) == len(names) + 1 for row in cells):
+        need = f"names {len(names)} columns where every row has {len(names) + 1} values; needs as many"
+        raise fail(file, f"{need} (in R, write.table without row.names)", row=header + 1)
 
 
 def _width_need(row: list[str], width: int, delimiter: str) -> str:
     loose = len(" ".join(row).split())
-    count = f"{len(row)} {_DELIMITERS[delimiter]}-separated field{'s' if len(row) != 1 else ''}"
+    count = f"{len(row)} {DELIMITERS[delimiter]}-separated field{'s' if len(row) != 1 else ''}"
     if len(row) < width and any(" " in cell for cell in row) and loose == width:
-        return f"mixes {_DELIMITERS[delimiter]}s and spaces: has {count}, needs {width}"
+        return f"mixes {DELIMITERS[delimiter]}s and spaces: has {count}, needs {width}"
     return f"has {count}, needs {width}"
 
 
@@ -272,16 +209,40 @@ def read_parquet(path: Path) -> TextTable:
         If it is not Parquet, is empty, or holds nested columns.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     data, sha256 = read_bytes(path)
     file = str(path)
     try:
-        table = pq.read_table(pa.BufferReader(data))
+        opened = open_parquet(pa.BufferReader(data), file)
+        rows, width = opened.metadata.num_rows, opened.metadata.num_columns
+        if rows * width * _VALUE_BYTES > TABLE_BYTES:
+            raise fail(file, f"has {rows:,} rows of {width} columns, more than fit in memory; give it in parts")
+        table = opened.read()
     except (pa.ArrowException, OSError) as error:
         reason = str(error).split("\n", maxsplit=1)[0]
         raise fail(file, f"is not a readable Parquet file ({reason})") from None
     return text_of_arrow(table, file, sha256)
+
+
+def open_parquet(source: str | pa.BufferReader, file: str) -> pq.ParquetFile:
+    """Open a Parquet file whose header can name columns; see `check_names`.
+
+    Raises
+    ------
+    InputError
+        If it cannot.
+    pyarrow.ArrowException, OSError
+        If it is not Parquet, or cannot be read.
+    """
+    import pyarrow.parquet as pq
+
+    try:
+        opened = pq.ParquetFile(source)
+        names = list(opened.schema_arrow.names)
+    except UnicodeDecodeError as error:
+        raise fail(file, f"has a column whose name is not UTF-8 ({error.object!r})") from None
+    check_names(names, file, 1)
+    return opened
 
 
 def text_of_arrow(table: pa.Table, file: str, sha256: str, first: int = 1) -> TextTable:
@@ -306,7 +267,6 @@ def text_of_arrow(table: pa.Table, file: str, sha256: str, first: int = 1) -> Te
 
     if table.num_rows == 0:
         raise fail(file, "has columns but no rows; needs at least one pair")
-    _check_header(table.column_names, file, 1)
     columns = {}
     for name in table.column_names:
         column = table.column(name)
@@ -316,7 +276,10 @@ def text_of_arrow(table: pa.Table, file: str, sha256: str, first: int = 1) -> Te
             text = _digits(column) if pa.types.is_floating(column.type) else column.cast(pa.string())
         except pa.ArrowException:
             raise fail(file, f"column {name!r} holds {column.type}; needs numbers or text") from None
-        columns[name] = text.fill_null("").to_pandas().str.strip(" ")
+        try:
+            columns[name] = text.fill_null("").to_pandas().str.strip(" ")
+        except (pa.ArrowException, UnicodeDecodeError):
+            raise fail(file, f"column {name!r} holds text that is not UTF-8") from None
     frame = pd.DataFrame(columns).astype("str")
     return TextTable(file, frame, np.arange(first, first + len(frame), dtype=np.int64), sha256)
 
@@ -342,9 +305,3 @@ def _digits(column: pa.ChunkedArray) -> pa.ChunkedArray:
         powers[large] = [np.format_float_scientific(value, trim="-") for value in values[large]]
         text = pc.if_else(vague, pa.array(powers, pa.string()), text)
     return pc.if_else(plain, whole, text)
-
-
-def column_list(names: list[str]) -> str:
-    """Return column names for a message, at most 20 of them."""
-    shown = ", ".join(names[:20])
-    return shown if len(names) <= 20 else f"{shown} and {len(names) - 20} more"

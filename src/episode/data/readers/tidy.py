@@ -6,32 +6,20 @@ Maps the file's column names to the library's; does not judge values.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+
+import pandas as pd
 
 from episode.data.pairs import SIDES
-from episode.data.readers.text import RawTable, TextTable, column_list, fail, filled, read_parquet, read_text
-from episode.errors import EpisodeError, InputError, Problem
+from episode.data.readers.columns import KNOWN_COLUMNS, column_list, meaning
+from episode.data.readers.content import fail
+from episode.data.readers.foreign import foreign_header
+from episode.data.readers.text import RawTable, TextTable, filled
+from episode.errors import EpisodeError
 from episode.schema import did_you_mean
 
-__all__ = ["KNOWN_COLUMNS", "check_columns", "name_columns", "read_tidy", "rename"]
-
-KNOWN_COLUMNS = (
-    "cell_line",
-    "assay",
-    "label",
-    "distance",
-    "split",
-    *(f"{side}_{part}" for side in SIDES for part in ("name", "chrom", "start", "end", "sequence")),
-)
-"""Columns of a tidy table that have a meaning."""
-
-ALIASES = {
-    f"{short}_{part}": f"{side}_{part}"
-    for short, side in (("enh", "enhancer"), ("prom", "promoter"))
-    for part in ("name", "chrom", "start", "end", "sequence")
-}
+__all__ = ["check_columns", "name_columns", "rename"]
 
 
 def check_columns(columns: Mapping[str, str]) -> None:
@@ -45,46 +33,57 @@ def check_columns(columns: Mapping[str, str]) -> None:
 def rename(text: TextTable, columns: Mapping[str, str]) -> RawTable:
     """Give the columns of a table their canonical names.
 
-    `columns` maps canonical names to the file's; they take precedence over aliases and over a column that has the
-    canonical name. One column may serve several names.
-    """
-    present = list(text.frame.columns)
-    named = dict(columns)
-    for canonical, own in columns.items():
-        if own not in present:
-            meant = did_you_mean(own, present)
-            raise fail(
-                text.file, f"has no column {own!r}, asked for as {canonical}; it has {column_list(present)}{meant}"
-            )
-    named |= {own: own for own in present if own in KNOWN_COLUMNS and own not in named}
-    for own in present:
-        if own in ALIASES and ALIASES[own] not in named and own not in named.values():
-            named[ALIASES[own]] = own
-    pairs: list[tuple[str, str]] = []
-    for own in present:
-        serves = [canonical for canonical, source in named.items() if source == own]
-        kept = own
-        while (not serves and kept in named) or (kept != own and kept in present):
-            kept += "_given"
-        pairs += [(own, name) for name in serves or [kept]]
-    frame = text.frame[[own for own, _ in pairs]].set_axis([name for _, name in pairs], axis="columns")
-    return RawTable(replace(text, frame=frame), named)
-
-
-def read_tidy(path: Path, *, columns: Mapping[str, str], cell_line: str | None, assay: str | None) -> list[RawTable]:
-    """Read one tidy table (see `docs/formats.md`).
+    `columns` maps canonical names to the file's; they take precedence over a column that has the canonical name, and
+    that over aliases. One column may serve several names. The case of a name does not matter where only one column
+    has it.
 
     Raises
     ------
     InputError
-        If the file cannot be read or lacks a column that is needed.
+        If a column asked for is not there, or a name could be that of two columns.
     """
-    parquet = path.name.endswith((".parquet", ".pq"))
-    text = read_parquet(path) if parquet else read_text(path, header=True)
-    if not parquet:
-        names = [name.removeprefix("#").strip() for name in text.frame.columns]
-        text = replace(text, frame=text.frame.set_axis(names, axis="columns"))
-    return [name_columns(text, columns=columns, cell_line=cell_line, assay=assay)]
+    present = list(text.frame.columns)
+    named = {canonical: _find(text.file, present, other, canonical) for canonical, other in columns.items()}
+    for canonical in KNOWN_COLUMNS:
+        if canonical in named:
+            continue
+        alike = [own for own in present if meaning(own) == canonical]
+        alike = [own for own in alike if own.casefold() == canonical or own not in named.values()]
+        full = [own for own in alike if own.casefold() == canonical]
+        if alike:
+            named[canonical] = _one(text.file, full or alike, canonical)
+    taken: dict[str, pd.Series] = {}
+    for own in present:
+        served = [canonical for canonical, other in named.items() if other == own]
+        for name in served or [_carried(own, named, present)]:
+            taken[name] = text.frame[own]
+    return RawTable(replace(text, frame=pd.DataFrame(taken)), named)
+
+
+def _find(file: str, present: Sequence[str], own: str, canonical: str) -> str:
+    """Find a column that was asked for."""
+    alike = [name for name in present if name == own] or [name for name in present if name.casefold() == own.casefold()]
+    if not alike:
+        meant = did_you_mean(own, present)
+        raise fail(file, f"has no column {own!r}, asked for as {canonical}; it has {column_list(present)}{meant}")
+    return _one(file, alike, canonical)
+
+
+def _one(file: str, alike: Sequence[str], canonical: str) -> str:
+    """Take the only column that may be meant, or the one that has the very name."""
+    exact = [name for name in alike if name == name.casefold()]
+    if len(alike) > 1 and len(exact) != 1:
+        shown = " and ".join(map(repr, alike))
+        raise fail(file, f"has columns {shown}, each of which may be {canonical}; give --column {canonical}=NAME")
+    return exact[0] if exact else alike[0]
+
+
+def _carried(own: str, named: Mapping[str, str], present: Sequence[str]) -> str:
+    """Name a column that is carried through: it makes way for another of its name."""
+    name = own
+    while name in named or (name != own and name in present):
+        name += "_given"
+    return name
 
 
 def name_columns(
@@ -95,32 +94,34 @@ def name_columns(
     Raises
     ------
     InputError
-        If it lacks a column that is needed.
+        If it lacks a column that is needed; all that it lacks are named.
     """
     raw = rename(text, columns or {})
     raw = replace(raw, text=replace(raw.text, frame=filled(raw.text.frame, cell_line=cell_line, assay=assay)))
-    _need_columns(raw)
+    _need_columns(raw, list(text.frame.columns))
     return raw
 
 
-def _need_columns(raw: RawTable) -> None:
-    """Raise one error that names every column that is needed and absent."""
+def _need_columns(raw: RawTable, given: Sequence[str]) -> None:
+    """Refuse a table that lacks columns."""
     present = list(raw.text.frame.columns)
-    given = [raw.named.get(name, name) for name in present]
-    problems = []
-
-    def lacks(column: str, more: str) -> None:
-        near = difflib.get_close_matches(column, [name for name in given if name not in KNOWN_COLUMNS], n=1)
-        meant = f" (did you mean --column {column}={near[0]}?)" if near else ""
-        problems.append(Problem(raw.text.file, f"has no column {column!r}{more}{meant}; it has {column_list(given)}"))
-
-    if "cell_line" not in present:
-        lacks("cell_line", ", and no --cell-line was given")
+    lacking = [] if "cell_line" in present else ["cell_line"]
     for side in SIDES:
-        if f"{side}_sequence" in present and f"{side}_chrom" not in present:
-            continue
-        for part in ("chrom", "start", "end"):
-            if f"{side}_{part}" not in present:
-                lacks(f"{side}_{part}", f" (nor {side}_sequence)" if f"{side}_sequence" not in present else "")
-    if problems:
-        raise InputError(problems)
+        if f"{side}_sequence" not in present or f"{side}_chrom" in present:
+            parts = [f"{side}_{part}" for part in ("chrom", "start", "end")]
+            lacking += [name for name in parts if name not in present]
+    if not lacking:
+        return
+    others = {name.casefold(): name for name in given if meaning(name) is None}
+    need, near = [], []
+    for name in lacking:
+        side = name.split("_")[0]
+        more = ", and no --cell-line was given" if name == "cell_line" else f" (nor {side}_sequence)"
+        need.append(f"{name!r}{'' if f'{side}_sequence' in present else more}")
+        near += [f"--column {name}={others[own]}" for own in difflib.get_close_matches(name, others, n=1)]
+    known = foreign_header(set(given))
+    if known is not None:
+        raise fail(raw.text.file, known)
+    hint = f" (did you mean {' '.join(near)}?)" if near else ""
+    noun = "column" if len(lacking) == 1 else "columns"
+    raise fail(raw.text.file, f"has no {noun} {', '.join(need)}{hint}; it has {column_list(given)}")

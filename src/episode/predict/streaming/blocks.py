@@ -13,7 +13,7 @@ of one digest for each sequence that the tables bring. Does not know genomes or 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -26,11 +26,13 @@ from episode.data.build import ReadOptions
 from episode.data.dataset import pair_orientation
 from episode.data.given_sequences import fingerprint
 from episode.data.pairs import SIDES, environment_names, group_names
-from episode.data.readers.text import TextTable, fail, text_of_arrow
+from episode.data.readers.content import check_place, fail
+from episode.data.readers.text import TextTable, open_parquet, text_of_arrow
 from episode.data.readers.tidy import name_columns, rename
 from episode.data.validation import validate
 from episode.errors import SHOWN, EpisodeError, Problem
 from episode.files import atomic_file
+from episode.lines import escaped, write_tsv
 from episode.schema import Model, read_model, write_model
 
 if TYPE_CHECKING:
@@ -161,15 +163,13 @@ def open_table(path: str) -> pq.ParquetFile:
     Raises
     ------
     InputError
-        If it is not there, is not Parquet, or has no rows.
+        If it is not there, is not Parquet, has no rows, or its header cannot name columns.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    if not Path(path).exists():
-        raise fail(path, "no such file")
+    check_place(path)
     try:
-        opened = pq.ParquetFile(path)
+        opened = open_parquet(path, path)
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from None
     if opened.metadata.num_rows == 0:
@@ -177,8 +177,8 @@ def open_table(path: str) -> pq.ParquetFile:
     return opened
 
 
-def plan_parts(files: Sequence[str]) -> tuple[Part, ...]:
-    """Cut Parquet files into parts; no part spans two row groups.
+def plan_parts(files: Sequence[str], columns: Mapping[str, str] | None = None) -> tuple[Part, ...]:
+    """Cut Parquet files into parts; no part spans two row groups. `columns`: see `episode.data.readers.read_pairs`.
 
     Raises
     ------
@@ -189,7 +189,7 @@ def plan_parts(files: Sequence[str]) -> tuple[Part, ...]:
     sequences: dict[str, set[str]] = {}
     for number, file in enumerate(files):
         with open_table(file) as opened:
-            names = _sequence_columns(file, opened)
+            names = _sequence_columns(file, opened, columns or {})
             sequences[file] = names
             start = 0
             for group in range(opened.metadata.num_row_groups):
@@ -208,10 +208,10 @@ def plan_parts(files: Sequence[str]) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def _sequence_columns(file: str, opened: pq.ParquetFile) -> set[str]:
+def _sequence_columns(file: str, opened: pq.ParquetFile, columns: Mapping[str, str]) -> set[str]:
     """Return the columns that hold the DNA of elements, by the library's names."""
     header = TextTable(file, pd.DataFrame(columns=opened.schema_arrow.names), np.zeros(0, dtype=np.int64), "")
-    return {f"{side}_sequence" for side in SIDES} & set(rename(header, {}).text.frame)
+    return {f"{side}_sequence" for side in SIDES} & set(rename(header, columns).text.frame)
 
 
 def _listed(names: set[str]) -> str:
@@ -274,8 +274,9 @@ class Staging:
     def _stage(self, part: Part, table: pa.Table) -> None:
         file = self.files[part.file]
         text = text_of_arrow(table, file, "", part.start + 1)
-        raw = name_columns(text, cell_line=self.options.cell_line, assay=self.options.assay)
-        valid = validate(raw, self.known, labels=False, promoter_flank=self.options.promoter_flank)
+        options = self.options
+        raw = name_columns(text, columns=options.columns, cell_line=options.cell_line, assay=options.assay)
+        valid = validate(raw, self.known, labels=False, promoter_flank=options.promoter_flank)
         frame, findings, given = valid.frame, valid.findings, valid.sequences
         inline = {side: f"{side}_sequence" in raw.text.frame for side in SIDES}
         if any(inline.values()):
@@ -379,9 +380,9 @@ def write_block(frame: pd.DataFrame, path: Path) -> None:
 
 
 def write_lines(frame: pd.DataFrame, path: Path) -> None:
-    """Write rows as tab-separated text without a header."""
+    """Write rows that were left out as TSV without a header."""
     with atomic_file(path) as temporary:
-        frame.to_csv(temporary, sep="\t", index=False, header=False)
+        write_tsv(escaped(frame), temporary, header=False)
 
 
 def stage_dataset(folder: Path, pairs: pd.DataFrame) -> tuple[Part, ...]:

@@ -1,4 +1,4 @@
-"""The distinct elements of all staged parts: numbered, read from the genome once, their bases in one mapped file.
+"""The distinct elements of all staged parts: numbered, read from the genome once, their bases in one file.
 
     catalogue.parquet    one row an element, by side and place: what it is, its `id` if it can be used
     codes.bin            the bases of those, one after another
@@ -26,6 +26,7 @@ from episode.data.sequences import Window, crop_given, read_window
 from episode.dna import digest
 from episode.files import atomic_file
 from episode.predict.streaming.blocks import Part, save_numbers, write_block
+from episode.slices import ByteArray
 
 __all__ = ["CATALOGUE", "Catalogue", "collect_elements", "write_elements"]
 
@@ -44,20 +45,16 @@ class Catalogue:
         `kind`; `chrom`, `start`, `end` (bases read); `given_end` (of the element in the table); `from_genome`; `state`
         and `unknown` as in `episode.data.sequences.Window`; `id` (-1 where it cannot be used), `length`, `offset` and
         `digest`.
-    codes : uint8 array
-        Mapped from its file.
+    codes : ByteArray
     """
 
     table: pd.DataFrame
-    codes: np.ndarray
+    codes: ByteArray
 
     @classmethod
     def load(cls, folder: Path) -> Catalogue:
         """Open what `collect_elements` or `write_elements` wrote."""
-        path = folder / "codes.bin"
-        empty = not path.stat().st_size
-        codes = np.zeros(0, dtype=np.uint8) if empty else np.memmap(path, dtype=np.uint8, mode="r")
-        return cls(pd.read_parquet(folder / CATALOGUE), codes)
+        return cls(pd.read_parquet(folder / CATALOGUE), ByteArray(folder / "codes.bin"))
 
     @property
     def from_genome(self) -> bool:

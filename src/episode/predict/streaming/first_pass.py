@@ -7,20 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
-from episode.checkpoint import Run, load_run
+from episode.checkpoint import Alarm, Run, load_run
 from episode.data.build import build_dataset, check_group
 from episode.data.dataset import Dataset
 from episode.data.genome import Genome
 from episode.data.outside import genome_hint, mostly_outside
-from episode.data.readers.text import fail
+from episode.data.readers.content import fail
 from episode.encode.store import ElementStore, build_store
 from episode.errors import EpisodeError, GenomeError, InputError, Problem, group_problems
+from episode.predict.alarms import alarm_names
 from episode.predict.impedance import EnvironmentEstimate, estimate_environment
 from episode.predict.pairs import EnvironmentFacts, distance_warning, environment_frame, genome_warning
 from episode.predict.request import Request
@@ -29,8 +30,10 @@ from episode.predict.streaming.elements import CATALOGUE, Catalogue, collect_ele
 from episode.predict.streaming.summary import Survey
 from episode.schema import Model
 
-__all__ = ["Opened", "Plan", "Report", "make_plan", "read_labels", "read_tables"]
+__all__ = ["Opened", "Plan", "Report", "make_plan", "read_labels", "read_support", "read_tables"]
 
+NAMED = 3
+"""Most environments that a track names."""
 Report = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is (0: not known)."""
 
@@ -47,18 +50,27 @@ class Plan(Model):
     pairs: int
     """Pairs to score."""
     dropped: int
-    """Rows left out."""
-    merged: int
-    """Rows merged into an earlier one."""
+    """Rows left out, of the support table too."""
     unplaced: int
     """Pairs without coordinates."""
     genome_warning: str | None
     distance_warning: str | None
+    alarms: tuple[Alarm, ...] = ()
+    """Of the run."""
 
     @property
     def table(self) -> pd.DataFrame:
         """Environments, one row each."""
-        return environment_frame(self.environments, self.estimates)
+        return environment_frame(self.environments, self.estimates, self.alarms)
+
+    @property
+    def description(self) -> str:
+        """What a track of the result says of itself."""
+        names = ", ".join(estimate.environment for estimate in self.estimates[:NAMED])
+        more = f" and {len(self.estimates) - NAMED} more" if len(self.estimates) > NAMED else ""
+        raised = ", ".join(alarm_names(self.alarms))
+        alarms = f"ALARMS: {raised}; " if raised else ""
+        return f"{alarms}predicted enhancer-promoter interactions: {names}{more}"
 
 
 class Opened:
@@ -68,10 +80,14 @@ class Opened:
     ----------
     progress : bool
         Show a bar on standard error while elements are encoded.
+    run : Run, optional
+        If it is open already.
     """
 
-    def __init__(self, folder: Path, request: Request, *, progress: bool = False) -> None:
+    def __init__(self, folder: Path, request: Request, *, progress: bool = False, run: Run | None = None) -> None:
         self.folder, self.request, self.progress = folder, request, progress
+        if run is not None:
+            self.run = run
 
     @cached_property
     def run(self) -> Run:
@@ -136,10 +152,43 @@ def read_tables(opened: Opened, genome: Genome | None, report: Report) -> tuple[
     return read, survey
 
 
+def read_support(opened: Opened, genome: Genome | None, survey: Survey, report: Report) -> Candidates | None:
+    """Read the table of candidates that are not scored, as if it were what is predicted.
+
+    Raises
+    ------
+    InputError, EpisodeError
+        As `read_tables`, or if it has no pair of an environment that is predicted.
+    """
+    request = opened.request
+    if request.support is None:
+        return None
+    cache = request.cache or str(opened.folder / "store")
+    asked = replace(request, tables=(request.support,), support=None, cache=cache)
+    candidates = Opened(opened.folder / "support", asked, progress=opened.progress, run=opened.run)
+    read, found = read_tables(candidates, genome, report)
+    missing = sorted(set(survey.environments) - set(found.environments))
+    if missing:
+        need = f"has no pair of {', '.join(missing)}; needs candidates of every cell line that is predicted"
+        raise fail(request.support, need)
+    return Candidates(candidates, read.dropped + found.outside, found)
+
+
 def make_plan(
-    opened: Opened, genome: Genome | None, read: Read, survey: Survey, few: Dataset | None, report: Report
+    opened: Opened,
+    genome: Genome | None,
+    read: Read,
+    survey: Survey,
+    candidates: Candidates | None,
+    few: Dataset | None,
+    report: Report,
 ) -> Plan:
-    """Encode the elements and estimate every environment; `few` is what `read_labels` found.
+    """Encode the elements and estimate every environment.
+
+    Parameters
+    ----------
+    candidates, few
+        What `read_support` and `read_labels` found.
 
     Raises
     ------
@@ -149,28 +198,43 @@ def make_plan(
     run, request = opened.run, opened.request
     if few is not None and not few.pairs["environment"].isin(list(survey.environments)).any():
         raise _no_labels(request, f" of {', '.join(sorted(survey.environments))}")
-    store = opened.store
     labelled = None if few is None else (few, build_store(few, run.bank, run.facts.config.stem))
+    store = opened.store  # what is scored is encoded before anyone scores
+    drawn = candidates or Candidates(opened, 0, survey)
+    if candidates is not None:
+        store = candidates.opened.store
+    supports = drawn.survey.supports(drawn.opened.catalogue.elements)
     estimates = []
-    for name, rows in survey.supports(opened.catalogue.elements).items():
+    for name in sorted(survey.environments):
+        rows = supports[name]
         estimates.append(estimate_environment(run, store, rows, name, seed=request.seed, labelled=labelled))
-        report("estimate environments", len(estimates), len(survey.draws))
+        report("estimate environments", len(estimates), len(survey.environments))
     pairs = sum(facts.n for facts in survey.environments.values())
-    read_from = genome.sha256 if genome is not None and opened.catalogue.from_genome else None
     reasons = read.outside or survey.reasons
     elsewhere = mostly_outside(reasons, pairs + sum(reasons.values()), genome)
+    from_genome = opened.catalogue.from_genome or drawn.opened.catalogue.from_genome
+    read_from = genome.sha256 if genome is not None and from_genome else None
     return Plan(
         parts=read.parts,
         outputs=read.outputs,
         environments=tuple(survey.environments[name] for name in sorted(survey.environments)),
         estimates=tuple(estimates),
         pairs=pairs,
-        dropped=read.dropped + survey.outside,
-        merged=read.merged,
+        dropped=read.dropped + survey.outside + drawn.dropped,
         unplaced=survey.unplaced,
         genome_warning="; ".join(filter(None, (genome_warning(run, read_from), elsewhere))) or None,
         distance_warning=distance_warning(run, survey.undistanced, pairs),
+        alarms=run.alarms,
     )
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What support sets are drawn from: where it is staged, number of rows left out of it, and what it holds."""
+
+    opened: Opened
+    dropped: int
+    survey: Survey
 
 
 @dataclass(frozen=True)
@@ -184,7 +248,6 @@ class Read:
     files: Sequence[str]
     outputs: dict[str, int]
     dropped: int
-    merged: int
     problems: tuple[Problem, ...] = ()
     broken: int = 0
     outside: Mapping[str, int] = field(default_factory=dict)
@@ -214,19 +277,19 @@ def _read_whole(opened: Opened, genome: Genome | None) -> Read:
     write_elements(folder, dataset)
     if len(dataset.dropped):
         write_lines(dataset.dropped, folder / "dropped" / "all.tsv")
-    merged = dataset.manifest.counts.merged_duplicates
     files = [source.path for source in dataset.manifest.sources]
     outside = dataset.manifest.counts.outside_genome
-    return Read(parts, files, {"predictions": 0}, len(dataset.dropped), merged, outside=outside)
+    return Read(parts, files, {"predictions": 0}, len(dataset.dropped), outside=outside)
 
 
 def _read_blocks(opened: Opened, genome: Genome | None, files: list[str], report: Report) -> Read:
     """Read Parquet files block by block."""
     folder, request = opened.folder, opened.request
-    parts = plan_parts(files)
+    reading = request.reading_pairs
+    parts = plan_parts(files, reading.columns)
     outputs = _outputs(request.tables, files)
     total = sum(part.rows for part in parts)
-    staging = Staging(folder, files, request.reading, request.only, genome=genome is not None)
+    staging = Staging(folder, files, reading, request.only, genome=genome is not None)
     problems: list[Problem] = []
     broken = dropped = kept = read = 0
     names: set[str] = set()
@@ -246,7 +309,7 @@ def _read_blocks(opened: Opened, genome: Genome | None, files: list[str], report
     if not (folder / CATALOGUE).exists():
         for done in collect_elements(folder, parts, genome, opened.run.facts.windows, request.max_unknown):
             report("read elements", done, 0)
-    return Read(parts, files, outputs, dropped, 0, tuple(problems), broken)
+    return Read(parts, files, outputs, dropped, tuple(problems), broken)
 
 
 def _outputs(tables: Sequence[str], files: list[str]) -> dict[str, int]:
@@ -279,7 +342,8 @@ def _naming(tables: Sequence[str]) -> Iterator[None]:
 def _dataset(request: Request, run: Run, genome: Genome | None, tables: list[str], *, labels: bool) -> Dataset:
     """Read tables at once, keeping the cell line and assay asked for."""
     with _naming(tables):
-        return build_dataset(tables, genome, run.facts.windows, request.reading, labels=labels, only=request.only)
+        reading = request.reading if labels else request.reading_pairs
+        return build_dataset(tables, genome, run.facts.windows, reading, labels=labels, only=request.only)
 
 
 def _no_labels(request: Request, wanted: str) -> InputError:

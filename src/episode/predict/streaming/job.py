@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
@@ -31,15 +31,25 @@ from episode import __version__
 from episode.data.genome import open_genome
 from episode.data.pairs import DROPPED_COLUMNS
 from episode.errors import EpisodeError, GenomeError, InputError
-from episode.files import atomic_file, fsync, locked, refuse_existing, remove_folder, remove_leftovers
+from episode.files import (
+    atomic_file,
+    fsync,
+    locked,
+    refuse_existing,
+    refuse_shared,
+    refuse_unwritable,
+    remove_folder,
+    remove_leftovers,
+)
 from episode.identity import Identity
 from episode.inference.element_cache import ElementCache
+from episode.lines import first_line, write_tsv
 from episode.predict.pairs import score_pairs
 from episode.predict.request import Request, check_same
 from episode.predict.streaming.blocks import Part, refuse_inside
-from episode.predict.streaming.first_pass import Opened, Plan, Report, make_plan, read_labels, read_tables
+from episode.predict.streaming.first_pass import Opened, Plan, Report, make_plan, read_labels, read_support, read_tables
 from episode.predict.streaming.summary import read_staged
-from episode.predict.writers import FORMATS, join_parquet, open_parquet, whole_parquet
+from episode.predict.writers import join_parquet, open_parquet, open_text, prediction_table, whole_parquet
 from episode.schema import Model, read_model, write_model
 
 __all__ = ["Job", "Part", "Plan", "Request", "open_job", "result_folder", "resumable", "work_folder"]
@@ -60,10 +70,14 @@ def result_folder(out: Path) -> Path:
     EpisodeError
         If no other folder could be given its place.
     """
+    if not out.exists():
+        refuse_unwritable(out)
     found = out.resolve()
     if found == Path.cwd() or os.path.ismount(found):
         what = "is where a file system begins" if os.path.ismount(found) else "is the folder this command runs in"
-        raise EpisodeError(f"{out}: {what}, so nothing can take its place; give a new folder")
+        raise EpisodeError(
+            f"{out}: {what}, so nothing can take its place; give a new folder, such as {out / 'predicted'}"
+        )
     return found
 
 
@@ -157,7 +171,7 @@ class Job:
             self.opened.run, self._codes, rows, environment, self.plan.estimates, batch=self.request.batch
         )
         with open_parquet(scored, parents=False) as write:
-            write(frame.assign(**scores.columns))
+            write(prediction_table(frame.assign(**scores.columns)))
 
     def finish(self, report: Report | None = None) -> Plan:
         """Put the scored parts together, and give the result its place; return the plan.
@@ -218,6 +232,8 @@ class Job:
 
     def _write(self, result: Path, report: Report) -> None:
         """Write every file of the result."""
+        import pyarrow.parquet as pq
+
         joined, total = 0, len(self.parts) * len(self.request.formats)
 
         def scored(parts: list[Part]) -> Iterator[Path]:
@@ -234,21 +250,21 @@ class Job:
                 if format == "parquet":
                     join_parquet(scored(parts[file]), path)
                     continue
-                with FORMATS[format](path) as write:
+                with open_text(format, path, description=self.plan.description) as write:
                     for part in scored(parts[file]):
-                        write(pd.read_parquet(part))
+                        write(pq.read_table(part))
         with atomic_file(result / "environments.tsv") as temporary:
-            self.plan.table.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
+            write_tsv(self.plan.table, temporary)
         if self.plan.dropped:
             with atomic_file(result / "dropped.tsv") as temporary, temporary.open("wb") as stream:
-                stream.write(("\t".join(DROPPED_COLUMNS) + "\n").encode())
+                stream.write(first_line(list(DROPPED_COLUMNS)))
                 for lines in self._dropped():
                     stream.write(lines.read_bytes())
         identity, found = _read(self.folder / BEGUN, Begun).identity, self.plan.changed(parts=())
         write_model(result / RESULT, Finished(episode_version=__version__, identity=identity, found=found))
 
     def _dropped(self) -> Iterator[Path]:
-        for kind in ("dropped", "outside"):
+        for kind in ("dropped", "outside", "support/dropped", "support/outside"):
             yield from sorted((self.folder / kind).rglob("[!.]*.tsv"))
 
 
@@ -267,9 +283,15 @@ def open_job(request: Request, out: Path, *, resume: bool = False, report: Repor
     """
     out = result_folder(out)
     folder = work_folder(out)
-    refuse_inside(request.tables, out)
+    cache = None if request.cache is None else Path(request.cache)
+    for place in (out, folder):
+        refuse_shared(place, cache, Path(request.run_folder), *map(Path, request.all_tables))
+    refuse_inside(request.all_tables, out)
     if out.parent.exists():
         remove_leftovers(out.parent, folder.name)
+    if (folder / LOCK).exists():
+        with suppress(FileNotFoundError), locked(folder / LOCK, lambda: _refuse_company(folder)):
+            pass
     if not (resume and (out / RESULT).exists()):
         _refuse_others(out, folder, resume)
     genome = None if request.genome is None else open_genome(request.genome)
@@ -297,13 +319,14 @@ def open_job(request: Request, out: Path, *, resume: bool = False, report: Repor
             if not (folder / "plan.json").exists():
                 try:
                     read, survey = read_tables(opened, genome, report or _silent)
+                    candidates = read_support(opened, genome, survey, report or _silent)
                 except GenomeError:
                     raise
                 except EpisodeError:
                     remove_folder(folder, held.close)
                     raise
                 try:
-                    plan = make_plan(opened, genome, read, survey, few, report or _silent)
+                    plan = make_plan(opened, genome, read, survey, candidates, few, report or _silent)
                 except InputError:
                     if request.parquet is None:  # read whole, so there is little to keep
                         remove_folder(folder, held.close)
@@ -361,7 +384,7 @@ def _check_begun(folder: Path, identity: Identity) -> None:
 
 
 def _refuse_company(folder: Path) -> None:
-    raise EpisodeError(f"{folder}: another process is running there; wait for it, or give another --out")
+    raise EpisodeError(f"{folder}: another process is writing there; wait for it, or give another --out")
 
 
 def _finished(request: Request, out: Path, identity: Identity, held: ExitStack | None = None) -> Job:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from episode import __version__
 from episode.errors import EpisodeError
 from episode.files import locked
+from episode.threads import usable_cores
 
 if TYPE_CHECKING:
     from episode.predict.streaming.job import Job, Part
@@ -105,9 +106,9 @@ def score_parts(
     if not missing:
         return
     ray, threads = require_ray(), max(1, threads)
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     local = max(1, min(workers or cores // threads, len(missing)))
-    with _cluster(ray, address, local * threads), _scratch(job.folder) as scratch:
+    with _cluster(ray, address, min(local * threads, cores)), _scratch(job.folder) as scratch:
         needed = [Path(job.request.run_folder) / "run.json"] + ([Path(job.request.cache)] if job.request.cache else [])
         capacity = check_machines(ray, scratch, threads, needed)
         if not capacity:
@@ -256,7 +257,7 @@ def _cluster(ray: Any, address: str, cpus: int) -> Iterator[None]:
                 host, port = address.rsplit(":", 1)
                 socket.create_connection((host, int(port)), timeout=CONNECT).close()
             ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
-        except (OSError, RuntimeError, ValueError) as error:
+        except (OSError, OverflowError, RuntimeError, ValueError) as error:
             reason = str(error).split("\n", maxsplit=1)[0]
             raise EpisodeError(
                 f"--ray-address {address}: no Ray cluster to work with there ({reason}); "

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from episode.compare.methods.registry import EPISODE, GROUPS, IMPEDANCE, SEQUENCE, SHORTCUT, find_method, ordered
 from episode.compare.results import ComparisonResults
 from episode.figure_style import COLOURS, Drawing, legend, new_figure, short
+from episode.metrics.claims import direction
 from episode.report.load import Evaluation
 from episode.report.methods import METRICS
 
@@ -57,14 +58,14 @@ def methods_by_metric(
         seen.add(group)
     if chance is not None:
         axes.axvline(chance, color=COLOURS["muted"], lw=1, ls="--", zorder=1, label="chance")
-    axes.set_yticks(range(len(found)), [method for method, _, _ in found], fontsize=8)
+    axes.set_yticks(range(len(found)), [short(method) for method, _, _ in found], fontsize=8)
     axes.set_ylim(len(found) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
     about = METRICS[metric]
-    side = "Further right is better." if about.better > 0 else "Further left is better."
+    side = "Further right is better." if direction(metric) > 0 else "Further left is better."
     where = "mean over environments" if scope == "macro" else "all pairs together"
     axes.set_xlabel(f"{about.heading}, {where}")
-    far = _cut_outliers(axes, [middle for _, middle, _ in found]) if about.better < 0 else ""
+    far = _cut_outliers(axes, [middle for _, middle, _ in found]) if direction(metric) < 0 else ""
     legend(figure, columns=3)
     return Drawing(
         f"rows_{scope}_{metric}",

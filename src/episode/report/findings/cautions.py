@@ -1,6 +1,6 @@
 """What should not be trusted in a comparison, and its alarms, in plain words.
 
-The bounds below are where a reader should be warned, not where anything is decided.
+The bounds below are where a reader should be warned; what may be claimed is decided in `episode.metrics.claims`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ import numpy as np
 from episode.compare.methods.registry import SEQUENCE, SHORTCUT, find_method
 from episode.compare.results import Audit, ComparisonResults
 from episode.evaluate.figures import Figures
+from episode.metrics.claims import MIN_BLOCKS, MIN_DRAWS, MIN_ENVIRONMENTS
 from episode.metrics.metrics import is_collapsed
-from episode.report.findings import decimal, listing, percent
+from episode.report.findings import decimal, listing, percent, verbatim
+from episode.report.findings import environments as count
 from episode.report.load import Comparison
 from episode.report.methods import methods_of
 from episode.train.diagnostics import MIN_SLOPE, NO_SKILL, impedance_slope
 
-__all__ = ["alarms", "cautions", "collapsed_methods", "leak", "student_slope"]
+__all__ = ["cautions", "collapsed_methods", "leak", "raised", "student_slope"]
 
 FEW_POSITIVES = 30
 FEW_BLOCKS = 20
@@ -51,14 +53,18 @@ def cautions(results: ComparisonResults) -> Iterable[str]:
     if leak(results.audit):
         yield "The split leaks (in red above)."
     if blocks < FEW_BLOCKS:
-        yield f"Only {blocks} blocks: intervals from so few are rough and tend to be too narrow."
+        nothing = f" Nothing is claimed from fewer than {MIN_BLOCKS}." if blocks < MIN_BLOCKS else ""
+        yield f"Only {blocks} blocks: intervals from so few are rough and tend to be too narrow.{nothing}"
+    if results.intervals.draws < MIN_DRAWS:
+        yield f"Only {results.intervals.draws} draws: nothing is claimed from fewer than {MIN_DRAWS}."
     if len(environments) < FEW_ENVIRONMENTS:
-        yield f"Only {len(environments)} environments: the mean over them says little about the next one."
+        nothing = " Nothing is claimed from one." if len(environments) < MIN_ENVIRONMENTS else ""
+        yield f"Only {count(len(environments))}: the mean over them says little about the next one.{nothing}"
     single = [name for name, entry in environments.items() if entry.positives in (0, entry.n)]
     if single:
         yield f"One class only, so no ranking numbers there, and none of theirs in any mean: {listing(single)}."
     few = [
-        f"{name} ({entry.positives})"
+        f"{verbatim(name)} ({entry.positives})"
         for name, entry in environments.items()
         if 0 < min(entry.positives, entry.n - entry.positives) < FEW_POSITIVES
     ]
@@ -82,34 +88,42 @@ def cautions(results: ComparisonResults) -> Iterable[str]:
     )
 
 
-def alarms(comparison: Comparison) -> Iterable[str]:
-    """Say what must be looked at first."""
+def raised(comparison: Comparison) -> Iterable[tuple[str, str]]:
+    """Yield each alarm, what must be looked at first, as its name and a sentence."""
     results, figures = comparison.results, comparison.figures
     potential = results.estimate("episode.potential", "macro", "auroc")
     if potential.low is not None and potential.low <= NO_SKILL:
-        yield "Weak potential: the interval of the mean AUROC of U_I includes 0.5 or lies below it."
+        yield (
+            "weak_potential",
+            "Weak potential: the interval of the mean AUROC of U_I includes 0.5 or lies below it.",
+        )
     collapsed = collapsed_methods(results)
     if collapsed:
         yield (
+            "collapse",
             f"Collapse: at probability 0.5 nearly every pair gets the same call from {listing(collapsed)}; read F1, "
-            "precision and recall at the chosen threshold instead."
+            "precision and recall at the chosen threshold instead.",
         )
     slope = student_slope(figures)
     if slope is not None and slope < MIN_SLOPE:
         yield (
+            "mean_impedance_student",
             f"Mean-impedance Student: R_S moves by {decimal(slope, 2)} for each unit that the labels call for (below "
-            f"{MIN_SLOPE}); it repeats the average rather than reading the environment."
+            f"{MIN_SLOPE}); it repeats the average rather than reading the environment.",
         )
     runs = [run for run in figures.training if run.pacing]
     idle = [run for run in runs if not any(any(entry.pull) or any(entry.push) for entry in run.pacing.values())]
     if idle:
-        yield f"Idle competition: pull-in and push-away stayed at zero in {len(idle)} of {len(runs)} training runs."
-    raised: dict[str, list[str]] = {}
+        yield (
+            "idle_competition",
+            f"Idle competition: pull-in and push-away stayed at zero in {len(idle)} of {len(runs)} training runs.",
+        )
+    by_name: dict[str, list[str]] = {}
     for alarm in results.alarms:
-        raised.setdefault(alarm.name, []).append(f"{alarm.fold}, seed {alarm.seed}: {alarm.text}")
-    for name, texts in raised.items():
+        by_name.setdefault(alarm.name, []).append(f"{alarm.fold}, seed {alarm.seed}: {alarm.text}")
+    for name, texts in by_name.items():
         several = f"in {len(texts)} training runs, the first " if len(texts) > 1 else "in training, "
-        yield f"{name.replace('_', ' ').capitalize()}, {several}{texts[0].replace('+-', '±')}."
+        yield name, f"{name.replace('_', ' ').capitalize()}, {several}{texts[0].replace('+-', '±')}."
 
 
 def collapsed_methods(results: ComparisonResults) -> list[str]:

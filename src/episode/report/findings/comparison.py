@@ -1,42 +1,63 @@
 """The words of a comparison: does the ranking beat its baselines, does the impedance help.
 
-A method beats another only where the paired interval of their difference excludes zero; see
-`episode.report.findings`. What should not be trusted is in `episode.report.findings.cautions`.
+A method beats another only where `episode.metrics.claims` says so of their paired difference, and no alarm speaks
+against it. What should not be trusted is in `episode.report.findings.cautions`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from episode.compare.methods.registry import ORACLE, SEQUENCE, SHORTCUT, WITH_DISTANCE
 from episode.compare.results import ComparisonResults
-from episode.report.findings import Claim, Findings, decimal, listing, signed, spell, within
-from episode.report.findings.cautions import alarms, cautions, leak
+from episode.metrics.claims import judge, lead
+from episode.report.findings import BARRED, Claim, Findings, barred_by, decimal, listing, signed, spell, within
+from episode.report.findings.cautions import cautions, leak, raised
 from episode.report.load import Comparison
-from episode.report.methods import METRICS, best, methods_of, standing
+from episode.report.methods import METRICS, best, ground, judged, methods_of
 from episode.train.diagnostics import NO_SKILL
 
-__all__ = ["best_baselines", "chance_aupr", "correction_method", "find_comparison"]
+__all__ = ["best_baselines", "chance_aupr", "claimed", "correction_method", "find_comparison"]
 
 POTENTIAL = "episode.potential"
 CORRECTIONS = ("episode.student", "episode.fused")
+SUBJECTS = {POTENTIAL: "ranking", **dict.fromkeys(CORRECTIONS, "impedance")}
 CORRECTION_BASELINES = ("mean_impedance", "em", "bbse")
 
 Measure = tuple[str, str]
 """Scope ("macro", "pooled") and metric."""
 RANKING: tuple[Measure, ...] = (("macro", "auroc"), ("macro", "aupr"))
 CORRECTION: tuple[Measure, ...] = (("pooled", "log_loss"), ("macro", "log_loss"), ("pooled", "ece"))
+VERBS = {
+    "better": ("beats", ""),
+    "worse": ("loses to", "loses in {}"),
+    BARRED: ("claims no gain over", "claims no gain in {}"),
+    "open": ("shows no measurable gain over", "no measurable gain in {}"),
+    "even": ("shows no measurable difference from", "no measurable difference in {}"),
+    "unknown": ("was not compared with", "not compared in {}"),
+}
+"""How a standing is said of a baseline and, after another, of a measure; first what matters most."""
 
 
 def find_comparison(comparison: Comparison) -> Findings:
     """Put a comparison into words."""
+    results, found = comparison.results, list(raised(comparison))
+    names = {name for name, _ in found}
     return Findings(
-        ranking=_ranking(comparison.results),
-        impedance=_impedance(comparison.results),
-        cautions=tuple(cautions(comparison.results)),
-        alarms=tuple(alarms(comparison)),
-        leak=leak(comparison.results.audit),
+        ranking=_ranking(results, barred_by("ranking", names)),
+        impedance=_impedance(results, barred_by("impedance", names)),
+        cautions=tuple(cautions(results)),
+        alarms=tuple(text for _, text in found),
+        leak=leak(results.audit),
     )
+
+
+def claimed(results: ComparisonResults, pair: str, measure: Measure, alarms: Collection[str]) -> bool:
+    """Whether a difference, by its name "a-b", is a gain or a loss; a gain yields to the alarms, given by name."""
+    first, _, second = pair.partition("-")
+    found = judged(results, first, second, *measure).standing
+    barred = first in SUBJECTS and bool(barred_by(SUBJECTS[first], alarms))
+    return found == "worse" or (found == "better" and not barred)
 
 
 def best_baselines(results: ComparisonResults) -> list[str]:
@@ -59,31 +80,30 @@ def chance_aupr(results: ComparisonResults) -> float | None:
     return sum(found) / len(found) if found else None
 
 
-def _ranking(results: ComparisonResults) -> Claim:
+def _ranking(results: ComparisonResults, bar: str) -> Claim:
     auroc, aupr = (results.estimate(POTENTIAL, *measure) for measure in RANKING)
     if auroc.value is None:
         return Claim(
             "Whether U_I ranks could not be judged: the method episode.potential is missing, or no environment has "
             "both classes."
         )
-    if auroc.low is None or auroc.high is None:
-        chance = "has no interval, so nothing is claimed against chance"
-    elif auroc.low > NO_SKILL:
-        chance = "ranks pairs better than chance"
-    elif auroc.high < NO_SKILL:
-        chance = "ranks pairs worse than chance"
-    else:
-        chance = "does not differ significantly from chance"
+    found = judge(lead(auroc, NO_SKILL), "auroc", ground(results, *RANKING[0]))
+    chance = {
+        "better": "claims no gain over chance" if bar else "ranks pairs better than chance",
+        "worse": "ranks pairs worse than chance",
+        "open": f"does not differ measurably from chance ({found.why})",
+        "unknown": "has no interval, so nothing is claimed against chance",
+    }[found.standing]
     against = {method: method for method in methods_of(results, SHORTCUT)}
     against |= {method: f"{method} (best sequence baseline)" for method in best_baselines(results)}
-    verdict = f" It {_verdict(results, POTENTIAL, against, RANKING)}." if against else ""
+    verdict = f" It {_verdict(results, POTENTIAL, against, RANKING, bar)}." if against else ""
     lines = [
         f"Mean over environments: AUROC {spell(auroc)}, chance 0.5; AUPR {spell(aupr)}, chance "
         f"{decimal(chance_aupr(results))}."
     ]
     lines += [_numbers(results, POTENTIAL, baseline, RANKING) for baseline in against]
     lines += [_with_distance(results, method) for method in methods_of(results, WITH_DISTANCE)]
-    return Claim(f"{_place(results)} U_I {chance}.{verdict}", tuple(line for line in lines if line))
+    return Claim(_with_bar(f"{_place(results)} U_I {chance}.{verdict}", bar), tuple(line for line in lines if line))
 
 
 def _with_distance(results: ComparisonResults, method: str) -> str:
@@ -107,7 +127,7 @@ def _place(results: ComparisonResults) -> str:
     return f"On {len(known)} environments, {sum(known)} of which training knew,"
 
 
-def _impedance(results: ComparisonResults) -> Claim:
+def _impedance(results: ComparisonResults, bar: str) -> Claim:
     method = correction_method(results)
     if method is None:
         return Claim("Whether the impedance correction helps could not be judged: no method has its log-loss.")
@@ -123,46 +143,57 @@ def _impedance(results: ComparisonResults) -> Claim:
         lines.append(
             f"The best impedances, read from the test labels, would give a pooled log-loss of {spell(oracle)}."
         )
-    text = f"The impedance correction ({method}) {_verdict(results, method, baselines, CORRECTION)}."
-    return Claim(text, tuple(line for line in lines if line))
+    text = f"The impedance correction ({method}) {_verdict(results, method, baselines, CORRECTION, bar)}."
+    return Claim(_with_bar(text, bar), tuple(line for line in lines if line))
 
 
-def _verdict(results: ComparisonResults, method: str, baselines: Mapping[str, str], measures: Sequence[Measure]) -> str:
-    """Say how a method stands against some baselines, those of one standing together."""
+def _with_bar(text: str, bar: str) -> str:
+    """Name the alarm that a claim yields to, if one does."""
+    return f"{text} The alarm {bar} speaks against a claim." if VERBS[BARRED][0] in text else text
+
+
+def _verdict(
+    results: ComparisonResults, method: str, baselines: Mapping[str, str], measures: Sequence[Measure], bar: str = ""
+) -> str:
+    """Say how a method stands against some baselines, those of one standing together; gains yield to an alarm."""
     by_standing: dict[tuple[str, str], list[str]] = {}
     for baseline, label in baselines.items():
-        by_standing.setdefault(_stands(results, method, baseline, measures), []).append(label)
+        by_standing.setdefault(_stands(results, method, baseline, measures, bar), []).append(label)
     return "; it ".join(f"{verb} {listing(names)}{where}" for (verb, where), names in by_standing.items())
 
 
-def _stands(results: ComparisonResults, method: str, baseline: str, measures: Sequence[Measure]) -> tuple[str, str]:
+def _stands(
+    results: ComparisonResults, method: str, baseline: str, measures: Sequence[Measure], bar: str
+) -> tuple[str, str]:
     """Return the verb, and in which measures it holds where it does not hold in all."""
     where: dict[str, list[str]] = {}
     for measure in measures:
-        found = standing(results.difference(method, baseline, *measure), measure[1])
-        where.setdefault(found, []).append(_name(measure))
-    verbs = {
-        "better": "beats",
-        "worse": "loses to",
-        "open": "does not differ significantly from",
-        "unknown": "was not compared with",
-    }
-    order = [key for key in verbs if key in where]
+        found = judged(results, method, baseline, *measure)
+        key: str = found.standing
+        if bar and key == "better":
+            key = BARRED
+        elif key == "open" and found.leans < 0:
+            key = "even"
+        where.setdefault(key, []).append(_name(measure))
+    if "open" in where and "even" in where:
+        either = where["even"] + where.pop("open")
+        where["even"] = [name for name in map(_name, measures) if name in either]
+    order = [key for key in VERBS if key in where]
     if len(order) == 1:
-        return verbs[order[0]], ""
-    also = {"worse": "loses in {}", "open": "undecided in {}", "unknown": "not compared in {}"}
-    rest = ", ".join(also[key].format(listing(where[key])) for key in order[1:])
-    return verbs[order[0]], f" in {listing(where[order[0]])} ({rest})"
+        return VERBS[order[0]][0], ""
+    rest = ", ".join(VERBS[key][1].format(listing(where[key])) for key in order[1:])
+    return VERBS[order[0]][0], f" in {listing(where[order[0]])} ({rest})"
 
 
 def _numbers(results: ComparisonResults, method: str, baseline: str, measures: Sequence[Measure]) -> str:
-    found = [(measure, results.difference(method, baseline, *measure)) for measure in measures]
-    text = ", ".join(
-        f"{_name(measure)} {signed(value.value)} ({within(value, sign=True) if value.bounded else 'no interval'})"
-        for measure, value in found
-        if value.value is not None
-    )
-    return f"Against {baseline}: {text}." if text else ""
+    parts = []
+    for measure in measures:
+        value, found = results.difference(method, baseline, *measure), judged(results, method, baseline, *measure)
+        if value.value is not None:
+            interval = within(value, sign=True) if value.bounded else "no interval"
+            why = f"; {found.why}" if found.standing == "open" and found.leans else ""
+            parts.append(f"{_name(measure)} {signed(value.value)} ({interval}{why})")
+    return f"Against {baseline}: {', '.join(parts)}." if parts else ""
 
 
 def _name(measure: Measure) -> str:

@@ -1,43 +1,59 @@
 """The words of an evaluation: does U_I rank, does the impedance help, what not to trust, alarms.
 
 See `episode.report.findings`. Intervals are those of blocks of the genome where the evaluation has them, else over
-environments.
+environments; on the latter nothing is claimed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
+from scipy.stats import binom
 from scipy.stats import t as student_t
 
 from episode.evaluate.results import EnvironmentSummary, EvaluationResults
+from episode.metrics.claims import MIN_BLOCKS, MIN_ENVIRONMENTS, MIN_SIZE, Ground, Verdict, judge, lead
 from episode.metrics.intervals import Estimate
-from episode.report.findings import Claim, Findings, environments, listing, percent, signed, within
+from episode.report.findings import BARRED, Claim, Findings, barred_by, environments, listing, percent, signed, within
 from episode.report.load import Evaluation
-from episode.report.methods import standing
 from episode.train.diagnostics import MIN_SLOPE, NO_SKILL, impedance_slope
 
-__all__ = ["find_evaluation", "macro_auroc_interval"]
+__all__ = ["find_evaluation", "lead_sentence", "macro_auroc_interval"]
 
-COVERAGE = (0.80, 0.97)
+COVERAGE = 0.90
+"""Of the oracle, that the intervals of R_S claim."""
+UNLIKELY = 0.05
+"""Probability below which another coverage is not put down to the number of environments."""
 SLOPE = (0.8, 1.25)
 FEW_BLOCKS = 20
 FEW_ENVIRONMENTS = 5
-LITTLE_TO_CORRECT = 0.005
-TRAINING_ONLY = ("shortcut_dependence", "collapse", "weak_potential", "mean_impedance_student", "idle_spectrum")
-"""Alarms that the training raised on its own validation environments."""
 
 
 def find_evaluation(evaluation: Evaluation) -> Findings:
     """Put an evaluation into words."""
+    raised = list(_raised(evaluation))
+    names = {name for name, _ in raised}
     return Findings(
-        ranking=_ranking(evaluation),
-        impedance=_impedance(evaluation),
+        ranking=_ranking(evaluation, barred_by("ranking", names)),
+        impedance=_impedance(evaluation, barred_by("impedance", names)),
         cautions=tuple(_cautions(evaluation)),
-        alarms=tuple(_alarms(evaluation)),
+        alarms=tuple(text for _, text in raised),
     )
+
+
+def lead_sentence(results: EvaluationResults) -> str:
+    """Say first what the page cannot have for lack of labels, classes or environments; "" where it has all."""
+    pooled = results.pooled
+    if not results.labelled:
+        return "No pair of this dataset is labelled: this page has no scores, only R_S and the warnings."
+    if pooled.positives in (0, pooled.n):
+        kind = "positive" if pooled.positives else "negative"
+        return f"All {pooled.n:,} labelled pairs are {kind}: this page has no ranking, only probabilities and R_S."
+    if len(_ranked(results)) == 1:
+        return "One environment has labels of both classes: nothing on this page is claimed of others."
+    return ""
 
 
 def macro_auroc_interval(evaluation: Evaluation) -> tuple[float, float] | None:
@@ -56,8 +72,10 @@ def macro_auroc_interval(evaluation: Evaluation) -> tuple[float, float] | None:
     return float(values.mean()) - half, float(values.mean()) + half
 
 
-def _ranking(evaluation: Evaluation) -> Claim:
+def _ranking(evaluation: Evaluation, bar: str) -> Claim:
     results = evaluation.results
+    if not results.labelled:
+        return Claim("No pair of this dataset is labelled, so nothing could be scored.")
     entries, macro = _ranked(results), results.macro
     if not entries:
         return Claim("Ranking could not be judged: no environment has labelled pairs of both classes.")
@@ -68,14 +86,17 @@ def _ranking(evaluation: Evaluation) -> Claim:
     else:
         ranker, mean, aupr = "the full model", macro.aupr, [entry.aupr for entry in entries]
     above = sum((value or 0.0) > chance for value, chance in zip(aupr, prevalence, strict=True))
-    if interval is None:
-        verdict = f"{environments(len(entries))} cannot tell whether {ranker} ranks better than chance."
-    elif interval[0] > NO_SKILL:
-        verdict = f"Inside an environment {ranker} ranks pairs better than chance."
-    elif interval[1] < NO_SKILL:
-        verdict = f"Inside an environment {ranker} ranks pairs worse than chance."
-    else:
-        verdict = f"Inside an environment {ranker} does not differ significantly from chance."
+    found = judge(lead(evaluation.used("macro", "auroc"), NO_SKILL), "auroc", _ground(results))
+    where = "Inside an environment"
+    verdict = {
+        "better": f"{where} {ranker} ranks pairs better than chance.",
+        "worse": f"{where} {ranker} ranks pairs worse than chance.",
+        "open": f"{where} {ranker} does not differ measurably from chance: {found.why}.",
+        "unknown": f"{environments(len(entries))} cannot tell whether {ranker} ranks better than chance: there is no "
+        "interval over blocks of the genome.",
+    }[found.standing]
+    if bar and found.standing == "better":
+        verdict = f"{where} {ranker} claims no gain over chance: the alarm {bar} speaks against it."
     between = "" if interval is None else f" (95 % interval {interval[0]:.3f} to {interval[1]:.3f})"
     bayes = None if results.truth is None else results.truth.aupr_bayes_macro
     best = "" if bayes is None else f" The best possible mean AUPR in this simulated world is {bayes:.3f}."
@@ -83,43 +104,73 @@ def _ranking(evaluation: Evaluation) -> Claim:
         verdict,
         (
             f"Mean AUPR {mean:.3f} where chance is {np.mean(prevalence):.3f}, mean AUROC {macro.auroc:.3f}"
-            f"{between}; AUPR is above chance in {above} of {environments(len(entries))}.{best}",
+            f"{between}; AUPR lies above the prevalence in {above} of {environments(len(entries))}.{best}",
         ),
     )
 
 
-def _impedance(evaluation: Evaluation) -> Claim:
+def _impedance(evaluation: Evaluation, bar: str) -> Claim:
     results = evaluation.results
     pooled, oracle, mean = results.pooled, results.oracle, results.mean_impedance
+    if not results.labelled:
+        return Claim(_unscored(results))
     if pooled.aupr is None or pooled.aupr_potential is None or oracle.aupr is None or mean.log_loss is None:
         return Claim("Whether the impedance helps could not be judged: it takes labelled pairs of both classes.")
     aupr, log_loss = evaluation.gain("pooled", "aupr"), evaluation.gain("pooled", "log_loss")
-    verdict = {
-        ("better", "better"): "The impedance helps the pooled ranking and the probabilities.",
-        ("better", "open"): "The impedance helps the pooled ranking; that it helps the probabilities cannot be shown.",
-        ("better", "worse"): "The impedance helps the pooled ranking and harms the probabilities.",
-        ("open", "better"): "The impedance helps the probabilities; that it helps the pooled ranking cannot be shown.",
-        ("open", "open"): "That the impedance helps cannot be shown with these data.",
-        ("open", "worse"): "The impedance harms the probabilities and does not show in the pooled ranking.",
-        ("worse", "better"): "The impedance helps the probabilities and harms the pooled ranking.",
-        ("worse", "open"): "The impedance harms the pooled ranking and does not show in the probabilities.",
-        ("worse", "worse"): "The impedance harms both the pooled ranking and the probabilities.",
-    }[_shown(aupr, "aupr"), _shown(log_loss, "log_loss")]
-    if oracle.gain_share is None or oracle.aupr - pooled.aupr_potential < LITTLE_TO_CORRECT:
+    ground = _ground(results)
+    found = [judge(aupr, "aupr", ground), judge(log_loss, "log_loss", ground)]
+    if oracle.gain_share is None or oracle.aupr - pooled.aupr_potential < MIN_SIZE["aupr"]:
         against = f"even the oracle impedance reaches only {oracle.aupr:.3f}, so there is little to correct"
     elif pooled.aupr <= pooled.aupr_potential:
         against = f"the oracle impedance would reach {oracle.aupr:.3f}"
     else:
         against = f"that is {percent(oracle.gain_share)} of what the oracle impedance adds ({oracle.aupr:.3f})"
     return Claim(
-        verdict,
+        _helps(dict(zip(("the pooled ranking", "the probabilities"), found, strict=True)), bar),
         (
             f"Over all environments together AUPR goes from {pooled.aupr_potential:.3f} with U_I alone to "
-            f"{pooled.aupr:.3f}{_change(aupr)}; {against}.",
+            f"{pooled.aupr:.3f}{_change(aupr, found[0])}; {against}.",
             f"Log-loss goes from {mean.log_loss:.3f} with the training mean everywhere to {pooled.log_loss:.3f} "
-            f"nats{_change(log_loss)}.",
+            f"nats{_change(log_loss, found[1])}.",
             _inside(evaluation),
         ),
+    )
+
+
+def _unscored(results: EvaluationResults) -> str:
+    """Say what is known of impedances without a label."""
+    count, known = len(results.environments), sum(entry.known for entry in results.environments.values())
+    teacher = f" (and R_T of {known} that the Teacher knows)" if known else ""
+    return (
+        f"What can still be read: R_S of {environments(count)} with its interval{teacher}, and the warnings of the "
+        "prediction, below. How far R_S is right takes labels."
+    )
+
+
+def _helps(verdicts: Mapping[str, Verdict], bar: str) -> str:
+    """Say what the impedance does to the ranking and to the probabilities; gains yield to an alarm."""
+    parts: dict[str, list[str]] = {}
+    for what, found in verdicts.items():
+        key = BARRED if bar and found.standing == "better" else found.standing
+        parts.setdefault(key, []).append(what)
+    words = {
+        "better": "helps {}",
+        "worse": "harms {}",
+        BARRED: "claims no gain in {} (the alarm " + bar + " speaks against it)",
+        "open": "brings no measurable gain in {}",
+        "unknown": "cannot be judged in {}, for lack of an interval",
+    }
+    return f"The impedance {'; it '.join(words[key].format(listing(parts[key])) for key in words if key in parts)}."
+
+
+def _ground(results: EvaluationResults) -> Ground:
+    """Return what the numbers of an evaluation rest on."""
+    flat, best, drawn = results.mean_impedance.log_loss, results.oracle.log_loss, results.intervals
+    return Ground(
+        blocks=0 if drawn is None else drawn.blocks,
+        draws=0 if drawn is None else drawn.draws,
+        environments=len(_ranked(results)),
+        oracle_gain=None if flat is None or best is None else flat - best,
     )
 
 
@@ -127,74 +178,106 @@ def _inside(evaluation: Evaluation) -> str:
     results = evaluation.results
     if results.channels == 1:
         return "Inside an environment one impedance cannot change the ranking."
+    gain = evaluation.gain("macro", "aupr")
     return (
         f"Inside an environment its {results.channels} impedances can re-rank pairs: mean AUPR "
         f"{results.macro.aupr:.3f}, by U_I alone {results.macro.aupr_potential:.3f}"
-        f"{_change(evaluation.gain('macro', 'aupr'))}."
+        f"{_change(gain, judge(gain, 'aupr', _ground(results)))}."
     )
 
 
-def _shown(gain: Estimate, metric: str) -> str:
-    return standing(gain, metric).replace("unknown", "open")
-
-
-def _change(gain: Estimate) -> str:
-    return f" ({signed(gain.value)}, 95 % interval {within(gain, sign=True)})" if gain.bounded else ""
+def _change(gain: Estimate, found: Verdict) -> str:
+    why = f"; {found.why}" if found.standing == "open" and found.leans else ""
+    return f" ({signed(gain.value)}, 95 % interval {within(gain, sign=True)}{why})" if gain.bounded else ""
 
 
 def _cautions(evaluation: Evaluation) -> Iterable[str]:
     results, entries = evaluation.results, evaluation.results.environments
-    if results.intervals is None or not evaluation.used("macro", "auroc").bounded:
+    warned = [name for name, entry in entries.items() if entry.warnings]
+    if warned:
+        yield f"The prediction itself warned about {listing(warned)} (see the impedance table)."
+    if not results.labelled:
+        yield "There are no labels: nothing on this page says whether the predictions are right."
+        return
+    measures = (("macro", "auroc"), ("pooled", "log_loss"))
+    if results.intervals is None or not any(evaluation.used(*measure).bounded for measure in measures):
         yield "There are no intervals over the genome: pairs share elements, so they are fewer than they look."
     else:
         blocks = results.intervals.blocks
         few = "; from so few they are rough" if blocks < FEW_BLOCKS else ""
+        few += f", and nothing is claimed from fewer than {MIN_BLOCKS}" if blocks < MIN_BLOCKS else ""
         yield (
             f"Intervals resample {blocks} blocks of the genome{few}. They do not cover other cell lines than these, "
             "nor other seeds: this is one training run."
         )
     ranked = len(_ranked(results))
-    if ranked < FEW_ENVIRONMENTS:
-        yield f"Only {environments(ranked)} could be ranked: so few say little about the next one."
+    if 0 < ranked < FEW_ENVIRONMENTS:
+        nothing = " Nothing is claimed from fewer than two." if ranked < MIN_ENVIRONMENTS else ""
+        yield f"Only {environments(ranked)} could be ranked: so few say little about the next one.{nothing}"
     unranked = [name for name, entry in entries.items() if entry.aupr is None]
     if unranked:
         yield f"No ranking numbers, because one class or all labels are missing: {listing(unranked)}."
-    coverage = results.oracle.interval_coverage
-    if coverage is not None and not COVERAGE[0] <= coverage <= COVERAGE[1]:
-        wide = "too narrow" if coverage < COVERAGE[0] else "too wide"
-        yield f"The 90 % intervals of R_S cover the oracle in {percent(coverage)} of environments: {wide}."
+    yield from _coverage(results)
     slope = results.pooled.calibration_slope
     if slope is not None and not SLOPE[0] <= slope <= SLOPE[1]:
         kind = "overconfident" if slope < SLOPE[0] else "underconfident"
         yield f"Probabilities are {kind} as a whole: calibration slope {slope:.2f} (1 is calibrated)."
-    warned = [name for name, entry in entries.items() if entry.warnings]
-    if warned:
-        yield f"The prediction itself warned about {listing(warned)} (see the impedance table)."
 
 
-def _alarms(evaluation: Evaluation) -> Iterable[str]:
+def _coverage(results: EvaluationResults) -> Iterable[str]:
+    """Say where the intervals of R_S cover the oracle too rarely or too often for the number of environments."""
+    coverage = results.oracle.interval_coverage
+    judged = sum(entry.r_oracle is not None for entry in results.environments.values())
+    if coverage is None or not judged:
+        return
+    covered = round(coverage * judged)
+    wide = ""
+    if binom.cdf(covered, judged, COVERAGE) < UNLIKELY:
+        wide = "too narrow"
+    elif binom.sf(covered - 1, judged, COVERAGE) < UNLIKELY:
+        wide = "too wide"
+    if wide:
+        yield f"The 90 % intervals of R_S cover the oracle in {percent(coverage)} of environments: {wide}."
+
+
+def _raised(evaluation: Evaluation) -> Iterable[tuple[str, str]]:
+    """Yield each alarm as its name and a sentence: those of this evaluation, then those of the run."""
     results = evaluation.results
     collapsed = [name for name, entry in results.environments.items() if entry.collapsed]
     if collapsed:
         yield (
+            "collapse",
             f"Collapse: at probability 0.5 nearly every pair gets the same call in {listing(collapsed)}; F1, "
-            "precision and recall there mean nothing."
+            "precision and recall there mean nothing.",
         )
     interval = macro_auroc_interval(evaluation)
     if interval is not None and interval[0] <= NO_SKILL:
-        yield "Weak potential: the interval of the mean AUROC includes 0.5 or lies below it."
+        yield (
+            "weak_potential",
+            "Weak potential: the interval of the mean AUROC includes 0.5 or lies below it.",
+        )
     slope = _student_slope(results)
     if slope < MIN_SLOPE:
         yield (
+            "mean_impedance_student",
             f"Mean-impedance Student: R_S moves by {slope:.2f} for each unit that the labels call for (below "
-            f"{MIN_SLOPE}); it repeats the average rather than reading the environment."
+            f"{MIN_SLOPE}); it repeats the average rather than reading the environment.",
         )
     competing = [entry for run in evaluation.figures.training for entry in run.pacing.values()]
-    if competing and not any(any(entry.pull) or any(entry.push) for entry in competing):
-        yield "Idle competition: pull-in and push-away stayed at zero throughout training."
+    idle = bool(competing) and not any(any(entry.pull) or any(entry.push) for entry in competing)
+    if idle:
+        yield "idle_competition", "Idle competition: pull-in and push-away stayed at zero throughout training."
+    texts: dict[str, list[str]] = {}
     for alarm in results.training_alarms or []:
-        if alarm.name in TRAINING_ONLY:
-            yield f"{alarm.name.replace('_', ' ').capitalize()}, in training: {alarm.text.replace('+-', '±')}."
+        texts.setdefault(alarm.name, []).append(alarm.text)
+    for name, (first, *others) in texts.items():
+        if not (idle and name == "idle_competition"):
+            more = f" (and {len(others)} more)" if others else ""
+            yield name, f"{name.replace('_', ' ').capitalize()}, in training: {_sentence(first + more)}"
+
+
+def _sentence(text: str) -> str:
+    return text.replace("+-", "±").rstrip(".") + "."
 
 
 def _student_slope(results: EvaluationResults) -> float:

@@ -6,7 +6,7 @@ writes tables.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from episode.metrics.intervals import Estimate
@@ -101,6 +101,18 @@ class Table:
     def column_kind(self, index: int) -> str:
         """Return "word" or "number", by the 0-based index of a column."""
         return "word" if index in self.text_columns else "number"
+
+    def trimmed(self) -> Table:
+        """Return the table without columns in which no number is defined."""
+        lines = (*self.rows, *self.totals)
+        kept = [at for at in range(len(self.heads)) if any(line[at].order is not None for line in lines)]
+        return replace(
+            self,
+            heads=tuple(self.heads[at] for at in kept),
+            rows=tuple(tuple(row[at] for at in kept) for row in self.rows),
+            totals=tuple(tuple(row[at] for at in kept) for row in self.totals),
+            text_columns=tuple(place for place, at in enumerate(kept) if at in self.text_columns),
+        )
 
 
 def text(

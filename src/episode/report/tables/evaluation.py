@@ -8,7 +8,7 @@ from functools import partial
 from episode.evaluate.results import EnvironmentSummary
 from episode.metrics.intervals import Estimate
 from episode.metrics.metrics import Numbers
-from episode.report.findings import NONE, decimal
+from episode.report.findings import NONE, decimal, verbatim
 from episode.report.load import Evaluation
 from episode.report.tables import Cell, Row, Table, count, figure, interval, share, text
 
@@ -27,8 +27,13 @@ HEADS = {
 }
 
 
-def headline_table(evaluation: Evaluation) -> Table:
-    """Compare what is known of the environment: nothing, the impedance used, the oracle, the truth."""
+def headline_table(evaluation: Evaluation) -> Table | None:
+    """Compare what is known of the environment: nothing, the impedance used, the oracle, the truth.
+
+    None where no pair is labelled.
+    """
+    if not evaluation.results.labelled:
+        return None
     results, mean = evaluation.results, evaluation.results.mean_impedance
     macro, pooled, oracle, truth = results.macro, results.pooled, results.oracle, results.truth
     rows: list[tuple[str, tuple[float | None, ...], Callable[[str, str], Estimate] | None]] = [
@@ -59,11 +64,16 @@ def headline_table(evaluation: Evaluation) -> Table:
             for place, (name, values, found) in enumerate(rows)
         ),
         name="headline",
-    )
+    ).trimmed()
 
 
-def environment_table(evaluation: Evaluation) -> Table:
-    """Ranking, calibration and decisions of each environment, then their mean, then all pairs together."""
+def environment_table(evaluation: Evaluation) -> Table | None:
+    """Ranking, calibration and decisions of each environment, then their mean, then all pairs together.
+
+    None where no pair is labelled.
+    """
+    if not evaluation.results.labelled:
+        return None
     results = evaluation.results
     macro, pooled, truth = results.macro, results.pooled, results.truth
 
@@ -99,7 +109,7 @@ def environment_table(evaluation: Evaluation) -> Table:
         ("environment", "pairs", "positive", "AUPR", *best, *HEADS.values()),
         tuple(
             row(
-                f"{name} (collapsed)" if entry.collapsed else name,
+                f"{verbatim(name)} (collapsed)" if entry.collapsed else verbatim(name),
                 entry.n,
                 entry,
                 entry.aupr_potential,
@@ -110,7 +120,7 @@ def environment_table(evaluation: Evaluation) -> Table:
         ),
         totals,
         name="environments",
-    )
+    ).trimmed()
 
 
 def impedance_table(evaluation: Evaluation) -> Table:
@@ -121,7 +131,7 @@ def impedance_table(evaluation: Evaluation) -> Table:
         low, high = entry.r_student_low, entry.r_student_high
         between = "" if low is None or high is None else f"{decimal(low, 2)} to {decimal(high, 2)}"
         return (
-            text(name),
+            text(verbatim(name), order=name),
             text("known" if entry.known else "unseen"),
             count(entry.support_size),
             Cell(decimal(entry.r_student, 2), entry.r_student, between),
@@ -135,13 +145,14 @@ def impedance_table(evaluation: Evaluation) -> Table:
     heads = ("environment", "status", "support (pairs)", "R_S", "R_T", "used", "oracle")
     return Table(
         "Impedances in units of U_I. R_S read by the Student from the support set, with its 90 % interval; R_T of the "
-        "Teacher (known environments only); the one used; and the oracle that the labels call for."
+        "Teacher (known environments only); the one used"
+        + ("; and the oracle that the labels call for." if evaluation.results.labelled else ".")
         + (" The true impedance is in the units of the simulated potential." if simulated else ""),
         (*heads, *(["true"] if simulated else []), "warnings"),
         tuple(row(name, entry) for name, entry in evaluation.results.environments.items()),
         text_columns=(0, 1, len(heads) + simulated),
         name="impedances",
-    )
+    ).trimmed()
 
 
 def _bounded(value: float | None, found: Estimate) -> Cell:
