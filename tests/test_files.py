@@ -426,7 +426,7 @@ def failing_lock(code: int) -> Callable[..., None]:
     return flock
 
 
-@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.ENOTTY])
 def test_where_there_are_no_locks_the_block_runs_with_a_warning(
     code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
