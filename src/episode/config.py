@@ -350,7 +350,7 @@ def override(config: Config, settings: list[str]) -> Config:
         section, dot, key = name.partition(".")
         if not equals or not dot:
             raise ConfigError(f"setting {setting!r}: needed section.key=value, such as training.steps=500")
-        problem = text_problem(setting)
+        problem = text_problem(setting, length=None)
         if problem:
             raise ConfigError(f"setting {setting[:100]!r}: {problem}")
         value = _value(setting, text)

@@ -106,6 +106,23 @@ def test_pseudo_ood_tasks_are_watched_but_not_trained_on() -> None:
     assert output.tasks[0].ratio is None
 
 
+def test_the_teacher_is_not_asked_for_a_pseudo_ood_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(PacingLock, "observe_pseudo_ood", lambda _, losses: seen.append(losses))
+    context, tasks = make_context(small_config())
+    task = replace(next(task for task in tasks if task.kind == "pseudo_ood"), two_way=False)
+    (entry,) = step_losses(context, [task]).tasks
+    assert [losses.baseline for losses in seen] == [math.inf]
+    with torch.no_grad():
+        output = context.score(task.support)
+        hidden = torch.full((len(task.support),), -1)
+        embedding = context.system.set_encoder(output.representation, output.potential, hidden)
+        expected = float(context.system.teacher.reference(embedding).mean())
+        others = context.system.teacher().mean(1).tolist()
+    assert entry.r_reference == pytest.approx(expected, rel=1e-5)
+    assert min(abs(expected - other) for other in (*others, sum(others) / len(others))) > 1e-3 * expected
+
+
 def test_prototypes_are_handed_out_for_ordinary_training_tasks_only() -> None:
     _, _, output = run(("train", "pseudo_ood", "prior_shift", "mixed"))
     assert [index for index, _ in output.observed] == [0, 0, 1]

@@ -7,8 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from episode.cli.options import Real, Whole, add_columns, add_seed, warn
-from episode.limits import ELEMENT_BASES
+from episode.cli.options import BASES, FRACTION, add_columns, add_seed, warn
 
 if TYPE_CHECKING:
     from episode.data.dataset import Dataset
@@ -32,8 +31,6 @@ examples:
       leave out what cannot be used, and list it in dataset/dropped.tsv
 """
 
-WINDOW = Whole(0, ELEMENT_BASES)
-
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
@@ -50,13 +47,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--assay", metavar="NAME", help="assay of tables without such a column")
     parser.add_argument(
         "--enhancer-window",
-        type=WINDOW,
+        type=BASES,
         metavar="BP",
         help="bases read around the midpoint of an enhancer, 0 for the whole element (default: 1024)",
     )
     parser.add_argument(
         "--promoter-window",
-        type=WINDOW,
+        type=BASES,
         metavar="BP",
         help="bases read around the midpoint of a promoter, 0 for the whole element (default: 4096)",
     )
@@ -74,14 +71,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-unknown",
-        type=Real(0, 1),
+        type=FRACTION,
         default=0.0,
         metavar="FRACTION",
         help="largest fraction of letters other than A, C, G and T in an element that is used (default: 0)",
     )
     parser.add_argument(
         "--promoter-flank",
-        type=Whole(0, ELEMENT_BASES // 2),
+        type=BASES,
         default=0,
         metavar="BP",
         help="promoters that are points (start = end, such as a TSS): bases taken on either side (default: refused)",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from episode.errors import EpisodeError
 from episode.files import finite, refuse_existing, refuse_shared
-from episode.limits import SEED
+from episode.limits import ELEMENT_BASES, SEED
 from episode.threads import usable_cores
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from episode.encode.store import ElementStore
 
 __all__ = [
+    "BASES",
     "COUNT",
+    "FRACTION",
     "Real",
     "Whole",
     "add_columns",
@@ -91,6 +93,10 @@ def _short(text: str) -> str:
     return repr(text if len(text) <= 40 else f"{text[:37]}...")
 
 
+BASES = Whole(0, ELEMENT_BASES)
+"""Type of a number of base pairs."""
+FRACTION = Real(0, 1)
+"""Type of a fraction that is not the whole."""
 WHOLE_SEED = Whole(-SEED, SEED)
 """Type of a seed."""
 COUNT = Whole(0, 1_000_000_000)
