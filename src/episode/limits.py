@@ -11,6 +11,7 @@ __all__ = [
     "BIN_BASES",
     "CHANNELS",
     "COLUMNS",
+    "DEVICES",
     "DRAWS",
     "ELEMENT_BASES",
     "FREQUENCIES",
@@ -59,8 +60,10 @@ SEED = (1 << 63) - 1
 """Size of a seed, positive or negative."""
 BATCH_PAIRS = 1_000_000
 """Pairs that prediction scores at a time."""
+DEVICES = 1024
+"""Processes of one training run on one machine."""
 PROCESSES_OF_A_CORE = 4
-"""Processes of one training run on one machine, for each core that it may use."""
+"""The same, of those that are started here, for each core that may be used."""
 NODES = 10_000
 """Machines of one training run."""
 ACCUMULATE = 10_000

@@ -1,4 +1,4 @@
-"""Options that are numbers have a domain, threads are cut to the cores, errors show the usage of their command."""
+"""Numbers among the options have a domain, threads are cut to the cores, and errors come with their own usage."""
 
 from __future__ import annotations
 

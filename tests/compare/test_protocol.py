@@ -22,7 +22,15 @@ from episode.compare.protocol import (
 )
 from episode.data.dataset import Dataset
 from episode.errors import ConfigError, EpisodeError
+from episode.schema import Model, parse_model
 
+NUMBERS = [
+    pytest.param(section, key, id=f"{section}.{key}")
+    for section, part in Protocol.model_fields.items()
+    if isinstance(part.default, Model)
+    for key, field in type(part.default).model_fields.items()
+    if field.annotation in (int, float)
+]
 LINES = ("a", "b", "c")
 CHROMOSOMES = ("chr1", "chr2")
 
@@ -310,3 +318,11 @@ def test_selection_share_moves_the_border() -> None:
     large = make_folds(groups(selection=SelectionConfig(share=0.5, gap=0)), dataset)[0]
     assert small.held_out.sum() < large.held_out.sum()
     assert not small.gap.any()
+
+
+@pytest.mark.parametrize("value", ["x", -1, 10**18, float("nan"), float("inf"), 1e300, None])
+@pytest.mark.parametrize(("section", "key"), NUMBERS)
+def test_every_number_of_a_protocol_has_a_domain(section: str, key: str, value: object) -> None:
+    assert len(NUMBERS) == 8
+    with pytest.raises(ConfigError, match=rf"{section}\.{key}: needed "):
+        parse_model({section: {key: value}}, Protocol, where="protocol")

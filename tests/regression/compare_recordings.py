@@ -40,7 +40,7 @@ PRINTED = 1.1e-5
 RENAMED_KEYS = {"results.json": {"rows": "methods"}}
 """Keys of BEFORE that may have another name now, at any depth, by file name."""
 
-NEW_KEYS = ("format_version", "files", "content_sha256", "sha256", "log_sha256")
+NEW_KEYS = ("format_version", "files", "content_sha256", "sha256", "log_sha256", "scores_sha256")
 """Keys that AFTER may have gained, at any depth."""
 
 RENAMED_FILES = ((r"figures/rows_", "figures/methods_"),)
@@ -70,6 +70,7 @@ IGNORED_KEYS = (
     ("identity.json", "episode", "version"),
     ("scores/*.json", "seconds", "seconds"),
     ("scores/*.json", "episode", "version"),
+    ("scores/*.json", "scores_sha256", "hash of numbers that may differ in the last bit"),
     ("segment.json", "stamp[[]1]", "time"),
     ("prediction.json", "identity.written*", "time"),
     ("prediction.json", "identity.run", "hash of a file that holds a version"),

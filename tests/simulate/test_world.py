@@ -1,6 +1,8 @@
 """The simulated world is what it says, and hard enough to mean something."""
 
-from dataclasses import replace
+import math
+from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,7 @@ from episode.errors import ConfigError
 from episode.metrics.label_shift import em_prior
 from episode.metrics.metrics import average_precision
 from episode.simulate import PRESETS, RERANK, WORLDS, SetConfig, World, simulate
+from episode.simulate.config import DOMAINS, WorldConfig
 from episode.simulate.elements import Slots, Universe
 from episode.simulate.grammar import Grammar, Rule
 from known import known
@@ -294,6 +297,40 @@ class TestRefusals:
         ],
     )
     def test_impossible_config(self, change: dict, message: str) -> None:
+        with pytest.raises(ConfigError, match=message):
+            replace(PRESETS["tiny"], **change)
+
+    @pytest.mark.parametrize("value", [-1, 10**18, math.nan, math.inf, "x", None, 1e300, True, (1, 2, 3), (1,)])
+    @pytest.mark.parametrize("name", [item.name for item in fields(WorldConfig) if item.name in DOMAINS])
+    def test_every_number_has_a_domain(self, name: str, value: Any) -> None:
+        given: Any = (1, value) if isinstance(getattr(PRESETS["tiny"], name), tuple) and value != (1,) else value
+        if name == "selection" and value == -1:
+            return
+        with pytest.raises(ConfigError, match=f"^{name} "):
+            replace(PRESETS["tiny"], **{name: given})
+
+    @pytest.mark.parametrize("value", [-1, 10**18, math.nan, 0.5, "x", None, True])
+    @pytest.mark.parametrize("name", ["chromosomes", "loci", "pairs"])
+    def test_so_has_every_number_of_a_set(self, name: str, value: Any) -> None:
+        given: Any = {name: (1, value) if name == "pairs" else value}
+        with pytest.raises(ConfigError, match=f"^{name} "):
+            replace(PRESETS["tiny"].train, **given)
+
+    def test_all_numbers_are_known(self) -> None:
+        numbers = {item.name for kind in (SetConfig, WorldConfig) for item in fields(kind)}
+        assert numbers - set(DOMAINS) == {"train", "val", "test", "chance_sites"}
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"enhancer_length": 1_000_000, "enhancers_per_locus": (8, 20_000)}, "may have .* bases; needed at most"),
+            ({"spacer": (0, 1_000_000), "enhancers_per_locus": (8, 20_000)}, "bases; needed at most"),
+            ({"enhancers_per_locus": (1, 10_000), "promoters_per_locus": (1, 10_000)}, "of one locus; needed at most"),
+            ({"training_lines": 100_000, "train": SetConfig(3, 32, (9, 100_000))}, "pairs of cell lines; needed"),
+            ({"unseen_lines": 100_000, "test": SetConfig(3, 32, (9, 100_000))}, "pairs of cell lines; needed"),
+        ],
+    )
+    def test_a_world_too_large_for_any_machine(self, change: dict, message: str) -> None:
         with pytest.raises(ConfigError, match=message):
             replace(PRESETS["tiny"], **change)
 

@@ -365,6 +365,59 @@ def test_a_layout_needs_at_least_one_of_each(name: str) -> None:
         Layout(**{name: 0})
 
 
+def test_more_processes_than_the_cores_can_bear_are_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("episode.train.distributed.usable_cores", lambda: 2)
+    with pytest.raises(ConfigError, match="--devices 9: needed at most 8 processes, 4 for each of the 2 cores"):
+        launch(see, training=CPU, layout=Layout(devices=9))
+
+
+@pytest.mark.parametrize(("name", "value"), [("devices", 100_000), ("nodes", 10**18), ("accumulate", 10**9)])
+def test_a_layout_has_bounds(name: str, value: int) -> None:
+    with pytest.raises(ConfigError, match=f"{name}: needed at most .*, got {value:,}"):
+        Layout(**{name: value})
+
+
+LAUNCHED = ("SLURM_NTASKS", "SLURM_JOB_NAME", "TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "RANK")
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        (
+            {},
+            r"--nodes 2: nothing has started .*SLURM_NTASKS.*TORCHELASTIC_RUN_ID.* --nnodes 2 --nproc-per-node 1",
+        ),
+        ({"MASTER_ADDR": "localhost", "WORLD_SIZE": "2", "RANK": "0"}, "--nodes 2: nothing has started"),
+        ({"SLURM_NTASKS": "2", "SLURM_JOB_NAME": "interactive"}, "--nodes 2: nothing has started"),
+        ({"SLURM_NTASKS": "2"}, r"one of its tasks \(no SLURM_PROCID\)"),
+        ({"TORCHELASTIC_RUN_ID": "x"}, "MASTER_ADDR, MASTER_PORT, WORLD_SIZE, RANK, LOCAL_RANK"),
+        (
+            dict.fromkeys(("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT", "RANK", "LOCAL_RANK"), "0")
+            | {"WORLD_SIZE": "4"},
+            "needed 2 processes, but torchrun has started 4",
+        ),
+    ],
+)
+def test_several_machines_need_a_launcher_at_once(
+    variables: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (*LAUNCHED, "LOCAL_RANK", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=message):
+        launch(see, training=CPU, layout=Layout(nodes=2))
+
+
+def test_processes_that_do_not_find_each_other_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def alone(*_: object) -> None:
+        raise dist.DistStoreError("Timed out after 2 seconds waiting for clients\nmore")
+
+    monkeypatch.setattr("lightning_fabric.Fabric.launch", alone)
+    with pytest.raises(EpisodeError, match=r"did not find each other within 0:30:00 \(Timed out .* clients\)"):
+        launch(see, training=CPU, layout=Layout())
+
+
 def test_a_layout_that_the_machine_does_not_have() -> None:
     with pytest.raises(ConfigError, match=r"training.accelerator 'cuda'"):
         launch(see, training=CPU.changed(accelerator="cuda"), layout=Layout(devices=2))

@@ -81,7 +81,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--promoter-flank",
-        type=int,
+        type=Whole(0, ELEMENT_BASES // 2),
         default=0,
         metavar="BP",
         help="promoters that are points (start = end, such as a TSS): bases taken on either side (default: refused)",

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from episode.cli.options import COUNT, Whole, add_columns, add_common, names, print_json, set_threads, warn
-from episode.limits import BATCH_PAIRS
+from episode.cli.options import COUNT, Real, Whole, add_columns, add_common, names, print_json, set_threads, warn
+from episode.limits import BATCH_PAIRS, ELEMENT_BASES
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -72,9 +72,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--outside-genome", choices=("error", "report"), default="error", help="as in 'episode data build'"
     )
     parser.add_argument(
-        "--max-unknown", type=float, default=0.0, metavar="FRACTION", help="as in 'episode data build' (default: 0)"
+        "--max-unknown",
+        type=Real(0, 1),
+        default=0.0,
+        metavar="FRACTION",
+        help="as in 'episode data build' (default: 0)",
     )
-    parser.add_argument("--promoter-flank", type=int, default=0, metavar="BP", help="as in 'episode data build'")
+    parser.add_argument(
+        "--promoter-flank",
+        type=Whole(0, ELEMENT_BASES // 2),
+        default=0,
+        metavar="BP",
+        help="as in 'episode data build'",
+    )
     parser.add_argument("--cache", type=Path, help="where encoded elements are kept (default: not after the end)")
     parser.add_argument("--resume", action="store_true", help="resume an interrupted prediction to OUT")
     parser.add_argument(

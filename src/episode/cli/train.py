@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from episode.cli.options import (
-    COUNT,
     Whole,
     add_common,
     add_selection,
@@ -20,7 +19,7 @@ from episode.cli.options import (
     set_threads,
     warn,
 )
-from episode.limits import ACCUMULATE, NODES
+from episode.limits import ACCUMULATE, DEVICES, NODES
 
 if TYPE_CHECKING:
     from episode.config import Config
@@ -60,7 +59,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--resume", action="store_true", help="resume an interrupted run in RUN; begin where there is none yet"
     )
     parser.add_argument(
-        "--devices", type=Whole(1, COUNT.high), default=1, help="processes (or GPUs) on each machine (default: 1)"
+        "--devices", type=Whole(1, DEVICES), default=1, help="processes (or GPUs) on each machine (default: 1)"
     )
     parser.add_argument(
         "--nodes", type=Whole(1, NODES), default=1, help="machines, started by SLURM or torchrun (default: 1)"

@@ -46,7 +46,7 @@ def _check_numbers(config: SetConfig | WorldConfig) -> None:
             continue
         low, high = DOMAINS[item.name]
         pair = item.type == "tuple[int, int]"
-        values = given if pair and isinstance(given, tuple) and len(given) == 2 else (given,)
+        values: tuple[Any, ...] = given if pair and isinstance(given, tuple) and len(given) == 2 else (given,)
         kind = float if item.type == "float" else int
         for value in values:
             number = isinstance(value, (int, kind)) and not isinstance(value, bool)

@@ -32,7 +32,7 @@ from torch.multiprocessing import ProcessExitedException
 
 from episode.config import TrainConfig
 from episode.errors import ConfigError, EpisodeError
-from episode.limits import ACCUMULATE, NODES, PROCESSES_OF_A_CORE
+from episode.limits import ACCUMULATE, DEVICES, NODES, PROCESSES_OF_A_CORE
 from episode.threads import usable_cores
 
 __all__ = ["Layout", "Processes", "launch"]
@@ -68,13 +68,12 @@ class Layout:
     accumulate: int = 1
 
     def __post_init__(self) -> None:
-        most = {"devices": PROCESSES_OF_A_CORE * usable_cores(), "nodes": NODES, "accumulate": ACCUMULATE}
+        most = {"devices": DEVICES, "nodes": NODES, "accumulate": ACCUMULATE}
         for name, value in vars(self).items():
             if value < 1:
                 raise ConfigError(f"{name}: needed 1 or more, got {value}")
             if value > most[name]:
-                cores = f" ({usable_cores()} cores may be used here)" if name == "devices" else ""
-                raise ConfigError(f"{name}: needed at most {most[name]:,}{cores}, got {value:,}")
+                raise ConfigError(f"{name}: needed at most {most[name]:,}, got {value:,}")
 
 
 class Processes:
@@ -225,6 +224,10 @@ def launch(function: Callable[..., T], *arguments: Any, training: TrainConfig, l
             raise EpisodeError(
                 f"the processes of this training run did not find each other within {WAIT} ({reason})"
             ) from None
+    cores = usable_cores()
+    if layout.devices > PROCESSES_OF_A_CORE * cores:
+        most = f"{PROCESSES_OF_A_CORE} for each of the {cores} cores that this process may use"
+        raise ConfigError(f"--devices {layout.devices}: needed at most {PROCESSES_OF_A_CORE * cores} processes, {most}")
     port = os.environ.get("MASTER_PORT")
     receiver, sender = get_context("spawn").Pipe(duplex=False)
     told: list[Any] = []
