@@ -42,7 +42,7 @@ MAKERS: dict[str, tuple[str, Callable[[], str | bytes], str]] = {
     "narrowPeak": (
         "a.narrowPeak",
         lambda: repeated("chr1\t{s}\t{e}\tpeak{i}\t100\t.\t5.1\t3.2\t2.1\t200"),
-        r"narrowPeak \(|looks like narrowPeak",
+        "looks like narrowPeak",
     ),
     "broadPeak": (
         "a.broadPeak",
