@@ -23,7 +23,9 @@ __all__ = ["main", "markdown"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run cases; return the exit code."""
     parser = argparse.ArgumentParser(prog="torture", description=__doc__)
-    parser.add_argument("--only", metavar="TOPIC", help="these topics (A,B), or cases whose topic/name holds a text with a slash")
+    parser.add_argument(
+        "--only", metavar="TOPIC", help="these topics (A,B), or cases whose name has a text with a slash"
+    )
     parser.add_argument("--fast", action="store_true", help="the part that 'make test' runs")
     parser.add_argument("--list", action="store_true", help="print the names of the cases")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="cases at a time (default: all cores)")

@@ -190,7 +190,7 @@ def _judge_success(case: Case, outcome: Outcome, after: State, folder: Path) -> 
 
 
 def _judge_message(case: Case, outcome: Outcome) -> tuple[str, str]:
-    if not re.search(r"error: .{8,}", outcome.err):
+    if not re.search(r"error: .{8,}", outcome.err, re.DOTALL):
         return "misleading", f"no message: {outcome.err[-100:]!r}"
     if outcome.err.count("\n") > LINES:
         return "misleading", f"{outcome.err.count(chr(10))} lines"

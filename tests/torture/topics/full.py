@@ -69,19 +69,20 @@ def cases(bases: Mapping[str, Path]) -> Iterator[Case]:
     """Each command at several levels of filling."""
     for verb, (argv, needs, base) in COMMANDS.items():
         for level in LEVELS:
-            leaves = r"^(small/)?out" if verb == "train" else "$^"
+            leaves = {"train": r"^(small/)?out", "predict": r"^(small/)?out\.unfinished"}.get(verb, "$^")
             words = (WORDS, "resume") if verb == "train" and level > 200 else (WORDS,)
             before = functools.partial(bounded, level)
-            yield Case(
-                TOPIC,
-                f"{verb}, files of {level} kB",
-                (*argv, "--out", "out"),
-                needs,
-                before=before,
-                words=words,
-                oracle=same_tree(bases[base]),
-                leaves=leaves,
-            )
+            if level:  # else nothing can be said either
+                yield Case(
+                    TOPIC,
+                    f"{verb}, files of {level} kB",
+                    (*argv, "--out", "out"),
+                    needs,
+                    before=before,
+                    words=words,
+                    oracle=same_tree(bases[base]),
+                    leaves=leaves,
+                )
             if can_mount():
                 yield Case(
                     TOPIC,
@@ -105,7 +106,7 @@ def cases(bases: Mapping[str, Path]) -> Iterator[Case]:
                         functools.partial(small, level),
                         words=(WORDS,),
                         oracle=same_tree(bases[base]),
-                        leaves="^small",
+                        leaves=r"^small|^out\.unfinished",
                     )
     if can_mount():
         for level in (0, 40):

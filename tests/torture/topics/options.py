@@ -146,7 +146,7 @@ def cases(bases: Mapping[str, Path]) -> Iterator[Case]:
             texts = TEXTS.get(option, {})
         for text, must in texts.items():
             full = (*argv, f"{option}={text}", *(() if command == "encode" else ("--out", "out")))
-            words = (option.lstrip("-") + "|setting|training",) if must == "refuse" and kind else ()
+            words = (option.lstrip("-").replace("-", "[-_]"),) if must == "refuse" and kind in ("int", "float") else ()
             leaves = r"^out/(\.lock|dataset)|^out$" if command == "compare" else "$^"
             yield Case(
                 TOPIC,
