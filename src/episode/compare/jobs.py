@@ -165,7 +165,10 @@ def open_work(work: Work, dataset: Dataset) -> None:
     path = work.folder / "identity.json"
     if path.exists():
         where, need = f"{work.folder}: holds a comparison with", "give a new folder for this one"
-        check_identity(read_json(path), identity.model_dump(mode="json"), where=where, need=need)
+        held = read_json(path)
+        if not isinstance(held, dict):
+            raise EpisodeError(f"{path}: damaged, it holds no object; give a new folder")
+        check_identity(held, identity.model_dump(mode="json"), where=where, need=need)
     else:
         write_model(path, identity)
 
