@@ -397,7 +397,7 @@ def test_output_that_cannot_be_written(here: Path, capsys: pytest.CaptureFixture
     (here / "pairs.tsv").write_text(HEADER + GOOD)
     arguments = ["data", "build", "pairs.tsv", "--genome", "genome.fa", "--out", "pairs.tsv/out"]
     assert main(arguments) == 2
-    assert capsys.readouterr().err == "error: pairs.tsv: File exists\n"
+    assert capsys.readouterr().err == "error: pairs.tsv/out: pairs.tsv is not a folder; give a new folder\n"
 
 
 def test_first_row_of_bedpe_is_never_taken_for_a_header(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
