@@ -73,6 +73,7 @@ IGNORED_KEYS = (
     ("scores/*.json", "seconds", "seconds"),
     ("scores/*.json", "episode", "version"),
     ("segment.json", "stamp[[]1]", "time"),
+    ("prediction.json", "identity.job_format", "version"),
     ("prediction.json", "identity.written*", "time"),
     ("prediction.json", "identity.run", "hash of a file that holds a version"),
 )
