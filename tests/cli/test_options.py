@@ -152,6 +152,18 @@ def test_a_seed_is_named_once() -> None:
         integers("0,1,0")
 
 
+def test_an_interrupt_while_a_library_is_loaded_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*_: object, **__: object) -> None:
+        raise ImportError("initialization failed") from cause
+
+    monkeypatch.setattr("episode.report.page.write_report", load)
+    cause: BaseException = KeyboardInterrupt()
+    assert (command("report", tmp_path).code, command("report", tmp_path).err) == (130, "interrupted\n")
+    cause = ValueError()
+    with pytest.raises(ImportError):
+        command("report", tmp_path)
+
+
 @pytest.mark.parametrize("saved", [True, False])
 def test_an_interrupt_says_how_to_continue(saved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, folder: Path, **__: object) -> None:

@@ -98,6 +98,25 @@ def test_the_log_of_a_training_task() -> None:
         assert math.isfinite(known(entry.baseline))
 
 
+def test_the_baseline_is_the_better_of_teacher_and_em(monkeypatch: pytest.MonkeyPatch) -> None:
+    context, tasks = make_context(small_config())
+    task = replace(next(task for task in tasks if task.kind == "train"), two_way=False)
+
+    def loss_under(impedance: float) -> float:
+        potential = context.score(task.query).potential
+        label = torch.from_numpy(context.rows.take(task.query).label > 0)
+        logit = context.system(potential, torch.tensor(impedance))
+        return float(immax_loss(logit, label, alpha=context.alpha))
+
+    teacher = float(context.system.teacher()[0, 0])
+    far, near = 50.0, min(np.linspace(-3, 3, 61).tolist(), key=loss_under)
+    assert loss_under(near) < loss_under(teacher) < loss_under(far)
+    for em, expected in ((far, teacher), (near, near)):
+        monkeypatch.setattr("episode.train.step._em_impedance", lambda *_, em=em: em)
+        (entry,) = step_losses(context, [task]).tasks
+        assert known(entry.baseline) == pytest.approx(loss_under(expected), rel=1e-5)
+
+
 def test_pseudo_ood_tasks_are_watched_but_not_trained_on() -> None:
     context, _, output = run(("pseudo_ood",))
     assert context.pacing.student == {} and context.pacing.opportunist == {}

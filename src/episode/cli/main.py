@@ -117,7 +117,9 @@ def _run(argv: Sequence[str]) -> int:
         return int(args.run(args) or 0)
     except EpisodeError as error:
         return _fail(str(error))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, ImportError) as error:
+        if isinstance(error, ImportError) and not isinstance(error.__cause__, KeyboardInterrupt):
+            raise  # else a compiled module was being loaded, which turns an interrupt into this
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, as in `| head`
