@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import math
@@ -114,6 +115,8 @@ def _wrong_text(out: Path, name: str, found: list[dict[str, Any]]) -> str | None
         return f"{path.name}: no line end at the end"
     titles = 1 if name == "tsv" else next((i for i, x in enumerate(lines) if not x.startswith(("#chrom", "track"))), 0)
     head, body = lines[:titles], [line.split("\t") for line in lines[titles:]]
+    if name == "tsv":
+        body = list(csv.reader(lines[titles:], delimiter="\t"))
     if len(body) != len(found) or len(set(map(len, body))) != 1:
         return f"{path.name}: {len(body)} records of {sorted(set(map(len, body)))} fields for {len(found)} rows"
     names = head[-1].lstrip("#").split("\t") if head else []
