@@ -132,7 +132,7 @@ def _ended(pid: int) -> bool:
 def _forked(case: Case, folder: Path, watch: Callable[[int], None] | None = None) -> Outcome:
     """Run the command of a case; on a busy machine it may take as much longer as others are waiting."""
     begun = time.monotonic()
-    out, err = (open(os.memfd_create(name), "w+b") for name in ("out", "err"))  # noqa: SIM115
+    out, err = (open(folder.with_name(f"{folder.name}.{name}"), "w+b") for name in ("out", "err"))  # noqa: SIM115
     feed = None if case.stdin is None else os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -161,6 +161,7 @@ def _forked(case: Case, folder: Path, watch: Callable[[int], None] | None = None
         stream.seek(0)
         texts.append(stream.read(4 << 20).decode("utf-8", "backslashreplace"))
         stream.close()
+        os.unlink(stream.name)
     code = os.waitstatus_to_exitcode(status)
     return Outcome(code, texts[0], texts[1], time.monotonic() - begun, usage.ru_maxrss << 10, late)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gzip
 import os
@@ -23,7 +24,7 @@ def feed(content: bytes, number: int = 63) -> None:
     reading, writing = os.pipe()
     if os.fork() == 0:
         os.close(reading)
-        with os.fdopen(writing, "wb") as stream:
+        with contextlib.suppress(BrokenPipeError), os.fdopen(writing, "wb") as stream:
             stream.write(content)
         os._exit(0)
     os.close(writing)

@@ -81,7 +81,7 @@ PLACES: dict[str, tuple[str, Callable[[Path], object], Must]] = {
     "a dash": ("-", nothing, "either"),
     "a tilde": ("~", nothing, "accept"),
     "hidden": (".out", nothing, "accept"),
-    "a part": (".out.part", nothing, "accept"),
+    "nearly a part": ("out.part.x", nothing, "accept"),
 }
 INPUTS = {
     "build": ("rows.tsv", "genome.fa", "genome.fa/out"),
