@@ -51,7 +51,8 @@ def import_everything() -> None:
         importlib.import_module(f"episode.{name}")
     for name in ("pysam", "py2bit", "pyarrow.parquet", "matplotlib.pyplot", "sklearn.linear_model", "tqdm"):
         importlib.import_module(name)
-    "".encode("cp437")  # which reading an archive imports
+    for name in ("cp437", "utf-8-sig", "utf-16", "utf-32", "latin-1", "cp1252", "ascii", "idna"):
+        "".encode(name)  # imports it
     gc.collect()
     gc.freeze()
     PEAK[0] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10

@@ -37,9 +37,16 @@ def limit(kind: int, value: int) -> None:
     resource.setrlimit(kind, (value, value))
 
 
+def reopened(number: int) -> None:
+    """Make a text stream anew, which has found out at its beginning whether it can seek."""
+    stream = open(number, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    setattr(sys, "stdout" if number == 1 else "stderr", stream)
+
+
 def stream_to(path: str, number: int) -> None:
     """Send a stream elsewhere."""
     os.dup2(os.open(path, os.O_WRONLY), number)
+    reopened(number)
 
 
 def gone() -> None:
@@ -54,6 +61,7 @@ def broken() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     os.dup2(writing, 1)
+    reopened(1)
 
 
 Way = tuple[Callable[[], object] | None, dict[str, str | None], Must]
