@@ -223,7 +223,7 @@ def cases(bases: Mapping[str, Path]) -> Iterator[Case]:
             ):
                 continue
             rows = LABELLED if form == "bengi" else ROWS
-            need: Must = "either" if must == "accept" and _unlike(form, name) else must
+            need: Must = "either" if (form, name) in OWN_RULES else must
             content = change(text)
             both = functools.partial(_case, form, name, content, file, options, need, words, rows)
             yield both(build, "")
@@ -262,6 +262,5 @@ def _misspelt(column: str) -> Change:
     return lambda text: text.replace(column, column[:-1] + "xx", 1)
 
 
-def _unlike(form: str, name: str) -> bool:
-    """Shapes that a form may refuse although another accepts them."""
-    return name == "spaces around" and form == "csv"
+OWN_RULES = {("csv", "spaces around"), ("bedpe", "header twice")}
+"""What a form may take or refuse, although others may not: a comment may look like a header of BEDPE."""
