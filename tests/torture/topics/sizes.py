@@ -151,7 +151,7 @@ def cases(bases: Mapping[str, Path]) -> Iterator[Case]:
         yield Case(TOPIC, name, argv, ("genome.fa",), prepare, must, words)
         if name in ENDLESS or "labels" in name:
             argv = ("predict", "run", "big", *GENOME, "--out", "out")
-            both: Must = "either" if "both" in name else must
+            both: Must = "either" if "labels" in name else must
             yield Case(
                 TOPIC, f"predict {name}", argv, ("genome.fa", "run"), prepare, both, () if "labels" in name else words
             )

@@ -44,7 +44,8 @@ LABELS: dict[str, tuple[Must, object]] = {
     **dict.fromkeys(listed("NaN nan NA None null . - ? unknown N/A"), ("either", -1)),
 }
 CELL_LINES: dict[str, Must] = {
-    **dict.fromkeys(("h1 ESC", *listed("HeLa-S3 Пример A|B 0 1e5 a.b - None T+"), "x" * 99), "accept"),
+    **dict.fromkeys(("h1 ESC", *listed("HeLa-S3 Пример A|B 0 1e5 a.b - T+"), "x" * 99), "accept"),
+    "None": "either",
     **dict.fromkeys(("", *listed("nan NaN NAN a:b :"), "x" * 5000), "refuse"),
 }
 DISTANCES: dict[str, tuple[Must, float | None]] = {
