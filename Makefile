@@ -12,13 +12,14 @@ WORLD_SEED := 11
 WORLD_ROWS := episode,shortcut,ctcf_convergence
 DOMAIN_KL_ROWS := episode,shortcut,cross_attention,decoupled
 
-.PHONY: help install demo demo-seeds test test-all check format clean benchmark benchmark-l benchmark-b benchmark-worlds benchmark-attribution benchmark-page benchmark-speed
+.PHONY: help install demo demo-seeds test test-all torture check format clean benchmark benchmark-l benchmark-b benchmark-worlds benchmark-attribution benchmark-page benchmark-speed
 
 help:
 	@echo "make demo        simulate, train, predict unseen cell lines, evaluate: demo-out/"
 	@echo "make demo-seeds  the same with five seeds, and a table: demo-seeds-out/"
 	@echo "make test        all tests but the slow ones: some minutes"
 	@echo "make test-all    all tests, with kills, clusters, trainings by several processes and a browser: up to 20 minutes"
+	@echo "make torture     broken, odd and hostile inputs, each with its verdict: some 10 minutes"
 	@echo "make benchmark   protocols L and B on the real pairs in EPISODE_DATA, then simulated worlds: benchmarks/results/"
 	@echo "make benchmark-speed  what it costs, held against the bars: benchmarks/results/speed.json, docs/speed.md"
 	@echo "make check       formatting, lint, types, import rules"
@@ -101,6 +102,10 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+# TABLE=docs/some.md writes the table of verdicts; ONLY=tables runs one topic.
+torture: $(STAMP)
+	PYTHONPATH=tests $(BIN)/python -m torture $(if $(ONLY),--only $(ONLY)) $(if $(TABLE),--table $(TABLE))
 
 check: $(STAMP)
 	$(BIN)/ruff format --check src tests benchmarks

@@ -17,7 +17,7 @@ from episode.compare.results import Audit, ComparisonResults
 from episode.evaluate.figures import ComparisonFigures
 from episode.files import atomic_file
 from episode.metrics.intervals import Estimate
-from episode.report.findings import spell
+from episode.report.findings import spell, words
 from episode.report.findings.comparison import find_comparison
 from episode.report.load import Comparison
 from episode.schema import parse_model
@@ -59,7 +59,7 @@ def _results(path: Path) -> ComparisonResults:
 
 def _text(text: str, indent: str = "") -> str:
     """Fill a paragraph, or an item of a list."""
-    return textwrap.fill(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(words(text), WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _list(texts: Iterable[str]) -> str:

@@ -20,7 +20,7 @@ class _Plain(Model):
 
 
 def reseal(manifest: Path) -> None:
-    """Compute the checksums of a manifest and of the files that it names anew."""
+    """Compute again the checksums of a manifest and of the files that it names."""
     content = json.loads(manifest.read_text(encoding="utf-8"))
     content.pop("content_sha256")
     write_sealed(manifest, _Plain(content=content), content.pop("files"))

@@ -29,8 +29,8 @@ REFUSED = {
     "nan": ('{"value": NaN}', "the number NaN is not finite"),
     "infinity": ('{"value": -Infinity}', "the number -Infinity is not finite"),
     "too large": ('{"value": 1e999}', "the number 1e999 is not finite"),
-    "twice": ('{"value": 1, "value": 2}', "the key 'value' stands twice"),
-    "twice inside": ('{"value": [{"a": 1, "b": 2, "a": 1}]}', "the key 'a' stands twice"),
+    "twice": ('{"value": 1, "value": 2}', "the key 'value' occurs twice"),
+    "twice inside": ('{"value": [{"a": 1, "b": 2, "a": 1}]}', "the key 'a' occurs twice"),
     "empty": ("", "Expecting value"),
     "two": ("{} {}", "Extra data"),
 }

@@ -20,11 +20,13 @@ from episode import files
 from episode.documents import read_json
 from episode.errors import EpisodeError
 from episode.files import (
+    ReadAt,
     atomic_file,
     atomic_folder,
     file_sha256,
     locked,
     refuse_shared,
+    refuse_unwritable,
     remove_folder,
     remove_leftovers,
     write_json,
@@ -127,6 +129,122 @@ def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EpisodeError, match="exists already"), atomic_folder(path):
         pytest.fail("the block must not run")
     assert path.read_text() == "mine"
+
+
+def test_a_folder_that_is_there_stays_and_is_filled(tmp_path: Path) -> None:
+    (tmp_path / "volume").mkdir()
+    (tmp_path / "link").symlink_to("volume")
+    inode = (tmp_path / "volume").stat().st_ino
+    with atomic_folder(tmp_path / "link") as temporary:
+        assert temporary.parent.samefile(tmp_path / "volume"), "else it could not be moved in"
+        for name in ("a.json", "b", "c.tsv"):
+            (temporary / name).write_text(name)
+    assert everything(tmp_path / "volume") == ["a.json", "b", "c.tsv"]
+    assert everything(tmp_path) == ["link", "volume"] and (tmp_path / "volume").stat().st_ino == inode
+
+
+def fill(path: Path, meanwhile: Callable[[], object] = lambda: None) -> None:
+    with atomic_folder(path) as temporary:
+        for name in ("a", "b"):
+            (temporary / name).write_text("mine")
+        meanwhile()
+
+
+def test_the_working_folder_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with atomic_folder(Path()) as temporary:
+        (temporary / "a").write_text("a")
+    assert everything(Path.cwd()) == ["a"]
+
+
+def test_what_cannot_be_moved_in_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rename = Path.rename
+
+    def failing(self: Path, target: Path) -> Path:
+        if self.name == "b" and target.parent == tmp_path / "run":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    (tmp_path / "run").mkdir()
+    with pytest.raises(OSError, match="No space left on device"):
+        fill(tmp_path / "run")
+    assert everything(tmp_path / "run") == []
+
+
+def test_what_another_process_put_there_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with pytest.raises(EpisodeError, match="another process has written"):
+        fill(tmp_path / "run", lambda: (tmp_path / "run" / "a").write_text("theirs"))
+    assert (tmp_path / "run" / "a").read_text() == "theirs" and everything(tmp_path / "run") == ["a"]
+
+
+def places(folder: Path) -> dict[str, Path]:
+    """Make places that are no place for an output folder."""
+    (folder / "file").write_text("")
+    (folder / "loop").symlink_to("loop")
+    (folder / "dangling").symlink_to("nowhere")
+    return {
+        "file: exists already and is not a folder": folder / "file",
+        "file is not a folder": folder / "file" / "sub" / "sub",
+        "is a symbolic link that leads nowhere": folder / "loop",
+        "symbolic link that leads nowhere": folder / "dangling",
+        "cannot be made (File name too long)": folder / ("x" * 300),
+        "made (File name too long)": folder / "new" / ("x" * 300) / "run",
+        "be made (File name too long)": folder / ("x" * 240),
+        "cannot be made (": Path("/proc/run"),
+    }
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_places_that_are_none_are_refused_before_the_work(tmp_path: Path, number: int) -> None:
+    message, path = list(places(tmp_path).items())[number]
+    with pytest.raises(EpisodeError) as caught, atomic_folder(path):
+        pytest.fail("the block must not run")
+    assert message in str(caught.value) and str(path) in str(caught.value)
+    assert everything(tmp_path) == ["dangling", "file", "loop"]
+
+
+def test_a_folder_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(EpisodeError, match="may not be written"):
+        refuse_unwritable(tmp_path)
+
+
+def test_trying_a_place_leaves_nothing(tmp_path: Path) -> None:
+    refuse_unwritable(tmp_path / "a" / "b" / "run")
+    refuse_unwritable(tmp_path)
+    assert everything(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_full_disk_names_what_was_to_be_written(tmp_path: Path, kind: str) -> None:
+    for error in (OSError(errno.ENOSPC, "x"), OSError("3 requested and 1 written")):
+        with pytest.raises(OSError, match="No space left on device") as caught:
+            write_failing(kind, tmp_path / "mine", error)
+        assert caught.value.filename == str(tmp_path / "mine")
+        assert everything(tmp_path) == []
+
+
+def write_failing(kind: str, path: Path, error: OSError) -> None:
+    with atomic_file(path) if kind == "file" else atomic_folder(path):
+        raise error
+
+
+def test_an_error_names_the_place_of_a_part_not_its_temporary_name(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as caught, atomic_folder(tmp_path / "run") as temporary:
+        (temporary / "no" / "a.txt").write_text("")
+    assert caught.value.filename == str(tmp_path / "run" / "no" / "a.txt")
+
+
+def test_a_file_is_read_by_position_and_may_not_shrink(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"0123456789")
+    file = ReadAt(path)
+    assert (file.size, file.read(3, 4), file.read(10, 0)) == (10, b"3456", b"")
+    path.write_bytes(b"012345")
+    with pytest.raises(EpisodeError, match="has become shorter since it was opened"):
+        file.read(3, 4)
 
 
 def test_sha256(tmp_path: Path) -> None:
@@ -308,7 +426,7 @@ def failing_lock(code: int) -> Callable[..., None]:
     return flock
 
 
-@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.ENOTTY])
 def test_where_there_are_no_locks_the_block_runs_with_a_warning(
     code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

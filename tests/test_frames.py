@@ -63,7 +63,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path, changed: dict[str, Any], mes
 def test_a_column_twice(tmp_path: Path) -> None:
     table = pa.table(CONTENT).append_column("count", pa.array([3, 4]))
     pq.write_table(table, tmp_path / "a.parquet")
-    with pytest.raises(DatasetError, match="count stands twice among its columns"):
+    with pytest.raises(DatasetError, match="count occurs twice among its columns"):
         read_frame(tmp_path / "a.parquet", COLUMNS, others="str", error=DatasetError)
 
 

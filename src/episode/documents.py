@@ -1,6 +1,6 @@
 """Reading JSON and TOML that anyone may have written: bounded, and strict where parsers are lenient.
 
-A byte-order mark is skipped. Refused, with the name of the file: text that is not UTF-8, a key that stands twice in one
+A byte-order mark is skipped. Refused, with the name of the file: text that is not UTF-8, a key that occurs twice in one
 object, NaN and infinite numbers, whole numbers of very many digits, nesting without end, and files of a size that no
 such file has. Knows nothing of what the documents mean.
 """
@@ -80,7 +80,7 @@ def json_content(text: str, *, where: str, error: type[EpisodeError] = EpisodeEr
         raise error(f"{where}: not valid JSON ({problem})") from None
 
 
-def toml_content(text: str, *, where: str, error: type[EpisodeError] = EpisodeError) -> dict[str, Any]:
+def toml_content(text: str, *, where: str, error: type[EpisodeError] = EpisodeError) -> Any:
     """Return what TOML text holds, as plain data.
 
     Raises
@@ -104,7 +104,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} stands twice")
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} occurs twice")
     return content
 
 

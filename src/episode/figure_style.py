@@ -6,6 +6,7 @@ on a small screen. Knows nothing of what is drawn.
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 
 __all__ = [
     "COLOURS",
@@ -50,6 +52,8 @@ LINES: tuple[tuple[str, Any], ...] = (
 WIDTH = 4.6
 """Inches."""
 NAME_LENGTH = 24
+END = 8
+"""Letters of the end of a long name that are shown: names often differ there."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +106,22 @@ def new_panels(
 
 
 def short(name: str) -> str:
-    """Cut a long name."""
-    return name if len(name) <= NAME_LENGTH else name[: NAME_LENGTH - 1] + "…"
+    """Return a name of a user ready to be drawn.
+
+    Of a long one the beginning and the end. A letter that the font lacks is written as its code. A dollar sign is
+    one, and begins no formula.
+    """
+    letters = _letters()
+    drawn = "".join(letter if ord(letter) in letters else f"[U+{ord(letter):04X}]" for letter in name)
+    if len(drawn) > NAME_LENGTH:
+        drawn = drawn[: NAME_LENGTH - END - 1] + "…" + drawn[-END:]
+    return drawn.replace("$", r"\$")
+
+
+@functools.cache
+def _letters() -> frozenset[int]:
+    """Return the letters of the font."""
+    return frozenset(get_font(findfont("DejaVu Sans")).get_charmap())
 
 
 def style(axes: Axes) -> None:

@@ -42,7 +42,7 @@ __all__ = [
 
 _PART = re.compile(r"\.(?P<name>.+)\.(?P<machine>[0-9a-f]{8})-(?P<pid>\d+)-(?P<start>\d*)-\w+\.part")
 _HELD = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.EPERM, errno.ENOTTY}
 _log = logging.getLogger("episode")
 
 
@@ -74,10 +74,12 @@ def _naming(path: Path, temporary: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno is None:  # as NumPy says it
-            raise EpisodeError(f"{path}: no space left on device, or no more is allowed ({error})") from error
+        if "requested and" in str(error):  # NumPy does not say why less was written
+            error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if error.errno is None:
+            raise
         name = str(path) if error.filename is None else str(error.filename).replace(str(temporary), str(path))
-        raise OSError(error.errno, os.strerror(error.errno), name) from error
+        raise OSError(error.errno, os.strerror(error.errno), name) from None
 
 
 def refuse_unwritable(path: Path) -> None:
@@ -88,14 +90,16 @@ def refuse_unwritable(path: Path) -> None:
     EpisodeError
         If `path` is no folder, may not be written, or cannot be made.
     """
-    if path.is_symlink() and not path.exists():
-        raise EpisodeError(f"{path}: is a symbolic link that leads nowhere; give a new folder")
     there, missing = path, ""
     try:
+        if path.is_symlink() and not path.exists():
+            raise EpisodeError(f"{path}: is a symbolic link that leads nowhere; give a new folder")
         while not _exists(there):
             there, missing = there.parent, os.path.join(there.name, missing)
         if not there.is_dir():
-            raise EpisodeError(f"{path}: {f'{there} ' * bool(missing)}is not a folder; give a new folder")
+            raise EpisodeError(
+                f"{path}: {there if missing else 'exists already and'} is not a folder; give a new folder"
+            )
         if not missing and not os.access(path, os.W_OK | os.X_OK):
             raise EpisodeError(f"{path}: may not be written; give another folder")
         if missing:  # what `atomic_folder` will make

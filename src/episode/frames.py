@@ -35,7 +35,7 @@ def read_frame(
     Raises
     ------
     EpisodeError
-        Of type `error`, if the file cannot be read, a column is missing, stands twice or is of another kind, or a value
+        Of type `error`, if the file cannot be read, a column is missing, occurs twice or is of another kind, or a value
         is missing; a floating point number may be, which is NaN.
     """
     import pyarrow as pa
@@ -54,7 +54,7 @@ def read_frame(
         raise error(f"{path}: lacks the columns {', '.join(missing)}")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise error(f"{path}: {twice[0]} stands twice among its columns")
+        raise error(f"{path}: {twice[0]} occurs twice among its columns")
     wanted = {name: columns.get(name, others or "") for name in table.column_names}
     for name, kind in wanted.items():
         found = table.column(name)

@@ -2,7 +2,7 @@
 
 The manifest (``run.json``, ``manifest.json``) is written last and holds `files` and `content_sha256`. A change of any
 of them by hand, by a bad disk or by half a copy is told when the folder is opened. Who wants to deceive can compute
-them anew. Knows nothing of what the files hold.
+them again. Knows nothing of what the files hold.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def write_sealed(path: Path, manifest: Model, names: Iterable[str]) -> None:
 
 
 def check_seal(
-    path: Path, content: Mapping[str, Any], names: Iterable[str], *, old: bool, remedy: str, error: type[EpisodeError]
+    path: Path, content: Any, names: Iterable[str], *, old: bool, remedy: str, error: type[EpisodeError]
 ) -> None:
     """Compare the files of a folder with its seal.
 
@@ -52,8 +52,8 @@ def check_seal(
     ----------
     path : Path
         The manifest.
-    content : mapping
-        All that it holds; what is there of a `Seal` is valid.
+    content
+        All that it holds, as plain data; what is there of a `Seal` is valid.
     names : iterable of str
         Files that are read of the folder; others do not matter.
     old : bool

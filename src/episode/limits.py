@@ -40,7 +40,7 @@ __all__ = [
 TABLE_BYTES = 8 << 30
 """Bytes of a text table, unpacked."""
 GZIP_RATIO = 200
-"""Bytes that a byte of a gzip file may unpack to, past `UNCHECKED_BYTES`; tables of pairs have 5 to 50."""
+"""Bytes to which a byte of a gzip file may unpack, past `UNCHECKED_BYTES`; tables have 5 to 50."""
 UNCHECKED_BYTES = 64 << 20
 """Unpacked bytes below which `GZIP_RATIO` is not looked at."""
 COLUMNS = 1000
@@ -87,12 +87,12 @@ RATE = 1000.0
 WEIGHTS = 1e6
 """Weight of a loss, and what is measured in nats, bits or units of temperature."""
 STEP_BYTES = 1 << 40
-"""Bytes that a model and one step of its training may need at least, by their estimate before anything is made."""
+"""Least bytes that a model and a step of its training need, estimated before anything is made."""
 DRAWS = 100_000
 """Bootstrap draws."""
 
 WORLD_COUNT = 100_000
-"""Cell lines, chromosomes, loci, motifs or rules of a simulated world, and elements of one of its loci."""
+"""Cell lines, chromosomes, loci, motifs or rules of a simulated world; elements of a locus."""
 WORLD_BASES = 1 << 33
 """Bases of all elements of a simulated world."""
 WORLD_PAIRS = 1 << 28

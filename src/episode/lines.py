@@ -45,7 +45,7 @@ def write_tsv(table: pd.DataFrame, path: Path, *, header: bool = True, quoted: b
 def escaped(table: pd.DataFrame) -> pd.DataFrame:
     """Show forbidden characters of text as a Python string has them: for what is quoted from a bad file."""
     texts = table.select_dtypes(["str", "object"]).astype("str")
-    return table.assign(**{name: _escaped(texts[name]) for name in map(str, texts)})
+    return table.assign(**{str(name): _escaped(texts[name]) for name in texts})
 
 
 def first_line(names: list[str], *, quoted: bool = True) -> bytes:

@@ -163,10 +163,11 @@ def test_demo_of_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["--set", "training.stps=4"], "unknown key 'stps'; did you mean 'steps'?"),
         (["--set", "traning.steps=4"], "unknown key 'traning'; did you mean 'training'?"),
-        (["--set", "training.steps"], "needed section.key=value, such as training.steps=500"),
-        (["--set", "training.steps=many"], "training.steps: needed a whole number, got 'many'"),
-        (["--set", "training.steps=0"], "training.steps: needed at least 1, got 0"),
-        (["--config", "nosuch.toml"], "nosuch.toml: No such file"),
+        (["--set", "training.patience"], "needed section.key=value, such as training.steps=500"),
+        (["--set", "training.patience=many"], "training.patience: needed a whole number, got 'many'"),
+        (["--set", "training.patience=-1"], "training.patience: needed at least 1, got -1"),
+        (["--set", "training.steps=7"], "--set training.steps is given twice, 6 and 7; give it once"),
+        (["--config", "nosuch.toml"], "nosuch.toml: no such file"),
         (["--chromosomes", "chr1"], "chromosome 'chr1' is not in the dataset, which has sim1, "),
         (["--chromosomes", "sim1,sim99"], "chromosome 'sim99' is not in the dataset"),
         (["--cell-lines", "train1"], "did you mean 'train01'?"),
@@ -218,7 +219,7 @@ def test_a_config_file_is_read_and_its_typos_are_named(tmp_path: Path) -> None:
         (["report", "RUN"], "metrics.json: no such file"),
         (["report", "nosuch"], "nosuch/metrics.json: no such file"),
         (["demo", "--out", "WORLD"], "exists already and is not empty"),
-        (["demo", "--seeds", "0,a", "--out", "OUT"], "'0,a' is not a list of whole numbers"),
+        (["demo", "--seeds", "0,a", "--out", "OUT"], "argument --seeds: needed a whole number from -9,223,"),
     ],
 )
 def test_wrong_files_and_folders(tmp_path: Path, table: Path, words: list[str], message: str) -> None:

@@ -332,7 +332,7 @@ OUTSIDE = {
     "chromosome": (
         "K562\t1\tchr7\t1\t100\tchr7\t120\t190\n",
         "enhancer_chrom 'chr7' is not in genome.fa",
-        "1 of 2 pairs have no known bases to read; --outside-genome report leaves such pairs out and counts them",
+        "1 of 2 pairs cannot be read from genome.fa; --outside-genome report leaves such pairs out and counts them",
         "chromosome not in the genome",
     ),
     "prefix": (
@@ -345,21 +345,21 @@ OUTSIDE = {
         "K562\t1\tchr1\t1\t100\tchr1\t1990\t2001\n",
         "promoter_end '2001' is past the end of chr1, which has 2000 bp in genome.fa",
         "positions past the end often mean another genome build (hg19 or hg38)\n"
-        "1 of 2 pairs have no known bases to read; --outside-genome report leaves such pairs out and counts them",
+        "1 of 2 pairs cannot be read from genome.fa; --outside-genome report leaves such pairs out and counts them",
         "position past the end of the chromosome",
     ),
     "all_unknown": (
         "K562\t1\tchr2\t100\t200\tchr2\t500\t600\n",
         "enhancer 'chr2:100-200' has 100 letters other than A, C, G and T in 100 bp of genome.fa; "
         "needs known bases, or a larger --max-unknown",
-        "1 of 2 pairs have no known bases to read; --outside-genome report leaves such pairs out and counts them",
+        "1 of 2 pairs cannot be read from genome.fa; --outside-genome report leaves such pairs out and counts them",
         "only unknown bases in the genome",
     ),
     "partly_unknown": (
         "K562\t1\tchr2\t500\t600\tchr2\t390\t410\n",
         "promoter 'chr2:390-410' has 10 letters other than A, C, G and T in 20 bp of genome.fa; "
         "needs known bases, or a larger --max-unknown",
-        "1 of 2 pairs have no known bases to read; --outside-genome report leaves such pairs out and counts them",
+        "1 of 2 pairs cannot be read from genome.fa; --outside-genome report leaves such pairs out and counts them",
         "partly unknown bases in the genome",
     ),
 }
@@ -397,7 +397,7 @@ def test_output_that_cannot_be_written(here: Path, capsys: pytest.CaptureFixture
     (here / "pairs.tsv").write_text(HEADER + GOOD)
     arguments = ["data", "build", "pairs.tsv", "--genome", "genome.fa", "--out", "pairs.tsv/out"]
     assert main(arguments) == 2
-    assert capsys.readouterr().err == "error: pairs.tsv: File exists\n"
+    assert capsys.readouterr().err == "error: pairs.tsv/out: pairs.tsv is not a folder; give a new folder\n"
 
 
 def test_first_row_of_bedpe_is_never_taken_for_a_header(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

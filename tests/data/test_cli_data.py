@@ -107,7 +107,7 @@ def test_as_a_process(table: Path) -> None:
     assert failed.returncode == 2
     assert failed.stdout == ""
     assert failed.stderr.split("\n") == [
-        "error: 1 of 5 pairs have no known bases to read; "
+        "error: 1 of 5 pairs cannot be read from genome.fa; "
         "--outside-genome report leaves such pairs out and counts them",
         "pairs.csv:5: label '2' is not 0, 1 or empty (unknown)",
         "pairs.csv:8: enhancer_chrom 'chr9' is not in genome.fa",

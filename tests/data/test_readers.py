@@ -215,7 +215,7 @@ def test_bedpe_with_header(tmp_path: Path) -> None:
     [
         ("a.tsv", "1\t2.0\tchr1\t1\t2\te\tchr1\t3\t4\tp", "bengi"),
         ("a.txt", "chr1\t1\t2\tchr1\t3\t4", "bedpe"),
-        ("a.txt", "#chr1\tx1\tx2\tchr2\ty1\ty2", "bedpe"),
+        ("a.txt", "#chr1\tx1\tx2\tchr2\ty1\ty2\nchr1\t1\t2\tchr1\t3\t4", "bedpe"),
         ("a.bedpe", "anything", "bedpe"),
         ("a.tsv", "cell_line\tlabel", "tidy"),
         ("a.parquet", "", "tidy"),

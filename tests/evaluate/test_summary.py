@@ -187,8 +187,7 @@ def test_missing_truth_is_an_error() -> None:
 
 def test_names_that_pairs_share_have_no_truth() -> None:
     predictions, _, truth = simulated(20)
-    ids: dict[str, np.ndarray | int] = {"enhancer_id": np.arange(len(predictions)), "promoter_id": 0}
-    check_truth(predictions.assign(**ids), truth)
+    check_truth(predictions.assign(enhancer_id=np.arange(len(predictions)), promoter_id=0), truth)
     twice = pd.concat([predictions, predictions.iloc[:1]], ignore_index=True)
     check_truth(twice.assign(enhancer_id=[*range(len(predictions)), 0], promoter_id=0), truth)
     with pytest.raises(DatasetError, match="several pairs are called a e0 p; needs names of their own"):

@@ -33,13 +33,18 @@ def explain(out: Path, *options: object) -> Outcome:
     return command("explain", run_folder(), dataset_folder(), "--out", out, "--threads", 1, *options)
 
 
+def only_alarms(said: str) -> bool:
+    """Whether nothing is said but what training raised about the run."""
+    return all(line.startswith("warning: alarm of the run, ") for line in said.splitlines())
+
+
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight pairs drawn by the seed, some mirrored, the first two drawn as figures."""
     path = tmp_path_factory.mktemp("explain") / "out"
     options = ("--pairs", 8, "--choose", "random", "--figures", 2, "--site-p", 1e-3, "--json")
     outcome = explain(path, *options)
-    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.code == 0 and only_alarms(outcome.err)
     assert json.loads(outcome.out) == json.loads((path / "explain.json").read_text())
     return path
 
@@ -151,7 +156,7 @@ def test_a_table_chooses_the_pairs_and_no_figure_is_drawn(tmp_path: Path) -> Non
     rows = dataset().pairs[["enhancer_name", "promoter_name"]].iloc[:2].set_axis(["enhancer", "promoter"], axis=1)
     rows.to_csv(tmp_path / "mine.tsv", sep="\t", index=False)
     outcome = explain(tmp_path / "out", "--only", tmp_path / "mine.tsv", "--figures", 0)
-    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.code == 0 and only_alarms(outcome.err)
     assert "2 pairs, " in outcome.out and f"explanation: {tmp_path / 'out'}" in outcome.out
     assert not (tmp_path / "out" / "figures").exists()
     assert read(tmp_path / "out", "pairs")["enhancer"].tolist() == rows["enhancer"].tolist()
@@ -218,7 +223,7 @@ def test_joint_knock_outs_that_do_nothing_stay_pale(size: float) -> None:
         (("--site-p", 2), "argument --site-p: needed a number of more than 0 and less than 1, got '2'"),
         (("--figures", -1), "argument --figures: needed a whole number from 0 to 1,000,000, got '-1'"),
         (("--cell-lines", "nobody"), "error: cell line 'nobody' is not in the dataset"),
-        (("--only", "absent.tsv"), "error: absent.tsv: cannot be read as a tab-separated table"),
+        (("--only", "absent.tsv"), "error: absent.tsv: no such file"),
     ],
 )
 def test_wrong_options_are_named(tmp_path: Path, options: tuple, words: str) -> None:

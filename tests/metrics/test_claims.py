@@ -50,9 +50,9 @@ def test_each_condition_alone_forbids_a_claim(changed: dict[str, Any], ground: d
 
 
 def test_a_lead_of_nothing_out_of_two_blocks_is_no_gain() -> None:
-    planted = Estimate(value=-0.0003, low=-0.0005, high=-0.0001)
-    assert judge(planted, "log_loss", Ground(2, 100, 7, 0.01)).standing == "open"
-    assert judge(planted, "log_loss", Ground(34, 2000, 7, 0.001)).why == "smaller than 0.002"
+    small = Estimate(value=-0.0003, low=-0.0005, high=-0.0001)
+    assert judge(small, "log_loss", Ground(2, 100, 7, 0.01)).standing == "open"
+    assert judge(small, "log_loss", Ground(34, 2000, 7, 0.001)).why == "smaller than 0.002"
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -55,10 +55,11 @@ def die_at(point: float) -> None:
             number = next(counter)
             if number == point:
                 os.kill(os.getpid(), signal.SIGKILL)
-            result = call(*args, **options)
-            if number + 0.5 == point:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return result
+            try:
+                return call(*args, **options)
+            finally:  # a file that is removed may be gone
+                if number + 0.5 == point:
+                    os.kill(os.getpid(), signal.SIGKILL)
 
         return dying
 

@@ -191,6 +191,53 @@ def test_rows_in_rows_out(table: pd.DataFrame, tmp_path: Path, name: str) -> Non
         assert len((tmp_path / "out" / f"predictions.{ending}").read_text().splitlines()) == 27 + headers
 
 
+def test_words_as_labels_are_carried(table: pd.DataFrame, tmp_path: Path) -> None:
+    """Whole or in blocks; whatever split and label hold, all rows come back."""
+    words = ["loop", "1", "", "0", "9.5"] * 66
+    table = table.assign(label=words, split="left").drop(columns="score")
+    table.to_csv(tmp_path / "pairs.tsv", sep="\t", index=False)
+    text = predicted(tmp_path / "text", tmp_path / "pairs.tsv")
+    blocks = predicted(tmp_path / "blocks", write(table, tmp_path / "pairs.parquet"))
+    for found in (text, blocks):
+        assert found["label_given"].tolist() == words
+        assert found["label"].tolist() == [-1, 1, -1, 0, -1] * 66
+        assert found["split"].tolist() == ["left"] * 330
+
+
+def test_points_and_unknown_letters_in_blocks(table: pd.DataFrame, tmp_path: Path) -> None:
+    """As in a table that is read whole."""
+    point = table["promoter_start"] + 300
+    points = table.head(40).assign(promoter_start=point, promoter_end=point).drop(columns="score")
+    points.to_csv(tmp_path / "pairs.tsv", sep="\t", index=False)
+    path = write(points, tmp_path / "pairs.parquet")
+    text = predicted(tmp_path / "text", tmp_path / "pairs.tsv", "--promoter-flank", 300)
+    blocks = predicted(tmp_path / "blocks", path, "--promoter-flank", 300)
+    assert (blocks["promoter_end"] - blocks["promoter_start"]).tolist() == [600] * 40
+    pd.testing.assert_frame_equal(text.drop(columns="row"), blocks.drop(columns="row"), rtol=TOLERANCE, atol=TOLERANCE)
+    outcome = predict(tmp_path / "out", path)
+    assert outcome.code == 2 and "--promoter-flank BP takes BP bases" in outcome.err
+    given = with_sequences(table.head(20), tmp_path)
+    given.loc[3, "enhancer_sequence"] = "N" * 398 + "AC"
+    path = write(given, tmp_path / "given.parquet")
+    outcome = predict(tmp_path / "given", path, genome=False)
+    assert outcome.code == 2 and "has 398 letters other than A, C, G and T in its sequence" in outcome.err
+    kept = predicted(tmp_path / "kept", path, "--outside-genome", "report", genome=False)
+    assert len(kept) == 19
+    assert len(predicted(tmp_path / "all", path, "--max-unknown", 0.999, genome=False)) == 20
+
+
+def test_the_wrong_genome_is_asked_about(table: pd.DataFrame, tmp_path: Path) -> None:
+    far = table.head(40).assign(score=0)
+    far.loc[far.index[4:], ["promoter_start", "promoter_end"]] = [10**9, 10**9 + 9]
+    far.to_csv(tmp_path / "pairs.tsv", sep="\t", index=False)
+    asked = "36 of 40 pairs lie outside genome.fa; is it the right genome, by species and build?"
+    for path in (tmp_path / "pairs.tsv", write(far, tmp_path / "pairs.parquet")):
+        outcome = predict(tmp_path / "out", path)
+        assert outcome.code == 2 and outcome.err.startswith(f"error: {asked}\n")
+        outcome = predict(tmp_path / path.suffix[1:], path, "--outside-genome", "report")
+        assert outcome.code == 0 and f"warning: {asked}\n" in outcome.err
+
+
 # -- files ------------------------------------------------------------------------------------------------------------
 
 

@@ -295,3 +295,39 @@ def test_no_name_of_ours_is_a_formula() -> None:
 def test_csv_without_quoting_reads_marks_as_they_are() -> None:
     content = written("bedpe", pair(enhancer_name='"E1', promoter_name='5"UTR')).decode().splitlines()
     assert next(csv.DictReader(content, delimiter="\t", quoting=csv.QUOTE_NONE))["name"] == '"E1_5"UTR'
+
+
+# -- programs of the field, where they are installed: pip install bioframe pyranges ------------------------------------
+
+
+@pytest.fixture
+def bedpe(tmp_path: Path) -> Path:
+    pairs = pd.concat([pair(), pair(chrom="chrX", enhancer_name='an "E"', starts=(70, 9))], ignore_index=True)
+    path = tmp_path / "predictions.bedpe"
+    path.write_bytes(written("bedpe", pairs))
+    return path
+
+
+WANTED = [["chr1", 100, 110, "chr1", 5000, 5020], ["chrX", 70, 80, "chrX", 9, 29]]
+
+
+def test_bioframe(bedpe: Path) -> None:
+    bioframe = pytest.importorskip("bioframe")
+    for table in (
+        bioframe.read_table(str(bedpe), schema="bedpe", header=0, usecols=range(10)),
+        bioframe.read_table(str(bedpe), schema="bedpe", comment="#", usecols=range(10)),
+    ):
+        assert table[["chrom1", "start1", "end1", "chrom2", "start2", "end2"]].to_numpy().tolist() == WANTED
+        assert table["name"].tolist() == ["E1_GENE1", 'an "E"_GENE1'] and table["score"].tolist() == [0.25, 0.25]
+        assert bioframe.is_bedframe(table, cols=("chrom2", "start2", "end2"))
+
+
+def test_pyranges(bedpe: Path) -> None:
+    """It has no reader of BEDPE: an anchor of each pair is a range."""
+    pyranges = pytest.importorskip("pyranges")
+    table = pd.read_csv(bedpe, sep="\t", quoting=csv.QUOTE_NONE)
+    for number, first in ((1, "#chrom1"), (2, "chrom2")):
+        columns = {first: "Chromosome", f"start{number}": "Start", f"end{number}": "End"}
+        ranges = pyranges.PyRanges(table.rename(columns=columns)).df
+        wanted = [row[3 * (number - 1) : 3 * number] for row in WANTED]
+        assert ranges[["Chromosome", "Start", "End"]].astype({"Chromosome": str}).to_numpy().tolist() == wanted

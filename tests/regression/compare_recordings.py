@@ -40,8 +40,14 @@ PRINTED = 1.1e-5
 RENAMED_KEYS = {"results.json": {"rows": "methods"}}
 """Keys of BEFORE that may have another name now, at any depth, by file name."""
 
-NEW_KEYS = ("format_version", "files", "content_sha256", "sha256", "log_sha256")
+NEW_KEYS = ("format_version", "support", "alarms", "files", "content_sha256", "sha256", "log_sha256", "scores_sha256")
 """Keys that AFTER may have gained, at any depth."""
+
+GONE_KEYS = ("merged",)
+"""Keys that AFTER may lack, at any depth: predictions merge no rows any more."""
+
+NEW_COLUMNS = tuple(f"{side}_{part}" for side in ("enhancer", "promoter") for part in ("chrom", "start", "end"))
+"""Columns that a table of AFTER may have gained."""
 
 RENAMED_FILES = ((r"figures/rows_", "figures/methods_"),)
 """Parts of file names of BEFORE that may have another name now."""
@@ -70,7 +76,9 @@ IGNORED_KEYS = (
     ("identity.json", "episode", "version"),
     ("scores/*.json", "seconds", "seconds"),
     ("scores/*.json", "episode", "version"),
+    ("scores/*.json", "scores_sha256", "hash of numbers that may differ in the last bit"),
     ("segment.json", "stamp[[]1]", "time"),
+    ("prediction.json", "identity.job_format", "version"),
     ("prediction.json", "identity.written*", "time"),
     ("prediction.json", "identity.run", "hash of a file that holds a version"),
 )
@@ -252,6 +260,7 @@ def _compare_content(result: Comparison, file: str, key: str, before: Any, after
         return 0
     if isinstance(before, dict) and isinstance(after, dict):
         after = {name: value for name, value in after.items() if name in before or name not in NEW_KEYS}
+        before = {name: value for name, value in before.items() if name in after or name not in GONE_KEYS}
         for name in sorted(before.keys() ^ after.keys()):
             side = "before" if name in before else "after"
             result.differ(file, f"{key}.{name}".strip("."), *(("there", "missing")[:: 1 if side == "before" else -1]))
@@ -308,6 +317,9 @@ def compare_table(result: Comparison, file: str, before: Path, after: Path) -> i
     """Cells of tab or comma separated text, by row and column."""
     mark = "," if before.suffix == ".csv" else "\t"
     rows, others = ([line.split(mark) for line in path.read_text().split("\n")] for path in (before, after))
+    kept = [number for number, name in enumerate(others[0]) if name in rows[0] or name not in NEW_COLUMNS]
+    if len(kept) < len(others[0]):
+        others = [[row[number] for number in kept if number < len(row)] for row in others]
     if not result.promised:
         rows, others = rows[:1] + sorted(rows[1:]), others[:1] + sorted(others[1:])
     if len(rows) != len(others):
@@ -322,7 +334,7 @@ def compare_table(result: Comparison, file: str, before: Path, after: Path) -> i
             one, two = result.plain(texts[0], 0), result.plain(texts[1], 1)
             if one == two or _same_number(result, one, two):
                 continue
-            if place > 1 and _worded(column):
+            if one.startswith("track ") or (place > 1 and _worded(column)):
                 _compare_text(result, file, f"line {place} {column}", (one, two))
             else:
                 result.differ(file, f"line {place} {column}", one, two)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -51,15 +52,29 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def without_alarms(text: str) -> str:
+    """What is said without the alarms of the run, which version 0.1.0 left in the run folder."""
+    kept = [line for line in text.splitlines(keepends=True) if not line.startswith("warning: alarm of the run, ")]
+    return re.sub(r"(; )?alarm of the run, [^\t\n]*", "", "".join(kept))
+
+
 @pytest.mark.parametrize("name", [step.name for step in STEPS if step.name not in ("build", "evaluate")])
 def test_same_results(here: Path, name: str) -> None:
-    assert differences(GOLDEN / name, again(here, name)) == []
+    if name != "train":
+        (here / "run" / "alarms.json").write_text("[]")
+    found = again(here, name)
+    if name == "explain":  # its last column is new: the alarms
+        path = found / "out" / "pairs.tsv"
+        path.write_text("".join(line.rpartition("\t")[0] + "\n" for line in path.read_text().splitlines()))
+    assert differences(GOLDEN / name, found) == []
 
 
 def test_same_evaluation(here: Path) -> None:
     found = again(here, "evaluate")
     log = (found / "out" / "training.jsonl").rename(here / "training.jsonl")
     assert log.read_bytes() == (SAMPLE / "run" / "metrics.jsonl").read_bytes()
+    for path in (found / "stderr.txt", found / "out" / "environments.tsv"):
+        path.write_text(without_alarms(path.read_text()))
     assert differences(GOLDEN / "evaluate", found, FITTED) == []
 
 

@@ -151,7 +151,7 @@ class TestImpedance:
 
 
 class TestSmallGains:
-    """A planted Student that gains 0.0003 nats."""
+    """A Student that gains 0.0003 nats."""
 
     def test_no_measurable_gain(self, quiet: ComparisonDraft) -> None:
         quiet.results["intervals"].update(blocks=2, draws=100)

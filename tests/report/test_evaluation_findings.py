@@ -140,7 +140,7 @@ def put_gains(evaluation: EvaluationDraft, ranking: Ends, loss: Ends) -> None:
         ("open", "better", "helps the probabilities; it brings no measurable gain in the pooled ranking"),
         ("open", "open", "brings no measurable gain in the pooled ranking and the probabilities"),
         ("small", "small", "brings no measurable gain in the pooled ranking and the probabilities"),
-        ("no interval", "no interval", "cannot be judged in the pooled ranking and the probabilities, for want of an"),
+        ("no interval", "no interval", "cannot be judged in the pooled ranking and the probabilities, for lack of an"),
         ("worse", "worse", "harms the pooled ranking and the probabilities"),
         ("better", "worse", "helps the pooled ranking; it harms the probabilities"),
     ],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import html.parser
 import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -244,6 +246,29 @@ class TestBadFolder:
         with pytest.raises(EpisodeError, match=said):
             write_report(folder)
         assert not (folder / "index.html").exists() and not (folder / "figures").exists()
+
+    def test_a_full_disk_leaves_the_earlier_page(
+        self, make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        folder = make_folder(environments=2, pairs=60)
+        (folder / "index.html").write_text("earlier")
+        before, count, write = sorted(folder.rglob("*")), 0, Path.write_bytes
+
+        def failing(self: Path, content: bytes) -> int:
+            nonlocal count
+            count += 1
+            if count > 4:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return write(self, content)
+
+        monkeypatch.setattr(Path, "write_bytes", failing)
+        for out in (None, tmp_path / "page"):
+            with pytest.raises(OSError, match="No space left on device") as caught:
+                write_report(folder, out=out)
+            assert caught.value.filename.startswith(str(out or folder))
+            count = 4
+        assert (folder / "index.html").read_text() == "earlier"
+        assert sorted(folder.rglob("*")) == before and not (tmp_path / "page").exists()
 
     def test_results_of_another_format(self, tmp_path: Path, comparison_text: str) -> None:
         results, figures = json.loads(comparison_text)

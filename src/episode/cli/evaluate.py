@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from episode.evaluate.evaluation import evaluate, write_evaluation
     from episode.evaluate.summary import load_truth
     from episode.files import atomic_folder
+    from episode.predict.alarms import alarm_texts
 
     set_threads(args.threads)
     check_out(args)
@@ -57,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
     result = evaluate(model, dataset, store, seed=args.seed, truth=truth, known_only=args.known_only)
     with atomic_folder(args.out) as folder:
         write_evaluation(result, folder, run_folder=args.run_folder)
+    for text in alarm_texts(model.alarms):
+        warn(text)
     for estimate in result.predictions.estimates:
         for text in estimate.warnings:
             warn(f"{estimate.environment}: {text}")

@@ -97,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
     from episode.explain.pair_selection import choose_pairs, read_pair_list
     from episode.explain.tables import write_tables
     from episode.files import atomic_folder, write_json
+    from episode.predict.alarms import alarm_texts
 
     set_threads(args.threads)
     check_out(args)
@@ -134,6 +135,8 @@ def run(args: argparse.Namespace) -> int:
         if drawn:
             write_figures(drawn, tables["motifs"], len(explanations), explainer.motifs, folder / "figures")
         write_json(folder / "explain.json", summary)
+    for text in alarm_texts(model.alarms):
+        warn(text)
     _warn(args, explanations)
     if args.json:
         print_json(summary)

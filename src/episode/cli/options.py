@@ -208,7 +208,6 @@ def open_run(args: argparse.Namespace) -> tuple[Run, Dataset, ElementStore]:
     from episode.data.storage import load_dataset
     from episode.encode.store import build_store
     from episode.evaluate.evaluation import check_windows
-    from episode.predict.alarms import alarm_texts
     from episode.predict.pairs import distance_warning, genome_warning
 
     model = load_run(args.run_folder)
@@ -216,7 +215,7 @@ def open_run(args: argparse.Namespace) -> tuple[Run, Dataset, ElementStore]:
     check_windows(model, dataset)
     missing = int(dataset.pairs["distance"].isna().sum())
     texts = genome_warning(model, dataset.genome_hash), distance_warning(model, missing, len(dataset.pairs))
-    for text in filter(None, (*alarm_texts(model.alarms), *texts)):
+    for text in filter(None, texts):
         warn(text)
     cache = args.cache or args.dataset / "store"
     store = build_store(dataset, model.bank, model.facts.config.stem, cache, progress=sys.stderr.isatty())

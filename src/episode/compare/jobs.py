@@ -25,7 +25,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from episode import __version__
 from episode.compare.folds import Fold, collapse, make_folds
@@ -40,9 +40,10 @@ from episode.encode.motifs import MotifBank, load_bank
 from episode.encode.store import ElementStore, build_store
 from episode.errors import EpisodeError
 from episode.evaluate.figures import RunFigures
-from episode.files import atomic_file, finite, locked
+from episode.files import atomic_file, file_sha256, finite, locked
+from episode.frames import read_frame
 from episode.identity import check_identity
-from episode.schema import Model, read_model, write_model
+from episode.schema import Model, absent, read_model, write_model
 from episode.seeds import generator
 
 __all__ = [
@@ -59,7 +60,7 @@ __all__ = [
     "run_jobs",
 ]
 
-COLUMNS = ("row", "name", "score", "logit", "call")
+COLUMNS = {"row": "int64", "name": "str", "score": "float64", "logit": "float64", "call": "float64"}
 LOCK = ".lock"
 
 
@@ -133,6 +134,8 @@ class JobOutcome(Model):
     seconds: float
     episode: str
     """Version."""
+    scores_sha256: str | None = Field(default=None, exclude_if=absent)
+    """Of the Parquet file beside it; absent in files of older versions."""
     extras: dict[str, JsonValue]
     """What the runner keeps: of a training run of EPIsode the content of `RunFigures`."""
 
@@ -162,7 +165,10 @@ def open_work(work: Work, dataset: Dataset) -> None:
     path = work.folder / "identity.json"
     if path.exists():
         where, need = f"{work.folder}: holds a comparison with", "give a new folder for this one"
-        check_identity(read_json(path), identity.model_dump(mode="json"), where=where, need=need)
+        held = read_json(path)
+        if not isinstance(held, dict):
+            raise EpisodeError(f"{path}: damaged, it holds no object; give a new folder")
+        check_identity(held, identity.model_dump(mode="json"), where=where, need=need)
     else:
         write_model(path, identity)
 
@@ -248,13 +254,27 @@ def read_outcome(path: Path) -> JobOutcome:
     return read_model(path, JobOutcome, error=EpisodeError)
 
 
-def read_scores(work: Work, job: Job) -> pd.DataFrame:
-    """Read the scores of a job, with the columns `COLUMNS`."""
+def read_scores(work: Work, job: Job, outcome: JobOutcome, pairs: int) -> pd.DataFrame:
+    """Read the scores of a job, with the columns `COLUMNS`; `row` is less than the number of `pairs`.
+
+    Raises
+    ------
+    EpisodeError
+        If they cannot be read, or are not those that belong to the outcome.
+    """
     path = job.path(work.folder, ".parquet")
+    redo = f"remove {path.with_suffix('.json')} to redo it"
     try:
-        return pd.read_parquet(path, columns=list(COLUMNS))
-    except (OSError, ValueError) as error:
-        raise EpisodeError(f"{path}: cannot be read ({error}); remove {path.with_suffix('.json')} to redo it") from None
+        if outcome.scores_sha256 not in (None, file_sha256(path)):
+            raise EpisodeError(f"{path}: was changed after it was written")
+        scores = read_frame(path, COLUMNS)
+        if not scores["row"].between(0, pairs - 1).all():
+            raise EpisodeError(f"{path}: row points outside the {pairs:,} pairs of the dataset")
+    except FileNotFoundError:
+        raise EpisodeError(f"{path}: no such file; {redo}") from None
+    except EpisodeError as error:
+        raise EpisodeError(f"{error}; {redo}") from None
+    return scores
 
 
 def blind(dataset: Dataset, fold: Fold) -> Dataset:
@@ -368,5 +388,5 @@ def _write(work: Work, job: Job, runner: RunnerSpec, fold: Fold, result: RunnerR
         pd.concat(parts, ignore_index=True).to_parquet(temporary, index=False)
     extras = result.extras
     kept = extras.model_dump(mode="json") if isinstance(extras, RunFigures) else finite(dict(extras))
-    outcome = JobOutcome(seconds=round(seconds, 1), episode=__version__, extras=kept)
+    outcome = JobOutcome(seconds=round(seconds, 1), episode=__version__, scores_sha256=file_sha256(path), extras=kept)
     write_model(job.path(work.folder, ".json"), outcome)

@@ -133,6 +133,8 @@ def _collect(work: Work, dataset: Dataset, folds: Sequence[Fold], test: np.ndarr
     seeds: set[int] = set()
     runs: list[tuple[Job, RunFigures]] = []
     for folder in sorted((work.folder / "scores").glob("*/seed*")):
+        if not folder.name.removeprefix("seed").isdecimal():
+            continue
         runner, seed = folder.parent.name, int(folder.name.removeprefix("seed"))
         jobs = [Job(runner, seed, fold.name) for fold in folds]
         if not all(job.path(work.folder, ".json").exists() for job in jobs):
@@ -141,7 +143,8 @@ def _collect(work: Work, dataset: Dataset, folds: Sequence[Fold], test: np.ndarr
         values: dict[str, np.ndarray] = {}
         for job in jobs:
             path = job.path(work.folder, ".json")
-            scores, outcome = read_scores(work, job), read_outcome(path)
+            outcome = read_outcome(path)
+            scores = read_scores(work, job, outcome, len(place))
             if runner == "episode":
                 where = f"{path}: extras"
                 runs.append((job, parse_model(outcome.extras, RunFigures, where=where, error=EpisodeError)))

@@ -68,10 +68,12 @@ class Findings:
         """Number of problems: a row may have several."""
         return sum(len(finding.rows) for finding in self.found)
 
-    def rows(self) -> npt.NDArray[np.int64]:
-        """Return the positions with a problem, sorted, each once."""
-        none = [np.zeros(0, dtype=np.int64)]
-        return np.unique(np.concatenate([*none, *(finding.rows for finding in self.found)]))
+    def broken(self) -> npt.NDArray[np.bool_]:
+        """Tell which rows have a problem, shape (n,)."""
+        broken = np.zeros(len(self.row), dtype=bool)
+        for finding in self.found:
+            broken[finding.rows] = True
+        return broken
 
     def problems(self) -> list[Problem]:
         """Return one problem for each file and rule, by file and first row."""

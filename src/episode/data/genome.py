@@ -158,7 +158,7 @@ def _hashed(file: ReadAt, find: Callable[[], dict[str, Any]]) -> dict[str, Any]:
             return dict(json.loads(text))
     found = find()
     now = file.path.stat()
-    if _state(now) != _state(file.status):
+    if _state(now)[:3] != _state(file.status)[:3]:  # a new link or other rights are no change of content
         raise GenomeError(f"{file.path}: was changed while it was read; wait until it is complete")
     if entry and time.time_ns() - max(now.st_ctime_ns, now.st_mtime_ns) > _SETTLED:
         text = json.dumps(found)

@@ -145,14 +145,11 @@ def genome_hint(
     assembly : str
         What the table says of itself, "" if nothing.
     """
-    outside = sum(reasons.values())
-    leave = (
-        f"{outside:,} of {pairs:,} pairs have no known bases to read; "
-        "--outside-genome report leaves such pairs out and counts them"
-    )
+    leave = "--outside-genome report leaves such pairs out and counts them"
+    file = "their sequences" if genome is None else genome.path.name
+    some = f"{sum(reasons.values()):,} of {pairs:,} pairs cannot be read from {file}; {leave}"
     if genome is None:
-        return leave
-    file = genome.path.name
+        return some
     names = set(map(str, chrom.unique())) - {""}
     absent = names - set(genome.lengths)
     for name in sorted(absent):
@@ -163,7 +160,9 @@ def genome_hint(
         shown = ", ".join(list(genome.lengths)[:5])
         return f"no chromosome of the table is in {file}, which has {shown}; is it the right genome?"
     mostly = mostly_outside(reasons, pairs, genome)
+    if mostly is not None:
+        return f"{mostly}\n{leave}"
     if (end > chrom.map(genome.lengths)).any():
         build = f"the table is {assembly}" if assembly else "hg19 or hg38"
-        mostly = mostly or f"positions past the end often mean another genome build ({build})"
-    return leave if mostly is None else f"{mostly}\n{leave}"
+        return f"positions past the end often mean another genome build ({build})\n{some}"
+    return some

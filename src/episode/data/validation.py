@@ -160,8 +160,7 @@ def validate(
     for name in text.columns:
         if (name not in CANONICAL_DTYPES and name not in inline) or (name == "label" and not labels):
             frame[_own_name(name, text)] = text[name]
-    keep = np.ones(n, dtype=bool)
-    keep[findings.rows()] = False
+    keep = ~findings.broken()
     return Validated(frame if keep.all() else frame[keep].reset_index(drop=True), findings, sequences)
 
 

@@ -283,7 +283,7 @@ def _usable(
 
 def _parts(names: NDArray[np.str_]) -> Iterable[tuple[str, NDArray[np.bool_]]]:
     for name in np.unique(names):
-        yield str(name), names == name
+        yield f"{name} (environment)" if name == POOLED else str(name), names == name
     yield POOLED, np.ones(names.shape, dtype=bool)
 
 

@@ -6,9 +6,9 @@ Types only, shared by an evaluation and a comparison. This module does NOT know 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from episode.metrics.intervals import ByMetric, Estimate
 from episode.schema import Model, absent
@@ -32,7 +32,18 @@ __all__ = [
 ]
 
 
-class PrecisionRecall(Model):
+class _Columns(Model):
+    """Lists of one length."""
+
+    @model_validator(mode="after")
+    def _equal(self) -> Self:
+        sizes = {name: len(value) for name, value in self if isinstance(value, list)}
+        if len(set(sizes.values())) > 1:
+            raise ValueError(f"needed lists of one length, got {sizes}")
+        return self
+
+
+class PrecisionRecall(_Columns):
     """Precision against recall: equal lengths, at most 200, recall ascending; ``share`` is the prevalence."""
 
     recall: list[float]
@@ -40,7 +51,7 @@ class PrecisionRecall(Model):
     share: float
 
 
-class Reliability(Model):
+class Reliability(_Columns):
     """Observed against predicted prevalence: means of bins, ascending in probability, and their numbers of pairs."""
 
     probability: list[float]
@@ -54,6 +65,12 @@ class PotentialHistogram(Model):
     edges: list[float]
     positive: list[int]
     negative: list[int]
+
+    @model_validator(mode="after")
+    def _one_edge_more(self) -> Self:
+        if not len(self.edges) - 1 == len(self.positive) == len(self.negative):
+            raise ValueError("needed one edge more than there are bins")
+        return self
 
 
 class Impedances(Model):
@@ -110,14 +127,14 @@ class ValidationCheck(Model):
     """Slope of R_S on the impedance that the labels call for."""
 
 
-class LossSeries(Model):
+class LossSeries(_Columns):
     """A training loss over the steps, nats; means of stretches where it was long."""
 
     step: list[float]
     value: list[float]
 
 
-class PacingSeries(Model):
+class PacingSeries(_Columns):
     """The competition of one training environment over the steps: pull-in and push-away (nats), and rho_c."""
 
     step: list[float]

@@ -83,7 +83,7 @@ def load_truth(folder: Path) -> Truth:
     environments["impedance"] = impedance.astype(np.float64)
     again = environments["cell_line"].duplicated()
     if again.any():
-        name = environments["cell_line"].iloc[int(again.argmax())]
+        name = environments["cell_line"][again].iloc[0]
         raise DatasetError(f"{table}:{int(again.argmax()) + 2}: cell line {name!r} is there twice")
     try:
         simulated = pd.read_parquet(parquet)
@@ -259,7 +259,7 @@ def check_truth(pairs: pd.DataFrame, truth: Truth) -> None:
     Raises
     ------
     DatasetError
-        If it lacks one, or names that pairs share cannot tell them apart.
+        If it lacks one, or several pairs share their names.
     """
     missing = sorted(set(pairs["cell_line"]) - set(truth.environments["cell_line"]))
     if missing:
@@ -270,9 +270,10 @@ def check_truth(pairs: pd.DataFrame, truth: Truth) -> None:
         first = " ".join(map(str, wanted[int(absent.argmax())]))
         raise DatasetError(f"the truth lacks {int(absent.sum())} of {len(wanted)} pairs, first {first}")
     ids = [name for name in ("enhancer_id", "promoter_id") if name in pairs]
-    shared = pairs[[*PAIR_KEY, *ids]].drop_duplicates().duplicated(PAIR_KEY)
+    distinct = pairs[[*PAIR_KEY, *ids]].drop_duplicates()
+    shared = distinct.duplicated(PAIR_KEY)
     if shared.any():
-        first = " ".join(pairs[PAIR_KEY].iloc[int(shared.argmax())].astype(str))
+        first = " ".join(distinct.loc[shared, PAIR_KEY].iloc[0].astype(str))
         raise DatasetError(f"the truth goes by names, and several pairs are called {first}; needs names of their own")
 
 

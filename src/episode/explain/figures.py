@@ -89,9 +89,8 @@ def _track(axes: Axes, explanation: Explanation, kind: str, bank: MotifBank) -> 
         axes.plot(middle, effect.gradient, "D", mfc="none", mec=COLOURS["ink"], mew=0.8, ms=4)
     axes.set_xlim(0, placed.length)
     axes.margins(y=0.12)
-    where = (
-        f"{placed.chrom}:{placed.origin:,}–{placed.origin + placed.length:,}" if placed.chrom else short(placed.name)
-    )
+    place = f"{short(placed.chrom)}:{placed.origin:,}–{placed.origin + placed.length:,}"
+    where = place if placed.chrom else short(placed.name)
     ahead = (kind == "enhancer") != chosen.mirrored
     partner = "" if not chosen.oriented else ("   partner →" if ahead else "   ← partner")
     axes.set_title(f"{kind} {where}{partner}", **TITLE)
@@ -188,7 +187,7 @@ def _observed(axes: Axes, explanation: Explanation, effect: SiteEffect, found: B
     axes.axvspan(effect.site.start, effect.site.end, color=COLOURS["grid"], alpha=0.5, lw=0, zorder=0)
     placed = explanation.chosen.elements[effect.kind]
     name = f"{_label(effect, bank)} in the {effect.kind}, effect {_signed(effect.knockout.effect)}"
-    at = f"\n{placed.chrom}:{placed.origin + effect.site.start:,}" if placed.chrom else ""
+    at = f"\n{short(placed.chrom)}:{placed.origin + effect.site.start:,}" if placed.chrom else ""
     axes.set_title(name + at, **TITLE)
     axes.set_ylabel("mean fall\nof U_I", fontsize=8)
     axes.tick_params(labelbottom=False)

@@ -1,6 +1,6 @@
 """Which difference may be called a gain or a loss: the one rule behind every "beats", "helps" and "loses to".
 
-A gain is claimed where its interval leaves out zero, it has the least size in here, and enough blocks of the genome,
+A gain is claimed where its interval leaves out zero, it has the minimum size in here, and enough blocks of the genome,
 draws and environments stand behind it; the mirror image is a loss. Anything else is not measurable. Knows neither
 methods nor pages.
 """
@@ -14,10 +14,10 @@ from typing import Literal
 from episode.metrics.intervals import METRICS, Estimate
 
 __all__ = [
-    "LEAST",
     "MIN_BLOCKS",
     "MIN_DRAWS",
     "MIN_ENVIRONMENTS",
+    "MIN_SIZE",
     "ORACLE_SHARE",
     "Ground",
     "Verdict",
@@ -26,10 +26,10 @@ __all__ = [
     "lead",
 ]
 
-LEAST = dict.fromkeys(METRICS, 0.005) | {"log_loss": 0.002, "brier": 0.001}
-"""Least size of a difference that counts, in units of the metric (log-loss: nats)."""
+MIN_SIZE = dict.fromkeys(METRICS, 0.005) | {"log_loss": 0.002, "brier": 0.001}
+"""Smallest difference that counts, in units of the metric (log-loss: nats)."""
 ORACLE_SHARE = 0.10
-"""Least size of a difference of log-loss, as a fraction of what the oracle impedance gains over one for all."""
+"""Smallest difference of log-loss that counts, as a fraction of what the oracle impedance gains over one for all."""
 MIN_BLOCKS = 10
 """Blocks of the genome behind an interval; from fewer, an interval that is too narrow is the rule."""
 MIN_DRAWS = 40
@@ -119,8 +119,8 @@ def _missing(size: float, metric: str, ground: Ground, difference: Estimate) -> 
         return _few(blocks, "block", MIN_BLOCKS)
     if draws < MIN_DRAWS:
         return _few(draws, "draw", MIN_DRAWS)
-    if size < LEAST[metric]:
-        return f"smaller than {LEAST[metric]:g}"
+    if size < MIN_SIZE[metric]:
+        return f"smaller than {MIN_SIZE[metric]:g}"
     if metric == "log_loss":
         if ground.oracle_gain is None:
             return "what the oracle gains is not known"

@@ -21,7 +21,7 @@ __all__ = ["LINES", "SortedLines"]
 LINES = 1 << 18
 """About how many lines are merged at a time."""
 SAMPLE = 256
-"""One line of so many in a block decides where the genome is cut."""
+"""Of each block every line of this number decides where the genome is cut."""
 POSITION_BITS = 40
 
 

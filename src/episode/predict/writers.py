@@ -143,9 +143,11 @@ def open_text(format: str, path: Path, *, description: str = "") -> Iterator[Wri
     with ExitStack() as stack:
         temporary = stack.enter_context(atomic_file(path))
         stream = stack.enter_context(temporary.open("wb"))
-        aside = Path(f"{temporary}.sort.part")
-        stack.callback(aside.unlink, missing_ok=True)
-        lines = SortedLines(aside) if sort else None
+        lines: SortedLines | None = None
+        if sort:
+            aside = Path(f"{temporary}.sort.part")
+            stack.callback(aside.unlink, missing_ok=True)
+            lines = SortedLines(aside)
         names: list[str] = []
 
         def write(table: pa.Table) -> None:

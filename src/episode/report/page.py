@@ -6,6 +6,7 @@ is written (`episode.report.rendering`).
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from episode.figure_style import to_png, to_svg
 from episode.files import atomic_file, refuse_unwritable
 from episode.report.comparison import comparison_contents
 from episode.report.evaluation import evaluation_contents
+from episode.report.findings import words
 from episode.report.load import Comparison, Evaluation, load_folder
 from episode.report.rendering import page
 
@@ -38,7 +40,7 @@ def write_report(
         Where ``index.html`` and ``figures/`` go; None for `folder` itself. Earlier files of these names are
         replaced.
     warn : callable
-        Called with each alarm on the page, and with what it cannot have for want of labels.
+        Called with each alarm on the page, and with what it cannot have for lack of labels.
 
     Returns
     -------
@@ -58,20 +60,25 @@ def write_report(
         contents = evaluation_contents(data)
     lead = [contents.lead] if isinstance(data, Evaluation) and contents.lead else []
     for text in (*contents.findings.alarms, *lead):
-        warn(text)
+        warn(words(text))
     target = folder if out is None else out
-    written = [target / "index.html"]
+    figures = target / "figures"
+    made = [folder for folder in (figures, target) if not folder.exists()]
+    written = {target / "index.html": b""}
     vectors = {}
     for drawing in contents.drawings():
         vectors[drawing.name] = to_svg(drawing.figure)
         for ending, content in ((".svg", vectors[drawing.name].encode()), (".png", to_png(drawing.figure))):
-            path = target / "figures" / f"{drawing.name}{ending}"
-            _write(path, content)
-            written.append(path)
-    _write(written[0], page(contents, vectors, contents.title if title is None else title).encode())
-    return written
-
-
-def _write(path: Path, content: bytes) -> None:
-    with atomic_file(path) as temporary:
-        temporary.write_bytes(content)
+            written[figures / f"{drawing.name}{ending}"] = content
+    text = page(contents, vectors, contents.title if title is None else title)
+    written[target / "index.html"] = text.encode()
+    try:
+        with contextlib.ExitStack() as stack:  # all are written before the first is given its name
+            for path, content in written.items():
+                stack.enter_context(atomic_file(path)).write_bytes(content)
+    except OSError:
+        for folder in made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+    return list(written)

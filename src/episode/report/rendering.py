@@ -18,6 +18,7 @@ from markupsafe import Markup, escape
 
 from episode.figure_style import COLOURS, Drawing
 from episode.report.contents import Contents
+from episode.report.findings import MARKS
 
 __all__ = ["page", "rich"]
 
@@ -61,11 +62,17 @@ def page(contents: Contents, vectors: Mapping[str, str], title: str) -> str:
 
 
 def rich(words: str) -> Markup:
-    """Escape plain text; set U_I, R_E, R_S and R_T with their index, and `` `code` `` as code."""
+    """Escape plain text; set U_I, R_E, R_S and R_T with their index, and `` `code` `` as code, but no marked name."""
+    found = re.split(f"{MARKS[0]}(.*?){MARKS[1]}", words, flags=re.DOTALL)
+    parts = [f"<bdi>{escape(part)}</bdi>" if place % 2 else _set(part) for place, part in enumerate(found)]
+    return Markup("".join(parts))
+
+
+def _set(words: str) -> str:
     text = re.sub(
         r"\b(U_I|R_[EST])\b", lambda found: "{}<sub>{}</sub>".format(*found[0].split("_")), str(escape(words))
     )
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", text))
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", text)
 
 
 @functools.cache

@@ -129,14 +129,13 @@ def read_valid_pairs(
         fatal.append(Problem(here, f"is {assemblies[1]} where another table is {assemblies[0]}; needs one build"))
     frame = _join_frames(parts)
     conflicts = Findings([raw.text.file for raw in raws], frame["row"].to_numpy(), frame["source"].to_numpy())
-    keep, merged = np.ones(len(frame), dtype=bool), 0
+    repeated = np.zeros(len(frame), dtype=bool)
     if labels:
         keys = _pair_keys(frame, bring)
         _find_conflicts(conflicts, frame, keys)
         repeated = keys.assign(split=frame["split"], label=frame["label"]).duplicated().to_numpy(copy=True)
-        repeated[conflicts.rows()] = False
-        keep, merged = ~repeated, int(repeated.sum())
-        keep[conflicts.rows()] = False
+    conflicting = conflicts.broken()
+    repeated &= ~conflicting
     # A sequence file that two parts share is checked once for each.
     unreadable = list(dict.fromkeys(problem for raw in raws for problem in raw.text.problems))
     findings = [*(part.findings for part in parts), conflicts]
@@ -150,12 +149,12 @@ def read_valid_pairs(
     lists = [dropped_rows(unreadable), *(found.dropped() for found in findings)] if drop else []
     lists = [table for table in lists if len(table)]
     return PairTable(
-        frame=frame[keep].reset_index(drop=True),
+        frame=frame[~repeated & ~conflicting].reset_index(drop=True),
         sources=_sources(raws),
         sequences=sequences,
         assembly=assemblies[0] if assemblies else "",
         dropped=pd.concat(lists, ignore_index=True) if lists else empty_dropped(),
-        merged=merged,
+        merged=int(repeated.sum()),
         given=bring,
         problems=tuple(problems),
     )

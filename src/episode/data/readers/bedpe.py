@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from episode.data.readers.columns import INTERVALS, meaning
 from episode.data.readers.content import fail
+from episode.data.readers.detect import names_anchors
 from episode.data.readers.text import RawTable, TextTable, filled
 from episode.data.readers.tidy import rename
 
@@ -33,18 +34,19 @@ def read_bedpe(
     own = list(text.frame.columns)
     if len(own) < 6:
         raise fail(text.file, f"has {len(own)} columns; BEDPE needs at least 6: {', '.join(INTERVALS)}")
-    notes: tuple[str, ...] = ()
     asked = dict(columns)
+    notes: tuple[str, ...] = ()
     if header:
-        asked |= {} if any(name in columns for name in INTERVALS) else _anchors(text.file, own)
+        anchors = {} if any(name in columns for name in INTERVALS) else _anchors(text.file, own)
+        asked |= anchors
+        notes = () if names_anchors(own) or not anchors else (_placed(own),)
     else:
         own = [*_STANDARD, *(f"column_{i + 1}" for i in range(len(_STANDARD), len(own)))][: len(own)]
         text = replace(text, frame=text.frame.set_axis(own, axis="columns"))
-        taken = columns.values()
-        guessed = {name: at for name, at in _GUESSED.items() if name not in columns and at in own and at not in taken}
-        guessed = {} if cell_line is not None else guessed
-        asked |= guessed
-        notes = _notes(guessed, own)
+        free = [name for name in own[len(_STANDARD) :] if name not in columns.values()]
+        guessed = {name: at for name, at in _GUESSED.items() if name not in columns and at in free}
+        asked |= guessed if cell_line is None else {}
+        notes = _notes(guessed, free if cell_line is not None else [])
     raw = rename(text, asked)
     frame = raw.text.frame
     frame = frame.replace({column: {".": ""} for column in _GUESSED if column in frame})
@@ -69,12 +71,15 @@ def _anchors(file: str, names: list[str]) -> dict[str, str]:
     return dict(zip(INTERVALS, names[:6], strict=True))
 
 
-def _notes(guessed: Mapping[str, str], own: list[str]) -> tuple[str, ...]:
+def _placed(names: list[str]) -> str:
+    first, second = ", ".join(names[:3]), ", ".join(names[3:6])
+    return f"{first} are read as the enhancer, {second} as the promoter, by their places"
+
+
+def _notes(guessed: Mapping[str, str], left: list[str]) -> tuple[str, ...]:
     """Say what was guessed, or left alone, of the columns of a file without header."""
-    if len(own) <= len(_STANDARD):
-        return ()
-    if guessed:
-        named = ", ".join(f"{at} is read as {name}" for name, at in guessed.items())
-        return (f"has no header: {named}",)
-    last = f" to {own[-1]}" if len(own) > len(_STANDARD) + 1 else ""
-    return (f"has no header: column_11{last} are read as no label or cell line (--column label=column_11 would)",)
+    if left:
+        kept = f"{', '.join(left)} carried through, not read as label or cell line"
+        return (f"has no header: {kept} (--column label=column_11 would)",)
+    named = ", ".join(f"{at} is read as {name}" for name, at in guessed.items())
+    return (f"has no header: {named}",) if named else ()

@@ -74,7 +74,7 @@ def check_place(path: Path | str) -> os.stat_result:
         raise fail(path, "is a folder; needs a table")
     if stat.S_ISFIFO(found.st_mode) or stat.S_ISSOCK(found.st_mode):
         what = "pipe" if stat.S_ISFIFO(found.st_mode) else "socket"
-        raise fail(path, f"is a {what}, and tables are read more than once; save the rows to a file and give that")
+        raise fail(path, f"is a {what}, which cannot be read again; save the rows to a file and give that")
     if not stat.S_ISREG(found.st_mode):
         raise fail(path, "is a device; needs a table in a file")
     return found

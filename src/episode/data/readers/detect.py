@@ -6,6 +6,7 @@ Looks at names and first rows; does not read the rows.
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -27,6 +28,7 @@ __all__ = [
     "find_layout",
     "format_of_name",
     "is_anchors",
+    "names_anchors",
     "row_width",
 ]
 
@@ -96,7 +98,7 @@ class Layout:
 
 def format_of_name(path: Path) -> str | None:
     """Return "domain-kl" for a folder or a pairs file, "tidy" for Parquet, None where the content decides."""
-    if path.is_dir() or _PAIRS_FILE.fullmatch(path.name):
+    if os.path.isdir(path) or _PAIRS_FILE.fullmatch(path.name):
         return "domain-kl"
     return "tidy" if path.name.endswith((".parquet", ".pq")) else None
 
@@ -110,6 +112,11 @@ def detect_format(path: Path) -> str:
         If the file cannot be read, or is no table of pairs.
     """
     return format_of_name(path) or find_layout(read_content(path)).format
+
+
+def names_anchors(names: Sequence[str]) -> bool:
+    """Whether names of columns are those of BEDPE, as loop callers write them."""
+    return len(names) >= 6 and None not in (_CHROM1.fullmatch(names[0]), _CHROM2.fullmatch(names[3]))
 
 
 def is_anchors(cells: Sequence[str]) -> bool:
@@ -158,12 +165,18 @@ class _Top:
 
     @cached_property
     def rows(self) -> list[list[str]]:
-        """The values of the sample, as if separated by tabs."""
-        return [line.split("\t") for line in self.sample]
+        """The values of the sample, as if separated by tabs; without a first line that holds names."""
+        rows = [line.split("\t") for line in self.sample]
+        return rows[1:] if _are_names(rows[0]) else rows
 
     def tabbed(self, index: int) -> list[str]:
         """Split a line that may be a header of BEDPE."""
         return [name.strip() for name in self.content.lines[index].removeprefix("#").split("\t")]
+
+    @property
+    def names(self) -> set[str]:
+        """All that may be a name of a column."""
+        return {name for index in (*self.comments, self.first) for name in self.tabbed(index)}
 
     def fail(self, need: str, index: int) -> InputError:
         """Make the error for a line."""
@@ -199,7 +212,11 @@ def find_layout(content: Content, *, format: str | None = None, asked: Collectio
         fits = _most(top.rows, is_anchors if kind == "bedpe" else _is_bengi)
     else:
         fits = max(top.scores.values()) > 0
-    what = None if fits else foreign_rows(top.rows)
+    what = None
+    if not fits and _most(top.rows, is_anchors):
+        what = "looks like BEDPE; give --format bedpe, or no --format"
+    elif not fits:
+        what = foreign_header(top.names) or foreign_rows(top.rows)
     if what is not None:
         raise fail(content.file, what)
     _check_delimiter(top, kind)
@@ -240,21 +257,20 @@ def _format(top: _Top) -> str:
     if Path(top.content.file).name.endswith((".bedpe", ".bedpe.gz")):
         return "bedpe"
     heads = [top.tabbed(index) for index in (*top.comments, top.first)]
-    if any(len(names) >= 6 and _CHROM1.fullmatch(names[0]) and _CHROM2.fullmatch(names[3]) for names in heads):
+    if any(map(names_anchors, heads)):
         return "bedpe"
     if any(top.scores.values()):
         return "tidy"
     bengi, anchors = _most(top.rows, _is_bengi), _most(top.rows, is_anchors)
     named = any(_are_names(names) and len(names) == row_width(top.rows) for names in heads)
     if named and (bengi or anchors):
-        known = next(filter(None, (foreign_header(set(names)) for names in heads)), None)
-        if known is not None:
-            raise fail(top.content.file, known)
+        need = foreign_header(top.names)
+        if need is not None:
+            raise fail(top.content.file, need)
+        places = "columns 1 to 3 as the enhancer, 4 to 6 as the promoter"
+        other = "--format bengi to read the columns by place" if bengi else f"--format bedpe to read {places}"
         need = "names its columns in a way that is not known; give --column NAME=OTHER for each column that is needed"
-        need += (
-            " (see docs/formats.md), or --format bedpe to read columns 1 to 3 as the enhancer, 4 to 6 as the promoter"
-        )
-        raise fail(top.content.file, need)
+        raise fail(top.content.file, f"{need} (see docs/formats.md), or {other}")
     return "bengi" if bengi else "bedpe" if anchors else "tidy"
 
 

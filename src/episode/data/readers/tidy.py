@@ -6,6 +6,7 @@ Maps the file's column names to the library's; does not judge values.
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -118,7 +119,9 @@ def _need_columns(raw: RawTable, given: Sequence[str]) -> None:
         side = name.split("_")[0]
         more = ", and no --cell-line was given" if name == "cell_line" else f" (nor {side}_sequence)"
         need.append(f"{name!r}{'' if f'{side}_sequence' in present else more}")
-        near += [f"--column {name}={others[own]}" for own in difflib.get_close_matches(name, others, n=1)]
+        near += [
+            f"--column {shlex.quote(f'{name}={others[own]}')}" for own in difflib.get_close_matches(name, others, n=1)
+        ]
     known = foreign_header(set(given))
     if known is not None:
         raise fail(raw.text.file, known)

@@ -298,7 +298,7 @@ class Staging:
         facts = Facts(
             problems=tuple(findings.problems()[:SHOWN]),
             broken=findings.total,
-            dropped=len(findings.rows()),
+            dropped=int(findings.broken().sum()),
             kept=len(frame),
             cell_lines=tuple(map(str, names)),
         )

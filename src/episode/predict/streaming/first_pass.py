@@ -199,11 +199,14 @@ def make_plan(
     if few is not None and not few.pairs["environment"].isin(list(survey.environments)).any():
         raise _no_labels(request, f" of {', '.join(sorted(survey.environments))}")
     labelled = None if few is None else (few, build_store(few, run.bank, run.facts.config.stem))
+    store = opened.store  # what is scored is encoded before anyone scores
     drawn = candidates or Candidates(opened, 0, survey)
+    if candidates is not None:
+        store = candidates.opened.store
     supports = drawn.survey.supports(drawn.opened.catalogue.elements)
     estimates = []
     for name in sorted(survey.environments):
-        store, rows = drawn.opened.store, supports[name]
+        rows = supports[name]
         estimates.append(estimate_environment(run, store, rows, name, seed=request.seed, labelled=labelled))
         report("estimate environments", len(estimates), len(survey.environments))
     pairs = sum(facts.n for facts in survey.environments.values())

@@ -291,7 +291,7 @@ def open_job(request: Request, out: Path, *, resume: bool = False, report: Repor
         remove_leftovers(out.parent, folder.name)
     if (folder / LOCK).exists():
         with suppress(FileNotFoundError), locked(folder / LOCK, lambda: _refuse_company(folder)):
-            pass  # nobody is at work there
+            pass
     if not (resume and (out / RESULT).exists()):
         _refuse_others(out, folder, resume)
     genome = None if request.genome is None else open_genome(request.genome)

@@ -58,7 +58,7 @@ def methods_by_metric(
         seen.add(group)
     if chance is not None:
         axes.axvline(chance, color=COLOURS["muted"], lw=1, ls="--", zorder=1, label="chance")
-    axes.set_yticks(range(len(found)), [method for method, _, _ in found], fontsize=8)
+    axes.set_yticks(range(len(found)), [short(method) for method, _, _ in found], fontsize=8)
     axes.set_ylim(len(found) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
     about = METRICS[metric]

@@ -6,6 +6,7 @@ on the same page speaks against a gain, the gain is not claimed. Nothing in here
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -22,15 +23,23 @@ __all__ = [
     "percent",
     "signed",
     "spell",
+    "verbatim",
     "within",
+    "words",
 ]
 
 NAMES_SHOWN = 5
 NONE = "–"
+MARKS = ("\ue000", "\ue001")
+"""Around a name that is to be shown letter by letter; of the private use area, so that no name needs them."""
+ALTERED = re.compile(
+    r"\bU_I\b|\bR_[EST]\b|`|[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\U00010800-\U00010fff\U0001e800-\U0001efff]"
+)
+"""What `episode.report.rendering.rich` would set otherwise, and letters that are written from right to left."""
 BARRED = "barred"
 """Standing of a gain that an alarm speaks against."""
 BARS = {"ranking": "weak_potential", "impedance": "mean_impedance_student"}
-"""Which alarm speaks against gains of what: a ranking that is not told from chance, an R_S that does not move."""
+"""Which alarm speaks against gains of what: a ranking that may be chance, an R_S that does not move."""
 
 
 @dataclass(frozen=True)
@@ -107,9 +116,19 @@ def environments(count: int) -> str:
     return f"{count} environment{'' if count == 1 else 's'}"
 
 
+def verbatim(name: str) -> str:
+    """Mark a name of a user that a page would show otherwise: as U_I, as code, or from right to left."""
+    return f"{MARKS[0]}{name}{MARKS[1]}" if ALTERED.search(name) else name
+
+
+def words(text: str) -> str:
+    """Return text without the marks of `verbatim`."""
+    return text.translate(dict.fromkeys(map(ord, MARKS)))
+
+
 def listing(names: Sequence[str], *, max_names: int = NAMES_SHOWN) -> str:
     """Write "a, b and c"; of many, the first few and how many more."""
-    shown, more = list(names[:max_names]), len(names) - max_names
+    shown, more = list(map(verbatim, names[:max_names])), len(names) - max_names
     if more > 0:
         return ", ".join(shown) + f" and {more} more"
     return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)

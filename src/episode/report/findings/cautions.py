@@ -14,7 +14,7 @@ from episode.compare.results import Audit, ComparisonResults
 from episode.evaluate.figures import Figures
 from episode.metrics.claims import MIN_BLOCKS, MIN_DRAWS, MIN_ENVIRONMENTS
 from episode.metrics.metrics import is_collapsed
-from episode.report.findings import decimal, listing, percent
+from episode.report.findings import decimal, listing, percent, verbatim
 from episode.report.findings import environments as count
 from episode.report.load import Comparison
 from episode.report.methods import methods_of
@@ -64,7 +64,7 @@ def cautions(results: ComparisonResults) -> Iterable[str]:
     if single:
         yield f"One class only, so no ranking numbers there, and none of theirs in any mean: {listing(single)}."
     few = [
-        f"{name} ({entry.positives})"
+        f"{verbatim(name)} ({entry.positives})"
         for name, entry in environments.items()
         if 0 < min(entry.positives, entry.n - entry.positives) < FEW_POSITIVES
     ]

@@ -14,7 +14,7 @@ from scipy.stats import binom
 from scipy.stats import t as student_t
 
 from episode.evaluate.results import EnvironmentSummary, EvaluationResults
-from episode.metrics.claims import LEAST, MIN_BLOCKS, MIN_ENVIRONMENTS, Ground, Verdict, judge, lead
+from episode.metrics.claims import MIN_BLOCKS, MIN_ENVIRONMENTS, MIN_SIZE, Ground, Verdict, judge, lead
 from episode.metrics.intervals import Estimate
 from episode.report.findings import BARRED, Claim, Findings, barred_by, environments, listing, percent, signed, within
 from episode.report.load import Evaluation
@@ -44,7 +44,7 @@ def find_evaluation(evaluation: Evaluation) -> Findings:
 
 
 def lead_sentence(results: EvaluationResults) -> str:
-    """Say first what the page cannot have for want of labels, classes or environments; "" where it has all."""
+    """Say first what the page cannot have for lack of labels, classes or environments; "" where it has all."""
     pooled = results.pooled
     if not results.labelled:
         return "No pair of this dataset is labelled: this page has no scores, only R_S and the warnings."
@@ -119,7 +119,7 @@ def _impedance(evaluation: Evaluation, bar: str) -> Claim:
     aupr, log_loss = evaluation.gain("pooled", "aupr"), evaluation.gain("pooled", "log_loss")
     ground = _ground(results)
     found = [judge(aupr, "aupr", ground), judge(log_loss, "log_loss", ground)]
-    if oracle.gain_share is None or oracle.aupr - pooled.aupr_potential < LEAST["aupr"]:
+    if oracle.gain_share is None or oracle.aupr - pooled.aupr_potential < MIN_SIZE["aupr"]:
         against = f"even the oracle impedance reaches only {oracle.aupr:.3f}, so there is little to correct"
     elif pooled.aupr <= pooled.aupr_potential:
         against = f"the oracle impedance would reach {oracle.aupr:.3f}"
@@ -158,7 +158,7 @@ def _helps(verdicts: Mapping[str, Verdict], bar: str) -> str:
         "worse": "harms {}",
         BARRED: "claims no gain in {} (the alarm " + bar + " speaks against it)",
         "open": "brings no measurable gain in {}",
-        "unknown": "cannot be judged in {}, for want of an interval",
+        "unknown": "cannot be judged in {}, for lack of an interval",
     }
     return f"The impedance {'; it '.join(words[key].format(listing(parts[key])) for key in words if key in parts)}."
 

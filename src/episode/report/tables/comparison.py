@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterable, Sequence
 
 from episode.compare.methods.registry import GROUPS, find_method, ordered
 from episode.compare.results import SEEN, Audit, ComparisonResults
-from episode.metrics.claims import LEAST, MIN_BLOCKS, ORACLE_SHARE
+from episode.metrics.claims import MIN_BLOCKS, MIN_SIZE, ORACLE_SHARE
 from episode.report.contents import Notes
+from episode.report.findings import verbatim
 from episode.report.findings.comparison import best_baselines, claimed, correction_method
 from episode.report.methods import METRICS
 from episode.report.tables import Cell, Note, Row, Table, count, difference_cell, figure, interval, share, text
@@ -118,7 +119,7 @@ def environment_table(results: ComparisonResults) -> Table:
         ),
         tuple(
             (
-                text(name),
+                text(verbatim(name), order=name),
                 count(entry.n),
                 count(entry.positives),
                 share(entry.share_positive),
@@ -140,7 +141,7 @@ def by_environment_tables(results: ComparisonResults, metrics: Sequence[str]) ->
         kept = [method for method, numbers in found.items() if any(number.value is not None for number in numbers)]
         yield Table(
             f"{METRICS[metric].name} of every method in every environment. Small: 95 % intervals.",
-            ("method", *results.environments),
+            ("method", *map(verbatim, results.environments)),
             tuple((text(method, starts=starts), *map(interval, found[method])) for method, starts in _grouped(kept)),
             name=f"environments-{metric}",
         )
@@ -163,9 +164,10 @@ def difference_table(results: ComparisonResults, alarms: Collection[str]) -> Tab
     return Table(
         "Paired differences. The first method less the second, on the same pairs and the same draws. In bold where it "
         "is a gain or a loss: the 95 % interval (small) leaves out zero, and the difference is of a size that counts "
-        f"(AUROC, AUPR and ECE {LEAST['auroc']:g}; log-loss {LEAST['log_loss']:g} nats and {100 * ORACLE_SHARE:g} % of "
-        f"what the oracle gains), from at least {MIN_BLOCKS} blocks, and no alarm speaks against a gain. Elsewhere "
-        "nothing is claimed. Above zero favours the first for AUROC and AUPR, below zero for log-loss and ECE.",
+        f"(AUROC, AUPR and ECE {MIN_SIZE['auroc']:g}; log-loss {MIN_SIZE['log_loss']:g} nats and "
+        f"{100 * ORACLE_SHARE:g} % of what the oracle gains), from at least {MIN_BLOCKS} blocks, and no alarm speaks "
+        "against a gain. Elsewhere nothing is claimed. Above zero favours the first for AUROC and AUPR, below zero "
+        "for log-loss and ECE.",
         ("difference", *map(_head, DIFFERENCES)),
         tuple(rows),
         name="differences",

@@ -8,7 +8,7 @@ from functools import partial
 from episode.evaluate.results import EnvironmentSummary
 from episode.metrics.intervals import Estimate
 from episode.metrics.metrics import Numbers
-from episode.report.findings import NONE, decimal
+from episode.report.findings import NONE, decimal, verbatim
 from episode.report.load import Evaluation
 from episode.report.tables import Cell, Row, Table, count, figure, interval, share, text
 
@@ -109,7 +109,7 @@ def environment_table(evaluation: Evaluation) -> Table | None:
         ("environment", "pairs", "positive", "AUPR", *best, *HEADS.values()),
         tuple(
             row(
-                f"{name} (collapsed)" if entry.collapsed else name,
+                f"{verbatim(name)} (collapsed)" if entry.collapsed else verbatim(name),
                 entry.n,
                 entry,
                 entry.aupr_potential,
@@ -131,7 +131,7 @@ def impedance_table(evaluation: Evaluation) -> Table:
         low, high = entry.r_student_low, entry.r_student_high
         between = "" if low is None or high is None else f"{decimal(low, 2)} to {decimal(high, 2)}"
         return (
-            text(name),
+            text(verbatim(name), order=name),
             text("known" if entry.known else "unseen"),
             count(entry.support_size),
             Cell(decimal(entry.r_student, 2), entry.r_student, between),
