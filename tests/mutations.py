@@ -129,6 +129,24 @@ MUTATIONS = (
         "predict/test_pair_impedance.py::test_every_pair_meets_its_own_impedance",
     ),
     Mutation(
+        "predict/impedance.py",
+        "used_half = (1 - weight) * half",
+        "used_half = half",
+        "predict/test_invariance.py::test_known_and_unseen_environments",
+    ),
+    Mutation(
+        "inference/support_sampling.py",
+        "rank <= self.rank[-1]",
+        "rank < self.rank[-1]",
+        "inference/test_support_sampling.py::test_of_equal_contents_the_first_by_ids_and_distance_is_taken",
+    ),
+    Mutation(
+        "inference/support.py",
+        "ddof=1",
+        "ddof=0",
+        "inference/test_support.py::test_the_spread_is_the_standard_deviation_over_supports_drawn_again",
+    ),
+    Mutation(
         "predict/streaming/summary.py",
         "rows.locus[:] = locus[rows.enhancer]",
         "pass",
