@@ -112,6 +112,15 @@ def test_cell_lines_that_only_validation_holds_are_judged_alone() -> None:
     assert len(lines(pairs, roles.training) | lines(pairs, roles.pseudo_ood)) == 8
 
 
+def test_calibration_reads_the_held_out_rows_of_every_cell_line() -> None:
+    pairs = pair_table(10, 60)
+    held_out = np.arange(len(pairs)) % 4 == 0
+    pairs["split"] = np.where(held_out, "val", "train")
+    roles = assign_roles(pairs, CONFIG, 0)
+    assert roles.unseen_validation and len(lines(pairs, roles.validation)) == 2
+    assert sorted(rows(roles.calibration)) == np.flatnonzero(held_out).tolist()
+
+
 @pytest.mark.parametrize("able", [{"line0"}, {"line2", "line5"}, {"line1", "line4", "line8"}])
 def test_held_out_cell_lines_are_chosen_among_those_with_validation_rows(able: set[str]) -> None:
     pairs = pair_table(9, 60)

@@ -208,6 +208,12 @@ def test_support_sizes_are_log_uniform_between_their_bounds() -> None:
     assert np.median(sizes) == pytest.approx(256, rel=0.12)
 
 
+def test_both_bounds_of_the_support_size_are_drawn() -> None:
+    config = small_config("episodes.support_min=2", "episodes.support_max=4", "episodes.two_way=0.0").episodes
+    rng = np.random.default_rng(0)
+    assert {draw_sizes(rng, config)[0] for _ in range(200)} == {2, 3, 4}
+
+
 def test_shown_labels_cover_all_shares() -> None:
     config = small_config("episodes.label_shown=1.0").episodes
     rng = np.random.default_rng(0)

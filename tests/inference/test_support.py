@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import statistics
+
 import numpy as np
 import pytest
 import torch
 
 from episode.inference.scoring import score_rows
-from episode.inference.support import bootstrap_sd, embed_support, student_impedance
+from episode.inference.support import REPLICATES, bootstrap_sd, embed_support, student_impedance
 from episode.model.backbone import PairOutput
 from episode.model.energy import EnergySystem
 from small_systems import make_rows, make_store, make_system, small_config
@@ -40,6 +42,15 @@ def test_the_spread_is_repeatable_and_shrinks_with_the_support(system: EnergySys
     few = PairOutput(output.potential[:12], output.representation[:12])
     assert spread(output, np.arange(400)) == spread(output, np.arange(400))
     assert 0 < spread(output, np.arange(400)) < spread(few, np.arange(12))
+
+
+def test_the_spread_is_the_standard_deviation_over_supports_drawn_again(system: EnergySystem) -> None:
+    output, _ = support(system, 6)
+    rng = np.random.default_rng(4)
+    drawn = [rng.integers(6, size=6) for _ in range(REPLICATES)]
+    values = [float(student_impedance(system, output.take(rows)).mean()) for rows in drawn]
+    found = bootstrap_sd(system, output, np.arange(6), np.random.default_rng(4))
+    assert found == pytest.approx(statistics.stdev(values), rel=1e-4)
 
 
 def test_loci_are_drawn_whole(system: EnergySystem) -> None:

@@ -127,7 +127,8 @@ def test_a_repeated_pair_is_in_the_support_once() -> None:
     assert len(chosen) == len(once.rank) and chosen.max() < 40
 
 
-def test_of_equal_contents_the_first_by_ids_and_distance_is_taken() -> None:
+@pytest.mark.parametrize("size", [SIZE, 1], ids=["with_room", "full"])
+def test_of_equal_contents_the_first_by_ids_and_distance_is_taken(size: int) -> None:
     """Elements 0 and 1, and 2 and 3, have one sequence each; so both ways of choosing, in any order of the rows."""
     enhancer, promoter = np.array([1, 0, 0, 0, 1]), np.array([2, 3, 2, 2, 3])
     distance = np.array([5.0, 10.0, np.nan, 30.0, 1.0])
@@ -136,7 +137,7 @@ def test_of_equal_contents_the_first_by_ids_and_distance_is_taken() -> None:
     content = [b"a", b"a", b"b", b"b"]
     for order in itertools.permutations(range(5)):
         mixed = rows.take(np.array(order))
-        draw = SupportDraw(SIZE)
+        draw = SupportDraw(size)
         for part in (np.arange(2), np.arange(2, 5)):
             draw.offer(content_ranks(0, content, mixed.take(part)), mixed.take(part))
         chosen = draw_support(content_ranks(0, content, mixed), mixed, SIZE)

@@ -163,6 +163,9 @@ def test_known_and_unseen_environments(predictions: Predictions) -> None:
         else:
             assert np.isnan(row["r_teacher"]) and row["r_used"] == row["r_student"]
         assert row["r_used_low"] < row["r_used"] < row["r_used_high"]
+        share = 1 - weight if row["known"] else 1.0  # R_T is known without an error
+        half = row["r_student_high"] - row["r_student"]
+        assert row["r_used_high"] - row["r_used"] == pytest.approx(share * half, rel=1e-6)
 
 
 def test_another_assay_of_a_known_cell_line_is_unseen(folder: Path, predictions: Predictions) -> None:

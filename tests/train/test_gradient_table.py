@@ -127,6 +127,15 @@ def test_the_graph_itself_stops_where_the_table_does(name: str) -> None:
     assert touched(system, nonzero=False) == GRAPH[name]
 
 
+@pytest.mark.parametrize("name", sorted(ROUTES))
+def test_a_cut_potential_is_moved_by_what_moves_the_backbone_alone(name: str) -> None:
+    context, _ = make_context(small_config())
+    leaf = torch.ones(3, requires_grad=True)
+    everything = leaf.sum() + sum(parameter.sum() for parameter in context.system.parameters())
+    backward(fabric(), context.system, {name: everything}, [leaf])
+    assert (leaf.grad is not None) == ("backbone" in ALLOWED[name])
+
+
 def test_all_losses_together_give_each_part_the_sum_of_its_rows() -> None:
     system, made = losses()
     backward(fabric(), system, made)
