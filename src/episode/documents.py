@@ -20,6 +20,9 @@ from episode.limits import INTEGER_DIGITS, JSON_BYTES
 
 __all__ = ["json_content", "read_json", "read_lines", "read_text", "toml_content"]
 
+DOTS = 1000
+"""Most dots in a line of TOML, where they part keys."""
+
 
 def read_text(path: Path, form: str = "JSON", *, error: type[EpisodeError] = EpisodeError) -> str:
     """Read a text file; `form` is what it should be, for the message.
@@ -88,6 +91,8 @@ def toml_content(text: str, *, where: str, error: type[EpisodeError] = EpisodeEr
     EpisodeError
         Of type `error`, if it breaks a rule of TOML or of this module; the message begins with `where`.
     """
+    if any(line.count(".") > DOTS for line in text.splitlines()):  # each of them costs as much as all before it
+        raise error(f"{where}: not valid TOML (nested too deeply)")
     try:
         content = tomllib.loads(text)
         json.dumps(content, default=str)  # dotted keys nest without the parser's notice

@@ -93,17 +93,19 @@ def _claim(folder: Path, held: contextlib.ExitStack, *, resume: bool) -> Start:
         remove_leftovers(folder, name)
     state = (folder / STATE).exists()
     content = sorted(path.name for path in folder.iterdir() if path.name != LOCK)
-    if content and not resume:
-        hint = "resume it with --resume, or" if state else "give a new folder or"
-        raise EpisodeError(f"{folder}: exists already and is not empty; {hint} remove it first")
-    if state:
-        return Start.UNFINISHED
-    if (folder / "run.json").exists():
-        return Start.FINISHED
+    finished = (folder / "run.json").exists()
     own = tuple(f".{name}." for name in (STATE, LOG, *FINISHED))  # being written when a machine died that is not this
     foreign = [name for name in content if not (name.startswith(own) and name.endswith(".part"))]
     if (folder / LOG).exists() and not (folder / LOG).stat().st_size:
         foreign.remove(LOG)
+    if content and not resume:
+        begun = state or not (finished or foreign)
+        hint = "resume it with --resume, or" if begun else "give a new folder or"
+        raise EpisodeError(f"{folder}: exists already and is not empty; {hint} remove it first")
+    if state:
+        return Start.UNFINISHED
+    if finished:
+        return Start.FINISHED
     if foreign:
         raise CheckpointError(f"{folder}: nothing to resume (no {STATE} there), and {foreign[0]} is in the way")
     return Start.NEW

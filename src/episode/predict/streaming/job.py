@@ -70,7 +70,7 @@ def result_folder(out: Path) -> Path:
     EpisodeError
         If no other folder could be given its place.
     """
-    if not out.exists():
+    if not out.is_dir():
         refuse_unwritable(out)
     found = out.resolve()
     if found == Path.cwd() or os.path.ismount(found):
@@ -287,8 +287,11 @@ def open_job(request: Request, out: Path, *, resume: bool = False, report: Repor
     for place in (out, folder):
         refuse_shared(place, cache, Path(request.run_folder), *map(Path, request.all_tables))
     refuse_inside(request.all_tables, out)
+    if cache is not None:
+        refuse_unwritable(cache)
     if out.parent.exists():
-        remove_leftovers(out.parent, folder.name)
+        for place in (out, folder):
+            remove_leftovers(out.parent, place.name)
     if (folder / LOCK).exists():
         with suppress(FileNotFoundError), locked(folder / LOCK, lambda: _refuse_company(folder)):
             pass
