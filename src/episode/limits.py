@@ -87,7 +87,7 @@ RATE = 1000.0
 WEIGHTS = 1e6
 """Weight of a loss, and what is measured in nats, bits or units of temperature."""
 STEP_BYTES = 1 << 40
-"""Least bytes that a model and a step of its training need, estimated before anything is made."""
+"""Bytes that a model and a step of its training need at the very minimum, by an estimate."""
 DRAWS = 100_000
 """Bootstrap draws."""
 

@@ -350,14 +350,14 @@ OUTSIDE = {
     ),
     "all_unknown": (
         "K562\t1\tchr2\t100\t200\tchr2\t500\t600\n",
-        "enhancer 'chr2:100-200' has 100 letters other than A, C, G and T in 100 bp of genome.fa; "
+        "enhancer 'chr2:100-200' has 100 bases other than A, C, G and T in 100 bp of genome.fa; "
         "needs known bases, or a larger --max-unknown",
         "1 of 2 pairs cannot be read from genome.fa; --outside-genome report leaves such pairs out and counts them",
         "only unknown bases in the genome",
     ),
     "partly_unknown": (
         "K562\t1\tchr2\t500\t600\tchr2\t390\t410\n",
-        "promoter 'chr2:390-410' has 10 letters other than A, C, G and T in 20 bp of genome.fa; "
+        "promoter 'chr2:390-410' has 10 bases other than A, C, G and T in 20 bp of genome.fa; "
         "needs known bases, or a larger --max-unknown",
         "1 of 2 pairs cannot be read from genome.fa; --outside-genome report leaves such pairs out and counts them",
         "partly unknown bases in the genome",

@@ -138,7 +138,7 @@ def test_elements_do_not_depend_on_row_order(here: Path, dataset: Dataset) -> No
 def test_partly_unknown_elements_can_be_allowed(here: Path) -> None:
     (here / "pairs.tsv").write_text(HEADER + "K562\t1\tchr2\t390\t410\tchr2\t500\t600\n")
     table, genome = read_pairs("pairs.tsv"), open_genome("genome.fa")
-    with pytest.raises(EpisodeError, match="has 10 letters other than A, C, G and T in 20 bp"):
+    with pytest.raises(EpisodeError, match="has 10 bases other than A, C, G and T in 20 bp"):
         assemble(table, genome, WINDOWS, max_unknown=0.49)
     found = assemble(table, genome, WindowConfig(enhancer=20, promoter=120), max_unknown=0.5)
     assert decode(found.sequence(0))[:10] == "N" * 10

@@ -66,8 +66,8 @@ def test_bengi(real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert content["counts"]["outside_genome"] == {
         "chromosome not in the genome": 318281,
         "position past the end of the chromosome": 920,
-        "only N in the genome": 3827,
-        "partly N in the genome": 4585,
+        "only unknown bases in the genome": 3827,
+        "partly unknown bases in the genome": 4585,
     }
     assert content["counts"]["merged_duplicates"] == 13873
     assert len(pd.read_csv(tmp_path / "out" / "dropped.tsv", sep="\t")) == 318281 + 920 + 3827 + 4585
@@ -95,7 +95,7 @@ def test_hic_loops(real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert {row["environment"]: (row["n"], row["positives"]) for row in content["summary"]} == LOOPS
     assert content["counts"]["outside_genome"] == {
         "position past the end of the chromosome": 11,
-        "partly N in the genome": 50,
+        "partly unknown bases in the genome": 50,
     }
     pairs = load_dataset(tmp_path / "out").pairs
     assert {"types", "kind", "anchor1_tss", "enh_win"} <= set(pairs.columns)

@@ -17,6 +17,7 @@ from episode.compare.jobs import alone, blind, few_labels
 from episode.compare.protocol import HoldoutConfig, Protocol, load_protocol
 from episode.compare.results import ComparisonResults
 from episode.evaluate.figures import ComparisonFigures
+from episode.files import file_sha256
 from episode.schema import read_model
 
 pytestmark = pytest.mark.usefixtures("jobs_in_this_process")
@@ -105,7 +106,7 @@ def test_more_methods_join_the_table(compared: Path, tmp_path: Path) -> None:
 
 def test_another_seed_or_setting_does_not_mix_into_the_table(compared: Path, tmp_path: Path) -> None:
     shutil.copytree(compared / "out", tmp_path / "out")
-    outcome = compare(tmp_path, "--methods", "distance", "--set", "training.steps=7")
+    outcome = compare(tmp_path, "--methods", "distance", "--set", "training.patience=7")
     assert outcome.code == 2
     assert "holds a comparison with another config" in outcome.err
 
@@ -179,6 +180,8 @@ def tamper(compared: Path, folder: Path, methods: str, **columns: float) -> str:
     for column, value in columns.items():
         scores.loc[mine & scores[column].notna(), column] = value
     scores.to_parquet(path, index=False)
+    outcome = path.with_suffix(".json")
+    outcome.write_text(json.dumps(json.loads(outcome.read_text()) | {"scores_sha256": file_sha256(path)}))
     assert compare(folder, "--methods", "distance", "--truth", tiny_world.world() / "truth").code == 0
     assert tiny_world.episode("report", folder / "out").code == 0
     return (folder / "out" / "index.html").read_text()

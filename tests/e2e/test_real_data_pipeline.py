@@ -70,7 +70,7 @@ def test_the_real_way(real_data: Path, tmp_path: Path) -> None:
     assert built.code == 0, built.err
     counts = json.loads((data / "manifest.json").read_text())["counts"]
     assert counts["outside_genome"]["chromosome not in the genome"] == away
-    assert "only N in the genome" in counts["outside_genome"]
+    assert "only unknown bases in the genome" in counts["outside_genome"]
     for reason, number in counts["outside_genome"].items():
         assert f"{number:,} rows were left out: {reason}" in built.out
     dropped = pd.read_csv(data / "dropped.tsv", sep="\t")

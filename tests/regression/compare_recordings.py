@@ -40,7 +40,19 @@ PRINTED = 1.1e-5
 RENAMED_KEYS = {"results.json": {"rows": "methods"}}
 """Keys of BEFORE that may have another name now, at any depth, by file name."""
 
-NEW_KEYS = ("format_version", "support", "alarms", "files", "content_sha256", "sha256", "log_sha256", "scores_sha256")
+NEW_KEYS = (
+    "format_version",
+    "support",
+    "columns",
+    "max_unknown",
+    "promoter_flank",
+    "alarms",
+    "files",
+    "content_sha256",
+    "sha256",
+    "log_sha256",
+    "scores_sha256",
+)
 """Keys that AFTER may have gained, at any depth."""
 
 GONE_KEYS = ("merged",)

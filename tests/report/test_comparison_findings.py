@@ -292,7 +292,7 @@ class TestDoubt:
         assert "Weak potential, in training, k562, seed 0: macro AUROC 0.52 ± 0.05." in alarms
         assert not any(text.startswith("Idle") for text in alarms)
         for entry in comparison.figures["training"][1]["pacing"].values():
-            entry.update(pull=[0.0], push=[0.0])
+            entry.update(pull=[0.0] * len(entry["step"]), push=[0.0] * len(entry["step"]))
         assert any(
             "stayed at zero in 1 of 3 training runs" in text for text in find_comparison(comparison.load()).alarms
         )

@@ -85,6 +85,8 @@ def test_every_name_in_one_evaluation(tmp_path: Path) -> None:
     for file in ("metrics.json", "figures.json"):
         text = (folder / file).read_text()
         for number, name in enumerate(NAMES):
+            if name == "pooled" and file == "figures.json":  # as `episode evaluate` calls its curves
+                text = text.replace(f'"cell{number:02d}":', '"pooled (environment)":')
             text = text.replace(f'"cell{number:02d}"', json.dumps(name))
         (folder / file).write_text(text)
     loaded = load_folder(folder)

@@ -74,7 +74,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=FRACTION,
         default=0.0,
         metavar="FRACTION",
-        help="largest fraction of letters other than A, C, G and T in an element that is used (default: 0)",
+        help="largest fraction of bases other than A, C, G and T in an element that is used (default: 0)",
     )
     parser.add_argument(
         "--promoter-flank",

@@ -117,8 +117,6 @@ def run(args: argparse.Namespace) -> int:
     unknown = [name for name in args.write or [] if name not in FORMATS]
     if unknown:
         raise EpisodeError(f"--write {','.join(unknown)}: needed a list of {', '.join(FORMATS)}")
-    if args.support_labels is None and "label" in dict(args.column):
-        raise EpisodeError("--column label=...: prediction reads no labels, but those of a --support-labels table")
     _check_engine(args)
     set_threads(args.threads)
     require_finished(args.run_folder)

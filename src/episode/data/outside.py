@@ -101,13 +101,13 @@ def _outside_need(
     if why == TOO_LONG:
         return f"{side}_end", end, f"is more than {ELEMENT_BASES:,} bp past {side}_start"
     if why == GIVEN_UNKNOWN:
-        need = "letters other than A, C, G and T in its sequence; needs known bases, or a larger --max-unknown"
+        need = "bases other than A, C, G and T in its sequence; needs known bases, or a larger --max-unknown"
         return f"{side}_name", frame[f"{side}_name"], lambda at: f"has {unknown[at]} {need}"
     return (
         side,
         interval_names(frame, side),
         lambda at: (
-            f"has {unknown[at]} letters other than A, C, G and T in {end.iloc[at] - start.iloc[at]} bp of {file}; "
+            f"has {unknown[at]} bases other than A, C, G and T in {end.iloc[at] - start.iloc[at]} bp of {file}; "
             "needs known bases, or a larger --max-unknown"
         ),
     )

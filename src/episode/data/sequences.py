@@ -76,7 +76,7 @@ class Window:
     codes : uint8 array
         Its bases; empty where it is unusable.
     unknown : int
-        Letters other than A, C, G and T in the element itself.
+        Bases other than A, C, G and T in the element itself.
     start, end : int
         The bases read that lie on the chromosome, 0-based half-open; -1 where that is not known.
     """
