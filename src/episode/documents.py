@@ -11,6 +11,7 @@ import io
 import json
 import math
 import os
+import stat
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,11 @@ def read_text(path: Path, form: str = "JSON", *, error: type[EpisodeError] = Epi
         Of type `error`, if the file cannot be read, is too large or is not UTF-8.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+            raise error(f"{path}: is a pipe or a device; needs a file")
         with path.open("rb") as stream:
             size = os.fstat(stream.fileno()).st_size
-            content = b"" if size > JSON_BYTES else stream.read(JSON_BYTES + 1)  # a pipe has no size
+            content = b"" if size > JSON_BYTES else stream.read(JSON_BYTES + 1)
         if max(size, len(content)) > JSON_BYTES:
             raise error(f"{path}: not valid {form} (more than {JSON_BYTES:,} bytes)")
         return content.decode("utf-8-sig")

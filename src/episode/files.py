@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from episode.errors import EpisodeError
+from episode.limits import FILE_BYTES
 
 __all__ = [
     "ReadAt",
@@ -367,8 +368,11 @@ def fsync(path: Path) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes as 64 hex digits."""
+    """Return the SHA-256 of a file's bytes as 64 hex digits; an `EpisodeError` past `episode.limits.FILE_BYTES`."""
     with path.open("rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size > FILE_BYTES:
+            raise EpisodeError(f"{path}: has {size:,} bytes; needs at most {FILE_BYTES:,}")
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

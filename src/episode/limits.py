@@ -14,6 +14,7 @@ __all__ = [
     "DEVICES",
     "DRAWS",
     "ELEMENT_BASES",
+    "FILE_BYTES",
     "FREQUENCIES",
     "GZIP_RATIO",
     "INTEGER_DIGITS",
@@ -51,6 +52,8 @@ POSITION = 1 << 40
 """Largest start or end of an interval; the longest chromosomes known have some 10^11 bases."""
 ELEMENT_BASES = 1_000_000
 """Bases of one element or window."""
+FILE_BYTES = 1 << 38
+"""Bytes of any file that is read whole."""
 JSON_BYTES = 1 << 30
 """Bytes of a JSON or TOML file."""
 INTEGER_DIGITS = 100

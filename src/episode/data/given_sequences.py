@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from episode.data.findings import Findings
-from episode.data.readers.text import RawTable
 from episode.dna import DNA_ALPHABET
 from episode.limits import ELEMENT_BASES
+
+if TYPE_CHECKING:
+    from episode.data.readers.text import RawTable
 
 __all__ = ["check_names", "fingerprint", "read_inline", "sequence_problem"]
 

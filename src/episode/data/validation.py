@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -31,9 +32,11 @@ from episode.data.findings import Findings
 from episode.data.given_sequences import check_names, read_inline
 from episode.data.pairs import CANONICAL_DTYPES, SIDES, SPLITS, interval_names, parse_intervals
 from episode.data.positions import read_coordinates, read_distances
-from episode.data.readers.text import RawTable
 from episode.limits import NAME_LENGTH
 from episode.text import forbidden_characters, names_with_problems, text_problem
+
+if TYPE_CHECKING:
+    from episode.data.readers.text import RawTable
 
 __all__ = ["Validated", "conflicting_labels", "validate"]
 
