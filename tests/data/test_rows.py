@@ -385,7 +385,8 @@ def spoiled(rows: int, spoil: str) -> tuple[str, int]:
         "str"
     )
     if spoil != "conflict":
-        frame = frame.assign(label="1", **{spoil: "chr7" if spoil == "enhancer_chrom" else "x"})
+        frame = frame.assign(label="1", enhancer_start=at.astype(str), enhancer_end=(at + 9).astype(str))
+        frame = frame.assign(**{spoil: "chr7" if spoil == "enhancer_chrom" else "x"})
         frame["promoter_chrom"] = frame["enhancer_chrom"]
     frame.loc[len(frame)] = GOOD
     path = Path("many.tsv")

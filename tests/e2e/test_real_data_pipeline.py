@@ -124,7 +124,8 @@ def test_the_real_way(real_data: Path, tmp_path: Path) -> None:
     wanted = pd.read_parquet(out / "predictions.parquet")
     wanted = wanted[wanted["environment"] == "NHEK:HiC"].sort_values(key)
     for result in results:
-        result = result.sort_values(key)
+        assert len(result) > len(wanted), "predictions keep the rows that a dataset merges"
+        result = result.drop_duplicates(key).sort_values(key)
         assert len(result) == len(wanted) > 100
         np.testing.assert_allclose(result["probability"], wanted["probability"], atol=1e-5)
     assert (results[0]["label"] != results[1]["label"]).all()
