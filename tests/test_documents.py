@@ -70,13 +70,12 @@ def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
     assert read_model(tmp_path / "a.toml", Config).training.steps == 5
 
 
-def test_a_file_of_more_bytes_than_any_such_file_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_more_bytes_than_any_such_file_has(tmp_path: Path) -> None:
     with (tmp_path / "a.json").open("wb") as stream:
         stream.truncate(documents.JSON_BYTES + 1)  # takes no room
     with pytest.raises(EpisodeError, match=r"a\.json: not valid JSON \(more than 1,073,741,824 bytes\)"):
         read_json(tmp_path / "a.json")
-    monkeypatch.setattr(documents, "JSON_BYTES", 1000)
-    with pytest.raises(EpisodeError, match=r"zero: not valid JSON \(more than 1,000 bytes\)"):
+    with pytest.raises(EpisodeError, match="zero: is a pipe or a device; needs a file"):
         read_json(Path("/dev/zero"))
 
 

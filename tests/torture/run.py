@@ -49,7 +49,7 @@ def import_everything() -> None:
         *("explain.tables", "explain.pair_selection", "simulate", "encode.store", "predict.writers", "compare.jobs"),
     ):
         importlib.import_module(f"episode.{name}")
-    for name in ("pysam", "py2bit", "pyarrow.parquet", "matplotlib.pyplot", "sklearn.linear_model", "tqdm"):
+    for name in ("pysam", "pyarrow.parquet", "matplotlib.pyplot", "sklearn.linear_model", "tqdm"):
         importlib.import_module(name)
     for name in ("cp437", "utf-8-sig", "utf-16", "utf-32", "latin-1", "cp1252", "ascii", "idna"):
         "".encode(name)  # imports it
