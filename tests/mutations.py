@@ -129,6 +129,12 @@ MUTATIONS = (
         "predict/test_pair_impedance.py::test_every_pair_meets_its_own_impedance",
     ),
     Mutation(
+        "data/validation.py",
+        "return (positive & negative)[group] & known",
+        "return (positive & negative)[group]",
+        "data/test_bad_input.py::test_an_unknown_label_conflicts_with_nothing",
+    ),
+    Mutation(
         "predict/impedance.py",
         "used_half = (1 - weight) * half",
         "used_half = half",
@@ -168,9 +174,18 @@ def main() -> int:
                 if text.count(mutation.before) != 1:
                     raise SystemExit(f"{mutation.file}: {mutation.before!r} does not stand there once")
                 path.write_text(text.replace(mutation.before, mutation.after))
-            command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+            command = [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-q",
+                "-x",
+                "-p",
+                "no:cacheprovider",
+                *(f"tests/{test}" for test in tests),
+            ]
             environment = os.environ | {"PYTHONPATH": f"{source}{os.pathsep}{ROOT / 'tests'}"}
-            code = subprocess.run(command, cwd=ROOT / "tests", env=environment, capture_output=True).returncode
+            code = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True).returncode
         if mutation is None and code:
             raise SystemExit("the tests fail without any fault; correct that first")
         if mutation is not None:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from episode.cli.main import main
+from episode.data.validation import conflicting_labels
 
 HEADER = (
     "cell_line\tlabel\tenhancer_chrom\tenhancer_start\tenhancer_end\tpromoter_chrom\tpromoter_start\tpromoter_end\n"
@@ -155,6 +156,12 @@ def test_several_problems_of_a_row_are_one_dropped_row(here: Path) -> None:
             "reason": "is not 0, 1 or empty (unknown); is not past enhancer_start 9",
         }
     ]
+
+
+def test_an_unknown_label_conflicts_with_nothing() -> None:
+    keys = pd.DataFrame({"environment": list("aaabbb"), "pair": [1, 1, 1, 1, 1, 2]})
+    found = conflicting_labels(keys, pd.Series([1, -1, 0, 1, -1, 0], dtype="int8"))
+    assert found.tolist() == [True, False, True, False, False, False]
 
 
 def test_conflicting_labels_name_each_other(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
