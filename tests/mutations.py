@@ -132,7 +132,19 @@ MUTATIONS = (
         "data/validation.py",
         "return (positive & negative)[group] & known",
         "return (positive & negative)[group]",
-        "data/test_bad_input.py::test_an_unknown_label_conflicts_with_nothing",
+        "data/test_bad_input.py::test_an_unknown_label_beside_two_that_conflict_is_kept",
+    ),
+    Mutation(
+        "data/positions.py",
+        "return number.where(good, between)",
+        "return number",
+        "data/test_bad_input.py::test_a_distance_that_is_not_given_is_that_of_the_midpoints",
+    ),
+    Mutation(
+        "predict/impedance.py",
+        "sd**2 - calibration.bootstrap_sd**2",
+        "sd**2",
+        "predict/test_invariance.py::test_the_interval_counts_what_validation_did_not_see",
     ),
     Mutation(
         "predict/impedance.py",

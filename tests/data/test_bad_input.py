@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 from episode.cli.main import main
-from episode.data.validation import conflicting_labels
 
 HEADER = (
     "cell_line\tlabel\tenhancer_chrom\tenhancer_start\tenhancer_end\tpromoter_chrom\tpromoter_start\tpromoter_end\n"
@@ -158,12 +157,6 @@ def test_several_problems_of_a_row_are_one_dropped_row(here: Path) -> None:
     ]
 
 
-def test_an_unknown_label_conflicts_with_nothing() -> None:
-    keys = pd.DataFrame({"environment": list("aaabbb"), "pair": [1, 1, 1, 1, 1, 2]})
-    found = conflicting_labels(keys, pd.Series([1, -1, 0, 1, -1, 0], dtype="int8"))
-    assert found.tolist() == [True, False, True, False, False, False]
-
-
 def test_conflicting_labels_name_each_other(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "a.tsv").write_text(HEADER + GOOD + GOOD_TOO)
     (here / "b.tsv").write_text(HEADER + GOOD.replace("\t1\t", "\t0\t"))
@@ -181,6 +174,21 @@ def test_conflicting_labels_name_each_other(here: Path, capsys: pytest.CaptureFi
 def test_same_pair_of_two_environments_is_no_conflict(here: Path) -> None:
     (here / "pairs.tsv").write_text(HEADER + GOOD + GOOD.replace("K562\t1", "HMEC\t0"))
     assert build("pairs.tsv") == 0
+
+
+def test_an_unknown_label_beside_two_that_conflict_is_kept(here: Path) -> None:
+    rows = (GOOD, GOOD.replace("\t1\t", "\t\t"), GOOD.replace("\t1\t", "\t0\t"))
+    (here / "pairs.tsv").write_text(HEADER + "".join(rows))
+    assert build("pairs.tsv", "--on-invalid", "drop") == 0
+    assert list(pd.read_csv("out/dropped.tsv", sep="\t")["row"]) == [2, 4]
+    assert pd.read_parquet("out/pairs.parquet")[["row", "label"]].to_numpy().tolist() == [[3, -1]]
+
+
+def test_a_distance_that_is_not_given_is_that_of_the_midpoints(here: Path) -> None:
+    rows = (GOOD.replace("\n", "\t77.5\n"), GOOD_TOO.replace("\n", "\t\n"))
+    (here / "pairs.tsv").write_text(HEADER.replace("\n", "\tdistance\n") + "".join(rows))
+    assert build("pairs.tsv") == 0
+    assert pd.read_parquet("out/pairs.parquet")["distance"].tolist() == [77.5, 800.0]
 
 
 def test_unknown_label_conflicts_with_nothing(here: Path) -> None:
