@@ -129,6 +129,24 @@ MUTATIONS = (
         "predict/test_pair_impedance.py::test_every_pair_meets_its_own_impedance",
     ),
     Mutation(
+        "data/validation.py",
+        "return (positive & negative)[group] & known",
+        "return (positive & negative)[group]",
+        "data/test_bad_input.py::test_an_unknown_label_beside_two_that_conflict_is_kept",
+    ),
+    Mutation(
+        "data/positions.py",
+        "return number.where(good, between)",
+        "return number",
+        "data/test_bad_input.py::test_a_distance_that_is_not_given_is_that_of_the_midpoints",
+    ),
+    Mutation(
+        "predict/impedance.py",
+        "sd**2 - calibration.bootstrap_sd**2",
+        "sd**2",
+        "predict/test_invariance.py::test_the_interval_counts_what_validation_did_not_see",
+    ),
+    Mutation(
         "predict/impedance.py",
         "used_half = (1 - weight) * half",
         "used_half = half",
@@ -168,9 +186,18 @@ def main() -> int:
                 if text.count(mutation.before) != 1:
                     raise SystemExit(f"{mutation.file}: {mutation.before!r} does not stand there once")
                 path.write_text(text.replace(mutation.before, mutation.after))
-            command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+            command = [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-q",
+                "-x",
+                "-p",
+                "no:cacheprovider",
+                *(f"tests/{test}" for test in tests),
+            ]
             environment = os.environ | {"PYTHONPATH": f"{source}{os.pathsep}{ROOT / 'tests'}"}
-            code = subprocess.run(command, cwd=ROOT / "tests", env=environment, capture_output=True).returncode
+            code = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True).returncode
         if mutation is None and code:
             raise SystemExit("the tests fail without any fault; correct that first")
         if mutation is not None:

@@ -176,6 +176,21 @@ def test_same_pair_of_two_environments_is_no_conflict(here: Path) -> None:
     assert build("pairs.tsv") == 0
 
 
+def test_an_unknown_label_beside_two_that_conflict_is_kept(here: Path) -> None:
+    rows = (GOOD, GOOD.replace("\t1\t", "\t\t"), GOOD.replace("\t1\t", "\t0\t"))
+    (here / "pairs.tsv").write_text(HEADER + "".join(rows))
+    assert build("pairs.tsv", "--on-invalid", "drop") == 0
+    assert list(pd.read_csv("out/dropped.tsv", sep="\t")["row"]) == [2, 4]
+    assert pd.read_parquet("out/pairs.parquet")[["row", "label"]].to_numpy().tolist() == [[3, -1]]
+
+
+def test_a_distance_that_is_not_given_is_that_of_the_midpoints(here: Path) -> None:
+    rows = (GOOD.replace("\n", "\t77.5\n"), GOOD_TOO.replace("\n", "\t\n"))
+    (here / "pairs.tsv").write_text(HEADER.replace("\n", "\tdistance\n") + "".join(rows))
+    assert build("pairs.tsv") == 0
+    assert pd.read_parquet("out/pairs.parquet")["distance"].tolist() == [77.5, 800.0]
+
+
 def test_unknown_label_conflicts_with_nothing(here: Path) -> None:
     (here / "pairs.tsv").write_text(HEADER + GOOD + GOOD.replace("\t1\t", "\t\t"))
     assert build("pairs.tsv") == 0

@@ -16,6 +16,7 @@ from episode.data.dataset import Dataset, assemble
 from episode.data.genome import open_genome
 from episode.data.readers import read_pairs
 from episode.metrics.metrics import average_precision
+from episode.predict.impedance import half_width
 from episode.predict.pairs import Predictions, genome_warning, predict_dataset
 from tiny_world import KEY, NUMBERS, TOLERANCE, dataset, lively_run, pairs, read, rows_of, shuffled, store_of, world
 
@@ -166,6 +167,16 @@ def test_known_and_unseen_environments(predictions: Predictions) -> None:
         share = 1 - weight if row["known"] else 1.0  # R_T is known without an error
         half = row["r_student_high"] - row["r_student"]
         assert row["r_used_high"] - row["r_used"] == pytest.approx(share * half, rel=1e-6)
+
+
+def test_the_interval_counts_what_validation_did_not_see() -> None:
+    run = lively_run()
+    changes = {"impedance_error": 0.3, "impedance_environments": 8, "bootstrap_sd": 0.2}
+    facts = run.facts.changed(calibration=run.facts.calibration.changed(**changes))
+    calibrated = replace(run, facts=facts)
+    quantile = 1.894578605  # 95 % of Student's t with 7 degrees of freedom
+    assert half_width(calibrated, 0.1) == half_width(calibrated, 0.2) == pytest.approx(quantile * 0.3)
+    assert half_width(calibrated, 0.52) == pytest.approx(quantile * (0.09 + 0.48**2) ** 0.5)
 
 
 def test_another_assay_of_a_known_cell_line_is_unseen(folder: Path, predictions: Predictions) -> None:

@@ -59,7 +59,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--collapse", action="store_true", help="one row for each enhancer and gene, as the protocol says"
     )
     parser.add_argument("--truth", type=Path, metavar="DIR", help="truth folder of a simulated world")
-    add_setting(parser, "one setting of EPIsode; may be repeated")
+    add_setting(parser, "one setting of EPIsode; may be repeated, each key once")
     add_common(parser, threads=False)
 
 

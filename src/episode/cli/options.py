@@ -129,7 +129,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """--config and --set, which `read_settings` reads."""
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML or JSON file of settings")
-    add_setting(parser, "one setting; may be repeated")
+    add_setting(parser, "one setting; may be repeated, each key once")
 
 
 def add_setting(parser: argparse.ArgumentParser, help: str) -> None:
