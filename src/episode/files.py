@@ -20,7 +20,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from episode.errors import EpisodeError
 from episode.limits import FILE_BYTES
@@ -351,14 +351,27 @@ class ReadAt:
         EpisodeError
             If the file has become shorter.
         """
-        parts = []
-        while count:
-            part = os.pread(self._file, count, at)
-            if not part:
+        part = os.pread(self._file, count, at)
+        if len(part) == count:
+            return part
+        out = bytearray(count)
+        self.fill(at, memoryview(out))
+        return bytes(out)
+
+    def fill(self, at: int, out: memoryview) -> None:
+        """Fill `out` with the bytes from position `at` on; raises as `read` does."""
+        done = 0
+        while done < len(out):
+            got = os.preadv(self._file, [out[done:]], at + done)
+            if not got:
                 raise EpisodeError(f"{self.path}: has become shorter since it was opened")
-            parts.append(part)
-            at, count = at + len(part), count - len(part)
-        return b"".join(parts)
+            done += got
+
+    def stream(self) -> BinaryIO:
+        """Return the same file as a stream from its beginning, whatever has its name now."""
+        opened = os.fdopen(os.dup(self._file), "rb")
+        opened.seek(0)
+        return opened
 
 
 def fsync(path: Path) -> None:

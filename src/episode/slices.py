@@ -7,9 +7,7 @@ error, and a slice is a copy. Knows nothing of what the numbers mean.
 from __future__ import annotations
 
 import math
-import os
 import tokenize
-import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,29 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from episode.errors import EpisodeError
+from episode.files import ReadAt
 
 __all__ = ["ByteArray", "RowFile"]
 
 SLICE = 16 << 20
 """Bytes of a slice of a pass over a whole file."""
-
-
-class _Content:
-    """The bytes of an open file from some place on; the file may be renamed or removed meanwhile."""
-
-    def __init__(self, path: Path, file: int, begin: int) -> None:
-        self._path, self._file, self._begin = path, os.dup(file), begin
-        weakref.finalize(self, os.close, self._file)
-
-    def read(self, first: int, out: memoryview) -> None:
-        """Fill `out` with the bytes from `first` on; an `EpisodeError` if the file has become shorter."""
-        place, done = self._begin + first, 0
-        while done < len(out):
-            got = os.preadv(self._file, [out[done:]], place + done)
-            if not got:
-                raise EpisodeError(f"{self._path}: has become shorter since it was opened")
-            done += got
 
 
 class RowFile:
@@ -60,12 +41,11 @@ class RowFile:
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self.path, self.shape, self.dtype = path, shape, dtype
         self._row_bytes = dtype.itemsize * math.prod(shape[1:])
-        with path.open("rb") as stream:
-            found = _header(stream)
-            begin, size = stream.tell(), os.fstat(stream.fileno()).st_size
-            if found != (shape, False, dtype) or size != begin + shape[0] * self._row_bytes:
-                raise ValueError(f"the rows are not {'x'.join(map(str, shape))} of {dtype.name}")
-            self._content = _Content(path, stream.fileno(), begin)
+        self._file = ReadAt(path)
+        with self._file.stream() as stream:
+            found, self._begin = _header(stream), stream.tell()
+        if found != (shape, False, dtype) or self._file.size != self._begin + shape[0] * self._row_bytes:
+            raise ValueError(f"the rows are not {'x'.join(map(str, shape))} of {dtype.name}")
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -78,7 +58,7 @@ class RowFile:
         EpisodeError
             If the file has become shorter.
         """
-        self._content.read(first * self._row_bytes, memoryview(out).cast("B"))
+        self._file.fill(self._begin + first * self._row_bytes, memoryview(out).cast("B"))
 
 
 class ByteArray:
@@ -95,17 +75,17 @@ class ByteArray:
     dtype = np.dtype(np.uint8)
 
     def __init__(self, path: Path) -> None:
-        with path.open("rb") as stream:
-            size = os.fstat(stream.fileno()).st_size
-            if path.suffix == ".npy":
-                shape, _, dtype = _header(stream)
-                if dtype != self.dtype or len(shape) != 1:
-                    raise ValueError(f"holds {dtype} of {len(shape)} dimensions; needs uint8 of one")
-                size -= stream.tell()
-                if size != shape[0]:
-                    raise ValueError(f"holds {size} bytes where its header says {shape[0]}")
-            self.shape = (size,)
-            self._content = _Content(path, stream.fileno(), stream.tell())
+        self._file, self._begin = ReadAt(path), 0
+        size = self._file.size
+        if path.suffix == ".npy":
+            with self._file.stream() as stream:
+                (shape, _, dtype), self._begin = _header(stream), stream.tell()
+            if dtype != self.dtype or len(shape) != 1:
+                raise ValueError(f"holds {dtype} of {len(shape)} dimensions; needs uint8 of one")
+            size -= self._begin
+            if size != shape[0]:
+                raise ValueError(f"holds {size} bytes where its header says {shape[0]}")
+        self.shape = (size,)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -114,7 +94,7 @@ class ByteArray:
         """Read a slice; an `EpisodeError` if the file has become shorter."""
         first, last, _ = span.indices(len(self))
         out = np.empty(max(last - first, 0), dtype=self.dtype)
-        self._content.read(first, memoryview(out))
+        self._file.fill(self._begin + first, memoryview(out))
         return out
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from episode.limits import POSITION
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -22,7 +24,8 @@ LINES = 1 << 18
 """About how many lines are merged at a time."""
 SAMPLE = 256
 """Of each block every line of this number decides where the genome is cut."""
-POSITION_BITS = 40
+POSITION_BITS = POSITION.bit_length() - 1
+"""A start is less than `POSITION`, as ends are at most that."""
 
 
 class SortedLines:
