@@ -35,7 +35,7 @@ def test_column_names_the_columns_of_text_and_parquet(tmp_path: Path, table: pd.
     renamed.to_parquet(tmp_path / "other.parquet")
     assert predict(tmp_path / "plain", tmp_path / "plain.tsv").code == 0
     wanted = pd.read_parquet(tmp_path / "plain" / "predictions.parquet")
-    asked = ("--column", "enhancer_chrom=chr", "--column", "promoter_chrom=CHR", "--column", "label=absent")
+    asked = ("--column", "enhancer_chrom=chr", "--column", "promoter_chrom=CHR")
     for name in ("other.tsv", "other.parquet"):
         refused = predict(tmp_path / name[-3:], tmp_path / name)
         assert refused.code == 2
@@ -44,6 +44,8 @@ def test_column_names_the_columns_of_text_and_parquet(tmp_path: Path, table: pd.
         assert outcome.code == 0, outcome.err
         came = pd.read_parquet(tmp_path / name[-3:] / "predictions.parquet")
         np.testing.assert_allclose(came["probability"], wanted["probability"], rtol=1e-5)
+        refused = predict(tmp_path / "absent", tmp_path / name, *asked, "--column", "label=absent")
+        assert refused.code == 2 and "has no column 'absent', asked for as label" in refused.err
 
 
 def test_labels_of_a_bedpe_with_a_comment_above_its_header(tmp_path: Path, table: pd.DataFrame) -> None:

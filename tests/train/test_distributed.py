@@ -332,8 +332,8 @@ def test_a_killed_process_ends_the_training_and_another_number_of_them_goes_on(t
     a_run(alone, folder, cache, data, -1, 0)
     assert not (folder / ".lock").exists()
     expected = numbers(tmp_path / "whole")
-    for name, value in numbers(folder).items():
-        torch.testing.assert_close(value, expected[name], rtol=1e-3, atol=1e-4, msg=name)
+    for name, value in numbers(folder).items():  # Adam's steps are .01 wide whatever the gradient: a tenth of one
+        torch.testing.assert_close(value, expected[name], rtol=1e-3, atol=1e-3, msg=name)
 
 
 def refuses(processes: Processes, how: str) -> None:
@@ -347,7 +347,7 @@ def refuses(processes: Processes, how: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("how", "text"), [("input", "p.tsv:2: bad\nhint: correct it"), ("plain", "said in process 1")])
+@pytest.mark.parametrize(("how", "text"), [("input", "correct it\np.tsv:2: bad"), ("plain", "said in process 1")])
 def test_an_error_of_another_process_ends_the_first_and_is_told(how: str, text: str) -> None:
     with pytest.raises(EpisodeError) as caught:
         launch(refuses, how, training=CPU, layout=Layout(devices=2))

@@ -15,7 +15,9 @@ import pytest
 from episode import files
 from tiny_world import SETTINGS, as_options, dataset_folder, episode
 
-LONGER = (*SETTINGS, "training.steps=10", "training.settle_steps=6", "stem.min_information=19")
+CHANGED = ("training.steps=10", "training.settle_steps=6", "stem.min_information=19")
+KEYS = {setting.partition("=")[0] for setting in CHANGED}
+LONGER = (*(setting for setting in SETTINGS if setting.partition("=")[0] not in KEYS), *CHANGED)
 KILLS = 2
 
 

@@ -126,7 +126,9 @@ class Request:
 
     @property
     def reading_pairs(self) -> ReadOptions:
-        """How the tables are read: the same, without a name for the labels."""
+        """How the tables are read: the same, without a name for the labels where another table gives them."""
+        if self.support_labels is None:
+            return self.reading
         return replace(self.reading, columns={name: other for name, other in self.columns if name != "label"})
 
     @property
