@@ -92,8 +92,8 @@ TEXTS: dict[str, dict[str, Must]] = {
 }
 """Values of options that are text."""
 CONFIGS: dict[str, tuple[str | bytes, Must]] = {
-    "c.toml": ("[training]\nsteps = 2\n", "accept"),
-    "c.json": ('{"training": {"steps": 2}}', "accept"),
+    "c.toml": ("[training]\nsteps = 2\nsettle_steps = 2\n", "accept"),
+    "c.json": ('{"training": {"steps": 2, "settle_steps": 2}}', "accept"),
     "mark.toml": ("\ufeff[training]\nsteps = 2\nsettle_steps = 2\n", "either"),
     "utf16.toml": ("[training]\nsteps = 2\n".encode("utf-16"), "refuse"),
     "latin.toml": (b"[training]\nsteps = 2 # \xe9\n", "refuse"),
