@@ -23,7 +23,9 @@ from episode.limits import (
     CHANNELS,
     ELEMENT_BASES,
     FREQUENCIES,
+    GROUPS,
     RATE,
+    SEEDS,
     SPECTRUM,
     STEPS,
     TASK_PAIRS,
@@ -36,6 +38,7 @@ from episode.text import text_problem
 __all__ = [
     "BackboneConfig",
     "Config",
+    "CrossfitConfig",
     "EnvironmentConfig",
     "EpisodesConfig",
     "ImpedanceConfig",
@@ -175,6 +178,9 @@ class PotentialConfig(Model):
 class EnvironmentConfig(Model):
     """Set encoder, Student, Teacher and Opportunist."""
 
+    student: Literal["closed_form", "network"] = "closed_form"
+    """What R_S of a prediction comes from: "closed_form" (fitted after training on pairs that the potential has not
+    learned from) or "network" (the set encoder and the Student head, as training leaves them)."""
     width: Channels = 32
     """Size of the environment embedding h_c."""
     heads: Channels = 2
@@ -302,6 +308,26 @@ class TrainConfig(Model):
     """Lightning Fabric precision: "32-true" or "bf16-mixed"."""
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     """Lightning Fabric accelerator: "auto", "cpu" or "cuda"."""
+    keep: Literal["best", "last"] = "best"
+    """Weights of each stage that are kept: of the step of the best validation, or of the last step; then validations
+    stop no stage early."""
+
+
+class CrossfitConfig(Model):
+    """Cross-fitting: several members, each of which leaves a group of training cell lines out."""
+
+    groups: Annotated[int, Field(ge=0, le=GROUPS)] = 0
+    """Groups of training cell lines, at most one for each line; 0 for a single member that leaves none out."""
+    seeds: Annotated[int, Field(ge=1, le=SEEDS)] = 2
+    """Members that leave out the same group, with seeds of their own."""
+    loci: Below1 = 0.2
+    """Fraction of the loci that a member does not learn from, another part for each group."""
+
+    @model_validator(mode="after")
+    def _leaves_lines_to_train_on(self) -> Self:
+        if self.groups == 1:
+            raise refusal("groups", "one group would leave no line to train on; needed 0, or 2 or more")
+        return self
 
 
 class Config(Model):
@@ -315,6 +341,18 @@ class Config(Model):
     losses: LossConfig = LossConfig()
     episodes: EpisodesConfig = EpisodesConfig()
     training: TrainConfig = TrainConfig()
+    crossfit: CrossfitConfig = CrossfitConfig()
+
+    @model_validator(mode="after")
+    def _has_one_student(self) -> Self:
+        closed = self.environment.student == "closed_form"
+        if self.impedance.channels > 1 and closed:
+            need = 'one level for all pairs; give environment.student = "network"'
+            raise refusal("impedance.channels", f"above 1: the closed-form Student reads {need}")
+        if self.crossfit.groups and not closed:
+            need = 'have no set encoder in common; give environment.student = "closed_form"'
+            raise refusal("crossfit.groups", f"above 0: members {need}")
+        return self
 
     @model_validator(mode="after")
     def _learns_exposure(self) -> Self:

@@ -33,6 +33,8 @@ class Roles:
         Disjoint by rows; `training` pools are numbered in the Teacher's table.
     calibration : tuple of EnvironmentPool
         Held-out rows of every cell line, those of `validation` among them: loci that nothing was trained on.
+    unused : tuple of EnvironmentPool
+        Training rows of validation cell lines: nothing learns from them.
     unseen_validation : bool
         Validation cell lines take no part in training (else only their loci are held out).
     """
@@ -41,6 +43,7 @@ class Roles:
     pseudo_ood: tuple[EnvironmentPool, ...]
     validation: tuple[EnvironmentPool, ...]
     calibration: tuple[EnvironmentPool, ...]
+    unused: tuple[EnvironmentPool, ...]
     unseen_validation: bool
 
     @property
@@ -49,7 +52,14 @@ class Roles:
         return tuple(pool.name for pool in self.training)
 
 
-def assign_roles(pairs: pd.DataFrame, config: EpisodesConfig, seed: int, *, order: np.ndarray | None = None) -> Roles:
+def assign_roles(
+    pairs: pd.DataFrame,
+    config: EpisodesConfig,
+    seed: int,
+    *,
+    order: np.ndarray | None = None,
+    trust_split: bool = True,
+) -> Roles:
     """Assign roles to the rows of a dataset.
 
     Parameters
@@ -58,6 +68,9 @@ def assign_roles(pairs: pd.DataFrame, config: EpisodesConfig, seed: int, *, orde
         Pair table of a dataset; rows whose split is "test" are left out.
     order : ndarray, shape (n,), optional
         Rank of each row: the rows of a validation pool are sorted by it, so that its first ones are its support.
+    trust_split : bool
+        Validate on the rows of split "val", where there are any; else these are learned from as those of "train" are,
+        and loci are held out for validation.
 
     Raises
     ------
@@ -67,6 +80,8 @@ def assign_roles(pairs: pd.DataFrame, config: EpisodesConfig, seed: int, *, orde
     split = pairs["split"].to_numpy()
     train = (split == "") | (split == "train")
     validation = split == "val"
+    if not trust_split:
+        train, validation = train | validation, validation & False
     if not train.any():
         raise DatasetError('no training rows: every row has split "val" or "test"')
     if not validation.any():
@@ -97,6 +112,7 @@ def assign_roles(pairs: pd.DataFrame, config: EpisodesConfig, seed: int, *, orde
         pseudo_ood=_pools(pairs, train & np.isin(cell_line, sorted(pseudo)), teacher=False),
         validation=_pools(pairs, validation & np.isin(cell_line, judged), teacher=False, order=order),
         calibration=_pools(pairs, validation, teacher=False, order=order),
+        unused=_pools(pairs, train & np.isin(cell_line, sorted(held_out)), teacher=False),
         unseen_validation=bool(held_out),
     )
 
