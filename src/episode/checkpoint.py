@@ -20,7 +20,7 @@ import contextlib
 import copy
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -46,6 +46,7 @@ from episode.files import atomic_file
 from episode.frames import read_frame
 from episode.inference.closed_form import ClosedForm, View
 from episode.inference.members import Member
+from episode.inference.pairs import PairRows
 from episode.integrity import Seal, check_seal, write_sealed
 from episode.model.energy import EnergySystem
 from episode.model.stem import new_stem, start_thresholds
@@ -53,14 +54,14 @@ from episode.schema import Model, Vector, parse_json, read_model, write_model
 
 __all__ = [
     "FORMAT_VERSION",
+    "GAUGE",
+    "MEMBERS",
     "Alarm",
     "Alarms",
     "Calibration",
     "ClosedStudent",
     "DataIdentity",
     "Domain",
-    "GAUGE",
-    "MEMBERS",
     "MemberFacts",
     "Provenance",
     "RoleNames",
@@ -283,6 +284,20 @@ class ClosedStudent:
     places: Places
     members: tuple[Member, ...]
 
+    def view(self, elements: pd.DataFrame, digests: Sequence[bytes], rows: PairRows) -> View:
+        """Tell which training pairs some pairs resemble: those at shared loci, if most of them touch training's loci.
+
+        Parameters
+        ----------
+        elements, digests
+            See `episode.data.places.Places.of`; `rows` refers to them.
+        """
+        used, place = np.unique(np.stack([rows.enhancer, rows.promoter]), return_inverse=True)
+        inside = self.places.overlap(elements.iloc[used], [digests[number] for number in used])
+        touches = inside[place.reshape(2, -1)].any(axis=0)
+        asked: View = "shared" if touches.mean() > 1 / 2 else "new"
+        return asked if asked in self.fitted.scales else next(iter(self.fitted.scales))
+
 
 @dataclass(frozen=True)
 class Run:
@@ -316,18 +331,17 @@ class Run:
         """T of the formula: 1 under a closed-form Student, whose potential and impedance are in log-odds."""
         return float(self.system.temperature()) if self.student is None else 1.0
 
-    def potential(self, standardised: np.ndarray, view: View) -> np.ndarray:
+    def potential(self, standardised: np.ndarray, view: View | None) -> np.ndarray:
         """Turn mean standardised potentials of members, any shape, into U_I as predictions give it.
 
         Parameters
         ----------
-        view : str
-            Of `View`; matters under a closed-form Student only.
+        view : View or None
+            None without a closed-form Student.
         """
-        if self.student is None:
+        if self.student is None or view is None:
             return standardised
-        scale = self.student.fitted.scales[view]
-        return scale.slope * standardised + scale.intercept + GAUGE
+        return self.student.fitted.scale(view).logit(standardised) + GAUGE
 
 
 def save_run(folder: Path, run: Run, unseen: pd.DataFrame | None = None) -> None:
@@ -416,7 +430,7 @@ def load_run(folder: Path) -> Run:
         members = tuple(_load_member(folder, stored, member, bank) for member in stored.student.members)
         student = _load_student(folder / STUDENT, stored.student, members)
         return Run(stored, bank, members[0].system, tuple(alarms), student)
-    except (CheckpointError, OSError, OverflowError, RuntimeError, SafetensorError, ValueError) as error:
+    except (CheckpointError, KeyError, OSError, OverflowError, RuntimeError, SafetensorError, ValueError) as error:
         raise CheckpointError(f"{folder}: damaged run ({error})") from None
 
 

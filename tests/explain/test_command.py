@@ -173,7 +173,7 @@ def test_fewer_pairs_than_asked_for_is_said(tmp_path: Path) -> None:
 
 def test_a_distance_that_is_not_known_is_said(tmp_path: Path) -> None:
     run, content = noisy_run("potential.distance=true"), dataset()
-    save_run(tmp_path / "run", run.system, run.bank, run.facts)
+    save_run(tmp_path / "run", run)
     write_dataset(replace(content, pairs=content.pairs.assign(distance=np.nan)), tmp_path / "dataset")
     options = ("--out", tmp_path / "out", "--pairs", 1, "--figures", 0, "--site-p", 1e-5, "--threads", 1)
     outcome = command("explain", tmp_path / "run", tmp_path / "dataset", *options)

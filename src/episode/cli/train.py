@@ -100,7 +100,7 @@ def _train(processes: Processes, args: argparse.Namespace, config: Config) -> Tr
     from tqdm import tqdm
 
     from episode.data.storage import load_dataset
-    from episode.train.loop import train
+    from episode.train.crossfit import train
 
     set_threads(args.threads)
     dataset = select(load_dataset(args.dataset), args)

@@ -52,13 +52,13 @@ class Places:
         placed = _placed(elements)
         table = elements.loc[placed, ["chrom", "start", "end"]].sort_values(["chrom", "start", "end"])
         names = tuple(sorted(map(str, table["chrom"].unique())))
-        chrom = pd.Index(names).get_indexer(table["chrom"]).astype(np.int64)
+        chrom = pd.Index(names).get_indexer(pd.Index(table["chrom"])).astype(np.int64)
         start, end = table["start"].to_numpy(np.int64), table["end"].to_numpy(np.int64)
         reach = pd.Series(end).groupby(chrom).cummax().to_numpy(np.int64)
         first = np.ones(len(table), dtype=bool)
         first[1:] = (chrom[1:] != chrom[:-1]) | (start[1:] > reach[:-1])
         last = np.append(np.flatnonzero(first)[1:] - 1, len(table) - 1) if len(table) else np.zeros(0, dtype=np.int64)
-        own = np.unique(np.array([digests[number] for number in np.flatnonzero(~placed)], dtype=DIGEST))
+        own = np.unique(np.array([digests[number] for number in np.flatnonzero(~placed).tolist()], dtype=DIGEST))
         return cls(names, chrom[first], start[first], reach[last], own.view(np.uint8).reshape(len(own), LENGTH))
 
     def overlap(self, elements: pd.DataFrame, digests: Sequence[bytes]) -> NDArray[np.bool_]:
@@ -69,7 +69,7 @@ class Places:
         """
         placed = _placed(elements)
         found = np.zeros(len(elements), dtype=bool)
-        chrom = pd.Index(self.chromosomes).get_indexer(elements["chrom"])
+        chrom = pd.Index(self.chromosomes).get_indexer(pd.Index(elements["chrom"]))
         start, end = elements["start"].to_numpy(np.int64), elements["end"].to_numpy(np.int64)
         for number in range(len(self.chromosomes)):
             here = np.flatnonzero(placed & (chrom == number))
@@ -78,7 +78,7 @@ class Places:
             ended = np.searchsorted(self.end[mine], start[here], side="right")
             found[here] = before > ended
         known = set(np.ascontiguousarray(self.digests).reshape(-1).view(DIGEST).tolist())
-        found[~placed] = [digests[number] in known for number in np.flatnonzero(~placed)]
+        found[~placed] = [digests[number] in known for number in np.flatnonzero(~placed).tolist()]
         return found
 
 

@@ -16,7 +16,7 @@ from episode.episodes.sampler import EnvironmentPool
 from episode.errors import DatasetError
 from episode.seeds import derive_seed
 
-__all__ = ["Roles", "assign_roles"]
+__all__ = ["BUFFER", "Roles", "assign_roles", "environment_pools"]
 
 MANY_CELL_LINES = 8
 BUFFER = 2_000_000
@@ -108,18 +108,28 @@ def assign_roles(
         raise DatasetError("training needs pairs of both labels, 1 and 0; the rows left for training lack one")
     judged = sorted(held_out) if held_out else sorted(remaining)
     return Roles(
-        training=_pools(pairs, train & np.isin(cell_line, known), teacher=True),
-        pseudo_ood=_pools(pairs, train & np.isin(cell_line, sorted(pseudo)), teacher=False),
-        validation=_pools(pairs, validation & np.isin(cell_line, judged), teacher=False, order=order),
-        calibration=_pools(pairs, validation, teacher=False, order=order),
-        unused=_pools(pairs, train & np.isin(cell_line, sorted(held_out)), teacher=False),
+        training=environment_pools(pairs, train & np.isin(cell_line, known), teacher=True),
+        pseudo_ood=environment_pools(pairs, train & np.isin(cell_line, sorted(pseudo))),
+        validation=environment_pools(pairs, validation & np.isin(cell_line, judged), order=order),
+        calibration=environment_pools(pairs, validation, order=order),
+        unused=environment_pools(pairs, train & np.isin(cell_line, sorted(held_out))),
         unseen_validation=bool(held_out),
     )
 
 
-def _pools(
-    pairs: pd.DataFrame, mask: np.ndarray, *, teacher: bool, order: np.ndarray | None = None
+def environment_pools(
+    pairs: pd.DataFrame, mask: np.ndarray, *, teacher: bool = False, order: np.ndarray | None = None
 ) -> tuple[EnvironmentPool, ...]:
+    """Divide chosen rows of a pair table by environment, sorted by name.
+
+    Parameters
+    ----------
+    mask : ndarray, shape (n,), bool
+    teacher : bool
+        Number the environments for the Teacher's table.
+    order : ndarray, shape (n,), optional
+        Rank of each row, by which the rows of a pool are sorted.
+    """
     chosen = np.flatnonzero(mask)
     environment = pairs["environment"].to_numpy()[chosen]
     pools = []

@@ -73,9 +73,7 @@ class ElementCache:
         Caches that share `BUDGET`.
     """
 
-    def __init__(
-        self, backbone: Backbone, store: ElementStore, folder: Path | None = None, *, share: int = 1
-    ) -> None:
+    def __init__(self, backbone: Backbone, store: ElementStore, folder: Path | None = None, *, share: int = 1) -> None:
         self.backbone, self.store, self.folder = backbone, store, folder
         self._budget = BUDGET // share
         self._blocks: dict[tuple[str, int], _Block] = {}

@@ -47,6 +47,8 @@ NAMES = {
     "genome": "--genome",
     "support": "--support",
     "support_labels": "--support-labels",
+    "prevalence": "--prevalence",
+    "prevalence_sd": "--prevalence-sd",
     "content": "content of the pair tables",
     "written": "time of writing of the pair tables",
 }
@@ -75,6 +77,8 @@ class Request:
         Folder of encoded elements; by default one that goes with the job.
     columns : tuple of pairs of str
         Names of columns and the tables' own, see `episode.data.readers.read_pairs`.
+    prevalence, prevalence_sd : float
+        See `episode.predict.student.Prevalence`; None for what the Student reads.
     """
 
     run_folder: str
@@ -94,6 +98,8 @@ class Request:
     max_unknown: float = 0.0
     promoter_flank: int = 0
     columns: tuple[tuple[str, str], ...] = ()
+    prevalence: float | None = None
+    prevalence_sd: float = 0.0
 
     @cached_property
     def parquet(self) -> list[str] | None:

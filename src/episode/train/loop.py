@@ -341,7 +341,7 @@ class _Training:
             better = math.isnan(aupr) or aupr > progress.best_aupr
         else:
             better = math.isnan(log_loss) or log_loss < progress.best_loss
-        if better or not progress.best:
+        if better or not progress.best or self.config.training.keep == "last":
             progress.best_step, progress.stale = progress.step, 0
             progress.best_aupr, progress.best_loss = aupr, log_loss
             progress.best = {name: value.detach().cpu().clone() for name, value in self.system.state_dict().items()}

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from episode.checkpoint import check_tensors, load_state, save_state
 from episode.documents import read_lines
-from episode.errors import CheckpointError, EpisodeError
+from episode.errors import CheckpointError, EpisodeError, FolderInUse
 from episode.files import atomic_file, locked, remove_leftovers
 from episode.identity import Identity, check_identity
 from episode.model.energy import EnergySystem
@@ -112,7 +112,7 @@ def _claim(folder: Path, held: contextlib.ExitStack, *, resume: bool) -> Start:
 
 
 def _refuse_company(folder: Path) -> None:
-    raise EpisodeError(f"{folder}: another process is training into it")
+    raise FolderInUse(f"{folder}: another process is training into it")
 
 
 class Progress(Model):

@@ -72,39 +72,42 @@ def fit_scale(lines: Sequence[LineScores]) -> Scale:
     return Scale(slope, line.intercept - slope * centre, prevalence, nothing_transfers=at_bound)
 
 
-def averaging_factor(potential: NDArray[np.float64], *, seeds: int) -> float:
-    """Factor of a slope that was fitted on means of `seeds` members and is used on means of all.
+def averaging_factor(potentials: Sequence[NDArray[np.float64]], *, members: int) -> float:
+    """Factor of a slope that was fitted on means of some members and is used on means of `members`.
 
-    ``(s2 + n2 / seeds) / (s2 + n2 / M)``: n2 the variance between members on the same pairs, s2 the rest. The mean
+    ``(s2 + n2 / k) / (s2 + n2 / M)``: n2 the variance between the k members on the same pairs, s2 the rest. The mean
     of more members has less noise, so its slope is steeper.
 
     Parameters
     ----------
-    potential : ndarray, shape (M, n)
-        Standardised potentials of the same pairs by all M members; no label is needed.
-    seeds : int
-        Members that the fitted potentials were means of, at least 1.
+    potentials : sequence of ndarray, shape (k, n)
+        Standardised potentials of the pairs of one line each, by the k members whose mean was fitted; no label is
+        needed.
+    members : int
+        M, at least k.
 
     Returns
     -------
     float
-        1 with a single member, or where the potentials do not vary.
+        1 where k is 1, for then n2 is not known, or where the potentials do not vary.
 
     Raises
     ------
     ValueError
-        If `potential` is not (M, n) with M >= 1 and n >= 1, a value is not finite, or `seeds` is below 1.
+        If an array is not (k, n) with one k >= 1, holds a value that is not finite, or `members` is below k.
     """
-    if potential.ndim != 2 or 0 in potential.shape or not np.isfinite(potential).all() or seeds < 1:
-        raise ValueError(f"finite potentials (M, n) and at least 1 seed are needed, not {potential.shape} and {seeds}")
-    members = len(potential)
-    if members == 1:
+    sizes = {len(found) for found in potentials if found.ndim == 2 and np.isfinite(found).all()}
+    if len(sizes) != 1 or any(found.ndim != 2 or not np.isfinite(found).all() for found in potentials):
+        raise ValueError(f"finite potentials (k, n) are needed, not {[found.shape for found in potentials]}")
+    count = sizes.pop()
+    if not 1 <= count <= members:
+        raise ValueError(f"the potentials are of {count} members of {members}")
+    centred = np.concatenate([found - found.mean(axis=1, keepdims=True) for found in potentials], axis=1)
+    if count == 1 or not centred.any():
         return 1.0
-    centred = potential - potential.mean(axis=1, keepdims=True)
     between = float(centred.var(axis=0, ddof=1).mean())
-    rest = max(0.0, float(centred.mean(axis=0).var()) - between / members)
-    whole = rest + between / members
-    return (rest + between / seeds) / whole if whole > 0 else 1.0
+    rest = max(0.0, float(centred.mean(axis=0).var()) - between / count)
+    return (rest + between / count) / (rest + between / members)
 
 
 def averaged_scale(scale: Scale, lines: Sequence[LineScores], factor: float) -> Scale:

@@ -85,7 +85,7 @@ def lively(task: FoldTask, trained: RunnerResult, tmp_path_factory: pytest.TempP
     run.system.temperature.log_temperature.fill_(float(np.log(potential.std() / 1.5)))
     level = float(potential.mean() + 0.5 * potential.std())
     calibration = run.facts.calibration.changed(**tiny_world.LIVELY, training_impedance=level)
-    save_run(folder / "run", run.system, run.bank, run.facts.changed(calibration=calibration))
+    save_run(folder / "run", replace(run, facts=run.facts.changed(calibration=calibration)))
     return replace(task, folder=folder)
 
 

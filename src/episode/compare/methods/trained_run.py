@@ -22,7 +22,7 @@ from episode.evaluate.evaluation import run_alarms, training_lines
 from episode.evaluate.figures import RunFigures
 from episode.predict.impedance import EnvironmentEstimate
 from episode.predict.pairs import Predictions, predict_dataset
-from episode.train.loop import train
+from episode.train.crossfit import train
 
 __all__ = ["Reading", "describe", "learning_part", "read_part", "score_variant", "trained_run"]
 
