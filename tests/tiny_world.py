@@ -50,6 +50,7 @@ __all__ = [
 ]
 
 SETTINGS = (
+    "environment.student=network",
     "stem.bin=200",
     "episodes.query=32",
     "episodes.support_max=64",

@@ -501,7 +501,8 @@ def _load_student(path: Path, facts: StudentFacts, members: tuple[Member, ...]) 
 
 def _arrays(student: ClosedStudent) -> dict[str, np.ndarray]:
     """What student.safetensors holds of a closed-form Student."""
-    return student.fitted.arrays() | {f"places.{name}": getattr(student.places, name) for name in PLACES}
+    arrays = student.fitted.arrays() | {f"places.{name}": getattr(student.places, name) for name in PLACES}
+    return {name: np.ascontiguousarray(value).reshape(np.shape(value)) for name, value in arrays.items()}
 
 
 def check_tensors(found: Mapping[str, Tensor], needed: Mapping[str, Tensor], *, where: str) -> None:

@@ -79,7 +79,7 @@ def check_names(what: str, asked: Iterable[str], present: Iterable[str]) -> None
 
 
 def held_out_part(
-    pairs: pd.DataFrame, rows: Mask, *, share: float, gap: int, seed: int, at: float = 1.0
+    pairs: pd.DataFrame, rows: Mask, *, share: float, gap: int, seed: int, at: float = 1.0, span: float = 1.0
 ) -> tuple[Mask, Mask]:
     """Hold out a part of every chromosome; of pairs without coordinates whole loci, chosen by their numbers.
 
@@ -95,6 +95,8 @@ def held_out_part(
         Minimum distance in bp from a row that stays to the held-out part.
     seed : int
         Decides which loci are held out; the chromosomes do not depend on it.
+    span : float
+        The gap is at most this fraction of what the rows of a chromosome span.
     at : float
         Where along each chromosome, from 0 (its beginning, by number of rows) to 1 (its end).
 
@@ -112,11 +114,12 @@ def held_out_part(
     ends = pairs[["enhancer_end", "promoter_end"]].to_numpy().max(axis=1)
     for name in np.unique(chrom[placed]):
         here = placed & (chrom == name)
+        near_by = min(gap, span * (ends[here].max() - starts[here].min()))
         first = np.quantile(starts[here], low)
         last = np.quantile(starts[here], high) if at < 1 else np.inf
         inside = here & (starts >= first) & (starts < last)
         held_out |= inside
-        near |= here & ~inside & (ends > first - gap) & (starts < ends[inside].max(initial=0) + gap)
+        near |= here & ~inside & (ends > first - near_by) & (starts < ends[inside].max(initial=0) + near_by)
     elsewhere = rows & ~placed
     locus = pairs["locus"].to_numpy()
     place = {n: derive_seed(seed, "locus", int(n)) % 1000 for n in np.unique(locus[elsewhere])}

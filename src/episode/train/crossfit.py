@@ -64,6 +64,8 @@ from episode.train.validation import mean_of_known, or_nan
 
 __all__ = ["Group", "make_groups", "train"]
 
+SPAN = 0.05
+"""Of a chromosome: largest distance between what a member learns and its held-out loci, where that is below 2 Mb."""
 WAIT = 2.0
 """Seconds between two looks at members that other processes train."""
 
@@ -92,7 +94,7 @@ class Group:
 def make_groups(dataset: Dataset, config: CrossfitConfig, seed: int) -> list[Group]:
     """Divide the training cell lines in groups of about as many labelled pairs, each with a block of loci of its own.
 
-    Rows of split "test" take no part. Blocks are cut from every chromosome, 2 Mb away from what is learned.
+    Rows of split "test" take no part. Blocks are cut from every chromosome, 2 Mb away from what is learned (or `SPAN` of a chromosome, if that is less).
 
     Returns
     -------
@@ -110,7 +112,7 @@ def make_groups(dataset: Dataset, config: CrossfitConfig, seed: int) -> list[Gro
     groups = []
     for number, lines in enumerate(members):
         at = number / (count - 1)
-        block, near = held_out_part(pairs, used, share=config.loci, gap=BUFFER, seed=seed, at=at)
+        block, near = held_out_part(pairs, used, share=config.loci, gap=BUFFER, seed=seed, at=at, span=SPAN)
         own = np.isin(line, lines)
         clear = used & ~block & ~near
         groups.append(Group(tuple(sorted(lines)), clear & ~own, block & ~own, clear & own, block & own))

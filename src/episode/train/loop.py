@@ -213,7 +213,10 @@ class _Training:
 
     def _freeze(self) -> None:
         """Compute once what the Backbone, which no longer moves, says of every row that training may use."""
-        used = [self.data.learning, *(pool.rows for pool in self.roles.calibration)]
+        pools = self.roles.calibration
+        if self.config.environment.student == "closed_form":
+            pools += self.roles.unused
+        used = [self.data.learning, *(pool.rows for pool in pools)]
         self.frozen = FrozenScorer(self.judge, np.concatenate(used))
 
     def _next_stage(self) -> None:
