@@ -175,7 +175,8 @@ def test_the_audit_is_that_of_every_two_rows(seed: int, share: float) -> None:
     rows = [(element(), element()) for _ in range(12)]
     in_a = rng.random(12) < share
     in_b = ~in_a & (rng.random(12) < 0.8)
-    leakage = LeakageAuditor(made(rows)).audit(in_a, in_b)
+    auditor = LeakageAuditor(made(rows))
+    leakage = auditor.audit(in_a, in_b)
 
     def overlap(x: Element, y: Element) -> bool:
         if not x[0] or not y[0]:
@@ -190,6 +191,12 @@ def test_the_audit_is_that_of_every_two_rows(seed: int, share: float) -> None:
     assert leakage.promoter.rows == sum(p[3] in bases for _, p in b)
     assert leakage.pair.rows == sum(frozenset((e[3], p[3])) in couples for e, p in b)
     assert leakage.locus.rows == sum(any(overlap(x, y) for x in row for y in used) for row in b)
+    shares = [any(overlap(x, y) for x in row for y in used) for row in rows]
+    np.testing.assert_array_equal(auditor.shares_locus(in_a), shares)
+    flat = [row[side] for side in (0, 1) for row in rows]
+    sides = [np.flatnonzero(np.tile(part, 2)) for part in (in_a, in_b)]
+    expected = [(x, y) for x in sides[0] for y in sides[1] if overlap(flat[x], flat[y])]
+    assert sorted(map(tuple, auditor.overlaps(in_a, in_b).tolist())) == expected
 
 
 def places(starts: list[int], chrom: list[str]) -> pd.DataFrame:

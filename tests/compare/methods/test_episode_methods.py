@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from episode.compare.methods.opportunist import shortcut_score
 from episode.config import Config
 from episode.data.dataset import Dataset
 from episode.data.shortcuts import shortcut_statistics
+from episode.episodes.sampler import Task
 from episode.errors import EpisodeError
 from episode.evaluate.figures import RunFigures
 from episode.inference.pairs import pair_rows
@@ -67,9 +69,23 @@ def task(fold_task: FoldTask, tmp_path_factory: pytest.TempPathFactory) -> FoldT
 
 
 @pytest.fixture(scope="module")
-def trained(task: FoldTask) -> RunnerResult:
+def queried() -> list[int]:
+    """Labelled pairs that each task of the training run queried, in their order."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def trained(task: FoldTask, queried: list[int]) -> RunnerResult:
     """The methods as trained."""
-    return score_fold(task)
+    count = loop._Training._labelled
+
+    def remember(self: Any, drawn: Task) -> int:
+        queried.append(count(self, drawn))
+        return queried[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop._Training, "_labelled", remember)
+        return score_fold(task)
 
 
 @pytest.fixture(scope="module")
@@ -354,6 +370,11 @@ def test_call_by_hand() -> None:
     assert np.array_equal(scores.call, [0, 1, np.nan, 1], equal_nan=True)
     nothing = Scores.called(score, score, np.full(4, np.nan), np.array([0, 1, 1, 0], dtype=np.int8))
     assert np.isnan(nothing.call).all()
+
+
+def test_the_pairs_drawn_are_those_that_training_queried(trained: RunnerResult, queried: list[int]) -> None:
+    assert len(queried) > 4
+    assert trained.pairs_drawn == sum(queried) > 0
 
 
 def test_extras_are_ready_for_json(trained: RunnerResult, task: FoldTask) -> None:

@@ -15,6 +15,7 @@ from scipy.special import expit
 
 from episode.checkpoint import Run
 from episode.compare.methods.base import FoldTask, RunnerResult, Scores
+from episode.compare.methods.budget import queried_pairs
 from episode.compare.methods.opportunist import opportunist_scores
 from episode.compare.methods.trained_run import Reading, describe, learning_part, read_part, trained_run
 from episode.metrics.label_shift import (
@@ -73,7 +74,8 @@ def score_fold(task: FoldTask) -> RunnerResult:
     task : FoldTask
         A finished run in its folder is used, a broken-off one resumed.
     """
-    run = trained_run(task, learning_part(task))
+    learning = learning_part(task)
+    run = trained_run(task, learning)
     test, calibration = read_part(run, task, task.fold.test), read_part(run, task, task.fold.held_out)
     level = training_level(run, calibration)
     source = _source(run, calibration, level)
@@ -85,7 +87,7 @@ def score_fold(task: FoldTask) -> RunnerResult:
         logit = few_label_logit(task, run, test, count)
         methods[f"episode.few_label_{count}"] = Scores.called(logit, logit, calibration.logit, calibration.label)
     methods["opportunist"] = opportunist_scores(run, task.own_store, test, calibration)
-    return RunnerResult(methods, describe(task, run, test, level=level.impedance))
+    return RunnerResult(methods, describe(task, run, test, level=level.impedance), queried_pairs(run, learning))
 
 
 def training_level(run: Run, calibration: Reading) -> Level:

@@ -22,9 +22,11 @@ __all__ = [
     "BAYES",
     "CLAIMS",
     "EPISODE",
+    "EPISODE_RUNNER",
     "FEW_LABELS",
     "GROUPS",
     "IMPEDANCE",
+    "MATCHED_BUDGET",
     "METHODS",
     "ORACLE",
     "OTHER",
@@ -42,17 +44,20 @@ __all__ = [
 ]
 
 EPISODE, IMPEDANCE, SEQUENCE = "EPIsode", "impedance", "sequence"
-SHORTCUT, WITH_DISTANCE, ABLATION, OTHER = "shortcut", "with_distance", "ablation", "other"
+MATCHED_BUDGET, SHORTCUT, WITH_DISTANCE, ABLATION, OTHER = "matched", "shortcut", "with_distance", "ablation", "other"
 GROUPS = {
     EPISODE: "EPIsode",
     IMPEDANCE: "impedance baseline",
     SEQUENCE: "sequence baseline",
+    MATCHED_BUDGET: "sequence baseline, matched budget",
     SHORTCUT: "shortcut",
     WITH_DISTANCE: "with distance",
     ABLATION: "ablation",
     OTHER: "other",
 }
 """What a group of methods is called, in the order of the table."""
+EPISODE_RUNNER = "episode"
+"""Name of the runner that trains EPIsode itself."""
 FEW_LABELS = (0, 8, 32, 128)
 """Numbers of labels of an environment that the methods ``episode.few_label_<number>`` are shown."""
 
@@ -94,6 +99,8 @@ class RunnerSpec:
         Of this package.
     by_default : bool
         Runs when no methods are asked for.
+    matched : bool
+        Is given as many pairs to draw as the training run of EPIsode on the same fold with the same seed has drawn.
     """
 
     name: str
@@ -101,6 +108,7 @@ class RunnerSpec:
     module: str
     function: str = "score_fold"
     by_default: bool = True
+    matched: bool = False
 
     @property
     def random(self) -> bool:
@@ -124,12 +132,18 @@ def _single(method: Method, module: str, function: str = "score_fold", *, by_def
     return RunnerSpec(method.name, (method,), module, function, by_default)
 
 
+def _matched(name: str, meaning: str, note: str = "") -> RunnerSpec:
+    """Return the runner of a neural baseline that draws as many pairs as EPIsode."""
+    method = Method(f"{name}.matched", MATCHED_BUDGET, f"{meaning}, as many pairs drawn as EPIsode", note)
+    return RunnerSpec(method.name, (method,), name, by_default=False, matched=True)
+
+
 LESS_LABELLED = "{} labels an environment and fold; every labelled pair is left out of all few-label methods"
 SMALLER = "own implementation, smaller than published"
 
 RUNNERS = (
     RunnerSpec(
-        "episode",
+        EPISODE_RUNNER,
         (
             Method("episode.potential", EPISODE, "U_I alone: DNA only", "U_I alone: ranks, claims no probability"),
             Method("episode.student", EPISODE, "U_I with R_S, no labels"),
@@ -170,6 +184,10 @@ RUNNERS = (
     _single(Method("decoupled", SEQUENCE, "domain discriminator"), "decoupled"),
     _single(Method("epivan", SEQUENCE, "CNN, BiGRU, attention", SMALLER), "epivan"),
     _single(Method("sept", SEQUENCE, "domain-adversarial CNN-LSTM", SMALLER), "sept"),
+    _matched("cross_attention", "plain cross attention"),
+    _matched("decoupled", "domain discriminator"),
+    _matched("epivan", "CNN, BiGRU, attention", SMALLER),
+    _matched("sept", "domain-adversarial CNN-LSTM", SMALLER),
     _single(Method("motif_gbm", SEQUENCE, "trees on motif scores"), "motif_gbm"),
     _single(
         Method("ctcf_convergence", SEQUENCE, "convergent CTCF, one number", random=False), "ctcf", "score_convergence"
@@ -191,6 +209,16 @@ RUNNERS = (
         ),
         "shortcuts",
         "score_promoter_degree",
+    ),
+    _single(
+        Method(
+            "locus_memory",
+            SHORTCUT,
+            "rate of positives among overlapping training pairs",
+            "no sequence: what training says of the pair's places",
+            random=False,
+        ),
+        "memory",
     ),
     _single(
         Method(
@@ -247,7 +275,9 @@ CLAIMS = (
             "sept",
             "distance",
             "promoter_degree",
+            "locus_memory",
             "opportunist",
+            *(runner.name for runner in RUNNERS if runner.matched),
         )
     ),
     ("episode_distance", "distance"),
@@ -265,7 +295,8 @@ SPECTRUM_CLAIMS = (("episode.student", "episode.potential"), ("episode.fused", "
 def choose_runners(asked: Sequence[str]) -> list[RunnerSpec]:
     """Find the runners that fill the methods asked for; none asked for means those that run by default.
 
-    A runner may be asked for by its own name, by a method, or by a group.
+    A runner may be asked for by its own name, by a method, or by a group. One whose budget is that of EPIsode brings
+    the runner of EPIsode.
 
     Raises
     ------
@@ -279,7 +310,9 @@ def choose_runners(asked: Sequence[str]) -> list[RunnerSpec]:
         if name not in known:
             hint = did_you_mean(name, sorted(known))
             raise EpisodeError(f"--methods: no method {name!r}{hint} There are: {', '.join(sorted(known))}")
-    wanted = {"episode" if name in (ORACLE.name, BAYES.name) else name for name in asked}
+    wanted = {EPISODE_RUNNER if name in (ORACLE.name, BAYES.name) else name for name in asked}
+    if any(wanted & runner.names for runner in RUNNERS if runner.matched):
+        wanted.add(EPISODE_RUNNER)
     return [runner for runner in RUNNERS if wanted & runner.names]
 
 

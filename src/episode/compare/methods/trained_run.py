@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from episode.checkpoint import Run, load_run
 from episode.compare.methods.base import FoldTask, RunnerResult, Scores
+from episode.compare.methods.budget import queried_pairs
 from episode.config import Config
 from episode.data.dataset import Dataset
 from episode.errors import EpisodeError
@@ -103,10 +104,11 @@ def score_variant(method: str, task: FoldTask, config: Config, learning: Dataset
         What to learn from; by default what EPIsode itself learns from.
     """
     task = replace(task, config=config)
-    run = trained_run(task, learning_part(task) if learning is None else learning)
+    learning = learning_part(task) if learning is None else learning
+    run = trained_run(task, learning)
     test, calibration = read_part(run, task, task.fold.test), read_part(run, task, task.fold.held_out)
     scores = Scores.called(test.logit, test.logit, calibration.logit, calibration.label)
-    return RunnerResult({method: scores}, describe(task, run, test))
+    return RunnerResult({method: scores}, describe(task, run, test), queried_pairs(run, learning))
 
 
 def read_part(run: Run, task: FoldTask, part: NDArray[np.bool_]) -> Reading:
