@@ -48,7 +48,7 @@ PRESETS = {
         train=SetConfig(chromosomes=12, loci=400, pairs=(18_187, 18_188), total=90_937),
         val=None,
         val_share=0.1,
-        test=SetConfig(chromosomes=16, loci=600, pairs=(30_336, 30_336)),
+        test=SetConfig(chromosomes=12, loci=400, pairs=(30_336, 30_336)),
         training_lines=5,
         unseen_lines=8,
         training_prevalence=0.2,
@@ -61,7 +61,7 @@ PRESETS = {
         chance_sites=False,
     ),
     "tiny-shift": WorldConfig(
-        train=SetConfig(chromosomes=2, loci=24, pairs=(150, 150)),
+        train=SetConfig(chromosomes=2, loci=32, pairs=(180, 180)),
         val=None,
         val_share=0.1,
         test=SetConfig(chromosomes=2, loci=32, pairs=(200, 200)),
