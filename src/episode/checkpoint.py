@@ -90,7 +90,7 @@ UNSEALED = 2
 STUDENT, UNSEEN, BANK, MEMBERS = "student.safetensors", "unseen.parquet", "bank.json", "members"
 FILES = ("model.safetensors", "alarms.json", "metrics.jsonl", STUDENT, UNSEEN)
 PLACES = ("chrom", "start", "end", "digests")
-UNSEEN_COLUMNS = {"environment": "str", "view": "str", "potential": "float64", "label": "int8", "level": "float64"}
+UNSEEN_COLUMNS = {"environment": "str", "view": "str", "logit": "float64", "label": "int8", "level": "float64"}
 GAUGE = 3.0
 """Impedance of the mean training line in units of a closed-form Student, whose temperature is 1."""
 REMEDY = "take it from a copy, or train again"
@@ -440,9 +440,9 @@ def load_unseen(folder: Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a labelled pair and view: `environment` and `view` (str), `potential` (mean standardised potential),
-        `label` (1 or 0), and `level`, the log-odds that the closed-form Student, fitted without the environment, adds
-        to that of the view.
+        One row a labelled pair: `environment` and `view` (str), `logit` (calibrated in the view, at one level for all
+        environments), `label` (1 or 0), and `level`, what the closed-form Student, fitted without the environment,
+        adds to the logit.
 
     Raises
     ------

@@ -20,7 +20,11 @@ def digests(count: int, first: int = 0) -> list[bytes]:
 
 def test_overlap_takes_a_base_on_the_same_chromosome() -> None:
     places = Places.of(elements([("chr2", 100, 200), ("chr1", 150, 250), ("chr1", 240, 300)]), digests(3))
-    assert (places.chromosomes, places.start.tolist(), places.end.tolist()) == (("chr1", "chr2"), [150, 100], [300, 200])
+    assert (places.chromosomes, places.start.tolist(), places.end.tolist()) == (
+        ("chr1", "chr2"),
+        [150, 100],
+        [300, 200],
+    )
     asked = elements([("chr1", 299, 400), ("chr1", 300, 400), ("chr1", 100, 150), ("chr2", 0, 101), ("chr3", 100, 200)])
     assert places.overlap(asked, digests(5)).tolist() == [True, False, False, True, False]
 
@@ -43,4 +47,6 @@ def test_overlap_is_that_of_every_interval_with_every_other(known: list, asked: 
     found = Places.of(elements(known), digests(len(known))).overlap(elements(asked), digests(len(asked), 100))
     wanted = [any(c == d and s < f and t < e for d, t, f in known) for c, s, e in asked]
     assert found.tolist() == wanted
-    assert np.array_equal(found, Places.of(elements(known[::-1]), digests(len(known))).overlap(elements(asked), digests(len(asked), 100)))
+    assert np.array_equal(
+        found, Places.of(elements(known[::-1]), digests(len(known))).overlap(elements(asked), digests(len(asked), 100))
+    )

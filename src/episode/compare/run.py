@@ -16,12 +16,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+from scipy.special import logit as log_odds
 
 from episode import __version__
 from episode.compare.figures import comparison_figures
 from episode.compare.folds import Fold, audit_folds, locus_masks, make_folds, subset_masks
 from episode.compare.jobs import Job, JobOutcome, Work, open_work, read_outcome, read_scores, run_jobs
-from episode.compare.methods.registry import BAYES, CLAIMS, METHODS, ORACLE, SPECTRUM_CLAIMS, RunnerSpec
+from episode.compare.methods.registry import BAYES, CLAIMS, METHODS, ORACLE, SPECTRUM_CLAIMS, TOLD, RunnerSpec
 from episode.compare.protocol import MATCHED, SEEN_LOCI, UNSEEN_LOCI
 from episode.compare.results import (
     Audit,
@@ -173,6 +174,7 @@ def _collect(work: Work, dataset: Dataset, folds: Sequence[Fold], test: np.ndarr
         methods[name] = MethodScores(score=stacked[0], logit=stacked[1], call=stacked[2])
     if "episode.potential" in methods:
         methods[ORACLE.name] = _oracle(dataset, folds, test, methods["episode.potential"], methods["mean_impedance"])
+        methods[TOLD.name] = _told(dataset, folds, test, methods["mean_impedance"], runs)
     if truth is not None:
         logit = true_logit(dataset.pairs.iloc[test], truth)[None]
         methods[BAYES.name] = MethodScores(score=logit, logit=logit, call=np.full_like(logit, np.nan))
@@ -192,6 +194,31 @@ def _budget(by_fold: dict[str, list[JobOutcome]]) -> list[FoldBudget]:
             )
         )
     return budget
+
+
+def _told(
+    dataset: Dataset,
+    folds: Sequence[Fold],
+    test: np.ndarray,
+    mean: MethodScores,
+    runs: Sequence[tuple[Job, RunFigures]],
+) -> MethodScores:
+    """Move the log-odds of each test environment of each fold from the usual prevalence to its own.
+
+    Where it has one class only, the mean impedance stays.
+    """
+    label = dataset.pairs["label"].to_numpy()[test]
+    environment = dataset.pairs["environment"].to_numpy()[test]
+    inside = {fold.name: fold.test[test] for fold in folds}
+    seeds = list(dict.fromkeys(job.seed for job, _ in runs))
+    logit = mean.logit.copy()
+    for job, run in runs:
+        for name, usual in (run.prevalence or {}).items():
+            here = inside[job.fold] & (environment == name)
+            share = label[here].mean() if here.any() else 0.0
+            if 0 < share < 1:
+                logit[seeds.index(job.seed), here] += log_odds(share) - log_odds(usual)
+    return MethodScores(score=logit, logit=logit, call=np.full_like(logit, np.nan))
 
 
 def _oracle(

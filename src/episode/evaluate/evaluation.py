@@ -42,7 +42,7 @@ from episode.predict.pairs import Predictions, predict_dataset
 from episode.predict.writers import write_parquet
 from episode.schema import write_model
 from episode.seeds import generator
-from episode.train.log import LOG, read_log
+from episode.train.log import log_file, read_log
 
 __all__ = ["Evaluation", "check_windows", "evaluate", "run_alarms", "training_lines", "write_evaluation"]
 
@@ -90,7 +90,7 @@ def evaluate(
     summary = summarise(
         predictions.pairs,
         predictions.environments.assign(warnings=own),
-        temperature=float(run.system.temperature()),
+        temperature=run.temperature,
         truth=truth,
         training_impedance=run.facts.calibration.training_impedance,
     )
@@ -128,14 +128,14 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, run_folder: Path) 
         with atomic_file(folder / name) as temporary:
             write_tsv(table, temporary)
     with atomic_file(folder / "training.jsonl") as temporary:
-        shutil.copyfile(run_folder / LOG, temporary)
+        shutil.copyfile(log_file(run_folder), temporary)
     write_model(folder / "figures.json", evaluation_figures(evaluation.predictions.pairs, evaluation.results, lines))
     write_model(folder / "metrics.json", evaluation.results)
 
 
 def training_lines(run_folder: Path) -> list[dict[str, object]]:
     """Read the log of a run, as `episode.evaluate.curves.training_series` takes it."""
-    return [line.model_dump(exclude_unset=True) for line in read_log(run_folder / LOG)]
+    return [line.model_dump(exclude_unset=True) for line in read_log(log_file(run_folder))]
 
 
 def run_alarms(run: Run) -> list[RunAlarm]:

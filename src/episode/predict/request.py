@@ -16,7 +16,6 @@ from episode import __version__
 from episode.checkpoint import require_finished
 from episode.data.build import ReadOptions
 from episode.data.readers.content import check_place
-from episode.errors import CheckpointError
 from episode.files import file_sha256
 from episode.identity import Identity, check_identity
 from episode.predict.streaming.blocks import parquet_files

@@ -94,12 +94,13 @@ class Group:
 def make_groups(dataset: Dataset, config: CrossfitConfig, seed: int) -> list[Group]:
     """Divide the training cell lines in groups of about as many labelled pairs, each with a block of loci of its own.
 
-    Rows of split "test" take no part. Blocks are cut from every chromosome, 2 Mb away from what is learned (or `SPAN` of a chromosome, if that is less).
+    Rows of split "test" take no part. Blocks are cut from every chromosome, 2 Mb away from what is
+    learned, or `SPAN` of a chromosome, if that is less.
 
     Returns
     -------
     list of Group
-        At most `config.groups`, one for each line where there are fewer lines.
+        At most `config.groups`; one for each line where there are fewer lines.
     """
     pairs = dataset.pairs
     line, label = pairs["cell_line"].to_numpy(), pairs["label"].to_numpy()
@@ -359,8 +360,7 @@ def _finished(folder: Path, data: TrainingData) -> TrainingResult:
     check_same_run(held, data.identity.model_dump(mode="json"), f"{folder}: holds a finished run of")
     unseen = load_unseen(folder)
     aupr = [
-        or_nan(average_precision(rows["label"], rows["potential"]))
-        for _, rows in unseen.groupby(["environment", "view"])
+        or_nan(average_precision(rows["label"], rows["logit"])) for _, rows in unseen.groupby(["environment", "view"])
     ]
     best = mean_of_known(aupr), or_nan(facts.calibration.log_loss)
     return TrainingResult(folder, facts.provenance, facts.roles, facts.calibration, *best, list(run.alarms))

@@ -206,7 +206,7 @@ def _unseen_rows(line: LineScores, view: View, fitted: ClosedForm) -> pd.DataFra
         {
             "environment": line.environment,
             "view": view,
-            "potential": line.potential[known],
+            "logit": fitted.scale(view).logit(line.potential[known]),
             "label": line.label[known].astype(np.int8),
             "level": left_out_level(fitted, line.environment, view),
         }
@@ -235,11 +235,7 @@ def _check(line: LineScores, view: View, fitted: ClosedForm) -> EnvironmentCheck
 
 def _calibration(unseen: pd.DataFrame, fitted: ClosedForm) -> RunCalibration:
     """Of predictions for training environments as for unseen ones."""
-    logit = np.zeros(len(unseen))
-    for view in unseen["view"].unique():
-        here = (unseen["view"] == view).to_numpy()
-        logit[here] = fitted.scale(view).logit(unseen["potential"].to_numpy()[here])
-    logit += unseen["level"].to_numpy()
+    logit = (unseen["logit"] + unseen["level"]).to_numpy()
     label = unseen["label"].to_numpy()
     line = calibration_line(label, logit)
     errors = fitted.left_out.forecast - fitted.left_out.level

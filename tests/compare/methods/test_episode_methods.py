@@ -22,7 +22,7 @@ import tiny_world
 from episode.checkpoint import Run, load_run, save_run
 from episode.compare.methods import ablations, with_distance
 from episode.compare.methods.base import FoldTask, RunnerResult, Scores
-from episode.compare.methods.episode_methods import score_fold, training_level
+from episode.compare.methods.episode_methods import reference_of_network, score_fold
 from episode.compare.methods.opportunist import shortcut_score
 from episode.config import Config
 from episode.data.dataset import Dataset
@@ -206,7 +206,7 @@ def test_level_is_the_constant_of_smallest_log_loss_on_held_out_rows(
     assert all(loss(level) < loss(level + step * scale) for step in (-1, -0.1, -0.01, 0.01, 0.1, 1))
     assert expit((potential - level) / scale).mean() == pytest.approx(label.mean(), abs=1e-6)
     assert abs(level - run.facts.calibration.training_impedance) > 0.05 * scale
-    found = training_level(run, trained_run.read_part(run, lively, lively.fold.held_out))
+    found = reference_of_network(run, trained_run.read_part(run, lively, lively.fold.held_out)).levels[None]
     assert (found.impedance, found.prevalence) == (level, pytest.approx(label.mean()))
 
 
@@ -215,7 +215,7 @@ def test_a_level_without_both_classes_is_that_of_training(lively: FoldTask, run:
     table = pairs.assign(label=np.where(lively.fold.held_out, 0, pairs["label"]).astype(np.int8))
     task = replace(lively, dataset=replace(lively.dataset, pairs=table))
     for mask in (task.fold.held_out, np.zeros(len(pairs), dtype=bool)):
-        found = training_level(run, trained_run.read_part(run, task, mask))
+        found = reference_of_network(run, trained_run.read_part(run, task, mask)).levels[None]
         assert (found.impedance, found.prevalence) == (run.facts.calibration.training_impedance, run.facts.train_share)
 
 

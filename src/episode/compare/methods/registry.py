@@ -34,6 +34,7 @@ __all__ = [
     "SEQUENCE",
     "SHORTCUT",
     "SPECTRUM_CLAIMS",
+    "TOLD",
     "WITH_DISTANCE",
     "Method",
     "RunnerSpec",
@@ -154,6 +155,12 @@ RUNNERS = (
                 "only environments that the Teacher knows",
             ),
             Method("episode.fused", EPISODE, "U_I with the impedance in use"),
+            Method(
+                "episode.network",
+                EPISODE,
+                "R_S of the network",
+                "only of a run with one member: R_S of the set encoder, which the closed form stands in for",
+            ),
             *(
                 Method(
                     f"episode.few_label_{count}",
@@ -241,6 +248,13 @@ RUNNERS = (
         )
     ),
 )
+TOLD = Method(
+    "episode.prevalence_told",
+    EPISODE,
+    "told the share of positives",
+    "reads the prevalence of each test environment off its labels, as predict --prevalence would be told it",
+)
+"""Follows from the scores of mean_impedance and the labels; no runner fills it."""
 ORACLE = Method(
     "oracle",
     IMPEDANCE,
@@ -255,7 +269,7 @@ BAYES = Method("bayes", IMPEDANCE, "the simulated truth", "the simulated truth",
 METHODS = {
     method.name: method
     for method in sorted(
-        (*(method for runner in RUNNERS for method in runner.methods), ORACLE, BAYES),
+        (*(method for runner in RUNNERS for method in runner.methods), TOLD, ORACLE, BAYES),
         key=lambda method: (list(GROUPS).index(method.group), method.name == "opportunist"),
     )
 }
@@ -282,7 +296,8 @@ CLAIMS = (
     ),
     ("episode_distance", "distance"),
     ("episode_distance", "episode.potential"),
-    *(("episode.student", baseline) for baseline in ("mean_impedance", "em", "bbse", "oracle")),
+    *(("episode.student", baseline) for baseline in ("mean_impedance", "em", "bbse", "episode.network", "oracle")),
+    ("episode.prevalence_told", "mean_impedance"),
     *(("episode.fused", baseline) for baseline in ("episode.student", "episode.teacher", "mean_impedance")),
     *((f"episode.few_label_{count}", "episode.few_label_0") for count in FEW_LABELS[1:]),
     *(("episode.fused", method) for method, about in METHODS.items() if about.group == ABLATION),
@@ -305,12 +320,12 @@ def choose_runners(asked: Sequence[str]) -> list[RunnerSpec]:
     """
     if not asked:
         return [runner for runner in RUNNERS if runner.by_default]
-    known = {ORACLE.name, BAYES.name}.union(*(runner.names for runner in RUNNERS))
+    known = {TOLD.name, ORACLE.name, BAYES.name}.union(*(runner.names for runner in RUNNERS))
     for name in asked:
         if name not in known:
             hint = did_you_mean(name, sorted(known))
             raise EpisodeError(f"--methods: no method {name!r}{hint} There are: {', '.join(sorted(known))}")
-    wanted = {EPISODE_RUNNER if name in (ORACLE.name, BAYES.name) else name for name in asked}
+    wanted = {EPISODE_RUNNER if name in (TOLD.name, ORACLE.name, BAYES.name) else name for name in asked}
     if any(wanted & runner.names for runner in RUNNERS if runner.matched):
         wanted.add(EPISODE_RUNNER)
     return [runner for runner in RUNNERS if wanted & runner.names]

@@ -36,10 +36,13 @@ class Reading:
     ----------
     dataset : Dataset
         The part.
+    temperature : float
+        T of the run.
     """
 
     dataset: Dataset
     predictions: Predictions
+    temperature: float
 
     @property
     def potential(self) -> NDArray[np.float64]:
@@ -119,7 +122,7 @@ def read_part(run: Run, task: FoldTask, part: NDArray[np.bool_]) -> Reading:
     part : ndarray, shape (n_pairs,), bool
     """
     dataset = task.dataset.select(part)
-    return Reading(dataset, predict_dataset(run, dataset, task.own_store))
+    return Reading(dataset, predict_dataset(run, dataset, task.own_store), run.temperature)
 
 
 def describe(task: FoldTask, run: Run, test: Reading, *, level: float | None = None) -> RunFigures:
@@ -137,8 +140,8 @@ def describe(task: FoldTask, run: Run, test: Reading, *, level: float | None = N
         impedance=impedance_records(
             {estimate.environment: estimate for estimate in test.predictions.estimates}, fold=fold
         ),
-        temperature=float(run.system.temperature()),
-        offset=float(run.system.temperature.offset),
+        temperature=run.temperature,
+        offset=float(run.system.temperature.offset) if run.student is None else 0.0,
         alarms=run_alarms(run),
         roles=run.facts.roles.model_dump(),
         training=training_series(training_lines(task.folder / "run"), fold=fold, seed=task.seed),
