@@ -86,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
     from episode.compare.methods.registry import choose_runners
     from episode.compare.protocol import load_protocol
     from episode.compare.run import compare
+    from episode.config import load_preset
     from episode.errors import EpisodeError
     from episode.evaluate.summary import load_truth
     from episode.predict.alarms import alarm_texts
