@@ -23,7 +23,7 @@ from episode.seeds import generator
 from episode.train.student_records import MAX_PAIRS, LineScores, Records, fit_axes, make_records
 from episode.train.student_regression import fit_level_model
 
-__all__ = ["MIN_SLOPE", "LineScores", "averaged_scale", "averaging_factor", "fit_closed_form", "fit_scale"]
+__all__ = ["LINE_ROWS", "MIN_SLOPE", "LineScores", "averaged_scale", "averaging_factor", "fit_closed_form", "fit_scale"]
 
 MIN_SLOPE = 0.02
 """Smallest slope of ``lambda`` by the standardised potential. Reached, nothing transfers between lines."""
