@@ -16,7 +16,7 @@ from episode.metrics.intervals import Estimate, MethodScores, summarise_methods
 from episode.schema import parse_model, read_model, write_model
 
 N = 120
-BUDGET = {
+BUDGET: dict[str, dict[str, Any]] = {
     "good": {
         "budget": [
             {"fold": "x", "pairs_drawn": 100, "seconds": 3.0},

@@ -90,7 +90,7 @@ def test_the_scores_of_a_fold_are_calibrated_on_held_out_pairs(
     rows = np.flatnonzero(held_out)
     judged = locus_log_odds(task.dataset, auditor, beside, rows)
     raw = locus_log_odds(task.dataset, auditor, train, np.flatnonzero(task.fold.test))
-    expected = calibrated(raw, true_label[rows], judged)
+    expected = calibrated(raw, true_label[rows].astype(np.int64), judged)
     np.testing.assert_array_equal(scores.score, expected.score)
     np.testing.assert_array_equal(scores.call, expected.call)
     monkeypatch.setattr("episode.compare.methods.memory.BLOCK", 7)
