@@ -83,18 +83,18 @@ def loci(world: World, role: str) -> set[int]:
 
 class TestCounts:
     def test_full_size(self, bank: MotifBank) -> None:
-        planted = simulate(PRESETS["domain-kl-shift"], "both", 0, bank=bank)
-        lines = planted.environments.set_index("cell_line")
+        simulated = simulate(PRESETS["domain-kl-shift"], "both", 0, bank=bank)
+        lines = simulated.environments.set_index("cell_line")
         train, unseen = (lines[lines["role"] == role] for role in ("train", "unseen"))
         # 90,937 = 2 x 18,188 + 3 x 18,187; a fifth of either is 3,637.5 at most.
         assert train["pairs"].tolist() == [18_188, 18_188, 18_187, 18_187, 18_187]
         assert unseen["pairs"].tolist() == [30_336] * 8
-        positives = planted.pairs.groupby(["cell_line", "split"])["label"].agg(["sum", "size"])
+        positives = simulated.pairs.groupby(["cell_line", "split"])["label"].agg(["sum", "size"])
         assert (positives.xs("test", level="split")["sum"] == 15_168).all()
         # A tenth of 3,638 or 3,637 positives and of 14,550 negatives.
         assert positives.xs("val", level="split").to_numpy().tolist() == [[364, 1_819]] * 5
         assert positives.xs("train", level="split")["sum"].tolist() == [3_274, 3_274, 3_273, 3_273, 3_273]
-        assert not planted.pairs.duplicated(["cell_line", "enhancer", "promoter"]).any()
+        assert not simulated.pairs.duplicated(["cell_line", "enhancer", "promoter"]).any()
 
     def test_prevalence_of_each_cell_line(self, world: World) -> None:
         for _, line in world.environments.iterrows():
@@ -127,10 +127,10 @@ class TestCounts:
     def test_a_prevalence_of_unseen_lines_alone(self, bank: MotifBank) -> None:
         """Held-out loci stay, and training lines are those of the preset."""
         natural = simulate(PRESETS["tiny"], "label", 0, bank=bank)
-        planted = simulate(replace(PRESETS["tiny"], unseen_prevalence=0.5), "label", 0, bank=bank)
-        training = [world.pairs["split"] != "test" for world in (natural, planted)]
-        pd.testing.assert_frame_equal(natural.pairs[training[0]], planted.pairs[training[1]])
-        lines = planted.environments
+        simulated = simulate(replace(PRESETS["tiny"], unseen_prevalence=0.5), "label", 0, bank=bank)
+        training = [world.pairs["split"] != "test" for world in (natural, simulated)]
+        pd.testing.assert_frame_equal(natural.pairs[training[0]], simulated.pairs[training[1]])
+        lines = simulated.environments
         unseen = lines["role"] == "unseen"
         assert (lines.loc[~unseen, "prevalence_shift"] == 0).all()
         assert (lines.loc[unseen, "share_positive"] - 0.5).abs().max() <= 0.5 / 200
@@ -173,11 +173,11 @@ class TestTruth:
             assert em_prior(natural[here], float(before)) == pytest.approx(line["share_positive"], abs=0.03)
 
     def test_in_the_label_world_one_reference_serves_all(self, tenth: dict[str, World]) -> None:
-        planted = tenth["label"]
-        reference = expit(planted.pairs["potential"] / planted.config.temperature - planted.config.impedance_mean)
+        simulated = tenth["label"]
+        reference = expit(simulated.pairs["potential"] / simulated.config.temperature - simulated.config.impedance_mean)
         for role, prevalence in (("train", 0.2), ("test", 0.5)):
-            here = (planted.pairs["split"] == "test") == (role == "test")
-            assert em_prior(reference[here], planted.prior) == pytest.approx(prevalence, abs=0.02)
+            here = (simulated.pairs["split"] == "test") == (role == "test")
+            assert em_prior(reference[here], simulated.prior) == pytest.approx(prevalence, abs=0.02)
 
     def test_the_concept_part_stays(self, tenth: dict[str, World]) -> None:
         """Impedances of one role are equal where all of the shift was the prevalence, and spread in `concept`."""
@@ -195,25 +195,25 @@ class TestTruth:
             assert (parameters["training_prevalence"], parameters["unseen_prevalence"]) == (0.2, 0.5)
             assert parameters["shared_loci"] == 0.5 and "val" not in parameters
 
-    def test_worlds_without_a_selection_do_not_speak_of_one(self, bank: MotifBank, tmp_path: Path) -> None:
-        planted = simulate(PRESETS["tiny"], "both", 0, bank=bank)
-        write_tidy(planted, tmp_path / "world")
+    def test_worlds_without_a_selection_have_no_parameters_of_one(self, bank: MotifBank, tmp_path: Path) -> None:
+        simulated = simulate(PRESETS["tiny"], "both", 0, bank=bank)
+        write_tidy(simulated, tmp_path / "world")
         parameters = json.loads((tmp_path / "world" / "truth" / "world.json").read_text())["parameters"]
         assert not {"training_prevalence", "unseen_prevalence", "shared_loci", "val_share"} & set(parameters)
         assert parameters["train"] == {"chromosomes": 3, "loci": 32, "pairs": [200, 300]}
-        assert "prevalence_shift" not in planted.environments
+        assert "prevalence_shift" not in simulated.environments
 
 
 class TestSharedLoci:
     @pytest.mark.parametrize(("share", "own", "in_common"), [(0.0, 32, 0), (0.25, 24, 8), (0.5, 16, 16), (1.0, 0, 32)])
     def test_loci_are_shared_as_asked(self, bank: MotifBank, share: float, own: int, in_common: int) -> None:
-        planted = simulate(replace(TINY, shared_loci=share), "both", 1, bank=bank)
-        assert loci(planted, "train") == set(range(32))
-        unseen = loci(planted, "unseen")
+        simulated = simulate(replace(TINY, shared_loci=share), "both", 1, bank=bank)
+        assert loci(simulated, "train") == set(range(32))
+        unseen = loci(simulated, "unseen")
         assert (len(unseen - set(range(32))), len(unseen & set(range(32)))) == (own, in_common)
-        assert planted.universe.elements["locus"].nunique() == 32 + own
-        pairs = planted.pairs[planted.pairs["split"] == "test"]
-        known = planted.universe.elements["locus"].to_numpy()[pairs["enhancer"]] < 32
+        assert simulated.universe.elements["locus"].nunique() == 32 + own
+        pairs = simulated.pairs[simulated.pairs["split"] == "test"]
+        known = simulated.universe.elements["locus"].to_numpy()[pairs["enhancer"]] < 32
         assert known.mean() == pytest.approx(share, abs=0.1)
 
     def test_the_auditor_finds_them_and_nothing_else(self, tiny: World, folders: dict[str, Path]) -> None:
