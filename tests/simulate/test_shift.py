@@ -108,8 +108,8 @@ class TestCounts:
         assert (tenth.training_lines, tenth.unseen_lines, tenth.val_share) == (5, 8, 0.1)
 
     def test_a_hundredth_has_as_many_chromosomes_as_loci(self) -> None:
-        least = PRESETS["domain-kl-shift"].scaled(0.01)
-        assert (least.train.chromosomes, least.train.loci, least.train.total) == (4, 4, 909)
+        smallest = PRESETS["domain-kl-shift"].scaled(0.01)
+        assert (smallest.train.chromosomes, smallest.train.loci, smallest.train.total) == (4, 4, 909)
 
     def test_the_whole_is_the_preset(self) -> None:
         for preset in PRESETS.values():
