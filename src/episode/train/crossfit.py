@@ -145,10 +145,9 @@ def train(
     lines = dataset.pairs.loc[dataset.pairs["split"] != "test", "cell_line"].nunique()
     if not config.crossfit.groups or lines < 2:
         note = "" if not config.crossfit.groups else "one cell line to train on: nothing is left out (crossfit.groups)"
-        alone = config.changed(crossfit=config.crossfit.changed(groups=0))
         result = train_member(
             dataset,
-            alone,
+            config,
             seed=seed,
             folder=folder,
             cache=cache,
