@@ -67,10 +67,12 @@ def draw_tracks(explanation: Explanation, bank: MotifBank) -> Figure:
     _joint(figure, tracks[2], explanation, bank)
     title = f"{explanation.chosen.name}: U_I {explanation.potential:.2f}"
     if len(explanation.potentials) > 1:
-        title += f" (SD {explanation.potential_sd:.2f} between {len(explanation.potentials)} members)"
-    title += f", {_signed(explanation.gradient.difference)} against the background"
+        title += f" (SD {explanation.potential_sd:.2f} between {len(explanation.potentials)} members)\n"
+    else:
+        title += ", "
+    title += f"{_signed(explanation.gradient.difference)} against the background"
     tracks[0].set_title(f"{title}\n{tracks[0].get_title(loc='left')}", **TITLE)
-    legend(figure, columns=max(3, len(marks)))
+    legend(figure, columns=3 if len(marks) < 4 else 2)
     figure.draw_without_rendering()  # from here on the layout holds, and names can be measured
     for axes, kind in zip(tracks[:2], KINDS, strict=True):
         _name_sites(axes, explanation, kind, bank)
@@ -90,8 +92,9 @@ def _track(axes: Axes, explanation: Explanation, kind: str, bank: MotifBank) -> 
         colour = COLOURS["blue"] if height >= 0 else COLOURS["red"]
         axes.plot([middle, middle], [0, height], color=colour, lw=1.4)
         axes.plot(middle, height, POINTERS[effect.site.strand], color=colour, ms=6, mew=0)
-        sd = effect.knockout.effect_sd  # NaN, with one member, draws nothing
-        axes.plot([middle, middle], [height - sd, height + sd], color=COLOURS["muted"], lw=2.4, alpha=0.6)
+        if len(effect.knockout.effects) > 1:
+            sd = effect.knockout.effect_sd
+            axes.plot([middle, middle], [height - sd, height + sd], color=COLOURS["muted"], lw=1, zorder=1)
         axes.plot(middle, effect.gradient, "D", mfc="none", mec=COLOURS["ink"], mew=0.8, ms=4)
     axes.set_xlim(0, placed.length)
     axes.margins(y=0.12)
