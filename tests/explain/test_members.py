@@ -99,8 +99,8 @@ def test_the_spread_by_hand() -> None:
 
 
 def two_members() -> tuple[Run, list[Run]]:
-    """A run of two members whose weights are noise, in a view of known scale; and each member as a run."""
-    run = load_run(closed_folder())
+    """A run of two members whose weights are noise, views of known scale; and each member as a run."""
+    run = load_run(crossfit_folder())
     assert run.student is not None
     systems = [lively_run().system, copy.deepcopy(lively_run().system)]
     noise = torch.Generator().manual_seed(5)
@@ -119,10 +119,12 @@ def two_members() -> tuple[Run, list[Run]]:
 
 @pytest.fixture(scope="module")
 def explained() -> tuple[Run, Dataset, ElementStore, list[Explanation], list[list[Explanation]]]:
-    """Three pairs explained by two members and by each alone."""
+    """Four pairs, two of each view, explained by two members and by each alone."""
     run, alone = two_members()
     run, content, store = with_run(run)
-    chosen = choose_pairs(run, content, store, 3, by="random")
+    views = predict_dataset(run, content, store).environments.set_index("environment")["view"]
+    drawn = choose_pairs(run, content, store, 60, by="random")
+    chosen = [pair for view in ("shared", "new") for pair in [p for p in drawn if views[p.environment] == view][:2]]
     found = [[Explainer(each, content, store, OPTIONS).explain(pair) for pair in chosen] for each in (run, *alone)]
     return run, content, store, found[0], found[1:]
 
@@ -130,6 +132,7 @@ def explained() -> tuple[Run, Dataset, ElementStore, list[Explanation], list[lis
 def test_a_run_of_two_members_explains_what_it_predicts(explained: tuple) -> None:
     run, content, store, found, alone = explained
     pairs = predict_dataset(run, content, store).pairs
+    assert [explanation.view for explanation in found] == ["shared", "shared", "new", "new"]
     for number, explanation in enumerate(found):
         pair = explanation.chosen.pair
         mine = pairs[(pairs["enhancer_id"] == pair.enhancer) & (pairs["promoter_id"] == pair.promoter)].iloc[0]
