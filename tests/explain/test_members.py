@@ -102,11 +102,10 @@ def two_members() -> tuple[Run, list[Run]]:
     """A run of two members whose weights are noise, views of known scale; and each member as a run."""
     run = load_run(crossfit_folder())
     assert run.student is not None
-    systems = [lively_run().system, copy.deepcopy(lively_run().system)]
+    systems, names = [lively_run().system, copy.deepcopy(lively_run().system)], lively_run().facts.environments
     noise = torch.Generator().manual_seed(5)
     for parameter in systems[1].parameters():
         parameter.add_(0.05 * torch.randn(parameter.shape, generator=noise))
-    names = run.facts.environments
     members = Member(systems[0], 2.5, 0.8, names), Member(systems[1], 3.25, 1.6, names)
     fitted = replace(run.student.fitted, scales={"new": Scale(1.5, -1.25, 0.2), "shared": Scale(0.75, -1.0, 0.2)})
 

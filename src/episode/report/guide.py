@@ -91,7 +91,7 @@ def student_text(results: EvaluationResults) -> Text | None:
 
 
 def training_text(results: EvaluationResults) -> Text | None:
-    """Say what the curves of a training are of, where it is not the run as a whole that predicts."""
+    """Say what the training curves are of, where it is not the run as a whole that predicts."""
     if not results.closed_form:
         return None
     text = (
@@ -99,7 +99,7 @@ def training_text(results: EvaluationResults) -> Text | None:
         "was fitted afterwards and is not among them."
     )
     if results.members > 1:
-        text = f"The run has {results.members} members, each with a training of its own; shown is the first. {text}"
+        text = f"The run has {results.members} members, each with a training run of its own; shown is the first. {text}"
     return Text((text,))
 
 
