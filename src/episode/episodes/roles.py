@@ -95,7 +95,7 @@ def assign_roles(
     lines = sorted(map(str, np.unique(cell_line[train])), key=lambda name: derive_seed(seed, "roles", name))
     with_validation = set(np.unique(cell_line[validation]))
     held_out: set[str] = with_validation - set(lines)
-    if not held_out and len(lines) >= MANY_CELL_LINES:
+    if not held_out and len(lines) >= MANY_CELL_LINES and config.validation_share > 0:
         able = [line for line in lines if line in with_validation]
         held_out = set(able[: min(len(lines) - 2, max(2, round(config.validation_share * len(lines))))])
     remaining = [line for line in lines if line not in held_out]
