@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import shutil
@@ -16,11 +17,13 @@ import pandas as pd
 import pytest
 
 import episode.train.crossfit as crossfit
+import episode.train.data as reading
 import episode.train.loop as loop
 from episode.checkpoint import Run, load_run, load_unseen
 from episode.config import Config, CrossfitConfig, override
 from episode.data.dataset import Dataset
 from episode.data.places import Places
+from episode.encode.motifs import load_bank
 from episode.encode.store import ElementStore, build_store
 from episode.episodes.roles import BUFFER
 from episode.errors import CheckpointError, EpisodeError
@@ -51,6 +54,7 @@ from tiny_world import (
 
 LINES = ("train01", "train02", "train03")
 QUICK = merged(*CROSSFIT, "crossfit.seeds=1", "training.steps=2", "training.settle_steps=1")
+read_bank = functools.cache(load_bank)
 SIDES = ("enhancer", "promoter")
 
 
@@ -163,6 +167,12 @@ def three_lines() -> Dataset:
 def quick(*settings: str) -> Config:
     """Settings of three members of three steps, with some changed."""
     return override(Config(), list(merged(*QUICK, *settings)))
+
+
+@pytest.fixture(autouse=True)
+def one_bank(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The motif bank is read and thinned once: it takes longer than so short a training run."""
+    monkeypatch.setattr(reading, "load_bank", read_bank)
 
 
 @pytest.fixture(scope="module")
