@@ -221,19 +221,20 @@ def test_the_held_out_part_by_hand() -> None:
 @pytest.mark.parametrize(
     ("at", "gap", "span", "held", "near"),
     [
-        (0.0, 100, 1.0, [0, 1], []),  # starts below the quantile 0.2 of 0, 1000, ..., 9000, which is 1800
-        (0.0, 901, 1.0, [0, 1], [2]),  # row 1 ends at 1100
-        (0.5, 100, 1.0, [4, 5], []),  # from 3600 to below 5400
-        (0.5, 1001, 1.0, [4, 5], [3, 6]),
-        (1.0, 100, 1.0, [8, 9], []),  # from 7200 on
-        (0.5, 1001, 0.05, [4, 5], []),  # the rows span 9100, so the gap is 455
-        (0.5, 1001, 0.2, [4, 5], [3, 6]),
+        (0.0, 900, 1.0, [0, 1], []),  # starts below 3600, the quantile 0.2; row 1 ends at 3100
+        (0.0, 901, 1.0, [0, 1], [2]),
+        (0.5, 100, 1.0, [4, 5], []),  # from 7200 to below 10800; row 3 ends at 7100, row 5 at 11100
+        (0.5, 101, 1.0, [4, 5], [3]),
+        (0.5, 901, 1.0, [4, 5], [3, 6]),
+        (1.0, 0, 1.0, [8, 9], [7]),  # from 14400 on; row 7 ends at 15100
+        (0.5, 901, 0.05, [4, 5], [3, 6]),  # the rows span 19100: the gap is 901 of at most 955
+        (0.5, 901, 0.005, [4, 5], []),  # at most 95.5
     ],
 )
 def test_the_held_out_part_along_a_chromosome(
     at: float, gap: int, span: float, held: list[int], near: list[int]
 ) -> None:
-    table = places(list(range(0, 10_000, 1000)), ["chr1"] * 10)
+    table = places(list(range(0, 20_000, 2000)), ["chr1"] * 10)
     found = held_out_part(table, np.ones(10, dtype=bool), share=0.2, gap=gap, seed=0, at=at, span=span)
     assert [np.flatnonzero(mask).tolist() for mask in found] == [held, near]
 
