@@ -119,6 +119,22 @@ def test_a_split_that_is_not_trusted_is_learned_from() -> None:
     assert (first - last).min() >= BUFFER
 
 
+def test_a_split_that_is_not_trusted_on_short_chromosomes() -> None:
+    """There the buffer leaves nothing; a twentieth of the chromosome does."""
+    pairs = pair_table(4, 90, split="val")
+    for column in ("enhancer_start", "enhancer_end", "promoter_start", "promoter_end"):
+        pairs[column] //= 100
+    pairs.loc[::2, "split"] = "train"
+    roles = assign_roles(pairs, CONFIG, 0, trust_split=False)
+    learned, judged = rows(roles.training) + rows(roles.pseudo_ood), rows(roles.validation)
+    assert len(learned) > 0.6 * len(pairs)
+    for chrom, here in pairs.groupby("enhancer_chrom"):
+        span = here["promoter_end"].max() - here["enhancer_start"].min()
+        mine = pairs["enhancer_chrom"] == chrom
+        last = pairs.loc[learned].loc[mine, "promoter_end"].max()
+        assert pairs.loc[judged].loc[mine, "enhancer_start"].min() - last >= span / 20
+
+
 def test_no_cell_line_is_kept_from_training_where_none_is_asked_for() -> None:
     pairs = pair_table(12, 60)
     roles = assign_roles(pairs, small_config("episodes.validation_share=0.0").episodes, 0)

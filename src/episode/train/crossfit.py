@@ -42,7 +42,7 @@ from episode.data.dataset import Dataset
 from episode.data.places import Places
 from episode.data.splits import held_out_part
 from episode.encode.store import ElementStore
-from episode.episodes.roles import BUFFER, environment_pools
+from episode.episodes.roles import BUFFER, SPAN, environment_pools
 from episode.errors import EpisodeError, FolderInUse
 from episode.files import locked, refuse_unwritable
 from episode.inference.closed_form import View
@@ -65,8 +65,6 @@ from episode.train.validation import mean_of_known, or_nan
 
 __all__ = ["Group", "applied_config", "make_groups", "train"]
 
-SPAN = 0.05
-"""Of a chromosome: largest distance between what a member learns and its held-out loci, where that is below 2 Mb."""
 ONE_LINE = "one cell line to train on: nothing is left out (crossfit.groups)"
 WAIT = 2.0
 """Seconds between two looks at members that other processes train."""
@@ -96,7 +94,7 @@ class Group:
 def make_groups(pairs: pd.DataFrame, config: CrossfitConfig, seed: int) -> list[Group]:
     """Divide the training cell lines in groups of about as many labelled pairs, each with a block of loci of its own.
 
-    Blocks are cut from every chromosome, 2 Mb away from what is learned, or `SPAN` of a chromosome, if that is less.
+    Blocks are cut from every chromosome, `BUFFER` away from what is learned, `SPAN` of a chromosome at most.
 
     Parameters
     ----------
