@@ -6,6 +6,8 @@ An unknown key is an error with a "did you mean". This module does not know what
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -32,7 +34,7 @@ from episode.limits import (
     TASKS,
     WEIGHTS,
 )
-from episode.schema import Model, parse_model, read_model, refusal
+from episode.schema import Model, did_you_mean, parse_model, read_model, refusal
 from episode.text import text_problem
 
 __all__ = [
@@ -48,7 +50,9 @@ __all__ = [
     "TrainConfig",
     "WindowConfig",
     "load_config",
+    "load_preset",
     "override",
+    "shipped_presets",
 ]
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -372,6 +376,37 @@ def load_config(path: Path) -> Config:
         At an unknown key (with the nearest known one), an impossible value, or a file that cannot be read.
     """
     return read_model(path, Config)
+
+
+def shipped_presets() -> dict[str, Path]:
+    """Name and file of the presets that come with the package."""
+    folder = Path(str(resources.files("episode.presets")))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def load_preset(name: str, settings: Mapping[str, Any] | None = None, *, where: str = "settings") -> Config:
+    """Read a preset by its name, with some settings changed; without a name these are changes of the defaults.
+
+    Parameters
+    ----------
+    settings : mapping, optional
+        Sections with their keys.
+    where : str
+        Where the settings come from, for messages.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such preset, or the settings do not fit.
+    """
+    shipped = shipped_presets()
+    if name and name not in shipped:
+        raise ConfigError(f"{where}: no preset {name!r}{did_you_mean(name, shipped)}; there are {', '.join(shipped)}")
+    content = tomllib.loads(shipped[name].read_text(encoding="utf-8")) if name else {}
+    for section, values in (settings or {}).items():
+        known = content.get(section)
+        content[section] = known | dict(values) if isinstance(known, dict) and isinstance(values, Mapping) else values
+    return parse_model(content, Config, where=where)
 
 
 def override(config: Config, settings: list[str]) -> Config:

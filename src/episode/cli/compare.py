@@ -86,17 +86,16 @@ def run(args: argparse.Namespace) -> int:
     from episode.compare.methods.registry import choose_runners
     from episode.compare.protocol import load_protocol
     from episode.compare.run import compare
-    from episode.config import Config
+    from episode.config import load_preset
     from episode.errors import EpisodeError
     from episode.evaluate.summary import load_truth
     from episode.predict.alarms import alarm_texts
-    from episode.schema import parse_model
     from episode.threads import usable_cores
 
     protocol = _with_options(load_protocol(args.protocol), args)
     runners = choose_runners(args.methods)
     truth = None if args.truth is None else load_truth(args.truth)
-    config = parse_model(protocol.settings, Config, where=f"protocol {protocol.name}, settings")
+    config = load_preset(protocol.preset, protocol.settings, where=f"protocol {protocol.name}, settings")
     config = read_settings(args, config)
     if config.potential.distance:
         raise EpisodeError(

@@ -187,8 +187,10 @@ class Protocol(Model):
     subsets: dict[str, Subset] = Field(default_factory=dict)
     distance_matched: MatchConfig = MatchConfig()
     collapse: CollapseConfig = CollapseConfig()
+    preset: str = ""
+    """Preset that the settings of EPIsode begin with."""
     settings: dict[str, JsonValue] = Field(default_factory=dict)
-    """Settings of EPIsode under this protocol, as in a configuration file."""
+    """Settings of EPIsode under this protocol that are not those of the preset, as in a configuration file."""
 
     @model_validator(mode="after")
     def _holds_something_out(self) -> Self:

@@ -51,7 +51,8 @@ class FoldBudget(Model):
 
     fold: str
     pairs_drawn: int | None
-    """Labelled pairs drawn to train the model that scores, repeats counted; None where nothing is trained."""
+    """Labelled pairs drawn in the longest training run behind the scores, repeats counted; None where nothing is
+    trained."""
     seconds: float
     """Core seconds of the whole job: choosing, calibration and prediction too."""
 

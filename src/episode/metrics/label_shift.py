@@ -36,7 +36,7 @@ SHIFT_SD = 1.5
 """Standard deviation of the prior of a shift of the prevalence, in log-odds."""
 LARGEST_RATIO = 30.0
 """Bound on the log-likelihood ratio of one pair, in nats."""
-SEARCH = np.linspace(-5.0, 5.0, 41)
+SEARCH = np.linspace(-10.0, 10.0, 41)
 """Shifts among which the search for the largest posterior density begins; it may end beyond them."""
 SEARCH_END = 50.0
 """Shift, in log-odds, at which every prevalence is 0 or 1 in double precision."""

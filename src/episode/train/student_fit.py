@@ -20,10 +20,10 @@ from episode.inference.closed_form import UPPER, ClosedForm, LeftOut, Scale, Vie
 from episode.metrics.label_shift import SHIFT_SD
 from episode.metrics.metrics import fit_logistic
 from episode.seeds import generator
-from episode.train.student_records import MAX_PAIRS, LineScores, Records, fit_axes, make_records
+from episode.train.student_records import MAX_PAIRS, LineScores, Records, fit_axes, gives_record, make_records
 from episode.train.student_regression import fit_level_model
 
-__all__ = ["MIN_SLOPE", "LineScores", "averaged_scale", "averaging_factor", "fit_closed_form", "fit_scale"]
+__all__ = ["LINE_ROWS", "MIN_SLOPE", "LineScores", "averaged_scale", "averaging_factor", "fit_closed_form", "fit_scale"]
 
 MIN_SLOPE = 0.02
 """Smallest slope of ``lambda`` by the standardised potential. Reached, nothing transfers between lines."""
@@ -154,13 +154,15 @@ def fit_closed_form(
     Raises
     ------
     ValueError
-        If there is no line, an environment stands twice in a view, a line has too many pairs, compositions differ in
+        If there is no line, an environment occurs twice in a view, a line has too many pairs, compositions differ in
         their channels, or a view lacks a class.
     """
     _check(views)
     given = {view: fit_scale(views[view]) for view in views} if scales is None else scales
     fitted = {view: given[view] for view in views}
-    found = fit_axes([line for view in sorted(views) for line in views[view]], axes)
+    lines = [line for view in sorted(views) for line in views[view]]
+    recorded = {line.environment for line in lines if gives_record(line)}
+    found = fit_axes(lines, min(axes, len(recorded) - 1))
     records, offsets = make_records(views, fitted, found)
     left_out, inflation = _leave_out(records, seed)
     return ClosedForm(
@@ -222,7 +224,7 @@ def _check(views: Mapping[View, Sequence[LineScores]]) -> None:
         names = [line.environment for line in same]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"view {view!r}: {twice[0]!r} stands twice")
+            raise ValueError(f"view {view!r}: {twice[0]!r} occurs twice")
         for line in same:
             if len(line.potential) > MAX_PAIRS:
                 raise ValueError(

@@ -15,11 +15,22 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 from scipy.special import logit as log_odds
 
-from episode.inference.closed_form import Scale, SupportReading, View, ViewOffset, project, read_support
+from episode.inference.closed_form import Scale, View, ViewOffset, project, read_support
+from episode.inference.level_model import SupportReading
 from episode.metrics.label_shift import map_shifts
 from episode.metrics.metrics import oracle_impedance
 
-__all__ = ["DELTAS", "MAX_PAIRS", "MIN_LABELLED", "Axes", "LineScores", "Records", "fit_axes", "make_records"]
+__all__ = [
+    "DELTAS",
+    "MAX_PAIRS",
+    "MIN_LABELLED",
+    "Axes",
+    "LineScores",
+    "Records",
+    "fit_axes",
+    "gives_record",
+    "make_records",
+]
 
 Array = NDArray[np.float64]
 
@@ -28,7 +39,7 @@ MAX_PAIRS = 16_384
 MIN_LABELLED = 30
 """Labelled pairs below which a line gives no record of a view."""
 DELTAS = np.array([-1.8, -0.8, 0.0, 0.8, 1.8])
-"""Shifts of the prevalence, in log-odds, at which a training line is read anew."""
+"""Shifts of the prevalence, in log-odds, at which a training line is read again."""
 PREVALENCE_BOUND = 0.01
 CHANNEL_BLOCK = 256
 CHANNEL_VARIANCE_FLOOR = 1e-3
@@ -162,6 +173,12 @@ class _ViewRecord:
     axes_moved: Array
 
 
+def gives_record(line: LineScores) -> bool:
+    """Whether a line has 30 labelled pairs, both classes, and pairs at more than one locus."""
+    labels = set(line.label[line.label >= 0].tolist())
+    return int((line.label >= 0).sum()) >= MIN_LABELLED and len(labels) == 2 and len(np.unique(line.locus)) > 1
+
+
 def fit_axes(lines: Sequence[LineScores], count: int) -> Axes:
     """Find the directions in which the mean composition differs between lines; no label enters.
 
@@ -275,33 +292,37 @@ def _moments(lines: list[LineScores]) -> tuple[Array, Array, Array]:
 
 
 def _view_records(lines: Sequence[LineScores], scale: Scale, axes: Axes) -> dict[str, _ViewRecord]:
-    made = {line.environment: _view_record(line, scale, axes) for line in lines}
-    return {name: record for name, record in made.items() if record is not None}
+    return {line.environment: _view_record(line, scale, axes) for line in lines if gives_record(line)}
 
 
-def _view_record(line: LineScores, scale: Scale, axes: Axes) -> _ViewRecord | None:
-    """Record of a line; None under 30 labelled pairs, with one class, or at a single locus."""
+def _view_record(line: LineScores, scale: Scale, axes: Axes) -> _ViewRecord:
     known = line.label >= 0
     labelled, positives = int(known.sum()), int((line.label == 1).sum())
     logit = scale.logit(line.potential)
-    impedance = oracle_impedance(logit, line.label, 1.0)
-    if impedance is None or labelled < MIN_LABELLED or len(np.unique(line.locus)) == 1:
-        return None
+    level, level_se = _level(logit[known], line.label[known])
     place = project(line.composition, axes.centre, axes.vectors)
-    probability = expit(logit[known] - impedance)
     prevalence, positive = positives / labelled, line.label[known] == 1
     moved = expit(log_odds(prevalence) + DELTAS)[:, None]
     weight = np.where(positive, moved / prevalence, (1 - moved) / (1 - prevalence))
     shifts = map_shifts(logit[known], scale.prevalence, np.concatenate([np.ones((1, labelled)), weight]))
     return _ViewRecord(
-        level=-impedance,
-        level_se=float(1 / np.sqrt((probability * (1 - probability)).sum())),
+        level=level,
+        level_se=level_se,
         reading=read_support(logit, scale.prevalence, place, line.locus),
         labelled=labelled,
         positives=positives,
         shift_moved=shifts[1:] - shifts[0],
         axes_moved=weight @ place[known] / labelled - place[known].mean(axis=0),
     )
+
+
+def _level(logit: Array, label: NDArray[np.int8]) -> tuple[float, float]:
+    """Level that minimises log-loss, and its Fisher standard error."""
+    impedance = oracle_impedance(logit, label, 1.0)
+    if impedance is None:
+        raise ValueError("a level needs both classes")
+    probability = expit(logit - impedance)
+    return -impedance, float(1 / np.sqrt((probability * (1 - probability)).sum()))
 
 
 def _offset(other: Mapping[str, _ViewRecord], home: Mapping[str, _ViewRecord]) -> ViewOffset:

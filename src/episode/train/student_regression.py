@@ -14,7 +14,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from episode.inference.closed_form import LevelModel, Regression, Scaling
+from episode.inference.level_model import LevelModel, Regression, Scaling
 from episode.train.student_records import DELTAS, Records
 
 __all__ = ["DRAWS", "NATURAL", "RESAMPLED", "SlopePrior", "fit_level_model", "fit_regression", "fit_scaling"]
@@ -27,8 +27,8 @@ TAU = (0.0, 0.25, 0.5, 1.0)
 SIGMA = (0.05, 0.1, 0.2, 0.4, 0.8)
 SHIFT_VARIANCE = 0.5
 """Variance of shifts between lines that is held likely before any line was seen; it counts as one line."""
-SPREAD_SQUARES = 0.25
-SPREAD_FLOOR = 0.02
+PRIOR_SQUARES = 0.25
+VARIANCE_FLOOR = 0.02
 MOVE_SD = 0.35
 """Spread of the training lines' log-odds of prevalence at which a move outside it has probability one half."""
 TINY = 1e-12
@@ -150,16 +150,16 @@ def fit_level_model(records: Records, rng: np.random.Generator) -> LevelModel | 
         axes_se,
         prior=RESAMPLED,
     )
-    centre = float(records.shift.mean())
-    squares = float(((records.shift - centre) ** 2).sum())
+    shift_mean = float(records.shift.mean())
+    squares = float(((records.shift - shift_mean) ** 2).sum())
     slopes = records.shift_moved[records.resampled] @ DELTAS / (DELTAS @ DELTAS)
     moves = max(0.0, float(records.prevalence_log_odds.var(ddof=1) - records.prevalence_variance.mean()))
     return LevelModel(
         lines=lines,
         natural=natural,
         resampled=resampled,
-        centre=centre,
-        spread=max((squares + SPREAD_SQUARES) / lines - float(np.mean(shift_se**2)), SPREAD_FLOOR),
+        shift_mean=shift_mean,
+        shift_variance=max((squares + PRIOR_SQUARES) / lines - float(np.mean(shift_se**2)), VARIANCE_FLOOR),
         transfer=float(np.median(slopes)) if len(slopes) else 0.0,
         outside_prior=1 / (1 + moves / MOVE_SD**2) if len(slopes) else 0.0,
     )

@@ -138,8 +138,8 @@ class RunnerResult:
     extras : RunFigures or mapping
         JSON-ready: of a training run of EPIsode its figures.
     pairs_drawn : int or None
-        Labelled pairs that were drawn to train the model that scores, each as often as it was drawn; None where
-        nothing is trained.
+        Labelled pairs that were drawn, each as often as it was, in the longest training run behind the scores: a run
+        that chooses among its steps counts to its end. None where nothing is trained.
     """
 
     methods: Mapping[str, Scores]

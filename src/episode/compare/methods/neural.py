@@ -175,22 +175,22 @@ class _Learner:
         fold, label = self.fold, self.pairs.label
         fit, beside, train = (self.pairs.labelled(mask) for mask in (fold.fit, rest(fold), fold.train))
         selection, held_out = (self._some(self.pairs.labelled(mask)) for mask in (fold.selection, fold.held_out))
-        steps = taken = self.recipe.steps
+        steps = longest = self.recipe.steps
         known, judged = held_out[:0], np.zeros(0)
         network: nn.Module | None = None
         checks: list[JsonValue] = []
         if all(np.unique(label[rows]).size == 2 for rows in (fit, selection, held_out)):
             best, network, checks = self._choose(fit, selection)
             if not np.array_equal(beside, fit):
-                taken = self._scaled(best, beside, fit)
-                network = self._learn("rest", beside, taken)
+                scaled = self._scaled(best, beside, fit)
+                network, longest = self._learn("rest", beside, scaled), max(longest, scaled)
             known, judged = held_out, self.pairs.log_odds(network, held_out) + self._offset(beside)
             steps = self._scaled(best, train, fit)
         if network is None or not np.array_equal(train, beside):
-            network, taken = self._learn("train", train, steps), steps
+            network, longest = self._learn("train", train, steps), max(longest, steps)
         score = self.pairs.log_odds(network, np.flatnonzero(fold.test)) + self._offset(train)
         scores = calibrated(score, label[known], judged)
-        drawn = taken * self.recipe.batch
+        drawn = longest * self.recipe.batch
         return RunnerResult({self.method: scores}, {"steps": steps, "selection": checks}, drawn)
 
     def _choose(self, fit: Rows, selection: Rows) -> tuple[int, nn.Module, list[JsonValue]]:

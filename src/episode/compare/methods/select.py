@@ -211,7 +211,9 @@ def choose_and_learn(task: FoldTask, features: Features, learner: Learner) -> Ch
         known, judged = held_out, _apply(task, features, [model], held_out)[0]
     drawn = None
     if _both_classes(label[train]):
-        drawn = len(train) * learner.passes(setting)
+        drawn = max(len(train), len(beside)) * learner.passes(setting)
+        if chosen:
+            drawn = max(drawn, len(fit) * max(map(learner.passes, learner.settings)))
         if model is None or not np.array_equal(train, beside):
             model = _learn(task, features, learner, train, [setting])[0]
         score = _apply(task, features, [model], np.flatnonzero(fold.test))[0]

@@ -30,8 +30,8 @@ Column = tuple[str, str]
 HEADLINE: tuple[Column, ...] = (("macro", "auroc"), ("macro", "aupr"), ("pooled", "log_loss"), ("pooled", "ece"))
 BUDGET_HEADS = ("pairs drawn a fold", "core seconds a fold")
 BUDGET = (
-    "Pairs drawn: in the training run of the model that scores, repeats counted. Core seconds: of the whole job, which "
-    "may fill several methods. "
+    "Pairs drawn: in the longest training run behind the scores, repeats counted. Core seconds: of the whole job, "
+    "which may fill several methods. "
 )
 WHERE = {"macro": "mean over environments", "pooled": "all pairs together"}
 SUBSET = ("auroc", "aupr", "precision_at_recall_70", "log_loss", "ece")
