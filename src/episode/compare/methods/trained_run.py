@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from episode.checkpoint import Run, load_run
+from episode.checkpoint import Run, load_run, load_unseen
 from episode.compare.methods.base import FoldTask, RunnerResult, Scores
 from episode.config import Config
 from episode.data.dataset import Dataset
@@ -98,7 +98,8 @@ def trained_run(task: FoldTask, dataset: Dataset) -> Run:
 def score_variant(method: str, task: FoldTask, config: Config, learning: Dataset | None = None) -> RunnerResult:
     """Train EPIsode under another configuration, and fill one method with what prediction does.
 
-    The threshold of the call is chosen on the held-out training rows, as EPIsode's own is.
+    The threshold of the call is chosen as EPIsode's own is: on the training pairs that members left out under a
+    closed-form Student, else on the held-out training rows.
 
     Parameters
     ----------
@@ -108,8 +109,14 @@ def score_variant(method: str, task: FoldTask, config: Config, learning: Dataset
     task = replace(task, config=config)
     learning = learning_part(task) if learning is None else learning
     run = trained_run(task, learning)
-    test, calibration = read_part(run, task, task.fold.test), read_part(run, task, task.fold.held_out)
-    scores = Scores.called(test.logit, test.logit, calibration.logit, calibration.label)
+    test = read_part(run, task, task.fold.test)
+    if run.student is None:
+        held_out = read_part(run, task, task.fold.held_out)
+        scores = Scores.called(test.logit, test.logit, held_out.logit, held_out.label)
+    else:
+        unseen = load_unseen(task.folder / "run")
+        chosen = (unseen["logit"] + unseen["level"]).to_numpy()
+        scores = Scores.called(test.logit, test.logit, chosen, unseen["label"].to_numpy())
     return RunnerResult({method: scores}, describe(task, run, test), run.facts.provenance.queried)
 
 
