@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from episode.checkpoint import Run, load_run
 from episode.compare.methods.base import FoldTask, RunnerResult, Scores
-from episode.compare.methods.budget import queried_pairs
 from episode.config import Config
 from episode.data.dataset import Dataset
 from episode.errors import EpisodeError
@@ -23,7 +22,7 @@ from episode.evaluate.evaluation import run_alarms, training_lines
 from episode.evaluate.figures import RunFigures
 from episode.predict.impedance import EnvironmentEstimate
 from episode.predict.pairs import Predictions, predict_dataset
-from episode.train.crossfit import train
+from episode.train.crossfit import applied_config, train
 
 __all__ = ["Reading", "describe", "learning_part", "read_part", "score_variant", "trained_run"]
 
@@ -91,7 +90,7 @@ def trained_run(task: FoldTask, dataset: Dataset) -> Run:
     if not (folder / "run.json").exists():
         train(dataset, task.config, seed=task.seed, folder=folder, store=task.own_store, resume=True)
     run = load_run(folder)
-    if (run.facts.config, run.facts.seed) != (task.config, task.seed):
+    if (run.facts.config, run.facts.seed) != (applied_config(dataset, task.config), task.seed):
         raise EpisodeError(f"{folder}: holds a run of another configuration or seed; give a new folder or remove it")
     return run
 
@@ -111,7 +110,7 @@ def score_variant(method: str, task: FoldTask, config: Config, learning: Dataset
     run = trained_run(task, learning)
     test, calibration = read_part(run, task, task.fold.test), read_part(run, task, task.fold.held_out)
     scores = Scores.called(test.logit, test.logit, calibration.logit, calibration.label)
-    return RunnerResult({method: scores}, describe(task, run, test), queried_pairs(run, learning))
+    return RunnerResult({method: scores}, describe(task, run, test), run.facts.provenance.queried)
 
 
 def read_part(run: Run, task: FoldTask, part: NDArray[np.bool_]) -> Reading:
