@@ -444,7 +444,9 @@ def test_with_one_line_a_single_member_is_trained_and_it_is_said(tmp_path: Path)
     assert "note: one cell line to train on: nothing is left out (crossfit.groups)" in outcome.out
     run = load_run(tmp_path / "run")
     assert len(run.members) == 1 and run.student is not None and run.student.fitted.model is None
-    assert run.facts.config == quick()
+    alone = dataset().select(dataset().pairs["cell_line"] == "train01")
+    assert run.facts.config == crossfit.applied_config(alone, quick())
+    assert run.facts.config.crossfit.groups == 0
 
 
 @pytest.mark.parametrize(

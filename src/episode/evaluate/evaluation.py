@@ -6,7 +6,7 @@ FOLDER/
   figures.json         see `episode.evaluate.figures`: what a report draws
   predictions.parquet  every pair with U_I, R_E, logit, probability and label
   environments.tsv     one row an environment: the estimate of its impedance
-  training.jsonl       the run's training log
+  training.jsonl       the run's training log; of a cross-fitted run that of its first member
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from episode.evaluate.results import (
     EvaluationProvenance,
     EvaluationResults,
     ScopeEstimates,
+    StudentSummary,
     Summary,
 )
 from episode.evaluate.summary import Truth, metrics_table, summarise
@@ -100,6 +101,7 @@ def evaluate(
             **dict(summary),
             intervals=_intervals(dataset, predictions, summary, seed),
             provenance=_provenance(run, dataset, seed),
+            student=_student(run, predictions),
             training_alarms=run_alarms(run),
         ),
     )
@@ -174,6 +176,16 @@ def _intervals(dataset: Dataset, predictions: Predictions, summary: Summary, see
         environments={name: entry.methods[FUSED] for name, entry in found.environments.items()},
         mean_impedance=None if flat is None else ScopeEstimates(macro=flat.macro, pooled=flat.pooled),
         gain=found.differences.get(f"{FUSED}-{MEAN}"),
+    )
+
+
+def _student(run: Run, predictions: Predictions) -> StudentSummary:
+    scales = {} if run.student is None else run.student.fitted.scales
+    return StudentSummary(
+        kind="network" if run.student is None else "closed_form",
+        members=len(run.members),
+        views={entry.environment: entry.view for entry in predictions.estimates if entry.view is not None},
+        nothing_transfers=sorted(view for view, scale in scales.items() if scale.nothing_transfers),
     )
 
 

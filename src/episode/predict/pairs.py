@@ -16,6 +16,7 @@ from episode.checkpoint import Alarm, Run
 from episode.data.dataset import Dataset
 from episode.encode.store import ElementStore
 from episode.errors import EpisodeError
+from episode.inference.closed_form import View
 from episode.inference.members import Source, member_caches, score_members
 from episode.inference.pairs import PairRows, pair_rows
 from episode.inference.support_sampling import content_ranks, draw_support
@@ -29,7 +30,9 @@ __all__ = [
     "Predictions",
     "Scores",
     "distance_warning",
+    "draw_supports",
     "environment_frame",
+    "environment_views",
     "genome_warning",
     "predict_dataset",
     "score_pairs",
@@ -106,15 +109,9 @@ def predict_dataset(
     codes = member_caches(run.members, store)
     candidates, sources = (dataset, codes) if support is None else (support[0], member_caches(run.members, support[1]))
     drawn = rows if support is None else pair_rows(candidates)
-    rank = content_ranks(seed, candidates.digests, drawn)
+    supports = draw_supports(run, candidates, drawn, list(map(str, names)), seed)
     estimates: list[EnvironmentEstimate] = []
-    supports: list[np.ndarray] = []
-    for name in map(str, names):
-        index = np.flatnonzero(candidates.pairs["environment"] == name)
-        if not len(index):
-            raise EpisodeError(f"the support has no pair of {name!r}; needs candidates of every environment")
-        chosen = index[draw_support(rank[index], drawn.take(index), support_size(run))]
-        supports.append(chosen)
+    for name, chosen in supports.items():
         mine = drawn.take(chosen)
         view = None if run.student is None else run.student.view(candidates.elements, candidates.digests, mine)
         estimates.append(
@@ -128,8 +125,50 @@ def predict_dataset(
         for number, name in enumerate(names)
     ]
     return Predictions(
-        result, environment_frame(facts, estimates, run.alarms), tuple(estimates), tuple(supports), scores.exposure
+        result,
+        environment_frame(facts, estimates, run.alarms),
+        tuple(estimates),
+        tuple(supports.values()),
+        scores.exposure,
     )
+
+
+def draw_supports(
+    run: Run, candidates: Dataset, rows: PairRows, names: Sequence[str], seed: int
+) -> dict[str, np.ndarray]:
+    """Draw the support set of each environment: rows of `candidates`, in the order of `names`.
+
+    Parameters
+    ----------
+    rows : PairRows
+        Those of `candidates`.
+
+    Raises
+    ------
+    EpisodeError
+        If there is no pair of an environment.
+    """
+    rank = content_ranks(seed, candidates.digests, rows)
+    supports = {}
+    for name in names:
+        index = np.flatnonzero(candidates.pairs["environment"] == name)
+        if not len(index):
+            raise EpisodeError(f"the support has no pair of {name!r}; needs candidates of every environment")
+        supports[name] = index[draw_support(rank[index], rows.take(index), support_size(run))]
+    return supports
+
+
+def environment_views(run: Run, dataset: Dataset, seed: int) -> dict[str, View | None]:
+    """Tell which training pairs each environment resembles, as `predict_dataset` does; None without such a Student."""
+    names = sorted(map(str, dataset.pairs["environment"].unique()))
+    if run.student is None:
+        return dict.fromkeys(names)
+    rows = pair_rows(dataset)
+    supports = draw_supports(run, dataset, rows, names, seed)
+    return {
+        name: run.student.view(dataset.elements, dataset.digests, rows.take(chosen))
+        for name, chosen in supports.items()
+    }
 
 
 @dataclass(frozen=True)

@@ -63,8 +63,9 @@ from episode.train.student_records import LineScores
 from episode.train.unseen import FittedStudent, drawn, fit_student, level_of, line_scores
 from episode.train.validation import mean_of_known, or_nan
 
-__all__ = ["Group", "make_groups", "train"]
+__all__ = ["Group", "applied_config", "make_groups", "train"]
 
+ONE_LINE = "one cell line to train on: nothing is left out (crossfit.groups)"
 WAIT = 2.0
 """Seconds between two looks at members that other processes train."""
 
@@ -122,6 +123,12 @@ def make_groups(pairs: pd.DataFrame, config: CrossfitConfig, seed: int) -> list[
     return groups
 
 
+def applied_config(dataset: Dataset, config: Config) -> Config:
+    """Configuration of the run that `train` makes: without cross-fitting where fewer than two cell lines train."""
+    lines = dataset.pairs.loc[dataset.pairs["split"] != "test", "cell_line"].nunique()
+    return config if lines > 1 else config.changed(crossfit=config.crossfit.changed(groups=0))
+
+
 def train(
     dataset: Dataset,
     config: Config,
@@ -144,12 +151,11 @@ def train(
     EpisodeError
         If the folder is in use or holds another training run, the data cannot train, or training diverged.
     """
-    lines = dataset.pairs.loc[dataset.pairs["split"] != "test", "cell_line"].nunique()
-    if not config.crossfit.groups or lines < 2:
-        note = "" if not config.crossfit.groups else "one cell line to train on: nothing is left out (crossfit.groups)"
+    applied = applied_config(dataset, config)
+    if not applied.crossfit.groups:
         result = train_member(
             dataset,
-            config,
+            applied,
             seed=seed,
             folder=folder,
             cache=cache,
@@ -158,7 +164,7 @@ def train(
             report=report,
             processes=processes,
         )
-        return replace(result, notes=(*result.notes, note)) if note else result
+        return result if applied == config else replace(result, notes=(*result.notes, ONE_LINE))
     processes = processes or Processes.alone(config.training)
     data = processes.lead_first(lambda: gather_data(dataset, config, seed, cache=cache, store=store))
     groups = make_groups(dataset.pairs, config.crossfit, seed)

@@ -158,8 +158,8 @@ RUNNERS = (
             Method(
                 "episode.network",
                 EPISODE,
-                "R_S of the network",
-                "only of a run with one member: R_S of the set encoder, which the closed form stands in for",
+                "U_I with R_S of the network, no labels",
+                "runs with one member only: R_S of the set encoder, which the closed form stands in for",
             ),
             *(
                 Method(
@@ -251,8 +251,8 @@ RUNNERS = (
 TOLD = Method(
     "episode.prevalence_told",
     EPISODE,
-    "told the share of positives",
-    "reads the prevalence of each test environment off its labels, as predict --prevalence would be told it",
+    "U_I with R_E of the true prevalence",
+    "reads the prevalence of each test environment off its labels; predict --prevalence would be told it",
 )
 """Follows from the scores of mean_impedance and the labels; no runner fills it."""
 ORACLE = Method(

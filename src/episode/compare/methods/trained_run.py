@@ -22,7 +22,7 @@ from episode.evaluate.evaluation import run_alarms, training_lines
 from episode.evaluate.figures import RunFigures
 from episode.predict.impedance import EnvironmentEstimate
 from episode.predict.pairs import Predictions, predict_dataset
-from episode.train.crossfit import train
+from episode.train.crossfit import applied_config, train
 
 __all__ = ["Reading", "describe", "learning_part", "read_part", "score_variant", "trained_run"]
 
@@ -90,7 +90,7 @@ def trained_run(task: FoldTask, dataset: Dataset) -> Run:
     if not (folder / "run.json").exists():
         train(dataset, task.config, seed=task.seed, folder=folder, store=task.own_store, resume=True)
     run = load_run(folder)
-    if (run.facts.config, run.facts.seed) != (task.config, task.seed):
+    if (run.facts.config, run.facts.seed) != (applied_config(dataset, task.config), task.seed):
         raise EpisodeError(f"{folder}: holds a run of another configuration or seed; give a new folder or remove it")
     return run
 
