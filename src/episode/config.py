@@ -384,7 +384,7 @@ def shipped_presets() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
-def load_preset(name: str, settings: Mapping[str, Any] | None = None, *, where: str = "settings") -> Config:
+def load_preset(name: str, settings: Mapping[str, object] | None = None, *, where: str = "settings") -> Config:
     """Read a preset by its name, with some settings changed; without a name these are changes of the defaults.
 
     Parameters

@@ -41,7 +41,7 @@ def test_members_and_loci_are_said(evaluation: EvaluationDraft) -> None:
     assert "closed form" in words and "the mean of 6 members" in words
     assert f"1 environment with most pairs at loci shared with training and {count - 1} environment" in words
     assert "transfers" not in words
-    assert "has 6 members, each with a training of its own; shown is the first" in said(training_text(data.results))
+    assert "has 6 members, each with a training run of its own; shown is the first" in said(training_text(data.results))
     table = impedance_table(data)
     assert table.heads[:3] == ("environment", "status", "loci") and "log-odds" in table.caption
     assert [row[2].text for row in table.rows] == ["shared", *["new"] * (count - 1)]

@@ -99,7 +99,7 @@ def training_text(results: EvaluationResults) -> Text | None:
         "was fitted afterwards and is not among them."
     )
     if results.members > 1:
-        text = f"The run has {results.members} members, each with a training of its own; shown is the first. {text}"
+        text = f"The run has {results.members} members, each with a training run of its own; shown is the first. {text}"
     return Text((text,))
 
 

@@ -526,9 +526,8 @@ def test_methods_of_a_closed_form_student(closed: FoldTask, filled: RunnerResult
     for estimate in found.estimates:
         mine = (found.pairs["environment"] == estimate.environment).to_numpy()
         np.testing.assert_allclose(filled.methods["episode.student"].logit[mine], potential[mine] - estimate.r_student)
-    usual = {view: scale.prevalence for view, scale in run.student.fitted.scales.items()}
-    views = {estimate.environment: estimate.view for estimate in found.estimates if estimate.view}
-    assert figures_of(filled).prevalence == {name: usual[view] for name, view in views.items()}
+    usual: dict[str | None, float] = {view: scale.prevalence for view, scale in run.student.fitted.scales.items()}
+    assert figures_of(filled).prevalence == {one.environment: usual[one.view] for one in found.estimates}
 
 
 def test_calls_are_chosen_on_pairs_that_members_left_out(closed: FoldTask, filled: RunnerResult) -> None:
