@@ -42,7 +42,7 @@ def fit(sign: float = 1.0, views: tuple[View, ...] = ("shared", "new"), **change
     lines |= changes.pop("lines", {})
     member = Member(cast(Any, None), 0.5, 2.0, ("a",))
     facts = MemberFacts(name="g0s0", left_out=("b",), level=0.5, temperature=2.0)
-    options = {"factor": 1.0, "judged": ("shared", "new")} | changes
+    options: dict[str, Any] = {"factor": 1.0, "judged": ("shared", "new")} | changes
     return fit_student(lines, (facts,), (member,), NOWHERE, seed=0, **options)
 
 
@@ -51,10 +51,11 @@ def test_labelled_pairs_are_kept_with_the_forecast_of_their_line() -> None:
     fitted, table = found.student.fitted, found.unseen
     assert len(table) == found.calibration.pairs == 2 * 3 * ROWS * 9 // 10
     assert set(table["label"]) == {0, 1}
-    for (name, view), rows in table.groupby(["environment", "view"]):
-        place = fitted.left_out.environment.index(name)
-        level = fitted.left_out.forecast[place] + fitted.offsets[view].level
-        np.testing.assert_allclose(rows["level"], level)
+    for place, name in enumerate(fitted.left_out.environment):
+        for view, offset in fitted.offsets.items():
+            rows = table[(table["environment"] == name) & (table["view"] == view)]
+            np.testing.assert_allclose(rows["level"], fitted.left_out.forecast[place] + offset.level)
+    assert fitted.left_out.environment == ("a", "b", "c")
     logit, label = table["logit"] + table["level"], table["label"].to_numpy()
     assert found.calibration.log_loss == log_loss(label, logit)
     slope = calibration_line(label, logit)
