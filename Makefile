@@ -49,7 +49,8 @@ benchmark-l: $(STAMP)
 	  --rows episode_distance
 	$(COMPACT) benchmark-out/protocol_l/results.json $(RESULTS)/protocol_l.json.gz
 	$(BIN)/episode compare L $(EPISODE_DATA)/hic_loops/pairs.tsv.gz --genome $(GENOME) \
-	  --out benchmark-out/protocol_l_channels_2 --rows episode --set impedance.channels=2
+	  --out benchmark-out/protocol_l_channels_2 --rows episode --set impedance.channels=2 \
+	  --set environment.student=network
 	$(COMPACT) benchmark-out/protocol_l_channels_2/results.json $(RESULTS)/protocol_l_channels_2.json.gz
 
 benchmark-b: $(STAMP)
@@ -87,7 +88,8 @@ benchmark-worlds: $(STAMP)
 	$(COMPACT) benchmark-out/world_both/results.json $(RESULTS)/world_both.json.gz
 	test -d benchmark-out/rerank || $(BIN)/episode simulate --world rerank --seed $(WORLD_SEED) --out benchmark-out/rerank
 	$(BIN)/episode compare simulated benchmark-out/rerank/pairs.tsv --genome benchmark-out/rerank/genome.fa \
-	  --truth benchmark-out/rerank/truth --out benchmark-out/world_rerank --rows $(WORLD_ROWS) --set impedance.channels=2
+	  --truth benchmark-out/rerank/truth --out benchmark-out/world_rerank --rows $(WORLD_ROWS) --set impedance.channels=2 \
+	  --set environment.student=network
 	$(COMPACT) benchmark-out/world_rerank/results.json $(RESULTS)/world_rerank.json.gz
 	test -d benchmark-out/tissues || \
 	  $(BIN)/episode simulate --preset domain-kl --format domain-kl --seed $(WORLD_SEED) --out benchmark-out/tissues

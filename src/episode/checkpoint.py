@@ -200,7 +200,9 @@ class Provenance(Model):
     steps: int
     """Steps taken."""
     epochs: float
-    """How often a labelled pair to learn from was queried, on average; both stages together."""
+    """How often a labelled pair to learn from was queried, on average, by each member; both stages together."""
+    queried: int | None = None
+    """Labelled pairs queried, each as often as it was, by all members; absent in older runs."""
     sources: list[Source]
     """Sources of the dataset, as its manifest has them."""
     unseen_validation: bool
@@ -364,7 +366,7 @@ def save_run(folder: Path, run: Run, unseen: pd.DataFrame | None = None) -> None
     if unseen is not None:
         with atomic_file(folder / UNSEEN) as temporary:
             unseen.to_parquet(temporary, index=False)
-    shared = (folder.parent / BANK).exists()
+    shared = folder.parent.name == MEMBERS and (folder.parent / BANK).exists()
     header = {
         "format_version": FORMAT_VERSION,
         "episode_version": __version__,
@@ -374,9 +376,21 @@ def save_run(folder: Path, run: Run, unseen: pd.DataFrame | None = None) -> None
 
 
 def save_members_bank(folder: Path, bank: MotifBank) -> None:
-    """Write the bank that the members of a cross-fitted run in `folder` share, before the first of them."""
-    (folder / MEMBERS).mkdir(parents=True, exist_ok=True)
-    write_model(folder / MEMBERS / BANK, bank.content())
+    """Write the bank that the members of a cross-fitted run in `folder` share, before the first of them.
+
+    Raises
+    ------
+    CheckpointError
+        If another one is there: the members that have been trained read it.
+    """
+    path = folder / MEMBERS / BANK
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_model(path, bank.content())
+    elif read_model(path, BankContent, error=CheckpointError) != bank.content():
+        raise CheckpointError(
+            f"{path}: the members here have other motifs; give the settings that they were begun with"
+        )
 
 
 def new_system(config: Config, bank: MotifBank, environments: int, base_logit: float) -> EnergySystem:

@@ -278,7 +278,7 @@ class EpisodesConfig(Model):
     pseudo_ood_share: Below1 = 0.25
     """Fraction of the training cell lines that the Teacher never sees (at least one)."""
     validation_share: Below1 = 0.25
-    """Fraction of the training cell lines kept for validation where there are eight or more."""
+    """Fraction of the training cell lines kept for validation where there are eight or more; two at least, or 0."""
     validation_loci: Below1 = 0.2
     """Fraction of the loci kept for validation where the dataset has no "val" split."""
 
@@ -324,7 +324,7 @@ class CrossfitConfig(Model):
     """Groups of training cell lines, at most one for each line; 0 for a single member that leaves none out."""
     seeds: Annotated[int, Field(ge=1, le=SEEDS)] = 2
     """Members that leave out the same group, with seeds of their own."""
-    loci: Below1 = 0.2
+    loci: Annotated[float, Field(ge=0.01, lt=1)] = 0.2
     """Fraction of the loci that a member does not learn from, another part for each group."""
 
     @model_validator(mode="after")
@@ -384,7 +384,7 @@ def shipped_presets() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
-def load_preset(name: str, settings: Mapping[str, Any] | None = None, *, where: str = "settings") -> Config:
+def load_preset(name: str, settings: Mapping[str, object] | None = None, *, where: str = "settings") -> Config:
     """Read a preset by its name, with some settings changed; without a name these are changes of the defaults.
 
     Parameters

@@ -218,6 +218,36 @@ def test_the_held_out_part_by_hand() -> None:
         assert np.flatnonzero(near).tolist() == expected
 
 
+@pytest.mark.parametrize(
+    ("at", "gap", "span", "held", "near"),
+    [
+        (0.0, 900, 1.0, [0, 1], []),  # starts below 3600, the quantile 0.2; row 1 ends at 3100
+        (0.0, 901, 1.0, [0, 1], [2]),
+        (0.5, 100, 1.0, [4, 5], []),  # from 7200 to below 10800; row 3 ends at 7100, row 5 at 11100
+        (0.5, 101, 1.0, [4, 5], [3]),
+        (0.5, 901, 1.0, [4, 5], [3, 6]),
+        (1.0, 0, 1.0, [8, 9], [7]),  # from 14400 on; row 7 ends at 15100
+        (0.5, 901, 0.05, [4, 5], [3, 6]),  # the rows span 19100: the gap is 901 of at most 955
+        (0.5, 901, 0.005, [4, 5], []),  # at most 95.5
+    ],
+)
+def test_the_held_out_part_along_a_chromosome(
+    at: float, gap: int, span: float, held: list[int], near: list[int]
+) -> None:
+    table = places(list(range(0, 20_000, 2000)), ["chr1"] * 10)
+    found = held_out_part(table, np.ones(10, dtype=bool), share=0.2, gap=gap, seed=0, at=at, span=span)
+    assert [np.flatnonzero(mask).tolist() for mask in found] == [held, near]
+
+
+def test_held_out_parts_of_loci_without_coordinates_are_apart() -> None:
+    table = places([-1] * 900, [""] * 900).assign(locus=np.arange(900) % 300)
+    parts = [
+        held_out_part(table, np.ones(900, dtype=bool), share=0.2, gap=10, seed=0, at=at)[0] for at in (0, 0.25, 0.5, 1)
+    ]
+    assert np.sum(parts, axis=0).max() == 1
+    assert all(90 < part.sum() < 270 for part in parts)
+
+
 def test_the_held_out_part_of_pairs_without_coordinates_is_of_whole_loci() -> None:
     table = places([-1] * 900, [""] * 900).assign(locus=np.arange(900) % 300)
     rows = np.arange(900) >= 150

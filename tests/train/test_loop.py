@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import itertools
 import json
 import os
 import signal
@@ -121,6 +122,7 @@ def test_epochs_are_labelled_queries_over_labelled_pairs_to_learn_from(tmp_path:
         trained = [*facts.roles.training, *facts.roles.pseudo_ood]
         rows = data.pairs[data.pairs["environment"].isin(trained)]
         told[name] = facts.provenance.epochs * ((rows["label"] >= 0) & (rows["split"] == "train")).sum()
+        assert facts.provenance.queried == pytest.approx(told[name])
     assert told["all"] == pytest.approx(LAST * 4 * 32)
     assert 0.4 * told["all"] < told["half"] < 0.6 * told["all"]
 
@@ -133,6 +135,17 @@ def test_the_backbone_does_not_move_while_the_rest_settles(tmp_path: Path) -> No
         if name.startswith("backbone."):
             assert value.equal(long[name]), name
     assert any(not value.equal(long[name]) for name, value in short.items() if name.startswith("student."))
+
+
+@pytest.mark.parametrize(("keep", "kept", "steps"), [("best", 2, 4), ("last", LEARN, LEARN)])
+def test_which_step_is_kept_where_validation_falls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: str, kept: int, steps: int
+) -> None:
+    falling = itertools.count(0, -1)
+    monkeypatch.setattr(loop, "mean_of_known", lambda _: float(next(falling)))
+    settings = ("training.settle_steps=0", "training.patience=1", f"training.keep={keep}")
+    provenance = load_run(train(tmp_path / "run", *settings)).facts.provenance
+    assert (provenance.best_step, provenance.steps) == (kept, steps)
 
 
 def test_the_same_seed_gives_the_same_bytes(whole: Path, tmp_path: Path) -> None:

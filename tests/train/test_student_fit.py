@@ -110,22 +110,28 @@ class TestScale:
 
 class TestAveraging:
     def test_by_hand(self) -> None:
-        # variance between the members .5 in every pair, and no more in their mean than that explains
+        # variance between the two members .5 in every pair, and no more in their mean than that explains
         potential = np.array([[1.0, -1.0, 0.0, 0.0], [0.0, 0.0, 1.0, -1.0]])
-        assert averaging_factor(potential, seeds=1) == pytest.approx(2)
-        assert averaging_factor(potential, seeds=2) == pytest.approx(1)
+        assert averaging_factor([potential], members=4) == pytest.approx(2)
+        assert averaging_factor([potential], members=2) == pytest.approx(1)
 
     def test_members_that_agree_but_for_their_level(self) -> None:
         potential = np.random.default_rng(5).normal(size=50)
-        assert averaging_factor(np.stack([potential, potential + 3]), seeds=1) == pytest.approx(1)
-        assert averaging_factor(potential[None], seeds=2) == 1.0
-        assert averaging_factor(np.ones((3, 4)), seeds=1) == 1.0
+        assert averaging_factor([np.stack([potential, potential + 3])], members=9) == pytest.approx(1)
+        assert averaging_factor([potential[None]], members=2) == 1.0
+        assert averaging_factor([np.ones((3, 4))], members=5) == 1.0
 
     def test_ratio_of_slopes(self) -> None:
         # signal 1, noise 2 a member: the mean of two has variance 2, the mean of ten 1.2
         rng = np.random.default_rng(6)
-        potential = rng.normal(size=40_000) + math.sqrt(2) * rng.normal(size=(10, 40_000))
-        assert averaging_factor(potential, seeds=2) == pytest.approx(2 / 1.2, rel=0.02)
+        potential = rng.normal(size=40_000) + math.sqrt(2) * rng.normal(size=(2, 40_000))
+        assert averaging_factor([potential], members=10) == pytest.approx(2 / 1.2, rel=0.02)
+
+    def test_levels_of_lines_are_no_noise(self) -> None:
+        rng = np.random.default_rng(7)
+        lines = [rng.normal(size=1000) + rng.normal(size=(2, 1000)) for _ in range(3)]
+        moved = [potential + 10 * number for number, potential in enumerate(lines)]
+        assert averaging_factor(moved, members=6) == pytest.approx(averaging_factor(lines, members=6))
 
     def test_the_mean_of_the_table_stays(self) -> None:
         lines = [cells("a", [(0.0, 10, 40), (1.0, 20, 30)]), cells("b", [(3.0, 60, 90), (1.0, 120, 30)], unknown=9)]
@@ -136,10 +142,10 @@ class TestAveraging:
         assert moved.logit(np.array([mean])) == pytest.approx(scale.logit(np.array([mean])))
         assert moved.prevalence == scale.prevalence
 
-    @pytest.mark.parametrize(("shape", "seeds"), [((3,), 1), ((0, 4), 1), ((2, 0), 1), ((2, 4), 0)])
-    def test_wrong_input(self, shape: tuple[int, ...], seeds: int) -> None:
-        with pytest.raises(ValueError, match="finite potentials"):
-            averaging_factor(np.zeros(shape), seeds=seeds)
+    @pytest.mark.parametrize("shapes", [[(3,)], [(0, 4)], [], [(2, 4), (3, 4)], [(3, 4)]])
+    def test_wrong_input(self, shapes: list[tuple[int, ...]]) -> None:
+        with pytest.raises(ValueError, match="potentials"):
+            averaging_factor([np.zeros(shape) for shape in shapes], members=2)
 
 
 def by_evidence(found: Regression, records: tuple[np.ndarray, ...], prior: SlopePrior) -> tuple[np.ndarray, ...]:

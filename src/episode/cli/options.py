@@ -69,11 +69,12 @@ class Whole:
 
 @dataclass(frozen=True)
 class Real:
-    """Type of an option: a number from `low`, allowed where `closed`, to less than `high`."""
+    """Type of an option: a number from `low`, allowed where `closed`, to `high`, allowed where `reached`."""
 
     low: float
     high: float
     closed: bool = True
+    reached: bool = False
 
     def __call__(self, text: str) -> float:
         """Read the option."""
@@ -81,10 +82,12 @@ class Real:
             value = float(text)
         except ValueError:
             value = math.nan
-        if not (self.low <= value < self.high and (self.closed or value > self.low)):
-            bound = "at least" if self.closed else "more than"
+        above = value >= self.low if self.closed else value > self.low
+        below = value <= self.high if self.reached else value < self.high
+        if not (above and below):
+            bounds = "at least" if self.closed else "more than", "at most" if self.reached else "less than"
             raise argparse.ArgumentTypeError(
-                f"needed a number of {bound} {self.low:g} and less than {self.high:g}, got {_short(text)}"
+                f"needed a number of {bounds[0]} {self.low:g} and {bounds[1]} {self.high:g}, got {_short(text)}"
             )
         return value
 

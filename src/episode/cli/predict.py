@@ -73,7 +73,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--prevalence",
         type=FRACTION,
         metavar="P",
-        help="share of positives among the pairs, if you know it: R_E follows it, and not what the pairs show",
+        help="fraction of the pairs that interact, if you know it: R_E follows it, and not what the pairs show",
     )
     parser.add_argument(
         "--prevalence-sd", type=FRACTION, default=0.0, metavar="S", help="its standard deviation (default: 0)"

@@ -7,7 +7,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from episode.cli.options import add_seed
+from episode.cli.options import Real, add_seed
 
 __all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_options", "run"]
 
@@ -52,20 +52,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--scale",
-        type=float,
+        type=Real(0, 1, closed=False, reached=True),
         default=1.0,
         help="fraction of the preset's loci and pairs, from 0.01 to 1; all cell lines stay (default: 1)",
     )
     parser.add_argument(
         "--unseen-prevalence",
-        type=float,
+        type=Real(0, 1, closed=False),
         metavar="P",
         help="select the pairs of unseen cell lines to this prevalence (default: 0.5 in the presets with -shift; "
         "in the others labels stay as they fall)",
     )
     parser.add_argument(
         "--shared-loci",
-        type=float,
+        type=Real(0, 1, reached=True),
         metavar="F",
         help="fraction, from 0 to 1, of the unseen cell lines' loci that are loci of the training ones too "
         "(default: 0.5 in the presets with -shift, 0 in the others)",

@@ -16,11 +16,13 @@ from episode.episodes.sampler import EnvironmentPool
 from episode.errors import DatasetError
 from episode.seeds import derive_seed
 
-__all__ = ["BUFFER", "Roles", "assign_roles", "environment_pools"]
+__all__ = ["BUFFER", "SPAN", "Roles", "assign_roles", "environment_pools"]
 
 MANY_CELL_LINES = 8
 BUFFER = 2_000_000
 """Base pairs between training and validation loci on one chromosome."""
+SPAN = 0.05
+"""Of a chromosome: the most that lies between loci that are learned and loci that are not, however short it is."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def assign_roles(
         Rank of each row: the rows of a validation pool are sorted by it, so that its first ones are its support.
     trust_split : bool
         Validate on the rows of split "val", where there are any; else these are learned from as those of "train" are,
-        and loci are held out for validation.
+        and loci are held out for validation, `BUFFER` or `SPAN` of a chromosome away.
 
     Raises
     ------
@@ -85,7 +87,8 @@ def assign_roles(
     if not train.any():
         raise DatasetError('no training rows: every row has split "val" or "test"')
     if not validation.any():
-        validation, near = held_out_part(pairs, train, share=config.validation_loci, gap=BUFFER, seed=seed)
+        span = 1.0 if trust_split else SPAN
+        validation, near = held_out_part(pairs, train, share=config.validation_loci, gap=BUFFER, seed=seed, span=span)
         train &= ~(validation | near)
         if not train.any():
             raise DatasetError(
@@ -95,7 +98,7 @@ def assign_roles(
     lines = sorted(map(str, np.unique(cell_line[train])), key=lambda name: derive_seed(seed, "roles", name))
     with_validation = set(np.unique(cell_line[validation]))
     held_out: set[str] = with_validation - set(lines)
-    if not held_out and len(lines) >= MANY_CELL_LINES:
+    if not held_out and len(lines) >= MANY_CELL_LINES and config.validation_share > 0:
         able = [line for line in lines if line in with_validation]
         held_out = set(able[: min(len(lines) - 2, max(2, round(config.validation_share * len(lines))))])
     remaining = [line for line in lines if line not in held_out]

@@ -17,10 +17,8 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
+from scipy.special import expit, ndtri, stdtrit
 from scipy.special import logit as log_odds
-from scipy.stats import norm
-from scipy.stats import t as student_t
 
 from episode.inference.level_model import LevelModel, Regression, Scaling, SupportReading
 from episode.metrics.label_shift import SHIFT_SD, log_likelihood_ratio, map_shift
@@ -210,7 +208,7 @@ class ClosedForm:
             The one that `reading` was read in; the level is to be added to this view's ``lambda``.
         """
         self.scale(view)
-        widest = SHIFT_SD * float(norm.ppf(UPPER))
+        widest = SHIFT_SD * float(ndtri(UPPER))
         if self.model is None:
             return Forecast(level=0.0, sd=SHIFT_SD, half_width=widest, outside=0.0)
         offset = self.offsets[view]
@@ -219,7 +217,7 @@ class ClosedForm:
         )
         level, variance, outside = self.model.predict(moved)
         sd = float(np.sqrt(variance))
-        half_width = float(student_t.ppf(UPPER, self.lines - 1)) * self.inflation * sd
+        half_width = float(stdtrit(self.lines - 1, UPPER)) * self.inflation * sd
         if self.lines == 2:
             sd, half_width = min(sd, SHIFT_SD), min(half_width, widest)
         return Forecast(level=level + offset.level, sd=sd, half_width=half_width, outside=outside)

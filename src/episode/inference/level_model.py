@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
-from scipy.stats import t as student_t
 
 from episode.metrics.label_shift import SHIFT_SD
 
@@ -213,7 +211,12 @@ class LevelModel:
         """
         variance = self.shift_variance * (1 + 1 / self.lines) + shift_se**2
         distance = (shift - self.shift_mean - self.transfer * MOVES) / np.sqrt(variance)
-        prior = norm.pdf(MOVES, scale=SHIFT_SD)
-        moved = np.average(student_t.pdf(distance, self.lines), weights=prior)
-        stayed = student_t.pdf((shift - self.shift_mean) / np.sqrt(variance), self.lines)
+        prior = np.exp(-0.5 * (MOVES / SHIFT_SD) ** 2)
+        moved = np.average(_student_t(distance, self.lines), weights=prior)
+        stayed = _student_t((shift - self.shift_mean) / np.sqrt(variance), self.lines)
         return float(self.outside_prior * moved / (self.outside_prior * moved + (1 - self.outside_prior) * stayed))
+
+
+def _student_t(distance: float | Array, freedom: int) -> Array:
+    """Density of Student's t, but for a factor that depends on the degrees of freedom alone."""
+    return np.asarray((1 + np.asarray(distance) ** 2 / freedom) ** (-(freedom + 1) / 2))

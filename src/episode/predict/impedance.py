@@ -238,12 +238,14 @@ def map_impedance(
     label : ndarray, shape (n,)
         1 or 0.
     prior, prior_sd : float
-        Mean and standard deviation of the prior, units of U_I.
+        Mean and standard deviation of the prior, units of U_I; with a deviation of 0 labels change nothing.
     lowest : float
         With a spectrum, what keeps every channel at 0 or above.
     """
     from scipy.optimize import minimize_scalar  # costs every start of a prediction a quarter of a second
 
+    if prior_sd == 0:
+        return max(lowest, prior), 0.0
     sign = 2.0 * label.astype(np.float64) - 1.0
 
     def loss(impedance: float) -> float:

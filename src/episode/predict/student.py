@@ -71,7 +71,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Prevalence:
-    """Share of positives of an environment as the user knows it: the mean and standard deviation of a beta.
+    """Prevalence of an environment as the user knows it: mean and standard deviation of a beta distribution.
 
     Raises
     ------
@@ -155,13 +155,13 @@ def read_closed_form(
     potential, _ = score_members(run.members, sources, support, block=BLOCK)
     composition = Composition(store, run.bank, run.facts.config.stem).pairs(support)
     forecast = student.fitted.forecast(student.fitted.read(view, potential, composition, support.locus), view)
-    departures = [
+    deviations = [
         (float(member.system.teacher()[member.environments.index(name)].mean()) - member.level) / member.temperature
         for member in run.members
         if name in member.environments
     ]
     slope = student.fitted.scale(view).slope
-    teacher = torch.tensor([max(0.0, GAUGE + slope * float(np.mean(departures)))]) if departures else None
+    teacher = torch.tensor([max(0.0, GAUGE + slope * float(np.mean(deviations)))]) if deviations else None
     return Reading(
         student=torch.tensor([max(0.0, GAUGE - forecast.level)], dtype=torch.float64),
         teacher=None if teacher is None else teacher.double(),

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 from episode import __version__
@@ -41,7 +42,7 @@ from episode.data.dataset import Dataset
 from episode.data.places import Places
 from episode.data.splits import held_out_part
 from episode.encode.store import ElementStore
-from episode.episodes.roles import BUFFER, environment_pools
+from episode.episodes.roles import BUFFER, SPAN, environment_pools
 from episode.errors import EpisodeError, FolderInUse
 from episode.files import locked, refuse_unwritable
 from episode.inference.closed_form import View
@@ -62,10 +63,9 @@ from episode.train.student_records import LineScores
 from episode.train.unseen import FittedStudent, drawn, fit_student, level_of, line_scores
 from episode.train.validation import mean_of_known, or_nan
 
-__all__ = ["Group", "make_groups", "train"]
+__all__ = ["Group", "applied_config", "make_groups", "train"]
 
-SPAN = 0.05
-"""Of a chromosome: largest distance between what a member learns and its held-out loci, where that is below 2 Mb."""
+ONE_LINE = "one cell line to train on: nothing is left out (crossfit.groups)"
 WAIT = 2.0
 """Seconds between two looks at members that other processes train."""
 
@@ -91,18 +91,21 @@ class Group:
     new_loci: np.ndarray
 
 
-def make_groups(dataset: Dataset, config: CrossfitConfig, seed: int) -> list[Group]:
+def make_groups(pairs: pd.DataFrame, config: CrossfitConfig, seed: int) -> list[Group]:
     """Divide the training cell lines in groups of about as many labelled pairs, each with a block of loci of its own.
 
-    Rows of split "test" take no part. Blocks are cut from every chromosome, 2 Mb away from what is
-    learned, or `SPAN` of a chromosome, if that is less.
+    Blocks are cut from every chromosome, `BUFFER` away from what is learned, `SPAN` of a chromosome at most.
+
+    Parameters
+    ----------
+    pairs : DataFrame
+        Pair table of a dataset, of two cell lines at least; rows of split "test" take no part.
 
     Returns
     -------
     list of Group
         At most `config.groups`; one for each line where there are fewer lines.
     """
-    pairs = dataset.pairs
     line, label = pairs["cell_line"].to_numpy(), pairs["label"].to_numpy()
     used = (pairs["split"] != "test").to_numpy()
     size = {str(name): int((used & (line == name) & (label >= 0)).sum()) for name in np.unique(line[used])}
@@ -118,6 +121,12 @@ def make_groups(dataset: Dataset, config: CrossfitConfig, seed: int) -> list[Gro
         clear = used & ~block & ~near
         groups.append(Group(tuple(sorted(lines)), clear & ~own, block & ~own, clear & own, block & own))
     return groups
+
+
+def applied_config(dataset: Dataset, config: Config) -> Config:
+    """Configuration of the run that `train` makes: without cross-fitting where fewer than two cell lines train."""
+    lines = dataset.pairs.loc[dataset.pairs["split"] != "test", "cell_line"].nunique()
+    return config if lines > 1 else config.changed(crossfit=config.crossfit.changed(groups=0))
 
 
 def train(
@@ -142,12 +151,11 @@ def train(
     EpisodeError
         If the folder is in use or holds another training run, the data cannot train, or training diverged.
     """
-    lines = dataset.pairs.loc[dataset.pairs["split"] != "test", "cell_line"].nunique()
-    if not config.crossfit.groups or lines < 2:
-        note = "" if not config.crossfit.groups else "one cell line to train on: nothing is left out (crossfit.groups)"
+    applied = applied_config(dataset, config)
+    if not applied.crossfit.groups:
         result = train_member(
             dataset,
-            config,
+            applied,
             seed=seed,
             folder=folder,
             cache=cache,
@@ -156,10 +164,10 @@ def train(
             report=report,
             processes=processes,
         )
-        return replace(result, notes=(*result.notes, note)) if note else result
+        return result if applied == config else replace(result, notes=(*result.notes, ONE_LINE))
     processes = processes or Processes.alone(config.training)
     data = processes.lead_first(lambda: gather_data(dataset, config, seed, cache=cache, store=store))
-    groups = make_groups(dataset, config.crossfit, seed)
+    groups = make_groups(dataset.pairs, config.crossfit, seed)
     if processes.ask_lead(lambda: _open(folder, data, resume=resume)):
         return _finished(folder, data)
     _train_members(dataset, data, groups, folder, report, processes)
@@ -172,7 +180,7 @@ def _open(folder: Path, data: TrainingData, *, resume: bool) -> bool:
     Raises
     ------
     EpisodeError
-        If it holds something else, or a training run and `resume` was not asked for.
+        If it holds something else, members with other motifs, or a training run and `resume` was not asked for.
     """
     refuse_unwritable(folder)
     finished = (folder / "run.json").exists()
@@ -199,14 +207,15 @@ def _train_members(
     config = data.config.changed(
         environment=data.config.environment.changed(student="network"),
         training=data.config.training.changed(keep="last"),
+        episodes=data.config.episodes.changed(validation_share=0.0),
         crossfit=CrossfitConfig(),
     )
-    left = [(group, name) for group, name in _names(groups, data.config)]
+    left = _names(groups, data.config)
     steps, total = config.training.steps + config.training.settle_steps, len(left)
     while left:
         held: list[tuple[Group, str]] = []
-        for group, name in left:
-            done = (total - len(left) - len(held)) * steps
+        for number, (group, name) in enumerate(left):
+            done = (total - len(left) + number - len(held)) * steps
 
             def told(step: int, _: int, text: str, done: int = done, name: str = name) -> None:
                 if report is not None:
@@ -295,6 +304,7 @@ def _write(dataset: Dataset, data: TrainingData, groups: Sequence[Group], folder
             best_step=sum(run.facts.provenance.best_step for _, _, run in runs),
             steps=sum(run.facts.provenance.steps for _, _, run in runs),
             epochs=sum(run.facts.provenance.epochs for _, _, run in runs) / len(runs),
+            queried=sum(run.facts.provenance.queried or 0 for _, _, run in runs),
             sources=list(data.manifest.sources),
             unseen_validation=True,
             identity=DataIdentity(**data.identity.model_dump(exclude={"config", "seed"})),

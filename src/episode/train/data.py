@@ -30,7 +30,7 @@ __all__ = ["RunIdentity", "TrainingData", "gather_data", "shared_validation"]
 MAX_SHARED = 0.05
 """Fraction of validation rows that may share a locus with training."""
 SHARED = (
-    "{share:.0%} of the validation pairs share a locus with training pairs: they would flatter the model, so they are "
+    "{share:.0%} of the validation pairs share a locus with training pairs, too optimistic a test: so they are "
     "learned from, and whole loci are held out for validation instead"
 )
 
@@ -155,7 +155,7 @@ def gather_data(
 def shared_validation(dataset: Dataset) -> float:
     """Fraction of the rows of split "val" that share a locus with rows of training, in cell lines that train.
 
-    Such rows say how well pairs at known loci are told apart in known cell lines, which is not what prediction is asked
+    Such rows say how well pairs at known loci are ranked in known cell lines, which is not what prediction is asked
     for. 0 where there are none, or where a cell line of "val" takes no part in training: then lines are held out.
     """
     split, line = (dataset.pairs[name].to_numpy() for name in ("split", "cell_line"))

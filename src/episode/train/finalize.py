@@ -144,6 +144,7 @@ def close_training(
             best_step=progress.best_step,
             steps=progress.step,
             epochs=progress.queried / data.labelled,
+            queried=progress.queried,
             sources=list(data.manifest.sources),
             unseen_validation=roles.unseen_validation,
             identity=DataIdentity(**data.identity.model_dump(exclude={"config", "seed"})),

@@ -19,7 +19,7 @@ import episode.compare.methods.trained_run as trained_run
 import episode.train.data as train_data
 import episode.train.loop as loop
 import tiny_world
-from episode.checkpoint import Run, load_run, save_run
+from episode.checkpoint import Run, load_run, load_unseen, save_run
 from episode.compare.methods import ablations, with_distance
 from episode.compare.methods.base import FoldTask, RunnerResult, Scores
 from episode.compare.methods.episode_methods import reference_of_network, score_fold
@@ -494,3 +494,71 @@ def test_single_pool(task: FoldTask, tmp_path: Path) -> None:
     threshold = best_f1_threshold(held_out["label"], held_out["logit"])
     assert np.array_equal(result.methods["ablation.single_pool"].call, predictions.pairs["logit"] >= threshold)
     assert "level" not in json.loads(figures_of(result).model_dump_json())
+
+
+# -- under a closed-form Student --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["single", "cross-fitted"])
+def closed(request: pytest.FixtureRequest, fold_task: FoldTask, tmp_path_factory: pytest.TempPathFactory) -> FoldTask:
+    """A task of EPIsode with a closed-form Student, of one member or of two."""
+    groups = 2 if request.param == "cross-fitted" else 0
+    settings = ("training.steps=3", "training.settle_steps=2", f"crossfit.groups={groups}", "crossfit.seeds=1")
+    config = tiny_world.config("environment.student=closed_form", *settings)
+    return replace(fold_task, config=config, folder=tmp_path_factory.mktemp("closed") / "runner")
+
+
+@pytest.fixture(scope="module")
+def filled(closed: FoldTask) -> RunnerResult:
+    return score_fold(closed)
+
+
+def test_methods_of_a_closed_form_student(closed: FoldTask, filled: RunnerResult) -> None:
+    run = load_run(closed.folder / "run")
+    assert run.student is not None
+    alone = len(run.members) == 1
+    assert set(filled.methods) == METHODS | ({"episode.network"} if alone else set())
+    assert filled.pairs_drawn == run.facts.provenance.queried != 0
+    found = predict_dataset(run, part(closed, closed.fold.test), closed.store)
+    potential = found.pairs["potential"].to_numpy()
+    np.testing.assert_allclose(filled.methods["mean_impedance"].logit, potential - 3)
+    np.testing.assert_allclose(filled.methods["episode.fused"].logit, found.pairs["logit"])
+    for estimate in found.estimates:
+        mine = (found.pairs["environment"] == estimate.environment).to_numpy()
+        np.testing.assert_allclose(filled.methods["episode.student"].logit[mine], potential[mine] - estimate.r_student)
+    usual: dict[str | None, float] = {view: scale.prevalence for view, scale in run.student.fitted.scales.items()}
+    assert figures_of(filled).prevalence == {one.environment: usual[one.view] for one in found.estimates}
+
+
+def test_calls_are_chosen_on_pairs_that_members_left_out(closed: FoldTask, filled: RunnerResult) -> None:
+    unseen = load_unseen(closed.folder / "run")
+    logits = {"mean_impedance": unseen["logit"], "episode.student": unseen["logit"] + unseen["level"]}
+    for name, logit_there in logits.items():
+        threshold = known(best_f1_threshold(unseen["label"], logit_there))
+        scores = filled.methods[name]
+        np.testing.assert_array_equal(scores.call, scores.score >= threshold)
+    variant = trained_run.score_variant("variant", closed, closed.config).methods["variant"]
+    np.testing.assert_array_equal(variant.call, filled.methods["episode.fused"].call)
+    np.testing.assert_array_equal(variant.logit, filled.methods["episode.fused"].logit)
+
+
+def test_the_network_that_the_student_stands_in_for(closed: FoldTask, filled: RunnerResult) -> None:
+    """The same weights, trained with the network as the Student, say the same; members have none in common."""
+    if closed.config.crossfit.groups:
+        assert "episode.network" not in filled.methods
+        return
+    environment = closed.config.environment.changed(student="network")
+    folder = closed.folder.with_name("network")
+    own = score_fold(replace(closed, config=closed.config.changed(environment=environment), folder=folder))
+    scores, wanted = filled.methods["episode.network"], own.methods["episode.fused"]
+    np.testing.assert_array_equal(scores.logit, wanted.logit)
+    np.testing.assert_array_equal(scores.call, wanted.call)
+
+
+def test_a_fold_with_one_training_line_is_not_cross_fitted(closed: FoldTask, tmp_path: Path) -> None:
+    line = closed.dataset.pairs["cell_line"] == "train01"
+    settings = ("environment.student=closed_form", "training.steps=1", "training.settle_steps=0", "crossfit.groups=3")
+    task = replace(closed, config=tiny_world.config(*settings), folder=tmp_path)
+    learning = closed.dataset.select((line & (closed.dataset.pairs["split"] != "test")).to_numpy())
+    assert len(trained_run.trained_run(task, learning).members) == 1
+    assert len(trained_run.trained_run(task, learning).members) == 1, "a finished run is used"

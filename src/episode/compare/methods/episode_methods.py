@@ -133,7 +133,7 @@ def score_fold(task: FoldTask) -> RunnerResult:
         estimate.environment: reference.levels[estimate.view].prevalence for estimate in test.predictions.estimates
     }
     figures = describe(task, run, test, level=level.impedance)
-    return RunnerResult(methods, figures.changed(prevalence=prevalence))
+    return RunnerResult(methods, figures.changed(prevalence=prevalence), run.facts.provenance.queried)
 
 
 def first_member(task: FoldTask, run: Run) -> Run:
@@ -141,7 +141,11 @@ def first_member(task: FoldTask, run: Run) -> Run:
     if run.student is None:
         return run
     name = run.facts.student.members[0].name if run.facts.student else ""
-    return load_run(task.folder / "run" / MEMBERS / name) if name else replace(run, student=None)
+    if name:
+        return load_run(task.folder / "run" / MEMBERS / name)
+    nowhere = np.zeros(run.system.backbone.representation_size)  # the domain of the run is one of compositions
+    domain = run.facts.domain.changed(centre=nowhere, spread=nowhere + 1, limit=None)
+    return replace(run, student=None, facts=run.facts.changed(student=None, domain=domain))
 
 
 def reference_of_network(run: Run, held_out: Reading) -> Reference:

@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from episode.checkpoint import Run, load_run
+from episode.checkpoint import Run, load_run, load_unseen
 from episode.compare.methods.base import FoldTask, RunnerResult, Scores
-from episode.compare.methods.budget import queried_pairs
 from episode.config import Config
 from episode.data.dataset import Dataset
 from episode.errors import EpisodeError
@@ -23,7 +22,7 @@ from episode.evaluate.evaluation import run_alarms, training_lines
 from episode.evaluate.figures import RunFigures
 from episode.predict.impedance import EnvironmentEstimate
 from episode.predict.pairs import Predictions, predict_dataset
-from episode.train.crossfit import train
+from episode.train.crossfit import applied_config, train
 
 __all__ = ["Reading", "describe", "learning_part", "read_part", "score_variant", "trained_run"]
 
@@ -91,7 +90,7 @@ def trained_run(task: FoldTask, dataset: Dataset) -> Run:
     if not (folder / "run.json").exists():
         train(dataset, task.config, seed=task.seed, folder=folder, store=task.own_store, resume=True)
     run = load_run(folder)
-    if (run.facts.config, run.facts.seed) != (task.config, task.seed):
+    if (run.facts.config, run.facts.seed) != (applied_config(dataset, task.config), task.seed):
         raise EpisodeError(f"{folder}: holds a run of another configuration or seed; give a new folder or remove it")
     return run
 
@@ -99,7 +98,8 @@ def trained_run(task: FoldTask, dataset: Dataset) -> Run:
 def score_variant(method: str, task: FoldTask, config: Config, learning: Dataset | None = None) -> RunnerResult:
     """Train EPIsode under another configuration, and fill one method with what prediction does.
 
-    The threshold of the call is chosen on the held-out training rows, as EPIsode's own is.
+    The threshold of the call is chosen as EPIsode's own is: on the training pairs that members left out under a
+    closed-form Student, else on the held-out training rows.
 
     Parameters
     ----------
@@ -109,9 +109,15 @@ def score_variant(method: str, task: FoldTask, config: Config, learning: Dataset
     task = replace(task, config=config)
     learning = learning_part(task) if learning is None else learning
     run = trained_run(task, learning)
-    test, calibration = read_part(run, task, task.fold.test), read_part(run, task, task.fold.held_out)
-    scores = Scores.called(test.logit, test.logit, calibration.logit, calibration.label)
-    return RunnerResult({method: scores}, describe(task, run, test), queried_pairs(run, learning))
+    test = read_part(run, task, task.fold.test)
+    if run.student is None:
+        held_out = read_part(run, task, task.fold.held_out)
+        scores = Scores.called(test.logit, test.logit, held_out.logit, held_out.label)
+    else:
+        unseen = load_unseen(task.folder / "run")
+        chosen = (unseen["logit"] + unseen["level"]).to_numpy()
+        scores = Scores.called(test.logit, test.logit, chosen, unseen["label"].to_numpy())
+    return RunnerResult({method: scores}, describe(task, run, test), run.facts.provenance.queried)
 
 
 def read_part(run: Run, task: FoldTask, part: NDArray[np.bool_]) -> Reading:
