@@ -161,9 +161,9 @@ def test_every_number_by_hand(made: Callable[[], Run], view: Callable[[str], Vie
         if members:
             known += 1
             levels = [
-                (float(one.system.teacher()[one.environments.index(estimate.environment)]) - one.level)
-                / one.temperature
+                (float(one.system.teacher()[one.environments.index(estimate.environment)]) - mean) / one.temperature
                 for one in members
+                for mean in [float(one.system.teacher().mean())]
             ]
             b = -scale.slope * float(np.mean(levels))
             assert estimate.r_teacher == pytest.approx(max(0.0, 3 - b), abs=TOLERANCE)

@@ -147,19 +147,20 @@ def read_closed_form(
 ) -> Reading:
     """Read a support set in closed form, in log-odds.
 
-    R_T of a known environment is the mean over the members that know it of how far their Teacher lies from the level
-    of their training pairs, in the units of the potential.
+    R_T of a known environment is the mean over the members that know it of how far it lies from the mean of their
+    Teacher's table, in the units of the potential. The table's own level belongs to the loss that the Teacher learned
+    by, not to log-odds.
     """
     source = sources[0]
     store = source.store if isinstance(source, ElementCache) else source
     potential, _ = score_members(run.members, sources, support, block=BLOCK)
     composition = Composition(store, run.bank, run.facts.config.stem).pairs(support)
     forecast = student.fitted.forecast(student.fitted.read(view, potential, composition, support.locus), view)
-    deviations = [
-        (float(member.system.teacher()[member.environments.index(name)].mean()) - member.level) / member.temperature
-        for member in run.members
-        if name in member.environments
-    ]
+    deviations = []
+    for member in run.members:
+        if name in member.environments:
+            table = member.system.teacher().mean(1)
+            deviations.append(float(table[member.environments.index(name)] - table.mean()) / member.temperature)
     slope = student.fitted.scale(view).slope
     teacher = torch.tensor([max(0.0, GAUGE + slope * float(np.mean(deviations)))]) if deviations else None
     return Reading(

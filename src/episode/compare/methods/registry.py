@@ -79,6 +79,8 @@ class Method:
         What a reader must know of it; may be empty.
     random : bool
         Another seed gives other scores.
+    always : bool
+        Its runner fills it in every fold.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Method:
     meaning: str = ""
     note: str = ""
     random: bool = True
+    always: bool = True
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,7 @@ RUNNERS = (
                 EPISODE,
                 "U_I with R_S of the network, no labels",
                 "runs with one member only: R_S of the set encoder, which the closed form stands in for",
+                always=False,
             ),
             *(
                 Method(
