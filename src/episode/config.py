@@ -312,6 +312,9 @@ class TrainConfig(Model):
     """Lightning Fabric precision: "32-true" or "bf16-mixed"."""
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     """Lightning Fabric accelerator: "auto", "cpu" or "cuda"."""
+    epochs: Annotated[float, Field(ge=0, le=STEPS)] = 0.0
+    """Most times that a labelled pair is queried while everything learns, on average: where fewer steps reach it, these
+    are taken. 0 for no such bound."""
     keep: Literal["best", "last"] = "best"
     """Weights of each stage that are kept: of the step of the best validation, or of the last step; then validations
     stop no stage early."""

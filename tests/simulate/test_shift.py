@@ -337,9 +337,9 @@ class TestCommand:
             assert (tmp_path / "w" / name).read_bytes() == (folders["tidy"] / name).read_bytes()
 
     @pytest.mark.parametrize("option", ["--scale=nan", "--unseen-prevalence=-1", "--shared-loci=2"])
-    def test_values_outside_their_bounds(self, tmp_path: Path, option: str) -> None:
-        args = build_parser().parse_args(["simulate", "--out", str(tmp_path / "w"), "--preset", "tiny-shift", option])
-        name = option.lstrip("-").split("=")[0].replace("-", "_")
-        with pytest.raises(ConfigError, match=f"^{name} .*: needed a number from"):
-            args.run(args)
-        assert not (tmp_path / "w").exists()
+    def test_values_outside_their_bounds(self, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
+        with pytest.raises(SystemExit):
+            build_parser().parse_args(["simulate", "--out", str(tmp_path / "w"), "--preset", "tiny-shift", option])
+        name, value = option.split("=")
+        said = capsys.readouterr().err
+        assert f"argument {name}: needed a number of" in said and f"got {value!r}" in said

@@ -211,15 +211,15 @@ def _train_members(
         crossfit=CrossfitConfig(),
     )
     left = _names(groups, data.config)
-    steps, total = config.training.steps + config.training.settle_steps, len(left)
+    total = len(left)
     while left:
         held: list[tuple[Group, str]] = []
         for number, (group, name) in enumerate(left):
-            done = (total - len(left) + number - len(held)) * steps
+            done = total - len(left) + number - len(held)
 
-            def told(step: int, _: int, text: str, done: int = done, name: str = name) -> None:
+            def told(step: int, steps: int, text: str, done: int = done, name: str = name) -> None:
                 if report is not None:
-                    report(done + step, total * steps, f"{name} {text}" if text else "")
+                    report(done * steps + step, total * steps, f"{name} {text}" if text else "")
 
             try:
                 train_member(

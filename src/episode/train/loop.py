@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from episode.config import Config
 from episode.data.dataset import Dataset
 from episode.encode.store import ElementStore
 from episode.episodes.prior_shift import log_odds
-from episode.episodes.sampler import Task
+from episode.episodes.sampler import EnvironmentPool, Task
 from episode.episodes.tasks import TaskSource
 from episode.errors import ConfigError
 from episode.files import refuse_unwritable
@@ -135,6 +135,7 @@ class _Training:
         self.frozen: FrozenScorer | None = None
         self.source = TaskSource(self.roles.training, self.roles.pseudo_ood, self.config.episodes)
         self.progress = Progress(alpha=self._alpha())
+        self.learn_steps = steps_within(self.config, [*self.roles.training, *self.roles.pseudo_ood])
         self.saved, self.saved_step = time.monotonic(), 0
 
     @property
@@ -187,7 +188,7 @@ class _Training:
         """Steps of the whole training run as it now stands."""
         training = self.config.training
         if self.progress.stage == "learn":
-            return training.steps + training.settle_steps
+            return self.learn_steps + training.settle_steps
         return self.progress.step if self.finished() else self.progress.stage_start + training.settle_steps
 
     def finished(self) -> bool:
@@ -234,7 +235,7 @@ class _Training:
 
     def step(self) -> str:
         progress, training = self.progress, self.config.training
-        steps = training.steps if progress.stage == "learn" else training.settle_steps
+        steps = self.learn_steps if progress.stage == "learn" else training.settle_steps
         rng = generator(self.seed, "step", progress.step)
         with torch.no_grad():
             impedance = self.system.teacher().amin(1).cpu().numpy()
@@ -353,3 +354,24 @@ class _Training:
         else:
             progress.stale += 1
         return f"validation log-loss {log_loss:.4f}, AUPR {aupr:.3f}"
+
+
+def steps_within(config: Config, pools: Sequence[EnvironmentPool]) -> int:
+    """Steps in which everything learns: those asked for, or fewer that query each labelled pair often enough.
+
+    A task queries at most `EpisodesConfig.query` pairs of its environment, and at most about half of it; both halves
+    where it is two-way. A mixed task queries none.
+
+    Parameters
+    ----------
+    pools : sequence of EnvironmentPool
+        What is learned from.
+    """
+    training, episodes = config.training, config.episodes
+    if not training.epochs:
+        return training.steps
+    labelled = [int((pool.label >= 0).sum()) for pool in pools]
+    kinds = episodes.train + episodes.pseudo_ood + episodes.prior_shift
+    asked = kinds / (kinds + episodes.mixed) * (1 + episodes.two_way)
+    task = asked * sum(min(episodes.query, size / 2) for size in labelled) / len(labelled)
+    return max(1, min(training.steps, math.ceil(training.epochs * sum(labelled) / (training.tasks_per_step * task))))
