@@ -12,7 +12,7 @@ WORLD_SEED := 11
 WORLD_ROWS := episode,shortcut,ctcf_convergence
 DOMAIN_KL_ROWS := episode,shortcut,cross_attention,decoupled
 
-.PHONY: help install demo demo-seeds test test-all torture check format clean benchmark benchmark-l benchmark-b benchmark-worlds benchmark-attribution benchmark-page benchmark-speed
+.PHONY: help install demo demo-seeds test test-all torture check format clean benchmark benchmark-l benchmark-b benchmark-t benchmark-shared benchmark-worlds benchmark-attribution benchmark-page benchmark-speed
 
 help:
 	@echo "make demo        simulate, train, predict unseen cell lines, evaluate: demo-out/"
@@ -20,7 +20,7 @@ help:
 	@echo "make test        all tests but the slow ones: some minutes"
 	@echo "make test-all    all tests, with kills, clusters, trainings by several processes and a browser: up to 20 minutes"
 	@echo "make torture     broken, odd and hostile inputs, each with its verdict: some 10 minutes"
-	@echo "make benchmark   protocols L and B on the real pairs in EPISODE_DATA, then simulated worlds: benchmarks/results/"
+	@echo "make benchmark   real pairs in EPISODE_DATA under all protocols, then simulated worlds: benchmarks/results/"
 	@echo "make benchmark-speed  what it costs, held against the bars: benchmarks/results/speed.json, docs/speed.md"
 	@echo "make check       formatting, lint, types, import rules"
 	@echo "make format      rewrite the code as the formatter wants it"
@@ -40,7 +40,7 @@ demo-seeds: $(STAMP)
 	rm -rf demo-seeds-out
 	$(BIN)/episode demo --out demo-seeds-out --seeds 0,1,2,3,4
 
-benchmark: benchmark-l benchmark-b benchmark-worlds benchmark-attribution benchmark-page
+benchmark: benchmark-l benchmark-b benchmark-t benchmark-shared benchmark-worlds benchmark-attribution benchmark-page
 
 benchmark-l: $(STAMP)
 	mkdir -p $(RESULTS)
@@ -49,13 +49,31 @@ benchmark-l: $(STAMP)
 	  --rows episode_distance
 	$(COMPACT) benchmark-out/protocol_l/results.json $(RESULTS)/protocol_l.json.gz
 	$(BIN)/episode compare L $(EPISODE_DATA)/hic_loops/pairs.tsv.gz --genome $(GENOME) \
-	  --out benchmark-out/protocol_l_channels_2 --rows episode --set impedance.channels=2
+	  --out benchmark-out/protocol_l_channels_2 --rows episode --set impedance.channels=2 \
+	  --set environment.student=network
 	$(COMPACT) benchmark-out/protocol_l_channels_2/results.json $(RESULTS)/protocol_l_channels_2.json.gz
 
 benchmark-b: $(STAMP)
 	mkdir -p $(RESULTS)
 	$(BIN)/episode compare B $(EPISODE_DATA)/bengi/*.tsv.gz --genome $(GENOME) --out benchmark-out/protocol_b
 	$(COMPACT) benchmark-out/protocol_b/results.json $(RESULTS)/protocol_b.json.gz
+
+benchmark-t: $(STAMP)
+	mkdir -p $(RESULTS)
+	$(BIN)/episode compare T $(EPISODE_DATA)/targetfinder/pairs.tsv.gz --genome $(GENOME) --out benchmark-out/protocol_t
+	$(COMPACT) benchmark-out/protocol_t/results.json $(RESULTS)/protocol_t.json.gz
+
+benchmark-shared: $(STAMP)
+	mkdir -p $(RESULTS)
+	$(BIN)/episode compare shared-loci $(EPISODE_DATA)/bengi/*.tsv.gz --genome $(GENOME) --out benchmark-out/shared_loci
+	$(BIN)/episode compare shared-loci $(EPISODE_DATA)/bengi/*.tsv.gz --genome $(GENOME) --out benchmark-out/shared_loci \
+	  --methods matched
+	$(COMPACT) benchmark-out/shared_loci/results.json $(RESULTS)/shared_loci.json.gz
+	$(BIN)/episode compare shared-loci-loops $(EPISODE_DATA)/hic_loops/pairs.tsv.gz --genome $(GENOME) \
+	  --out benchmark-out/shared_loci_loops
+	$(BIN)/episode compare shared-loci-loops $(EPISODE_DATA)/hic_loops/pairs.tsv.gz --genome $(GENOME) \
+	  --out benchmark-out/shared_loci_loops --methods matched
+	$(COMPACT) benchmark-out/shared_loci_loops/results.json $(RESULTS)/shared_loci_loops.json.gz
 
 benchmark-worlds: $(STAMP)
 	mkdir -p benchmark-out $(RESULTS)
@@ -70,7 +88,8 @@ benchmark-worlds: $(STAMP)
 	$(COMPACT) benchmark-out/world_both/results.json $(RESULTS)/world_both.json.gz
 	test -d benchmark-out/rerank || $(BIN)/episode simulate --world rerank --seed $(WORLD_SEED) --out benchmark-out/rerank
 	$(BIN)/episode compare simulated benchmark-out/rerank/pairs.tsv --genome benchmark-out/rerank/genome.fa \
-	  --truth benchmark-out/rerank/truth --out benchmark-out/world_rerank --rows $(WORLD_ROWS) --set impedance.channels=2
+	  --truth benchmark-out/rerank/truth --out benchmark-out/world_rerank --rows $(WORLD_ROWS) --set impedance.channels=2 \
+	  --set environment.student=network
 	$(COMPACT) benchmark-out/world_rerank/results.json $(RESULTS)/world_rerank.json.gz
 	test -d benchmark-out/tissues || \
 	  $(BIN)/episode simulate --preset domain-kl --format domain-kl --seed $(WORLD_SEED) --out benchmark-out/tissues

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from compact import read_compact
-from episode.compare.results import Audit, ComparisonResults
+from episode.compare.results import Audit, ComparisonResults, MethodResults
 from episode.evaluate.figures import ComparisonFigures
 from episode.files import atomic_file
 from episode.metrics.intervals import Estimate
@@ -26,6 +26,9 @@ ORDER = (
     "protocol_l",
     "protocol_l_channels_2",
     "protocol_b",
+    "protocol_t",
+    "shared_loci",
+    "shared_loci_loops",
     "world_label",
     "world_concept",
     "world_both",
@@ -35,6 +38,7 @@ ORDER = (
 RANKING = ("auroc", "aupr")
 CALIBRATION = ("log_loss", "ece")
 TITLES = {"auroc": "AUROC", "aupr": "AUPR", "log_loss": "log-loss", "ece": "ECE"}
+BUDGET = ("pairs drawn a fold", "core seconds a fold")
 WIDTH = 120
 
 
@@ -102,18 +106,36 @@ def _audit(audit: Audit) -> str:
 
 
 def _methods(results: ComparisonResults) -> list[str]:
-    """Make a table for each scope: the ranking over environments and in each subset, then pooled calibration."""
+    """Make a table for each scope: the ranking over environments and in each subset, then pooled calibration.
+
+    The first has the budget of each method, where the results hold one.
+    """
+    budget = any(entry.budget for entry in results.methods.values())
     scopes = (*((scope, RANKING) for scope in ("macro", *results.protocol.subsets)), ("pooled", CALIBRATION))
     return [
         _grid(
-            ["method", *(f"{scope} {TITLES[metric]}" for metric in metrics)],
+            [
+                "method",
+                *(f"{scope} {TITLES[metric]}" for metric in metrics),
+                *(BUDGET if budget and scope == "macro" else ()),
+            ],
             (
-                [f"`{name}`", *(_cell(results.estimate(name, scope, metric)) for metric in metrics)]
-                for name in results.methods
+                [
+                    f"`{name}`",
+                    *(_cell(results.estimate(name, scope, metric)) for metric in metrics),
+                    *(_budget(entry) if budget and scope == "macro" else ()),
+                ]
+                for name, entry in results.methods.items()
             ),
         )
         for scope, metrics in scopes
     ]
+
+
+def _budget(method: MethodResults) -> tuple[str, str]:
+    """Return the pairs drawn and the seconds of a fold."""
+    drawn, seconds = method.pairs_a_fold, method.seconds_a_fold
+    return "–" if drawn is None else f"{drawn:,}", "–" if seconds is None else f"{seconds:.0f}"
 
 
 def _differences(results: ComparisonResults) -> list[str]:

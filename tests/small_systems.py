@@ -29,6 +29,7 @@ SMALL = (
     "backbone.width=8",
     "backbone.heads=2",
     "backbone.anchors=2",
+    "environment.student=network",
     "environment.width=8",
     "environment.heads=2",
     "environment.inducing=3",

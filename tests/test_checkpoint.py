@@ -96,7 +96,7 @@ def saved(tmp_path: Path) -> tuple[Path, EnergySystem]:
         system.temperature.offset.fill_(0.3)
         system.temperature.log_temperature.fill_(-0.2)
     folder = tmp_path / "run"
-    save_run(folder, system, bank(), FACTS)
+    save_run(folder, Run(FACTS, bank(), system))
     return folder, system
 
 
@@ -234,7 +234,7 @@ def test_damaged_weights(saved: tuple[Path, EnergySystem]) -> None:
 
 def test_weights_of_another_model(saved: tuple[Path, EnergySystem], tmp_path: Path) -> None:
     other = tmp_path / "other"
-    save_run(other, make_system(CONFIG, environments=5), bank(), FACTS.changed(environments=tuple("abcde")))
+    save_run(other, Run(FACTS.changed(environments=tuple("abcde")), bank(), make_system(CONFIG, environments=5)))
     (other / "model.safetensors").replace(saved[0] / "model.safetensors")
     with pytest.raises(CheckpointError, match="damaged"):
         load_run(saved[0])
@@ -301,7 +301,7 @@ def test_alarms_travel_with_the_run(saved: tuple[Path, EnergySystem]) -> None:
     assert load_run(folder).alarms == ()
     alarm = Alarm(name="weak_potential", text="cannot be told from chance")
     write_model(folder / "alarms.json", Alarms([alarm]))
-    save_run(folder, system, bank(), FACTS)
+    save_run(folder, Run(FACTS, bank(), system))
     assert load_run(folder).alarms == (alarm,)
     (folder / "alarms.json").write_text('[{"name": "weak_potential"}]')
     reseal(folder / "run.json")

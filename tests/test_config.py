@@ -104,6 +104,14 @@ def test_a_whole_number_may_stand_for_a_float() -> None:
         "episodes.pseudo_ood_share=1.0",
         "episodes.validation_share=1.0",
         "episodes.validation_loci=1.0",
+        "environment.student=mean",
+        "crossfit.groups=-1",
+        "crossfit.groups=65",
+        "crossfit.seeds=0",
+        "crossfit.seeds=65",
+        "crossfit.loci=0.0",
+        "crossfit.loci=1.0",
+        "training.keep=first",
         "training.steps=0",
         "training.settle_steps=-1",
         "training.validate_every=0",
@@ -142,7 +150,16 @@ def test_impossible_values_are_refused_by_name(setting: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["impedance.channels=2", "training.settle_steps=0"], r"impedance\.channels: above 1 needs .*settle_steps"),
+        (
+            ["impedance.channels=2", "environment.student=network", "training.settle_steps=0"],
+            r"impedance\.channels: above 1 needs .*settle_steps",
+        ),
+        (["impedance.channels=2"], r'impedance\.channels: above 1: .* give environment\.student = "network"'),
+        (
+            ["crossfit.groups=3", "environment.student=network"],
+            r'crossfit\.groups: above 0: .* give environment\.student = "closed_form"',
+        ),
+        (["crossfit.groups=1"], r"groups: one group would leave no line to train on; needed 0, or 2 or more"),
         (["stem.kind=mofit"], r"stem\.kind: needed one of motif, conv, kmer, got 'mofit'; did you mean 'motif'\?"),
         (["stem.kind=cnv"], r"did you mean 'conv'\?"),
         (["stem.kind=zzz"], r"needed one of motif, conv, kmer"),
@@ -161,7 +178,7 @@ def test_impossible_values_are_refused_by_name(setting: str) -> None:
         (["stem.known=true"], r"stem\.known: .* only where it is conv; leave it at false"),
     ],
 )
-def test_a_stem_that_cannot_be_is_refused(settings: list[str], message: str) -> None:
+def test_settings_that_do_not_go_together_are_refused(settings: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         override(Config(), settings)
 

@@ -28,17 +28,22 @@ from episode.predict.pairs import COLUMNS
 from made_once import made_once
 
 __all__ = [
+    "CLOSED",
+    "CROSSFIT",
     "KEY",
     "NUMBERS",
     "SETTINGS",
     "TOLERANCE",
     "Outcome",
     "as_options",
+    "closed_folder",
     "config",
+    "crossfit_folder",
     "dataset",
     "dataset_folder",
     "episode",
     "lively_run",
+    "merged",
     "pairs",
     "read",
     "rows_of",
@@ -49,7 +54,14 @@ __all__ = [
     "world",
 ]
 
+
+def merged(*settings: str) -> tuple[str, ...]:
+    """Settings of which a later one replaces an earlier one of the same name."""
+    return tuple({setting.partition("=")[0]: setting for setting in settings}.values())
+
+
 SETTINGS = (
+    "environment.student=network",
     "stem.bin=200",
     "episodes.query=32",
     "episodes.support_max=64",
@@ -58,7 +70,10 @@ SETTINGS = (
     "training.validate_every=3",
 )
 """As given to --set; few steps, small tasks."""
-
+CLOSED = merged(*SETTINGS, "environment.student=closed_form")
+"""The same with the closed-form Student."""
+CROSSFIT = merged(*CLOSED, "training.steps=3", "training.settle_steps=2", "crossfit.groups=3", "crossfit.seeds=2")
+"""Six members of fewer steps."""
 
 KEY = ["environment", "enhancer_name", "promoter_name"]
 """Columns that name a pair in a table of predictions."""
@@ -138,6 +153,18 @@ def dataset() -> Dataset:
 def run_folder() -> Path:
     """A run of few steps."""
     return _made("run", "train", dataset_folder(), *as_options(), "--threads", 1)
+
+
+@functools.cache
+def closed_folder() -> Path:
+    """A run with the closed-form Student and a single member."""
+    return _made("closed", "train", dataset_folder(), *as_options(CLOSED), "--threads", 1)
+
+
+@functools.cache
+def crossfit_folder() -> Path:
+    """A cross-fitted run: three groups of training cell lines, each left out by two members."""
+    return _made("crossfit", "train", dataset_folder(), *as_options(CROSSFIT), "--threads", 1)
 
 
 @functools.cache

@@ -3,9 +3,12 @@
     RUN/
       run.json            format version, configuration, motif bank, environments, calibration, provenance, and the
                           checksums of the files
-      model.safetensors   weights and buffers
+      model.safetensors   weights and buffers; in a cross-fitted run each member has its own
+      student.safetensors the closed-form Student, and where training has been
+      unseen.parquet      training pairs as members saw them that had not learned from them
       metrics.jsonl       one JSON object a line, from training
       alarms.json         warnings about the outcome
+      members/            of a cross-fitted run: a run folder for each member, and their motif bank
       resume.safetensors  state of an unfinished training run; gone when it is finished
 
 This module knows nothing about how a model is trained or used.
@@ -13,61 +16,83 @@ This module knows nothing about how a model is trained or used.
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
+import pandas as pd
 import torch
 from pydantic import ConfigDict, RootModel
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as save_arrays
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from episode import __version__
 from episode.config import Config, WindowConfig
 from episode.data.pairs import Source
+from episode.data.places import Places
 from episode.data.shortcuts import Shortcuts
 from episode.documents import json_content, read_text
 from episode.encode.motifs import BankContent, MotifBank
 from episode.errors import CheckpointError
 from episode.files import atomic_file
+from episode.frames import read_frame
+from episode.inference.closed_form import ClosedForm, View
+from episode.inference.members import Member
+from episode.inference.pairs import PairRows
 from episode.integrity import Seal, check_seal, write_sealed
 from episode.model.energy import EnergySystem
 from episode.model.stem import new_stem, start_thresholds
-from episode.schema import Model, Vector, parse_json, read_model
+from episode.schema import Model, Vector, parse_json, read_model, write_model
 
 __all__ = [
     "FORMAT_VERSION",
+    "GAUGE",
+    "MEMBERS",
     "Alarm",
     "Alarms",
     "Calibration",
+    "ClosedStudent",
     "DataIdentity",
     "Domain",
+    "MemberFacts",
     "Provenance",
     "RoleNames",
     "Run",
     "RunCalibration",
     "RunFacts",
     "RunFile",
+    "StudentFacts",
     "check_tensors",
     "load_run",
     "load_state",
+    "load_unseen",
     "new_system",
     "require_finished",
+    "save_members_bank",
     "save_run",
     "save_state",
 ]
 
 M = TypeVar("M", bound=Model)
 
-FORMAT_VERSION: Literal[3] = 3
-"""Of the folder; 2 had no checksums of its files."""
-KNOWN = (2, FORMAT_VERSION)
-FILES = ("model.safetensors", "alarms.json", "metrics.jsonl")
+FORMAT_VERSION: Literal[4] = 4
+"""Of the folder; 3 had neither a closed-form Student nor members, 2 no checksums of its files."""
+KNOWN = (2, 3, FORMAT_VERSION)
+UNSEALED = 2
+STUDENT, UNSEEN, BANK, MEMBERS = "student.safetensors", "unseen.parquet", "bank.json", "members"
+FILES = ("model.safetensors", "alarms.json", "metrics.jsonl", STUDENT, UNSEEN)
+PLACES = ("chrom", "start", "end", "digests")
+UNSEEN_COLUMNS = {"environment": "str", "view": "str", "logit": "float64", "label": "int8", "level": "float64"}
+GAUGE = 3.0
+"""Impedance of the mean training line in units of a closed-form Student, whose temperature is 1."""
 REMEDY = "take it from a copy, or train again"
 
 
@@ -96,6 +121,8 @@ class Calibration(Model):
 
     temperature: float
     """T."""
+    trained_temperature: float | None = None
+    """T as training left it; absent in older runs."""
     offset: float
     """What is added to U_I."""
     log_loss: float | None
@@ -130,6 +157,7 @@ class Alarm(Model):
         "idle_competition",
         "idle_spectrum",
         "shortcut_dependence",
+        "nothing_transfers",
     ]
     text: str
     """A sentence for a reader who has not read the code."""
@@ -172,13 +200,36 @@ class Provenance(Model):
     steps: int
     """Steps taken."""
     epochs: float
-    """How often a labelled pair to learn from was queried, on average; both stages together."""
+    """How often a labelled pair to learn from was queried, on average, by each member; both stages together."""
+    queried: int | None = None
+    """Labelled pairs queried, each as often as it was, by all members; absent in older runs."""
     sources: list[Source]
     """Sources of the dataset, as its manifest has them."""
     unseen_validation: bool
     """Validation cell lines took no part in training."""
     identity: DataIdentity | None = None
     """Absent in the oldest runs."""
+
+
+class MemberFacts(Model):
+    """One member of a run."""
+
+    name: str
+    """Its folder in members/; empty where the run itself is the only member."""
+    left_out: tuple[str, ...]
+    """Cell lines that it has not learned from."""
+    level: float
+    """Constant impedance that fits the pairs it learned from, units of its U_I."""
+    temperature: float
+    """T as trained; the standardised potential is (U_I - level) / temperature."""
+
+
+class StudentFacts(Model):
+    """The closed-form Student of a run, besides its arrays, and the members whose potential it reads."""
+
+    members: tuple[MemberFacts, ...]
+    chromosomes: tuple[str, ...]
+    """Names of those where training has been, in the order of their numbers in student.safetensors."""
 
 
 class RunFacts(Model):
@@ -201,36 +252,145 @@ class RunFacts(Model):
     roles: RoleNames
     domain: Domain
     provenance: Provenance
+    student: StudentFacts | None = None
+    """Null where R_S comes from the network."""
 
 
 class _Header(Model):
-    format_version: Literal[2, 3]
+    format_version: Literal[2, 3, 4]
     episode_version: str
 
 
 class RunFile(RunFacts, Seal, _Header):
     """The file run.json."""
 
-    bank: BankContent
+    bank: BankContent | None
+    """Null in a member of a cross-fitted run, whose bank lies beside it in bank.json."""
+
+
+@dataclass(frozen=True)
+class ClosedStudent:
+    """The closed-form Student of a run.
+
+    Parameters
+    ----------
+    fitted : ClosedForm
+        What it reads and forecasts, in the units of `Run.potential`.
+    places : Places
+        Where training has been: which view of the training pairs a prediction resembles.
+    members : tuple of Member
+        Whose potential is averaged.
+    """
+
+    fitted: ClosedForm
+    places: Places
+    members: tuple[Member, ...]
+
+    def view(self, elements: pd.DataFrame, digests: Sequence[bytes], rows: PairRows) -> View:
+        """Tell which training pairs some pairs resemble: those at shared loci, if most of them touch training's loci.
+
+        Parameters
+        ----------
+        elements, digests
+            See `episode.data.places.Places.of`; `rows` refers to them.
+        """
+        used, place = np.unique(np.stack([rows.enhancer, rows.promoter]), return_inverse=True)
+        inside = self.places.overlap(elements.iloc[used], [digests[number] for number in used])
+        touches = inside[place.reshape(2, -1)].any(axis=0)
+        asked: View = "shared" if touches.mean() > 1 / 2 else "new"
+        return asked if asked in self.fitted.scales else next(iter(self.fitted.scales))
 
 
 @dataclass(frozen=True)
 class Run:
-    """A loaded run, ready to predict: facts, motif bank, the system in evaluation mode, and what needs attention."""
+    """A loaded run, ready to predict.
+
+    Parameters
+    ----------
+    system : EnergySystem
+        In evaluation mode; that of the first member of a cross-fitted run.
+    alarms : tuple of Alarm
+        What needs attention, as alarms.json has it; none where a run has no such file.
+    student : ClosedStudent or None
+        None where R_S comes from the network.
+    """
 
     facts: RunFacts
     bank: MotifBank
     system: EnergySystem
     alarms: tuple[Alarm, ...] = ()
-    """As alarms.json has them; none where a run has no such file."""
+    student: ClosedStudent | None = None
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """Those whose potential is averaged; the system alone, in the units of U_I, without a closed-form Student."""
+        if self.student is not None:
+            return self.student.members
+        return (Member(self.system, -float(self.system.temperature.offset), 1.0, self.facts.environments),)
+
+    @property
+    def temperature(self) -> float:
+        """T of the formula: 1 under a closed-form Student, whose potential and impedance are in log-odds."""
+        return float(self.system.temperature()) if self.student is None else 1.0
+
+    def potential(self, standardised: np.ndarray, view: View | None) -> np.ndarray:
+        """Turn mean standardised potentials of members, any shape, into U_I as predictions give it.
+
+        Parameters
+        ----------
+        view : View or None
+            None without a closed-form Student.
+        """
+        if self.student is None or view is None:
+            return standardised
+        return self.student.fitted.scale(view).logit(standardised) + GAUGE
 
 
-def save_run(folder: Path, system: EnergySystem, bank: MotifBank, facts: RunFacts) -> None:
-    """Write model.safetensors, then run.json, which seals the files of the folder; each by atomic rename."""
-    with atomic_file(folder / "model.safetensors") as temporary:
-        temporary.write_bytes(save(_plain(system.state_dict())))
-    header = {"format_version": FORMAT_VERSION, "episode_version": __version__, "bank": bank.content()}
-    write_sealed(folder / "run.json", RunFile(**dict(facts) | header), FILES)
+def save_run(folder: Path, run: Run, unseen: pd.DataFrame | None = None) -> None:
+    """Write the files of a run, then run.json, which seals them; each by atomic rename.
+
+    The members of a cross-fitted run must have been written.
+
+    Parameters
+    ----------
+    unseen : DataFrame, optional
+        Of a closed-form Student: training pairs as members saw them that had not learned from them.
+    """
+    alone = run.facts.student is None or not run.facts.student.members[0].name
+    if alone:
+        with atomic_file(folder / "model.safetensors") as temporary:
+            temporary.write_bytes(save(_plain(run.system.state_dict())))
+    if run.student is not None:
+        with atomic_file(folder / STUDENT) as temporary:
+            temporary.write_bytes(save_arrays(_arrays(run.student)))
+    if unseen is not None:
+        with atomic_file(folder / UNSEEN) as temporary:
+            unseen.to_parquet(temporary, index=False)
+    shared = folder.parent.name == MEMBERS and (folder.parent / BANK).exists()
+    header = {
+        "format_version": FORMAT_VERSION,
+        "episode_version": __version__,
+        "bank": None if shared else run.bank.content(),
+    }
+    write_sealed(folder / "run.json", RunFile(**dict(run.facts) | header), _sealed(run.facts))
+
+
+def save_members_bank(folder: Path, bank: MotifBank) -> None:
+    """Write the bank that the members of a cross-fitted run in `folder` share, before the first of them.
+
+    Raises
+    ------
+    CheckpointError
+        If another one is there: the members that have been trained read it.
+    """
+    path = folder / MEMBERS / BANK
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_model(path, bank.content())
+    elif read_model(path, BankContent, error=CheckpointError) != bank.content():
+        raise CheckpointError(
+            f"{path}: the members here have other motifs; give the settings that they were begun with"
+        )
 
 
 def new_system(config: Config, bank: MotifBank, environments: int, base_logit: float) -> EnergySystem:
@@ -271,22 +431,92 @@ def load_run(folder: Path) -> Run:
         known = " and ".join(map(str, KNOWN))
         raise CheckpointError(f"{path}: format version {version!r}, but this EPIsode reads {known}")
     try:
+        if version < FORMAT_VERSION:
+            text = json.dumps(_with_network(content))
         stored = parse_json(text, RunFile, where=str(path), error=CheckpointError)
-        old = version < FORMAT_VERSION
-        check_seal(path, content, FILES, old=old, remedy=REMEDY, error=CheckpointError)
-        bank = MotifBank.from_content(stored.bank)
-        with torch.random.fork_rng(devices=[]):
-            system = new_system(stored.config, bank, len(stored.environments), 0.0)
-        weights = load_file(folder / "model.safetensors")
-        check_tensors(weights, system.state_dict(), where=str(folder / "model.safetensors"))
-        system.load_state_dict(weights)
+        check_seal(path, content, _sealed(stored), old=version <= UNSEALED, remedy=REMEDY, error=CheckpointError)
+        shared = stored.bank or read_model(folder.parent / BANK, BankContent, error=CheckpointError)
+        bank = MotifBank.from_content(shared)
         path = folder / "alarms.json"
         alarms = read_model(path, Alarms, error=CheckpointError).root if path.exists() else []
-    except (CheckpointError, OSError, OverflowError, RuntimeError, SafetensorError, ValueError) as error:
+        if stored.student is None:
+            return Run(stored, bank, _load_system(folder, stored, bank), tuple(alarms))
+        members = tuple(_load_member(folder, stored, member, bank) for member in stored.student.members)
+        student = _load_student(folder / STUDENT, stored.student, members)
+        return Run(stored, bank, members[0].system, tuple(alarms), student)
+    except (CheckpointError, KeyError, OSError, OverflowError, RuntimeError, SafetensorError, ValueError) as error:
         raise CheckpointError(f"{folder}: damaged run ({error})") from None
+
+
+def load_unseen(folder: Path) -> pd.DataFrame:
+    """Read the training pairs of a run as members saw them that had not learned from them.
+
+    Returns
+    -------
+    DataFrame
+        One row a labelled pair: `environment` and `view` (str), `logit` (calibrated in the view, at one level for all
+        environments), `label` (1 or 0), and `level`, what the closed-form Student, fitted without the environment,
+        adds to the logit.
+
+    Raises
+    ------
+    CheckpointError
+        If the run has no closed-form Student, or the file is damaged.
+    """
+    return read_frame(folder / UNSEEN, UNSEEN_COLUMNS, error=CheckpointError)
+
+
+def _with_network(content: Any) -> Any:
+    """Of a run from before the closed-form Student: say that R_S comes from the network."""
+    with contextlib.suppress(KeyError, TypeError):
+        content = copy.deepcopy(content)
+        content["config"]["environment"]["student"] = "network"
+    return content
+
+
+def _sealed(facts: RunFacts) -> list[str]:
+    """Files of a run folder that its seal covers, besides run.json."""
+    names = [] if facts.student is None else [member.name for member in facts.student.members if member.name]
+    members = [f"{MEMBERS}/{BANK}", *(f"{MEMBERS}/{name}/run.json" for name in names)] if names else []
+    return [*FILES, *members]
+
+
+def _load_system(folder: Path, facts: RunFacts, bank: MotifBank) -> EnergySystem:
+    """Rebuild the system of a run in evaluation mode."""
+    with torch.random.fork_rng(devices=[]):
+        system = new_system(facts.config, bank, len(facts.environments), 0.0)
+    weights = load_file(folder / "model.safetensors")
+    check_tensors(weights, system.state_dict(), where=str(folder / "model.safetensors"))
+    system.load_state_dict(weights)
     system.eval()
     system.requires_grad_(False)
-    return Run(stored, bank, system, tuple(alarms))
+    return system
+
+
+def _load_member(folder: Path, facts: RunFacts, member: MemberFacts, bank: MotifBank) -> Member:
+    """Load one member of a run: one of members/, or the run itself."""
+    if member.name:
+        run = load_run(folder / MEMBERS / member.name)
+        return Member(run.system, member.level, member.temperature, run.facts.environments)
+    return Member(_load_system(folder, facts, bank), member.level, member.temperature, facts.environments)
+
+
+def _load_student(path: Path, facts: StudentFacts, members: tuple[Member, ...]) -> ClosedStudent:
+    arrays = {name: value.numpy() for name, value in load_file(path).items()}
+    for name, value in arrays.items():
+        if not np.isfinite(value).all():
+            raise CheckpointError(f"{path}: {name} holds numbers that are not finite")
+    missing = [name for name in PLACES if f"places.{name}" not in arrays]
+    if missing:
+        raise CheckpointError(f"{path}: places.{missing[0]} is missing")
+    places = Places(facts.chromosomes, *(arrays.pop(f"places.{name}") for name in PLACES))
+    return ClosedStudent(ClosedForm.from_arrays(arrays), places, members)
+
+
+def _arrays(student: ClosedStudent) -> dict[str, np.ndarray]:
+    """What student.safetensors holds of a closed-form Student."""
+    arrays = student.fitted.arrays() | {f"places.{name}": getattr(student.places, name) for name in PLACES}
+    return {name: np.ascontiguousarray(value).reshape(np.shape(value)) for name, value in arrays.items()}
 
 
 def check_tensors(found: Mapping[str, Tensor], needed: Mapping[str, Tensor], *, where: str) -> None:

@@ -6,6 +6,8 @@ An unknown key is an error with a "did you mean". This module does not know what
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -23,19 +25,22 @@ from episode.limits import (
     CHANNELS,
     ELEMENT_BASES,
     FREQUENCIES,
+    GROUPS,
     RATE,
+    SEEDS,
     SPECTRUM,
     STEPS,
     TASK_PAIRS,
     TASKS,
     WEIGHTS,
 )
-from episode.schema import Model, parse_model, read_model, refusal
+from episode.schema import Model, did_you_mean, parse_model, read_model, refusal
 from episode.text import text_problem
 
 __all__ = [
     "BackboneConfig",
     "Config",
+    "CrossfitConfig",
     "EnvironmentConfig",
     "EpisodesConfig",
     "ImpedanceConfig",
@@ -45,7 +50,9 @@ __all__ = [
     "TrainConfig",
     "WindowConfig",
     "load_config",
+    "load_preset",
     "override",
+    "shipped_presets",
 ]
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -175,6 +182,9 @@ class PotentialConfig(Model):
 class EnvironmentConfig(Model):
     """Set encoder, Student, Teacher and Opportunist."""
 
+    student: Literal["closed_form", "network"] = "closed_form"
+    """What R_S of a prediction comes from: "closed_form" (fitted after training on pairs that the potential has not
+    learned from) or "network" (the set encoder and the Student head, as training leaves them)."""
     width: Channels = 32
     """Size of the environment embedding h_c."""
     heads: Channels = 2
@@ -268,7 +278,7 @@ class EpisodesConfig(Model):
     pseudo_ood_share: Below1 = 0.25
     """Fraction of the training cell lines that the Teacher never sees (at least one)."""
     validation_share: Below1 = 0.25
-    """Fraction of the training cell lines kept for validation where there are eight or more."""
+    """Fraction of the training cell lines kept for validation where there are eight or more; two at least, or 0."""
     validation_loci: Below1 = 0.2
     """Fraction of the loci kept for validation where the dataset has no "val" split."""
 
@@ -302,6 +312,29 @@ class TrainConfig(Model):
     """Lightning Fabric precision: "32-true" or "bf16-mixed"."""
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     """Lightning Fabric accelerator: "auto", "cpu" or "cuda"."""
+    epochs: Annotated[float, Field(ge=0, le=STEPS)] = 0.0
+    """Most times that a labelled pair is queried while everything learns, on average: where fewer steps reach it, these
+    are taken. 0 for no such bound."""
+    keep: Literal["best", "last"] = "best"
+    """Weights of each stage that are kept: of the step of the best validation, or of the last step; then validations
+    stop no stage early."""
+
+
+class CrossfitConfig(Model):
+    """Cross-fitting: several members, each of which leaves a group of training cell lines out."""
+
+    groups: Annotated[int, Field(ge=0, le=GROUPS)] = 0
+    """Groups of training cell lines, at most one for each line; 0 for a single member that leaves none out."""
+    seeds: Annotated[int, Field(ge=1, le=SEEDS)] = 2
+    """Members that leave out the same group, with seeds of their own."""
+    loci: Annotated[float, Field(ge=0.01, lt=1)] = 0.2
+    """Fraction of the loci that a member does not learn from, another part for each group."""
+
+    @model_validator(mode="after")
+    def _leaves_lines_to_train_on(self) -> Self:
+        if self.groups == 1:
+            raise refusal("groups", "one group would leave no line to train on; needed 0, or 2 or more")
+        return self
 
 
 class Config(Model):
@@ -315,6 +348,18 @@ class Config(Model):
     losses: LossConfig = LossConfig()
     episodes: EpisodesConfig = EpisodesConfig()
     training: TrainConfig = TrainConfig()
+    crossfit: CrossfitConfig = CrossfitConfig()
+
+    @model_validator(mode="after")
+    def _has_one_student(self) -> Self:
+        closed = self.environment.student == "closed_form"
+        if self.impedance.channels > 1 and closed:
+            need = 'one level for all pairs; give environment.student = "network"'
+            raise refusal("impedance.channels", f"above 1: the closed-form Student reads {need}")
+        if self.crossfit.groups and not closed:
+            need = 'have no set encoder in common; give environment.student = "closed_form"'
+            raise refusal("crossfit.groups", f"above 0: members {need}")
+        return self
 
     @model_validator(mode="after")
     def _learns_exposure(self) -> Self:
@@ -334,6 +379,37 @@ def load_config(path: Path) -> Config:
         At an unknown key (with the nearest known one), an impossible value, or a file that cannot be read.
     """
     return read_model(path, Config)
+
+
+def shipped_presets() -> dict[str, Path]:
+    """Name and file of the presets that come with the package."""
+    folder = Path(str(resources.files("episode.presets")))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def load_preset(name: str, settings: Mapping[str, object] | None = None, *, where: str = "settings") -> Config:
+    """Read a preset by its name, with some settings changed; without a name these are changes of the defaults.
+
+    Parameters
+    ----------
+    settings : mapping, optional
+        Sections with their keys.
+    where : str
+        Where the settings come from, for messages.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such preset, or the settings do not fit.
+    """
+    shipped = shipped_presets()
+    if name and name not in shipped:
+        raise ConfigError(f"{where}: no preset {name!r}{did_you_mean(name, shipped)}; there are {', '.join(shipped)}")
+    content = tomllib.loads(shipped[name].read_text(encoding="utf-8")) if name else {}
+    for section, values in (settings or {}).items():
+        known = content.get(section)
+        content[section] = known | dict(values) if isinstance(known, dict) and isinstance(values, Mapping) else values
+    return parse_model(content, Config, where=where)
 
 
 def override(config: Config, settings: list[str]) -> Config:

@@ -25,7 +25,7 @@ from episode.evaluate.summary import load_truth
 from episode.files import atomic_file, write_json
 from episode.report.page import write_report
 from episode.simulate import PRESETS, WorldConfig, simulate, write_tidy
-from episode.train.loop import train
+from episode.train.crossfit import train
 
 __all__ = ["DEMO_CONFIG", "DemoResult", "run_demo", "summarise_seeds"]
 

@@ -140,6 +140,10 @@ class InputError(EpisodeError):
         return type(self), (self.problems, self.hint, self.total)
 
 
+class FolderInUse(EpisodeError):
+    """Another process works in the folder."""
+
+
 class ConfigError(EpisodeError):
     """An unknown key or an impossible value in a configuration."""
 

@@ -16,6 +16,7 @@ __all__ = [
     "ELEMENT_BASES",
     "FILE_BYTES",
     "FREQUENCIES",
+    "GROUPS",
     "GZIP_RATIO",
     "INTEGER_DIGITS",
     "JSON_BYTES",
@@ -25,6 +26,7 @@ __all__ = [
     "PROCESSES_OF_A_CORE",
     "RATE",
     "SEED",
+    "SEEDS",
     "SPECTRUM",
     "STEPS",
     "STEP_BYTES",
@@ -77,6 +79,10 @@ CHANNELS = 4096
 """Channels, heads, anchors, filters or prototypes of one layer of a model."""
 FREQUENCIES = 256
 """Fourier terms of one univariate function."""
+GROUPS = 64
+"""Groups of training cell lines, each left out by members of its own."""
+SEEDS = 64
+"""Members that leave out the same group."""
 SPECTRUM = 64
 """Impedances of one environment."""
 STEPS = 100_000_000

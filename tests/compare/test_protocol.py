@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tiny_world
-from episode.compare.folds import audit_folds, collapse, make_folds, subset_masks
+from episode.compare.folds import audit_folds, collapse, locus_masks, make_folds, subset_masks
 from episode.compare.protocol import (
     CollapseConfig,
     HoldoutConfig,
@@ -143,6 +143,117 @@ def test_the_split_column_is_taken_as_it_is() -> None:
     assert not (fold.learnable & fold.test).any()
 
 
+def by_line(**changes: Any) -> Protocol:
+    """Each cell line by itself, a tenth of the training rows held out."""
+    return Protocol(
+        name="lines",
+        holdout=HoldoutConfig(by="cell-lines", **changes),
+        selection=SelectionConfig(by="row", share=0.1),
+        leakage=LeakageConfig(policy="audit"),
+    )
+
+
+def test_every_cell_line_is_tested_once_by_all_others() -> None:
+    dataset = table()
+    line = dataset.pairs["cell_line"].to_numpy()
+    folds = make_folds(by_line(), dataset)
+    assert [(fold.name, fold.title) for fold in folds] == [("fold1", "a"), ("fold2", "b"), ("fold3", "c")]
+    for fold, name in zip(folds, LINES, strict=True):
+        np.testing.assert_array_equal(fold.test, line == name)
+        np.testing.assert_array_equal(fold.train, line != name)
+        assert fold.held_out.sum() == 16  # a tenth of 160 rows
+        np.testing.assert_array_equal(fold.selection, fold.held_out)
+        np.testing.assert_array_equal(fold.fit, fold.train & ~fold.held_out)
+        assert not fold.gap.any()
+        assert len(set(line[fold.held_out])) == 2
+    again = make_folds(by_line(), dataset)
+    assert all((one.held_out == other.held_out).all() for one, other in zip(folds, again, strict=True))
+
+
+def test_a_fold_is_the_same_whichever_cell_lines_are_tested() -> None:
+    dataset = table()
+    every, (one,) = (
+        make_folds(by_line(balance=True), dataset),
+        make_folds(by_line(balance=True, test_cell_lines=["b"]), dataset),
+    )
+    assert (one.name, one.title) == (every[1].name, every[1].title) == ("fold2", "b")
+    for part in ("train", "fit", "selection", "held_out", "test"):
+        np.testing.assert_array_equal(getattr(one, part), getattr(every[1], part))
+
+
+@pytest.mark.parametrize("protocol", [groups(), by_line()], ids=["groups", "cell-lines"])
+def test_a_balanced_fold_keeps_the_smaller_class_and_as_many_rows_of_the_larger(protocol: Protocol) -> None:
+    dataset = table(600)
+    rng = np.random.default_rng(1)
+    label = np.where(rng.random(600) < 0.1, -1, rng.random(600) < 0.3).astype(np.int8)
+    dataset.pairs["label"] = label
+    plain = make_folds(protocol, dataset)
+    balanced = make_folds(protocol.changed(holdout=protocol.holdout.changed(balance=True)), dataset)
+    for before, after in zip(plain, balanced, strict=True):
+        for part in ("train", "test"):
+            whole, kept = getattr(before, part), getattr(after, part)
+            assert not (kept & ~whole).any()
+            np.testing.assert_array_equal(kept & (label != 0), whole & (label != 0))
+            assert (label[kept] == 0).sum() == (label[kept] == 1).sum() > 3
+        assert not (after.learnable & ~after.train).any()
+
+
+def test_a_balanced_split_balances_each_of_its_parts() -> None:
+    dataset = table()
+    dataset.pairs["split"] = np.array(["train", "val", "test"])[np.arange(240) // 80]
+    dataset.pairs["label"] = (np.arange(240) % 4 != 0).astype(np.int8)
+    (fold,) = make_folds(groups(holdout=HoldoutConfig(by="split", balance=True)), dataset)
+    label = dataset.pairs["label"]
+    for mask in (fold.train, fold.selection, fold.test):
+        assert label[mask].tolist().count(0) == label[mask].tolist().count(1) == 20
+
+
+def test_a_cell_line_that_is_not_there_or_alone_is_named() -> None:
+    with pytest.raises(EpisodeError, match="cell line 'd' is not in the dataset, which has a, b, c"):
+        make_folds(by_line(test_cell_lines=["d"]), table())
+    dataset = table()
+    dataset.pairs["cell_line"] = "a"
+    with pytest.raises(EpisodeError, match="all of cell line 'a'; needed at least two"):
+        make_folds(by_line(), dataset)
+
+
+def test_rows_are_divided_by_what_their_own_fold_has_seen() -> None:
+    """Row 4 (line b) has the promoter of row 0 (line a), row 7 (line b) that of row 1 (line b): one is seen."""
+    dataset = table()
+    promoter = dataset.pairs["promoter_id"].to_numpy().copy()
+    promoter[[4, 7]] = promoter[[0, 1]]
+    dataset.pairs["promoter_id"] = promoter
+    masks = locus_masks(dataset, make_folds(by_line(), dataset))
+    assert np.flatnonzero(masks["seen_loci"]).tolist() == [0, 4]
+    np.testing.assert_array_equal(masks["unseen_loci"], ~masks["seen_loci"])
+    only_c = locus_masks(dataset, make_folds(by_line(test_cell_lines=["c"]), dataset))
+    assert only_c == {}
+
+
+def test_what_balancing_leaves_out_is_neither_seen_nor_judged() -> None:
+    dataset = table()
+    label = np.zeros(240, dtype=np.int8)
+    label[[1, 2, 3, 5, 6, 8]] = 1  # three pairs of line c, two of a, two of b, and as many negatives are kept
+    dataset.pairs["label"] = label
+    dataset.pairs["promoter_id"] = dataset.pairs["promoter_id"].to_numpy()[0]
+    folds = make_folds(by_line(balance=True), dataset)
+    tested = np.any([fold.test for fold in folds], axis=0)
+    masks = locus_masks(dataset, folds)
+    assert masks == {}  # every row has the one promoter
+    assert tested.sum() == 2 * 6
+
+
+def test_the_audit_and_the_subset_count_the_same_rows() -> None:
+    dataset = tiny_world.dataset()
+    folds = make_folds(by_line(balance=True), dataset)
+    masks = locus_masks(dataset, folds)
+    audit = audit_folds(by_line(), dataset, folds, allow=False)
+    assert len(folds) == dataset.pairs["cell_line"].nunique()
+    for fold, entry in zip(folds, audit.folds, strict=True):
+        assert masks["seen_loci"][fold.test].mean() == pytest.approx(entry.locus)
+        assert (masks["seen_loci"] ^ masks["unseen_loci"])[fold.test].all()
+
+
 def test_a_missing_split_is_named() -> None:
     with pytest.raises(EpisodeError, match='no pair has split "train"'):
         make_folds(groups(holdout=HoldoutConfig(by="split")), table())
@@ -270,7 +381,7 @@ def test_shipped_protocols_load(name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[holdout]\nby = 'x'", "holdout.by: needed one of groups, split, got 'x'"),
+        ("[holdout]\nby = 'x'", "holdout.by: needed one of groups, cell-lines, split, got 'x'"),
         ("[holdout]", "nothing is held out"),
         ("[holdout]\ncell_lines = [['a']]", "at least two groups"),
         ("[holdout]\ncell_lines = [['a'], ['a']]", "a name occurs twice"),
@@ -287,6 +398,9 @@ def test_shipped_protocols_load(name: str) -> None:
         ("[holdout]\nby = 'split'\n[subsets.auroc]\ncolumn = 'a'\nequals = 'b'", "the name is taken"),
         ("[holdout]\nby = 'split'\n[subsets.subsets]\ncolumn = 'a'\nequals = 'b'", "the name is taken"),
         ("[holdout]\nby = 'split'\ncell_lines = [['a'], ['b']]", "have no meaning beside"),
+        ("[holdout]\nby = 'cell-lines'\nchromosomes = [['a'], ['b']]", 'have no meaning beside by = "cell-lines"'),
+        ("[holdout]\nby = 'split'\ntest_cell_lines = ['a']", 'test_cell_lines has no meaning beside by = "split"'),
+        ("[holdout]\nby = 'split'\n[subsets.seen_loci]\ncolumn = 'a'\nequals = 'b'", "the name is taken"),
         ("[holdout]\nby = 'split'\n[data]\nmax_unknown = 2", "data.max_unknown: needed less than 1.0, got 2"),
     ],
 )
@@ -308,7 +422,9 @@ def test_a_protocol_may_be_json(tmp_path: Path) -> None:
 
 
 def test_an_unknown_protocol_lists_the_shipped_ones() -> None:
-    with pytest.raises(ConfigError, match=r"protocol 'M': no such file.*B, L, domain-kl, simulated"):
+    with pytest.raises(
+        ConfigError, match=r"protocol 'M': no such file.*B, L, T, domain-kl, shared-loci-loops, shared-loci, simulated"
+    ):
         load_protocol("M")
 
 

@@ -16,6 +16,15 @@ from episode.metrics.intervals import Estimate, MethodScores, summarise_methods
 from episode.schema import parse_model, read_model, write_model
 
 N = 120
+BUDGET: dict[str, dict[str, Any]] = {
+    "good": {
+        "budget": [
+            {"fold": "x", "pairs_drawn": 100, "seconds": 3.0},
+            {"fold": "y", "pairs_drawn": 201, "seconds": 4.0},
+        ]
+    },
+    "few": {"budget": [{"fold": "x", "pairs_drawn": None, "seconds": 0.5}]},
+}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +54,7 @@ def content() -> dict[str, Any]:
         "format_version": 1,
         "protocol": {"name": "l", "title": "L", "sentence": "So.", "subsets": {"hard": "text"}},
         "methods": {
-            name: numbers.model_dump() | {"group": "sequence", "note": "", "seconds": None}
+            name: numbers.model_dump() | {"group": "sequence", "note": "", "seconds": None} | BUDGET.get(name, {})
             for name, numbers in summary.methods.items()
         },
         "environments": {name: entry.model_dump() | {"known": False} for name, entry in summary.environments.items()},
@@ -91,6 +100,21 @@ def test_files_of_older_versions_call_the_methods_rows(content: dict[str, Any]) 
     for entry in older["environments"].values():
         entry["rows"] = entry.pop("methods")
     assert parse(older) == parse(content)
+
+
+def test_files_of_older_versions_hold_no_budget(content: dict[str, Any]) -> None:
+    older = copy.deepcopy(content)
+    for entry in older["methods"].values():
+        entry.pop("budget", None)
+    results = parse(older)
+    assert results.methods["good"].budget == []
+    assert results.methods["good"].pairs_a_fold is results.methods["good"].seconds_a_fold is None
+
+
+def test_the_budget_of_a_fold_is_the_mean_over_folds(content: dict[str, Any]) -> None:
+    methods = parse(content).methods
+    assert (methods["good"].pairs_a_fold, methods["good"].seconds_a_fold) == (150, 3.5)
+    assert (methods["few"].pairs_a_fold, methods["few"].seconds_a_fold) == (None, 0.5)
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,8 @@ def test_the_audit_is_that_of_every_two_rows(seed: int, share: float) -> None:
     rows = [(element(), element()) for _ in range(12)]
     in_a = rng.random(12) < share
     in_b = ~in_a & (rng.random(12) < 0.8)
-    leakage = LeakageAuditor(made(rows)).audit(in_a, in_b)
+    auditor = LeakageAuditor(made(rows))
+    leakage = auditor.audit(in_a, in_b)
 
     def overlap(x: Element, y: Element) -> bool:
         if not x[0] or not y[0]:
@@ -190,6 +191,12 @@ def test_the_audit_is_that_of_every_two_rows(seed: int, share: float) -> None:
     assert leakage.promoter.rows == sum(p[3] in bases for _, p in b)
     assert leakage.pair.rows == sum(frozenset((e[3], p[3])) in couples for e, p in b)
     assert leakage.locus.rows == sum(any(overlap(x, y) for x in row for y in used) for row in b)
+    shares = [any(overlap(x, y) for x in row for y in used) for row in rows]
+    np.testing.assert_array_equal(auditor.shares_locus(in_a), shares)
+    flat = [row[side] for side in (0, 1) for row in rows]
+    sides = [np.flatnonzero(np.tile(part, 2)) for part in (in_a, in_b)]
+    expected = [(x, y) for x in sides[0] for y in sides[1] if overlap(flat[x], flat[y])]
+    assert sorted(map(tuple, auditor.overlaps(in_a, in_b).tolist())) == expected
 
 
 def places(starts: list[int], chrom: list[str]) -> pd.DataFrame:
@@ -209,6 +216,36 @@ def test_the_held_out_part_by_hand() -> None:
         held_out, near = held_out_part(table, rows, share=0.5, gap=gap, seed=0)
         assert np.flatnonzero(held_out).tolist() == [2, 3, 4, 5]
         assert np.flatnonzero(near).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("at", "gap", "span", "held", "near"),
+    [
+        (0.0, 900, 1.0, [0, 1], []),  # starts below 3600, the quantile 0.2; row 1 ends at 3100
+        (0.0, 901, 1.0, [0, 1], [2]),
+        (0.5, 100, 1.0, [4, 5], []),  # from 7200 to below 10800; row 3 ends at 7100, row 5 at 11100
+        (0.5, 101, 1.0, [4, 5], [3]),
+        (0.5, 901, 1.0, [4, 5], [3, 6]),
+        (1.0, 0, 1.0, [8, 9], [7]),  # from 14400 on; row 7 ends at 15100
+        (0.5, 901, 0.05, [4, 5], [3, 6]),  # the rows span 19100: the gap is 901 of at most 955
+        (0.5, 901, 0.005, [4, 5], []),  # at most 95.5
+    ],
+)
+def test_the_held_out_part_along_a_chromosome(
+    at: float, gap: int, span: float, held: list[int], near: list[int]
+) -> None:
+    table = places(list(range(0, 20_000, 2000)), ["chr1"] * 10)
+    found = held_out_part(table, np.ones(10, dtype=bool), share=0.2, gap=gap, seed=0, at=at, span=span)
+    assert [np.flatnonzero(mask).tolist() for mask in found] == [held, near]
+
+
+def test_held_out_parts_of_loci_without_coordinates_are_apart() -> None:
+    table = places([-1] * 900, [""] * 900).assign(locus=np.arange(900) % 300)
+    parts = [
+        held_out_part(table, np.ones(900, dtype=bool), share=0.2, gap=10, seed=0, at=at)[0] for at in (0, 0.25, 0.5, 1)
+    ]
+    assert np.sum(parts, axis=0).max() == 1
+    assert all(90 < part.sum() < 270 for part in parts)
 
 
 def test_the_held_out_part_of_pairs_without_coordinates_is_of_whole_loci() -> None:

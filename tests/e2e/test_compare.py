@@ -213,6 +213,86 @@ def test_student_that_repeats_the_mean_raises_the_alarm(compared: Path, tmp_path
     assert "Mean-impedance Student" not in (tmp_path / "alive" / "out" / "index.html").read_text()
 
 
+def test_a_matched_baseline_draws_as_many_pairs_as_the_training_run(compared: Path, tmp_path: Path) -> None:
+    """In whole batches of 64: less than one batch is missing."""
+    shutil.copytree(compared / "out", tmp_path / "out")
+    outcome = compare(tmp_path, "--methods", "epivan.matched", "--truth", tiny_world.world() / "truth")
+    assert outcome.code == 0, outcome.err
+    assert "[1/1] epivan.matched, seed 0, test" in outcome.err
+    content = results(tmp_path)
+    methods = content["methods"]
+    (own,), (matched,) = (methods[name]["budget"] for name in ("episode.potential", "epivan.matched"))
+    assert own["pairs_drawn"] - 64 < matched["pairs_drawn"] <= own["pairs_drawn"]
+    assert matched["fold"] == own["fold"] == "test"
+    assert matched["seconds"] == methods["epivan.matched"]["seconds"]
+    assert methods["distance"]["budget"][0]["pairs_drawn"] is None
+    assert "budget" not in methods["oracle"]
+    assert "episode.potential-epivan.matched" in content["differences"]
+    assert tiny_world.episode("report", tmp_path / "out").code == 0
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "pairs drawn a fold" in page and f"{own['pairs_drawn']:,}" in page
+
+
+def test_a_matched_baseline_needs_to_know_what_the_training_run_drew(compared: Path, tmp_path: Path) -> None:
+    """As in a folder whose training run is of a version that did not count."""
+    shutil.copytree(compared / "out", tmp_path / "out")
+    path = tmp_path / "out" / "scores" / "episode" / "seed0" / "test.json"
+    content = json.loads(path.read_text())
+    del content["pairs_drawn"]
+    path.write_text(json.dumps(content))
+    outcome = compare(tmp_path, "--methods", "epivan.matched", "--truth", tiny_world.world() / "truth")
+    assert outcome.code == 2
+    assert "epivan.matched draws as many pairs as the training run of EPIsode" in outcome.err
+    assert "test.json does not say how many" in outcome.err
+
+
+SHARED = """
+name = "shared"
+[holdout]
+by = "cell-lines"
+[selection]
+by = "row"
+share = 0.1
+[leakage]
+policy = "audit"
+[bootstrap]
+draws = 20
+"""
+
+
+def test_cell_lines_on_shared_loci(tmp_path: Path) -> None:
+    """Two of twelve lines are tested; a third joins the same folder; another balance does not."""
+    lines = sorted(tiny_world.dataset().pairs["cell_line"].unique())
+
+    def run(*arguments: object, methods: str = "distance,locus_memory") -> tiny_world.Outcome:
+        (tmp_path / "shared.toml").write_text(SHARED)
+        call = ("compare", tmp_path / "shared.toml", tiny_world.dataset_folder(), "--methods", methods, "--workers", 1)
+        return tiny_world.episode(*call, *arguments, "--out", tmp_path / "out", *tiny_world.as_options())
+
+    outcome = run("--balance", "--test-cell-lines", f"{lines[1]},{lines[4]}")
+    assert outcome.code == 0, outcome.err
+    content = results(tmp_path)
+    assert [fold["fold"] for fold in content["audit"]["folds"]] == ["fold2", "fold5"]
+    assert list(content["environments"]) == [lines[1], lines[4]]
+    assert {entry["share_positive"] for entry in content["environments"].values()} == {0.5}
+    assert content["audit"]["locus_leak"] and not content["audit"]["allowed"]
+    assert list(content["protocol"]["subsets"]) == ["unseen_loci", "seen_loci"]
+    memory = content["methods"]["locus_memory"]
+    assert memory["unseen_loci"]["auroc"]["value"] == pytest.approx(0.5)  # one rate for all
+    assert memory["seen_loci"]["auroc"]["value"] != pytest.approx(0.5)
+    more = run("--balance", "--test-cell-lines", f"{lines[1]},{lines[4]},{lines[2]}")
+    assert more.code == 0, more.err
+    assert "fold3" in more.err and "fold2" not in more.err
+    assert set(results(tmp_path)["environments"]) == {lines[1], lines[2], lines[4]}
+    assert "holds a comparison with another holdout" in run("--no-balance").err
+
+
+def test_cell_lines_to_test_are_refused_where_groups_are_tested(tmp_path: Path) -> None:
+    outcome = compare(tmp_path, "--methods", "distance", "--test-cell-lines", "train01")
+    assert outcome.code == 2
+    assert '--test-cell-lines: protocol tiny has holdout.by = "split"; needed "cell-lines"' in outcome.err
+
+
 def test_an_unknown_method_is_answered_with_a_near_one(tmp_path: Path) -> None:
     outcome = compare(tmp_path, "--methods", "ctfc_gbm")
     assert outcome.code == 2

@@ -102,6 +102,60 @@ def test_a_given_validation_split_is_used_as_it_is() -> None:
     assert set(rows(roles.training) + rows(roles.pseudo_ood)) == set(np.flatnonzero(pairs["split"] == "train").tolist())
 
 
+def test_a_split_that_is_not_trusted_is_learned_from() -> None:
+    """As if rows of "val" were rows of "train": loci are held out instead, of the same roles."""
+    pairs = pair_table(4, 90)
+    pairs["split"] = np.where(np.arange(len(pairs)) % 5 == 0, "val", "train")
+    pairs.loc[::7, "split"] = "test"
+    roles = assign_roles(pairs, CONFIG, 0, trust_split=False)
+    plain = assign_roles(pairs.assign(split=pairs["split"].replace("val", "train")), CONFIG, 0)
+    for name in ("training", "pseudo_ood", "validation", "calibration", "unused"):
+        assert rows(getattr(roles, name)) == rows(getattr(plain, name))
+    learned, judged = rows(roles.training) + rows(roles.pseudo_ood), rows(roles.validation)
+    splits = pairs["split"].to_numpy()
+    assert {"val", "train"} == set(splits[learned]) == set(splits[judged])
+    last = pairs.loc[learned].groupby("enhancer_chrom")["promoter_end"].max()
+    first = pairs.loc[judged].groupby("enhancer_chrom")["enhancer_start"].min()
+    assert (first - last).min() >= BUFFER
+
+
+def test_a_split_that_is_not_trusted_on_short_chromosomes() -> None:
+    """There the buffer leaves nothing; a twentieth of the chromosome does."""
+    pairs = pair_table(4, 90, split="val")
+    for column in ("enhancer_start", "enhancer_end", "promoter_start", "promoter_end"):
+        pairs[column] //= 100
+    pairs.loc[::2, "split"] = "train"
+    roles = assign_roles(pairs, CONFIG, 0, trust_split=False)
+    learned, judged = rows(roles.training) + rows(roles.pseudo_ood), rows(roles.validation)
+    assert len(learned) > 0.6 * len(pairs)
+    for chrom, here in pairs.groupby("enhancer_chrom"):
+        span = here["promoter_end"].max() - here["enhancer_start"].min()
+        mine = pairs["enhancer_chrom"] == chrom
+        last = pairs.loc[learned].loc[mine, "promoter_end"].max()
+        assert pairs.loc[judged].loc[mine, "enhancer_start"].min() - last >= span / 20
+
+
+def test_no_cell_line_is_kept_from_training_where_none_is_asked_for() -> None:
+    pairs = pair_table(12, 60)
+    roles = assign_roles(pairs, small_config("episodes.validation_share=0.0").episodes, 0)
+    everyone = {f"line{number}" for number in range(12)}
+    assert lines(pairs, roles.training) | lines(pairs, roles.pseudo_ood) == everyone == lines(pairs, roles.validation)
+    assert roles.unused == () and not roles.unseen_validation
+
+
+def test_training_rows_of_validation_cell_lines_are_unused() -> None:
+    pairs = pair_table(12, 60)
+    roles = assign_roles(pairs, CONFIG, 0)
+    assert lines(pairs, roles.unused) == lines(pairs, roles.validation) != set()
+    assert not set(rows(roles.unused)) & set(everything(roles))
+    starts = pairs["enhancer_start"].to_numpy()
+    chroms = pairs["enhancer_chrom"].to_numpy()
+    for chrom in np.unique(chroms):  # at the loci that others learn from
+        unused = [starts[row] for row in rows(roles.unused) if chroms[row] == chrom]
+        judged = [starts[row] for row in rows(roles.calibration) if chroms[row] == chrom]
+        assert max(unused) < min(judged)
+
+
 def test_cell_lines_that_only_validation_holds_are_judged_alone() -> None:
     pairs = pair_table(10, 60)
     foreign = pairs["cell_line"].isin(["line3", "line7"]).to_numpy()

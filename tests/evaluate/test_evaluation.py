@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from episode.checkpoint import load_run
 from episode.config import WindowConfig
 from episode.data.dataset import Dataset
 from episode.errors import EpisodeError
@@ -20,9 +22,10 @@ from episode.evaluate.results import EvaluationResults
 from episode.evaluate.summary import load_truth
 from episode.metrics.metrics import average_precision
 from episode.predict.pairs import predict_dataset
+from episode.report.page import write_report
 from episode.schema import read_model
 from known import known
-from tiny_world import dataset, lively_run, read, rows_of, run_folder, store_of, world
+from tiny_world import closed_folder, crossfit_folder, dataset, lively_run, read, rows_of, run_folder, store_of, world
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +84,29 @@ def test_provenance(content: Dataset) -> None:
     assert len(provenance.training_sources[0].sha256) == 64
     keys = json.loads(provenance.model_dump_json(by_alias=True)).keys()
     assert {"episode", "python", "time", "genome SHA-256", "training seed", "calibration slope left"} <= set(keys)
+
+
+@pytest.mark.parametrize(("folder", "members"), [(run_folder, 1), (closed_folder, 1), (crossfit_folder, 6)])
+def test_an_evaluation_says_which_student_it_is_of(
+    content: Dataset, tmp_path: Path, folder: Callable[[], Path], members: int
+) -> None:
+    run = load_run(folder())
+    result = evaluate(run, content, store_of(content))
+    student = result.results.student
+    assert student is not None and student.members == members
+    assert result.results.closed_form == (student.kind == "closed_form") == (folder is not run_folder)
+    estimates = result.predictions.estimates
+    assert student.views == ({} if folder is run_folder else {entry.environment: entry.view for entry in estimates})
+    raised = [alarm.name for alarm in run.alarms]
+    assert bool(student.nothing_transfers) == ("nothing_transfers" in raised)
+    write_evaluation(result, tmp_path, run_folder=folder())
+    logs = [folder() / "metrics.jsonl", folder() / "members" / "g0s0" / "metrics.jsonl"]
+    assert (tmp_path / "training.jsonl").read_bytes() == logs[members > 1].read_bytes()
+    assert read_model(tmp_path / "metrics.json", EvaluationResults, error=EpisodeError).student == student
+    write_report(tmp_path)
+    page = (tmp_path / "index.html").read_text()
+    assert ("closed form" in page, "the mean of 6 members" in page) == (folder is not run_folder, members == 6)
+    assert ("Nothing transfers, in training" in page) == ("nothing_transfers" in raised)
 
 
 def test_known_only(content: Dataset) -> None:

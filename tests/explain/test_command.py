@@ -173,7 +173,7 @@ def test_fewer_pairs_than_asked_for_is_said(tmp_path: Path) -> None:
 
 def test_a_distance_that_is_not_known_is_said(tmp_path: Path) -> None:
     run, content = noisy_run("potential.distance=true"), dataset()
-    save_run(tmp_path / "run", run.system, run.bank, run.facts)
+    save_run(tmp_path / "run", run)
     write_dataset(replace(content, pairs=content.pairs.assign(distance=np.nan)), tmp_path / "dataset")
     options = ("--out", tmp_path / "out", "--pairs", 1, "--figures", 0, "--site-p", 1e-5, "--threads", 1)
     outcome = command("explain", tmp_path / "run", tmp_path / "dataset", *options)
@@ -211,7 +211,7 @@ def test_joint_knock_outs_that_do_nothing_stay_pale(size: float) -> None:
     run, content, store = with_run(lively_run())
     explainer = Explainer(run, content, store, Options(site_p=1e-3, most_sites=20, logos=0))
     found = explainer.explain(choose_pairs(run, content, store, 1)[0])
-    joint = replace(found, interaction=np.full_like(found.interaction, size))
+    joint = replace(found, interactions=np.full_like(found.interactions, size))
     colours = draw_tracks(joint, explainer.motifs).axes[2].images[0].norm
     assert (colours.vmin, colours.vmax) == (-max(size, 0.05), max(size, 0.05))
 

@@ -16,7 +16,7 @@ from episode.explain.explanation import Explainer, Explanation, Options
 from episode.explain.gradient import TOLERANCE, Background, integrate
 from episode.explain.mutagenesis import base_effects, interactions, knock_out
 from episode.explain.mutations import ElementScores
-from episode.explain.pair_scorer import KINDS, Pair, PairProbe
+from episode.explain.pair_scorer import KINDS, Pair, PairProbe, Reader
 from episode.explain.pair_selection import choose_pairs, distinct_pairs
 from episode.explain.sites import find_sites
 from episode.explain.tables import pair_table
@@ -57,18 +57,14 @@ def planted(hand: Made) -> dict[str, tuple[int, int]]:
 
 
 def test_knocking_a_site_out_takes_what_it_gave(hand: Made) -> None:
-    probe = PairProbe(handmade(A, B, C), hand.scores, PAIR)
+    probe = PairProbe([Reader(handmade(A, B, C), hand.scores)], PAIR)
     codes = {kind: hand.content.sequence(i) for i, kind in enumerate(KINDS)}
     whole = potential(codes["enhancer"], codes["promoter"], hand)
     assert probe.potential() == pytest.approx(whole, abs=1e-4)
     for number, kind in enumerate(KINDS):
         start, end = planted(hand)[kind]
         sites = find_sites(codes[kind], hand.run.bank, 50, hand.run.bank.thresholds(1e-3))
-        (found,) = [
-            k
-            for k in knock_out(hand.scores, probe, kind, sites, channels=4)
-            if (k.site.start, k.site.end) == (start, end)
-        ]
+        (found,) = [k for k in knock_out(probe, kind, sites, channels=4) if (k.site.start, k.site.end) == (start, end)]
         assert (found.site.motif, found.site.strand) == (number, 0)
         left = codes | {kind: without(codes[kind], start, end)}
         assert found.effect == pytest.approx(whole - potential(left["enhancer"], left["promoter"], hand), abs=1e-4)
@@ -81,26 +77,26 @@ def test_knocking_a_site_out_takes_what_it_gave(hand: Made) -> None:
 
 
 def test_an_interaction_is_the_product_of_what_both_lose(hand: Made) -> None:
-    probe = PairProbe(handmade(A, B, C), hand.scores, PAIR)
+    probe = PairProbe([Reader(handmade(A, B, C), hand.scores)], PAIR)
     spans, falls, sites = planted(hand), [], []
     for number, kind in enumerate(KINDS):
         codes = hand.content.sequence(number)
         found = find_sites(codes, hand.run.bank, 50, hand.run.bank.thresholds(1e-3))
         sites.append([s for s in found if (s.start, s.end, s.motif) == (*spans[kind], number)])
         falls.append(best(codes, hand)[number] - best(without(codes, *spans[kind]), hand)[number])
-    both = interactions(hand.scores, probe, *sites)
-    assert both.shape == (1, 1)
-    assert both[0, 0] == pytest.approx(C * falls[0] * falls[1], rel=1e-4)
-    assert interactions(hand.scores, PairProbe(handmade(A, B, 0.0), hand.scores, PAIR), *sites)[0, 0] == pytest.approx(
+    both = interactions(probe, *sites)
+    assert both.shape == (1, 1, 1)
+    assert both[0, 0, 0] == pytest.approx(C * falls[0] * falls[1], rel=1e-4)
+    assert interactions(PairProbe([Reader(handmade(A, B, 0.0), hand.scores)], PAIR), *sites)[0, 0, 0] == pytest.approx(
         0, abs=1e-4
     )
-    assert interactions(hand.scores, probe, [], sites[1]).shape == (0, 1)
+    assert interactions(probe, [], sites[1]).shape == (1, 0, 1)
 
 
 def test_each_substitution_is_scored_as_the_substituted_sequence(hand: Made) -> None:
-    probe = PairProbe(handmade(A, B, C), hand.scores, PAIR)
+    probe = PairProbe([Reader(handmade(A, B, C), hand.scores)], PAIR)
     codes, other = hand.content.sequence(0), hand.content.sequence(1)
-    found = base_effects(hand.scores, probe, "enhancer", 118, 128)
+    found = base_effects(probe, "enhancer", 118, 128)
     whole = potential(codes, other, hand)
     for place in range(10):
         assert found.effect[place, codes[118 + place]] == 0
@@ -114,7 +110,7 @@ def test_each_substitution_is_scored_as_the_substituted_sequence(hand: Made) -> 
 
 def test_gradients_of_a_sum_of_best_scores_are_weight_times_rise(hand: Made) -> None:
     background = Background({kind: np.full(4, level) for kind, level in zip(KINDS, (1.0, 2.0), strict=True)}, {})
-    gradient = integrate(handmade(A, B, 0.0), hand.scores, PAIR, background)
+    gradient = integrate(Reader(handmade(A, B, 0.0), hand.scores), PAIR, background)
     for number, (kind, weights, level) in enumerate(zip(KINDS, (A, B), (1.0, 2.0), strict=True)):
         tokens = scan(hand.content.sequence(number), hand.run.bank, 50).astype(np.float64)
         for motif, weight in enumerate(weights):
@@ -220,7 +216,7 @@ def test_a_pair_without_coordinates_is_the_mean_of_both_orientations(parts: tupl
     one, other = int(content.pairs["enhancer_id"].iloc[0]), int(content.pairs["promoter_id"].iloc[0])
     backbone = run.system.backbone
     value = {
-        read: PairProbe(scores.backbone, scores, Pair(one, other, read)).potential()
+        read: float(PairProbe([Reader(scores.backbone, scores)], Pair(one, other, read)).potential()[0])
         for read in ((False,), (True,), (False, True))
     }
     assert value[False, True] == pytest.approx((value[(False,)] + value[(True,)]) / 2, abs=1e-5)
@@ -229,8 +225,10 @@ def test_a_pair_without_coordinates_is_the_mean_of_both_orientations(parts: tupl
     expected = score_rows(backbone, store, pair_rows(unplaced, run.facts.shortcuts).take(np.array([0]))).potential
     assert value[False, True] == pytest.approx(float(expected[0]), abs=1e-5)
     background = Background.measure(scores, {"enhancer": np.array([one]), "promoter": np.array([other])}, None)  # type: ignore[arg-type]
-    parts_ = [integrate(scores.backbone, scores, Pair(one, other, (read,)), background) for read in (False, True)]
-    both = integrate(scores.backbone, scores, Pair(one, other, (False, True)), background)
+    parts_ = [
+        integrate(Reader(scores.backbone, scores), Pair(one, other, (read,)), background) for read in (False, True)
+    ]
+    both = integrate(Reader(scores.backbone, scores), Pair(one, other, (False, True)), background)
     mean = (parts_[0].scores["enhancer"] + parts_[1].scores["enhancer"]) / 2
     np.testing.assert_allclose(both.scores["enhancer"], mean, atol=1e-5)
     assert both.difference == pytest.approx((parts_[0].difference + parts_[1].difference) / 2, abs=1e-6)

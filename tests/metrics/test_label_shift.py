@@ -3,12 +3,17 @@ import time
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from episode.metrics.label_shift import (
     SourceScores,
     bbse_prior,
     em_prior,
     inverse_link,
+    map_shift,
+    map_shifts,
     prior_to_impedance,
     source_scores,
 )
@@ -130,6 +135,82 @@ class TestInverseLink:
     def test_alpha_outside(self) -> None:
         with pytest.raises(ValueError):
             inverse_link(0.0, 1.0)
+
+
+def log_density(shift: float, logit: np.ndarray, prevalence: float, sd: float = 1.5) -> float:
+    base = math.log(prevalence / (1 - prevalence))
+    ratio = np.exp(np.clip(logit - base, -30, 30))
+    return float(np.log1p(sigmoid(np.asarray(base + shift)) * (ratio - 1)).sum() - shift**2 / (2 * sd**2))
+
+
+ANY_LOGITS = arrays(np.float64, st.integers(1, 12), elements=st.floats(-1e4, 1e4))
+
+
+class TestMapShift:
+    def test_one_score_by_hand(self) -> None:
+        # ratio 3 at prevalence 1/2; at s = log 3 the prevalence is 3/4 and the derivative of the log-likelihood
+        # 3/4 * 1/4 * 2 / (1 + 3/4 * 2) = 0.15, which a prior of variance s / 0.15 balances
+        sd = math.sqrt(math.log(3) / 0.15)
+        assert map_shift([math.log(3)], 0.5, sd=sd) == pytest.approx(math.log(3), abs=1e-9)
+
+    def test_scores_that_say_nothing(self) -> None:
+        assert map_shift(np.full(50, math.log(0.2 / 0.8)), 0.2) == 0.0
+
+    @pytest.mark.parametrize("prior", [0.05, 0.3, 0.8])
+    def test_recovers_label_shift(self, prior: float) -> None:
+        _, probability = label_shift(prior, 20_000, seed=7)
+        logit = np.log(probability / (1 - probability))
+        assert map_shift(logit, 0.3) == pytest.approx(math.log(prior / (1 - prior)) - math.log(3 / 7), abs=0.1)
+
+    def test_a_flat_prior_gives_em(self) -> None:
+        _, probability = label_shift(0.6, 2_000, seed=8)
+        shift = map_shift(np.log(probability / (1 - probability)), 0.3, sd=1e6)
+        assert sigmoid(np.asarray(math.log(3 / 7) + shift)) == pytest.approx(
+            em_prior(probability, 0.3, tol=1e-12, max_iter=10_000), abs=1e-6
+        )
+
+    def test_a_weight_is_a_repetition(self) -> None:
+        logit, times = np.array([-2.0, 0.5, 3.0]), np.array([4, 1, 2])
+        assert map_shift(logit, 0.2, weight=times) == pytest.approx(map_shift(np.repeat(logit, times), 0.2), abs=1e-9)
+        both = map_shifts(logit, 0.2, np.stack([times, np.ones(3)]))
+        np.testing.assert_allclose(both, [map_shift(logit, 0.2, weight=times), map_shift(logit, 0.2)], atol=1e-12)
+
+    @given(ANY_LOGITS, st.floats(0.001, 0.999))
+    def test_finite_and_of_largest_density(self, logit: np.ndarray, prevalence: float) -> None:
+        shift = map_shift(logit, prevalence)
+        assert math.isfinite(shift)
+        best = log_density(shift, logit, prevalence)
+        assert all(best >= log_density(other, logit, prevalence) - 1e-6 for other in np.arange(-10, 10.01, 0.25))
+
+    @given(ANY_LOGITS, st.floats(0.01, 0.99))
+    def test_classes_are_symmetric_and_rows_have_no_order(self, logit: np.ndarray, prevalence: float) -> None:
+        shift = map_shift(logit, prevalence)
+        density = log_density(shift, logit, prevalence)
+        for same in (-map_shift(-logit, 1 - prevalence), map_shift(logit[::-1], prevalence)):
+            assert log_density(same, logit, prevalence) == pytest.approx(density, abs=1e-6)
+
+    @pytest.mark.parametrize(("logit", "n", "prevalence", "far"), [(-3.0, 3, 1e-3, True), (-3.5, 3, 1e-4, False)])
+    def test_the_higher_of_two_modes(self, logit: float, n: int, prevalence: float, far: bool) -> None:
+        # near 0, where few pairs are positive, and at a large shift, where all are
+        scores, grid = np.full(n, logit), np.arange(-1, 10, 0.001)
+        density = np.array([log_density(s, scores, prevalence) for s in grid])
+        low, high = grid[1:-1][(np.diff(density)[:-1] > 0) & (np.diff(density)[1:] < 0)]
+        assert map_shift(scores, prevalence) == pytest.approx(high if far else low, abs=1e-3)
+
+    @pytest.mark.parametrize(
+        ("logit", "prevalence", "weight", "sd"),
+        [
+            ([], 0.3, None, 1.5),
+            ([0.0], 0.0, None, 1.5),
+            ([math.nan], 0.3, None, 1.5),
+            ([0.0], 0.3, [-1.0], 1.5),
+            ([0.0], 0.3, [1.0, 1.0], 1.5),
+            ([0.0], 0.3, None, 0.0),
+        ],
+    )
+    def test_wrong_input(self, logit: list, prevalence: float, weight: list | None, sd: float) -> None:
+        with pytest.raises(ValueError):
+            map_shift(logit, prevalence, weight=weight, sd=sd)
 
 
 def test_prior_to_impedance() -> None:

@@ -17,6 +17,7 @@ from episode.metrics.metrics import (
     binary_metrics,
     calibration_line,
     expected_calibration_error,
+    fit_logistic,
     log_loss,
     oracle_impedance,
     precision_at_recall,
@@ -181,6 +182,17 @@ class TestCalibrationLine:
     @pytest.mark.parametrize("logit", [[0.0, 1.0, 2.0, 3.0], [3.0, 2.0, 1.0, 0.0], [0, 1, 1, 2], [5.0, 5.0, 5.0, 5.0]])
     def test_none_where_there_is_no_maximum(self, logit: list[float]) -> None:
         assert calibration_line([0, 0, 1, 1], logit) is None
+
+
+def test_a_weight_of_a_logistic_fit_is_a_repetition() -> None:
+    score, label, times = (
+        np.array([0.0, 0.0, 1.0, 1.0, 3.0]),
+        np.array([1.0, 0.0, 1.0, 0.0, 1.0]),
+        np.array([1, 4, 2, 3, 2]),
+    )
+    weighted = fit_logistic(score, label, start=(1.0, 0.0), weight=times / 7, tolerance=(0.0, 1e-9))
+    repeated = fit_logistic(np.repeat(score, times), np.repeat(label, times), start=(1.0, 0.0), tolerance=(0.0, 1e-9))
+    assert (weighted.slope, weighted.intercept) == pytest.approx((repeated.slope, repeated.intercept), abs=1e-6)
 
 
 class TestOracleImpedance:

@@ -30,7 +30,7 @@ def weak_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(run_folder(), folder)
     write_model(folder / "alarms.json", Alarms([WEAK, *COLLAPSE]))
     run = load_run(run_folder())
-    save_run(folder, run.system, run.bank, run.facts)
+    save_run(folder, run)
     return folder
 
 

@@ -16,8 +16,8 @@ from episode.data.dataset import Dataset, assemble
 from episode.data.genome import open_genome
 from episode.data.readers import read_pairs
 from episode.metrics.metrics import average_precision
-from episode.predict.impedance import half_width
 from episode.predict.pairs import Predictions, genome_warning, predict_dataset
+from episode.predict.student import half_width
 from tiny_world import KEY, NUMBERS, TOLERANCE, dataset, lively_run, pairs, read, rows_of, shuffled, store_of, world
 
 ESTIMATES = ["r_student", "r_student_sd", "r_student_low", "r_student_high", "r_teacher", "r_used", "r_used_low"]

@@ -141,7 +141,7 @@ def test_with_one_channel_the_interval_ends_at_zero() -> None:
 
 def test_a_run_survives_its_checkpoint(content: Dataset, predictions: Predictions, tmp_path: Path) -> None:
     run = lively_run(3)
-    save_run(tmp_path, run.system, run.bank, run.facts)
+    save_run(tmp_path, run)
     again = load_run(tmp_path)
     assert again.facts.config.impedance.channels == 3
     for name, value in run.system.state_dict().items():

@@ -159,6 +159,26 @@ def test_ray_gives_the_bytes_of_the_local_engine(cluster: Any, job: Job, expecte
     assert finished(job) == expected
 
 
+@pytest.mark.slow
+def test_ray_scores_a_cross_fitted_run_as_the_local_engine_does(cluster: Any, table: Path, tmp_path: Path) -> None:
+    results = []
+    for name in ("local", "ray"):
+        request = Request(
+            run_folder=str(tiny_world.crossfit_folder()),
+            tables=(str(table),),
+            genome=str(tiny_world.world() / "genome.fa"),
+            formats=("parquet",),
+        )
+        job = open_job(request, tmp_path / name)
+        if name == "ray":
+            score_parts(job)
+        for part in job.missing():
+            job.score(part)
+        job.finish()
+        results.append((job.out / "predictions.parquet").read_bytes())
+    assert results[0] == results[1]
+
+
 def test_a_job_that_is_scored_already_needs_no_ray(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     for part in job.parts:
         job.score(part)

@@ -47,6 +47,12 @@ NEW_KEYS = (
     "max_unknown",
     "promoter_flank",
     "alarms",
+    "view",
+    "prevalence",
+    "prevalence_sd",
+    "student",
+    "crossfit",
+    "keep",
     "files",
     "content_sha256",
     "sha256",
@@ -58,7 +64,11 @@ NEW_KEYS = (
 GONE_KEYS = ("merged",)
 """Keys that AFTER may lack, at any depth: predictions merge no rows any more."""
 
-NEW_COLUMNS = tuple(f"{side}_{part}" for side in ("enhancer", "promoter") for part in ("chrom", "start", "end"))
+NEW_COLUMNS = (
+    *(f"{side}_{part}" for side in ("enhancer", "promoter") for part in ("chrom", "start", "end")),
+    "view",
+    "prevalence",
+)
 """Columns that a table of AFTER may have gained."""
 
 RENAMED_FILES = ((r"figures/rows_", "figures/methods_"),)

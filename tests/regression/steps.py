@@ -149,7 +149,7 @@ ENCODE = (
 
 TRAIN = (
     Step("train", f"train build/out {SMALL}"),
-    Step("train-two", f"train build-rerank/out {SMALL} --set impedance.channels=2"),
+    Step("train-two", f"train build-rerank/out {SMALL} --set impedance.channels=2 --set environment.student=network"),
     Step("train-conv", f"train build/out {CONV} --set training.steps=4"),
     Step("train-gate", f"train build/out {GATE} --seed 3 --json"),
     Step(
@@ -242,7 +242,7 @@ COMPARE = (
     Step(
         "compare-two",
         f"compare inputs/split.json build-rerank/out --rows episode,distance --workers 2 {SMALL} "
-        "--set impedance.channels=2",
+        "--set impedance.channels=2 --set environment.student=network",
     ),
 )
 

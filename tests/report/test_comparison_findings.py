@@ -43,6 +43,13 @@ def corrected(content: ComparisonDraft, baseline: str, *ends: tuple[Any, Any]) -
     return find_comparison(content.load()).impedance.text
 
 
+def rename_subset(content: ComparisonDraft, old: str, new: str) -> None:
+    results = content.results
+    entries = (results["protocol"]["subsets"], *results["methods"].values(), *results["differences"].values())
+    for entry in entries:
+        entry[new] = entry.pop(old)
+
+
 def test_differences_are_found_from_either_side(comparison: ComparisonDraft) -> None:
     comparison.results["differences"] = {}
     comparison.put_difference("b-a", "macro", "auroc", 0.2, 0.1, 0.4)
@@ -252,7 +259,11 @@ class TestDoubt:
             comparison.load().results.audit
         )
         audit.update(allowed=False, policy="audit")
-        assert "as its makers split it" in leak(comparison.load().results.audit)
+        assert "its protocol audits leaks, it does not refuse them" in leak(comparison.load().results.audit)
+        assert "The split leaks (in red above)." in find_comparison(comparison.load()).cautions
+        rename_subset(comparison, "hard", "unseen_loci")
+        named = "The split leaks (in red above); the subset unseen_loci has no seen locus."
+        assert named in find_comparison(comparison.load()).cautions
         audit["locus_leak"] = False
         for fold in audit["folds"]:
             fold.update(enhancer=0.0, promoter=0.0, locus=0.0)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import functools
+import itertools
 import json
+import math
 import os
 import signal
 import subprocess
@@ -23,10 +25,11 @@ import episode.train.finalize as closing
 import episode.train.loop as loop
 from episode import files
 from episode.checkpoint import load_run, new_system
-from episode.config import Config, WindowConfig
+from episode.config import Config, WindowConfig, override
 from episode.data.dataset import Dataset
 from episode.encode.motifs import load_bank
 from episode.encode.store import ElementStore, build_store
+from episode.episodes.sampler import EnvironmentPool
 from episode.errors import CheckpointError, DatasetError, EpisodeError
 from episode.predict.pairs import predict_dataset
 from episode.train.distributed import Processes
@@ -121,6 +124,7 @@ def test_epochs_are_labelled_queries_over_labelled_pairs_to_learn_from(tmp_path:
         trained = [*facts.roles.training, *facts.roles.pseudo_ood]
         rows = data.pairs[data.pairs["environment"].isin(trained)]
         told[name] = facts.provenance.epochs * ((rows["label"] >= 0) & (rows["split"] == "train")).sum()
+        assert facts.provenance.queried == pytest.approx(told[name])
     assert told["all"] == pytest.approx(LAST * 4 * 32)
     assert 0.4 * told["all"] < told["half"] < 0.6 * told["all"]
 
@@ -133,6 +137,17 @@ def test_the_backbone_does_not_move_while_the_rest_settles(tmp_path: Path) -> No
         if name.startswith("backbone."):
             assert value.equal(long[name]), name
     assert any(not value.equal(long[name]) for name, value in short.items() if name.startswith("student."))
+
+
+@pytest.mark.parametrize(("keep", "kept", "steps"), [("best", 2, 4), ("last", LEARN, LEARN)])
+def test_which_step_is_kept_where_validation_falls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: str, kept: int, steps: int
+) -> None:
+    falling = itertools.count(0, -1)
+    monkeypatch.setattr(loop, "mean_of_known", lambda *_: float(next(falling)))
+    settings = ("training.settle_steps=0", "training.patience=1", f"training.keep={keep}")
+    provenance = load_run(train(tmp_path / "run", *settings)).facts.provenance
+    assert (provenance.best_step, provenance.steps) == (kept, steps)
 
 
 def test_the_same_seed_gives_the_same_bytes(whole: Path, tmp_path: Path) -> None:
@@ -495,3 +510,17 @@ def test_a_spectrum_that_found_nothing_says_so(whole: Path, tmp_path: Path) -> N
 def spectrum_entries(folder: Path) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [line for line in lines if line["kind"] == "spectrum"]
+
+
+def test_steps_within_a_number_of_epochs() -> None:
+    """Environments of 100 and 40 labelled pairs, query 32: tasks of 32 and 20 pairs, 4 a step; 2 epochs are 280."""
+    settings = ["episodes.query=32", "episodes.support_max=64", "episodes.two_way=0.5", "training.epochs=2"]
+    pools = [
+        EnvironmentPool(name, np.arange(size), np.arange(size), np.repeat([0, -1], [labelled, size - labelled]), None)
+        for name, size, labelled in (("a", 130, 100), ("b", 40, 40))
+    ]
+    settings += ["episodes.train=0.5", "episodes.pseudo_ood=0.2", "episodes.prior_shift=0.1", "episodes.mixed=0.2"]
+    pairs = 0.8 * 1.5 * (32 + 20) / 2  # of a task
+    assert loop.steps_within(override(Config(), settings), pools) == math.ceil(280 / (4 * pairs)) == 3
+    assert loop.steps_within(override(Config(), [*settings, "training.steps=2"]), pools) == 2
+    assert loop.steps_within(override(Config(), settings[:3]), pools) == 1000

@@ -37,7 +37,7 @@ def needed(*settings: str) -> dict[str, int]:
         ("backbone.anchors=64", "backbone.summary=256"),
         ("backbone.bilinear=500", "backbone.kan_inputs=100"),
         ("environment.width=512", "environment.inducing=100"),
-        ("impedance.channels=64",),
+        ("impedance.channels=64", "environment.student=network"),
     ],
 )
 def test_weights_are_counted_from_below_and_nearly(settings: tuple[str, ...]) -> None:

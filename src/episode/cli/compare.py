@@ -27,6 +27,8 @@ examples:
       the shipped protocol L on the Hi-C loops, all methods
   episode compare domain-kl my-domain-kl-folder --out compare-kl
       train on its split train, choose on val, report on test
+  episode compare shared-loci bengi/*.tsv.gz --genome hg19.fa.gz --out compare-k562 --test-cell-lines K562
+      K562 by models of all other cell lines, loci shared, classes balanced
   episode compare mine.toml dataset --methods ctcf_gbm,episode --out compare-mine
       a protocol of your own on a dataset folder, some methods only
   episode compare L pairs.tsv.gz --genome hg19.fa.gz --out compare-l --methods ablation --seeds 0,1,2
@@ -36,7 +38,11 @@ examples:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("protocol", metavar="PROTOCOL", help="L, B, domain-kl, simulated, or a TOML or JSON file")
+    parser.add_argument(
+        "protocol",
+        metavar="PROTOCOL",
+        help="L, B, T, shared-loci, shared-loci-loops, domain-kl, simulated, or a TOML or JSON file",
+    )
     parser.add_argument(
         "input", nargs="+", metavar="INPUT", help="a dataset folder, or pair tables as for 'data build'"
     )
@@ -48,7 +54,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=names,
         default=[],
         metavar="A,B",
-        help="methods or groups to run now (default: all but the ablations and episode_distance)",
+        help="methods or groups to run now (default: all but the groups ablation, matched and with_distance)",
     )
     parser.add_argument("--seeds", type=integers, metavar="0,1,...", help="several seeds (default: that of --seed)")
     parser.add_argument(
@@ -57,6 +63,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--allow-leakage", action="store_true", help="continue with a split that leaks, and mark it")
     parser.add_argument(
         "--collapse", action="store_true", help="one row for each enhancer and gene, as the protocol says"
+    )
+    parser.add_argument(
+        "--balance",
+        action=argparse.BooleanOptionalAction,
+        help="as many negatives as positives in the training and in the test rows of each fold (default: by protocol)",
+    )
+    parser.add_argument(
+        "--test-cell-lines",
+        type=names,
+        metavar="A,B",
+        help="test these cell lines only, where the protocol tests each by itself",
     )
     parser.add_argument("--truth", type=Path, metavar="DIR", help="truth folder of a simulated world")
     add_setting(parser, "one setting of EPIsode; may be repeated, each key once")
@@ -69,17 +86,16 @@ def run(args: argparse.Namespace) -> int:
     from episode.compare.methods.registry import choose_runners
     from episode.compare.protocol import load_protocol
     from episode.compare.run import compare
-    from episode.config import Config
+    from episode.config import load_preset
     from episode.errors import EpisodeError
     from episode.evaluate.summary import load_truth
     from episode.predict.alarms import alarm_texts
-    from episode.schema import parse_model
     from episode.threads import usable_cores
 
-    protocol = load_protocol(args.protocol)
+    protocol = _with_options(load_protocol(args.protocol), args)
     runners = choose_runners(args.methods)
     truth = None if args.truth is None else load_truth(args.truth)
-    config = parse_model(protocol.settings, Config, where=f"protocol {protocol.name}, settings")
+    config = load_preset(protocol.preset, protocol.settings, where=f"protocol {protocol.name}, settings")
     config = read_settings(args, config)
     if config.potential.distance:
         raise EpisodeError(
@@ -109,6 +125,23 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print(results, args.out)
     return 0
+
+
+def _with_options(protocol: Protocol, args: argparse.Namespace) -> Protocol:
+    """Put the options that change what is held out in place of the protocol's own keys."""
+    from episode.errors import EpisodeError
+
+    changes: dict[str, Any] = {}
+    if args.balance is not None:
+        changes["balance"] = args.balance
+    if args.test_cell_lines is not None:
+        if protocol.holdout.by != "cell-lines":
+            raise EpisodeError(
+                f'--test-cell-lines: protocol {protocol.name} has holdout.by = "{protocol.holdout.by}"; needed '
+                '"cell-lines", as in shared-loci'
+            )
+        changes["test_cell_lines"] = args.test_cell_lines
+    return protocol.changed(holdout=protocol.holdout.changed(**changes)) if changes else protocol
 
 
 def _dataset(args: argparse.Namespace, protocol: Protocol) -> tuple[Path, Path]:

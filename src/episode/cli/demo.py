@@ -75,7 +75,8 @@ def _print(result: DemoResult) -> None:
         f"  ranking inside a cell line: AUPR {result.unseen.macro.aupr:.3f}, "
         f"{figures['macro_aupr_over_bayes']:.0%} of what the true model reaches ({truth.aupr_bayes_macro:.3f})"
     )
-    print(f"  impedance read from the support set: Spearman {figures['spearman_impedance']:.2f} with the truth")
+    how = " in closed form" if result.unseen.closed_form else ""
+    print(f"  impedance read from the support set{how}: Spearman {figures['spearman_impedance']:.2f} with the truth")
     print(
         f"  pooled AUPR: {pooled.aupr_potential:.3f} by U_I alone, {pooled.aupr:.3f} with R_S, "
         f"{truth.aupr_pooled_oracle_impedance:.3f} with the oracle impedance "

@@ -71,8 +71,21 @@ def run(args: argparse.Namespace) -> int:
         print_json(result.results.model_dump(mode="json", by_alias=True))
     else:
         _print(result.results)
+        if result.results.closed_form:
+            print(_student(result.results))
         print(f"evaluation: {args.out}")
     return 0
+
+
+def _student(results: EvaluationResults) -> str:
+    """Say of which members and views the numbers are."""
+    from episode.inference.closed_form import VIEWS
+
+    assert results.student is not None  # asked for a closed-form Student alone
+    if results.members == 1:
+        return "closed-form Student"
+    views = [f"{count} at {view} loci" for view in VIEWS if (count := results.student.count(view))]
+    return f"closed-form Student, {results.members} members; environments: {', '.join(views)}"
 
 
 def _unscored(results: EvaluationResults) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -129,6 +130,8 @@ def run(args: argparse.Namespace) -> int:
         "candidates_left_out": sum(e.left_out for e in explanations),
         "greatest_gradient_gap": max(abs(e.gradient.gap) for e in explanations),
     }
+    if model.student is not None:
+        summary |= {"members": len(model.members), "views": dict(Counter(str(e.view) for e in explanations))}
     with atomic_folder(args.out) as folder:
         tables = write_tables(explanations, explainer, folder)
         drawn = explanations if args.figures is None else explanations[: args.figures]
@@ -161,10 +164,13 @@ def _warn(args: argparse.Namespace, explanations: list[Explanation]) -> None:
 
 
 def _print(tables: dict[str, pd.DataFrame], out: Path) -> None:
-    print(f"{'element':10s}{'motif':28s}{'sites':>6s}{'effect':>9s}{'gradient':>9s}")
-    for row in tables["motifs"].head(10).to_dict("records"):
+    motifs = tables["motifs"]
+    differs = "mean_own_effect_sd" in motifs
+    print(f"{'element':10s}{'motif':28s}{'sites':>6s}{'effect':>9s}{'SD' * differs:>{7 * differs}s}{'gradient':>9s}")
+    for row in motifs.head(10).to_dict("records"):
         name = f"{row['motif_id']} {row['motif']}"
         gradient = "-" if math.isnan(row["mean_gradient"]) else f"{row['mean_gradient']:+.3f}"
-        print(f"{row['element']:10s}{name:28s}{row['sites']:6d}{row['mean_own_effect']:+9.3f}{gradient:>9s}")
+        sd = f"{row['mean_own_effect_sd']:7.3f}" if differs else ""
+        print(f"{row['element']:10s}{name:28s}{row['sites']:6d}{row['mean_own_effect']:+9.3f}{sd}{gradient:>9s}")
     print(f"{len(tables['pairs']):,} pairs, {len(tables['sites']):,} sites")
     print(f"explanation: {out}")

@@ -69,11 +69,12 @@ class Whole:
 
 @dataclass(frozen=True)
 class Real:
-    """Type of an option: a number from `low`, allowed where `closed`, to less than `high`."""
+    """Type of an option: a number from `low`, allowed where `closed`, to `high`, allowed where `reached`."""
 
     low: float
     high: float
     closed: bool = True
+    reached: bool = False
 
     def __call__(self, text: str) -> float:
         """Read the option."""
@@ -81,10 +82,12 @@ class Real:
             value = float(text)
         except ValueError:
             value = math.nan
-        if not (self.low <= value < self.high and (self.closed or value > self.low)):
-            bound = "at least" if self.closed else "more than"
+        above = value >= self.low if self.closed else value > self.low
+        below = value <= self.high if self.reached else value < self.high
+        if not (above and below):
+            bounds = "at least" if self.closed else "more than", "at most" if self.reached else "less than"
             raise argparse.ArgumentTypeError(
-                f"needed a number of {bound} {self.low:g} and less than {self.high:g}, got {_short(text)}"
+                f"needed a number of {bounds[0]} {self.low:g} and {bounds[1]} {self.high:g}, got {_short(text)}"
             )
         return value
 
@@ -127,8 +130,10 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """--config and --set, which `read_settings` reads."""
-    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML or JSON file of settings")
+    """--preset, --config and --set, which `read_settings` reads."""
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--preset", metavar="NAME", help="settings for data of a kind: small, loops or domain-kl")
+    chosen.add_argument("--config", type=Path, metavar="FILE", help="TOML or JSON file of settings")
     add_setting(parser, "one setting; may be repeated, each key once")
 
 
@@ -138,8 +143,14 @@ def add_setting(parser: argparse.ArgumentParser, help: str) -> None:
 
 
 def read_settings(args: argparse.Namespace, given: Config | None = None) -> Config:
-    """Read the configuration that --config (or `given` in its place) and --set ask for; no key is set to two values."""
-    from episode.config import Config, load_config, override
+    """Read the configuration that --preset or --config (or `given` in their place) and --set ask for.
+
+    Raises
+    ------
+    EpisodeError
+        If a key is set to two values, or a name or value is wrong.
+    """
+    from episode.config import load_config, load_preset, override
 
     values: dict[str, str] = {}
     for setting in args.set:
@@ -147,7 +158,7 @@ def read_settings(args: argparse.Namespace, given: Config | None = None) -> Conf
         if values.setdefault(name, value) != value:
             raise EpisodeError(f"--set {name} is given twice, {values[name]} and {value}; give it once")
     if given is None:
-        given = load_config(args.config) if args.config else Config()
+        given = load_config(args.config) if args.config else load_preset(args.preset or "", where="--preset")
     return override(given, args.set)
 
 

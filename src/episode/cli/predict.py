@@ -70,6 +70,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--support-labels", metavar="FILE", help="pair table with labels of the same cell line, to refine R_E"
     )
     parser.add_argument(
+        "--prevalence",
+        type=FRACTION,
+        metavar="P",
+        help="fraction of the pairs that interact, if you know it: R_E follows it, and not what the pairs show",
+    )
+    parser.add_argument(
+        "--prevalence-sd", type=FRACTION, default=0.0, metavar="S", help="its standard deviation (default: 0)"
+    )
+    parser.add_argument(
         "--write",
         type=names,
         metavar="A,B",
@@ -112,6 +121,7 @@ def run(args: argparse.Namespace) -> int:
     from episode.predict.alarms import alarm_texts
     from episode.predict.streaming.blocks import parquet_files
     from episode.predict.streaming.job import Request, open_job, result_folder, resumable, work_folder
+    from episode.predict.student import Prevalence
     from episode.predict.writers import FORMATS
 
     unknown = [name for name in args.write or [] if name not in FORMATS]
@@ -141,7 +151,13 @@ def run(args: argparse.Namespace) -> int:
         cache=None if args.cache is None else str(args.cache.resolve()),
         max_unknown=args.max_unknown,
         promoter_flank=args.promoter_flank,
+        prevalence=args.prevalence,
+        prevalence_sd=args.prevalence_sd,
     )
+    if args.prevalence is None and args.prevalence_sd:
+        raise EpisodeError("--prevalence-sd: needs --prevalence")
+    if args.prevalence is not None:
+        Prevalence(args.prevalence, args.prevalence_sd)
     out = result_folder(args.out)
     terminal = sys.stderr.isatty()
     with Progress(disable=not terminal) as progress:
@@ -173,10 +189,11 @@ def run(args: argparse.Namespace) -> int:
     for estimate in plan.estimates:
         known = "known" if estimate.known else "not seen in training"
         few_labels = f", {estimate.labels} labels" if estimate.labels else ""
+        told = "" if args.prevalence is None else f", told prevalence {args.prevalence:g}"
         print(
             f"{estimate.environment} ({known}): R_E {estimate.r_used:.2f} "
             f"(90 % interval {estimate.r_used_low:.2f} to {estimate.r_used_high:.2f}; "
-            f"support {estimate.support_size:,} pairs{few_labels})"
+            f"support {estimate.support_size:,} pairs{few_labels}{told})"
         )
     print(f"{plan.pairs:,} pairs scored")
     if plan.dropped:

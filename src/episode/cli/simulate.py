@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
-from episode.cli.options import add_seed
+from episode.cli.options import Real, add_seed
 
 __all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_options", "run"]
 
@@ -23,6 +24,10 @@ examples:
       8 + 4 small cell lines in which only the composition of the candidates shows the impedance
   episode simulate --out tissues --preset domain-kl --format domain-kl
       8 + 8 cell lines of 30,000 pairs as {train,val,test}/ folders of pairs_hg19.csv, e_seq.csv and p_seq.csv
+  episode simulate --out shift --preset domain-kl-shift --format domain-kl --scale 0.1
+      a tenth of 90,937 pairs of 5 cell lines at prevalence 0.2 and 8 x 30,336 pairs of unseen ones at 0.5
+  episode simulate --out control --preset domain-kl-shift --scale 0.1 --unseen-prevalence 0.2
+      the same with the training prevalence everywhere
 """
 
 
@@ -31,7 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="new folder to write")
     parser.add_argument(
         "--preset",
-        choices=("tiny", "demo", "domain-kl"),
+        choices=("tiny", "demo", "domain-kl", "tiny-shift", "domain-kl-shift"),
         default="demo",
         help="size of the world (default: demo)",
     )
@@ -45,6 +50,26 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format", choices=("tidy", "domain-kl"), default="tidy", help="files to write (default: tidy)"
     )
+    parser.add_argument(
+        "--scale",
+        type=Real(0, 1, closed=False, reached=True),
+        default=1.0,
+        help="fraction of the preset's loci and pairs, from 0.01 to 1; all cell lines stay (default: 1)",
+    )
+    parser.add_argument(
+        "--unseen-prevalence",
+        type=Real(0, 1, closed=False),
+        metavar="P",
+        help="select the pairs of unseen cell lines to this prevalence (default: 0.5 in the presets with -shift; "
+        "in the others labels stay as they fall)",
+    )
+    parser.add_argument(
+        "--shared-loci",
+        type=Real(0, 1, reached=True),
+        metavar="F",
+        help="fraction, from 0 to 1, of the unseen cell lines' loci that are loci of the training ones too "
+        "(default: 0.5 in the presets with -shift, 0 in the others)",
+    )
     add_seed(parser, "the same seed gives the same bytes (default: 0)")
     parser.add_argument("--json", action="store_true", help="print a summary as JSON")
 
@@ -55,7 +80,10 @@ def run(args: argparse.Namespace) -> int:
     from episode.simulate import PRESETS, simulate, write_domain_kl, write_tidy
 
     refuse_existing(args.out)
-    world = simulate(PRESETS[args.preset], args.world, args.seed)
+    names = ("unseen_prevalence", "shared_loci")
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    config = replace(PRESETS[args.preset], **given)
+    world = simulate(config if args.scale == 1 else config.scaled(args.scale), args.world, args.seed)
     (write_tidy if args.format == "tidy" else write_domain_kl)(world, args.out)
     roles = world.environments["role"].value_counts()
     summary = {
@@ -64,6 +92,9 @@ def run(args: argparse.Namespace) -> int:
         "world": args.world,
         "format": args.format,
         "seed": args.seed,
+        "scale": args.scale,
+        "unseen_prevalence": config.unseen_prevalence,
+        "shared_loci": config.shared_loci,
         "training_cell_lines": int(roles["train"]),
         "unseen_cell_lines": int(roles["unseen"]),
         "pairs": len(world.pairs),

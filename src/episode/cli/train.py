@@ -100,7 +100,7 @@ def _train(processes: Processes, args: argparse.Namespace, config: Config) -> Tr
     from tqdm import tqdm
 
     from episode.data.storage import load_dataset
-    from episode.train.loop import train
+    from episode.train.crossfit import train
 
     set_threads(args.threads)
     dataset = select(load_dataset(args.dataset), args)
@@ -136,6 +136,7 @@ def _report(result: TrainingResult, args: argparse.Namespace) -> None:
             "validation_log_loss": result.best_loss,
             "roles": result.roles.model_dump(),
             "calibration": result.calibration.model_dump(exclude={"training_impedance"}),
+            "notes": list(result.notes),
             "alarms": [alarm.model_dump() for alarm in result.alarms],
         }
         print_json(content)
@@ -146,6 +147,8 @@ def _report(result: TrainingResult, args: argparse.Namespace) -> None:
         f"kept step {run.best_step} of {run.steps} ({run.epochs:.1f} epochs): "
         f"AUPR of U_I {result.best_aupr:.3f}, log-loss {result.best_loss:.4f} nats on the validation environments"
     )
+    for note in result.notes:
+        print(f"note: {note}")
     for alarm in result.alarms:
         print(f"warning: {alarm.name}: {alarm.text}")
     print(f"run: {result.folder}")

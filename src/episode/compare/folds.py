@@ -1,7 +1,7 @@
 """A protocol applied to a dataset: its folds, the leaks between them, its subsets.
 
-A fold holds out cell lines AND chromosomes, or takes the split that the data came with. This module knows no model and
-no metric.
+A fold holds out cell lines AND chromosomes, cell lines alone, or takes the split that the data came with. This module
+knows no model and no metric.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from episode.compare.protocol import MATCHED, Protocol, Subset
+from episode.compare.protocol import MATCHED, SEEN_LOCI, UNSEEN_LOCI, Protocol, Subset
 from episode.compare.results import SEEN, Audit, FoldAudit
 from episode.data.dataset import Dataset
 from episode.data.leakage import LeakageAuditor
-from episode.data.splits import held_out_part, select_rows
+from episode.data.splits import check_names, held_out_part, select_rows
 from episode.errors import EpisodeError
 from episode.seeds import generator
 
-__all__ = ["Fold", "audit_folds", "collapse", "make_folds", "subset_masks"]
+__all__ = ["Fold", "audit_folds", "collapse", "locus_masks", "make_folds", "subset_masks"]
 
 Mask = NDArray[np.bool_]
 
@@ -40,9 +40,10 @@ class Fold:
         While something is being chosen: learn from `fit`, judge on `selection`. Disjoint from each other and from
         `test`. With held-out groups both are parts of `train`: `selection` is the held-out part of the training
         chromosomes in one group of training cell lines (that of the fewest pairs), and `fit` holds neither that part
-        nor that group. With a split column `fit` is `train` and `selection` is the split "val".
+        nor that group. With held-out cell lines alone `selection` is `held_out`, and `fit` the rest of `train` without
+        the gap. With a split column `fit` is `train` and `selection` is the split "val".
     held_out : bool array, shape (n_pairs,)
-        The held-out part of the training chromosomes in all training cell lines (the split "val").
+        The held-out part of the training rows in all training cell lines (the split "val").
     gap : bool array, shape (n_pairs,)
         Rows of `train` too near to `held_out` to be learned from while something is judged on it.
     test : bool array, shape (n_pairs,)
@@ -71,9 +72,11 @@ def make_folds(protocol: Protocol, dataset: Dataset) -> list[Fold]:
     Raises
     ------
     EpisodeError
-        If a named cell line or chromosome is not in the dataset, or a fold has no training or no test rows.
+        If a named cell line or chromosome is not in the dataset, the dataset has one cell line where each is to be
+        tested by the others, or a fold has no training or no test rows.
     """
-    folds = _folds_by_split(dataset) if protocol.holdout.by == "split" else _folds_by_groups(protocol, dataset)
+    ways = {"split": _folds_by_split, "cell-lines": _folds_by_cell_lines, "groups": _folds_by_groups}
+    folds = ways[protocol.holdout.by](protocol, dataset)
     label = dataset.pairs["label"].to_numpy()
     for fold in folds:
         for part, mask in (("training", fold.train), ("test", fold.test)):
@@ -119,6 +122,25 @@ def audit_folds(protocol: Protocol, dataset: Dataset, folds: Sequence[Fold], *, 
         locus_leak=bool(leaks),
         folds=audits,
     )
+
+
+def locus_masks(dataset: Dataset, folds: Sequence[Fold]) -> dict[str, Mask]:
+    """Divide the test rows by whether an element overlaps one of the training rows of the fold that tests the row.
+
+    Returns
+    -------
+    dict of str to bool array, shape (n_pairs,)
+        `UNSEEN_LOCI` (neither element does) and `SEEN_LOCI` (some does); empty where no labelled test row is of the
+        one kind or of the other.
+    """
+    auditor = LeakageAuditor(dataset)
+    tested, seen = (np.zeros(len(dataset.pairs), dtype=bool) for _ in range(2))
+    for fold in folds:
+        tested |= fold.test
+        seen |= fold.test & auditor.shares_locus(fold.learnable)
+    masks = {UNSEEN_LOCI: tested & ~seen, SEEN_LOCI: seen}
+    known = (dataset.pairs["label"] >= 0).to_numpy()
+    return masks if all((mask & known).any() for mask in masks.values()) else {}
 
 
 def subset_masks(protocol: Protocol, dataset: Dataset, test: Mask, *, seed: int) -> dict[str, Mask]:
@@ -170,14 +192,42 @@ def collapse(protocol: Protocol, dataset: Dataset) -> Dataset:
     return replace(chosen, pairs=collapsed)
 
 
-def _folds_by_split(dataset: Dataset) -> list[Fold]:
+def _folds_by_split(protocol: Protocol, dataset: Dataset) -> list[Fold]:
     split = dataset.pairs["split"].to_numpy()
     train, validation, test = (split == name for name in ("train", "val", "test"))
     for name, mask in (("train", train), ("val", validation), ("test", test)):
         if not mask.any():
             raise EpisodeError(f'the protocol goes by the split column, and no pair has split "{name}"')
+    if protocol.holdout.balance:
+        train, validation, test = (
+            _balanced(dataset.pairs, mask, "test", name)
+            for mask, name in ((train, "train"), (validation, "val"), (test, "test"))
+        )
     nothing = np.zeros(len(split), dtype=bool)
     return [Fold("test", train, train, validation, validation, nothing, test, "split test")]
+
+
+def _folds_by_cell_lines(protocol: Protocol, dataset: Dataset) -> list[Fold]:
+    """Test each cell line by models of all others; a fold keeps its number whichever lines are tested."""
+    line = dataset.pairs["cell_line"].to_numpy().astype(str)
+    names = np.unique(line).tolist()
+    asked = protocol.holdout.test_cell_lines or names
+    check_names("cell line", asked, names)
+    if len(names) < 2:
+        raise EpisodeError(
+            f"the pairs are all of cell line {names[0]!r}; needed at least two, so that one trains while one is tested"
+        )
+    folds = []
+    for number, name in enumerate(names, start=1):
+        if name in asked:
+            fold, test = f"fold{number}", line == name
+            train = ~test
+            if protocol.holdout.balance:
+                train = _balanced(dataset.pairs, train, fold, "train")
+                test = _balanced(dataset.pairs, test, fold, "test")
+            held_out, gap = _held_out(protocol, dataset.pairs, train, fold)
+            folds.append(Fold(fold, train, train & ~held_out & ~gap, held_out, held_out, gap, test, name))
+    return folds
 
 
 def _folds_by_groups(protocol: Protocol, dataset: Dataset) -> list[Fold]:
@@ -199,16 +249,39 @@ def _folds_by_groups(protocol: Protocol, dataset: Dataset) -> list[Fold]:
         for s in range(max(1, len(sets))):
             test = (groups[g] if groups else everywhere) & (sets[s] if sets else everywhere)
             train = inside & (~touches[s] if sets else everywhere)
-            held_out, gap = held_out_part(
-                pairs, train, share=protocol.selection.share, gap=protocol.selection.gap, seed=0
-            )
+            name = f"fold{len(folds) + 1}"
+            if holdout.balance:
+                train, test = (_balanced(pairs, rows, name, part) for rows, part in ((train, "train"), (test, "test")))
+            held_out, gap = _held_out(protocol, pairs, train, name)
             chooses = min(others, key=lambda mask: int((mask & train).sum())) if len(others) > 1 else everywhere
             parts = [*(holdout.cell_lines[g : g + 1]), *(holdout.chromosomes[s : s + 1])]
             title = " on ".join(", ".join(names) for names in parts)
             learns = ~chooses if len(others) > 1 else everywhere
             fit, selection = train & ~held_out & ~gap & learns, held_out & chooses
-            folds.append(Fold(f"fold{len(folds) + 1}", train, fit, selection, held_out, gap, test, title))
+            folds.append(Fold(name, train, fit, selection, held_out, gap, test, title))
     return folds
+
+
+def _balanced(pairs: pd.DataFrame, rows: Mask, *names: str) -> Mask:
+    """Keep as many rows of the larger class as the smaller has, drawn from seed 0, and all unlabelled rows."""
+    label = pairs["label"].to_numpy()
+    classes = [np.flatnonzero(rows & (label == value)) for value in (0, 1)]
+    size = min(map(len, classes))
+    kept = rows & (label < 0)
+    for value, those in enumerate(classes):
+        kept[generator(0, "balance", *names, str(value)).permutation(those)[:size]] = True
+    return kept
+
+
+def _held_out(protocol: Protocol, pairs: pd.DataFrame, train: Mask, name: str) -> tuple[Mask, Mask]:
+    """Return the held-out part of the training rows of a fold, and the gap beside it."""
+    selection = protocol.selection
+    if selection.by == "chromosome":
+        return held_out_part(pairs, train, share=selection.share, gap=selection.gap, seed=0)
+    drawn = generator(0, "held out", name).permutation(np.flatnonzero(train))
+    held_out, gap = (np.zeros(len(pairs), dtype=bool) for _ in range(2))
+    held_out[drawn[: round(selection.share * len(drawn))]] = True
+    return held_out, gap
 
 
 def _subset(dataset: Dataset, subset: Subset, name: str) -> Mask:

@@ -30,7 +30,7 @@ from pydantic import Field, JsonValue
 from episode import __version__
 from episode.compare.folds import Fold, collapse, make_folds
 from episode.compare.methods.base import FewLabels, FoldTask, RunnerResult
-from episode.compare.methods.registry import FEW_LABELS, RUNNERS, RunnerSpec
+from episode.compare.methods.registry import EPISODE_RUNNER, FEW_LABELS, RUNNERS, RunnerSpec
 from episode.compare.protocol import CollapseConfig, HoldoutConfig, Protocol, SelectionConfig
 from episode.config import Config, WindowConfig
 from episode.data.dataset import Dataset
@@ -132,6 +132,8 @@ class JobOutcome(Model):
 
     format_version: Literal[1] = 1
     seconds: float
+    pairs_drawn: int | None = Field(default=None, exclude_if=absent)
+    """See `RunnerResult`; absent where nothing is learned, and in files of older versions."""
     episode: str
     """Version."""
     scores_sha256: str | None = Field(default=None, exclude_if=absent)
@@ -151,7 +153,7 @@ def open_work(work: Work, dataset: Dataset) -> None:
     hashed = pd.util.hash_pandas_object(dataset.pairs.drop(columns=["source", "row"], errors="ignore"), index=False)
     identity = Identity(
         episode=__version__,
-        holdout=work.protocol.holdout,
+        holdout=work.protocol.holdout.changed(test_cell_lines=[]),  # a fold is the same whichever others are tested
         selection=work.protocol.selection,
         collapse=work.protocol.collapse,
         config=work.config,
@@ -352,6 +354,7 @@ def _run(job: Job) -> float:
         seed=job.seed,
         folder=work.folder / "runs" / job.runner / f"seed{job.seed}" / job.fold,
         own_store=_state["own_store"],
+        budget=_budget(work, job) if runner.matched else None,
     )
     start = time.perf_counter()
     try:
@@ -368,10 +371,23 @@ def _run(job: Job) -> float:
     return seconds
 
 
+def _budget(work: Work, job: Job) -> int:
+    """Return the pairs that the training run of EPIsode on the same fold with the same seed has drawn."""
+    path = Job(EPISODE_RUNNER, job.seed, job.fold).path(work.folder, ".json")
+    drawn = read_outcome(path).pairs_drawn if path.exists() else None
+    if drawn is None:
+        raise EpisodeError(
+            f"{job.runner} draws as many pairs as the training run of EPIsode, and {path} does not say how many; "
+            f"needed --methods {EPISODE_RUNNER} in a folder of this version first"
+        )
+    return drawn
+
+
 def _write(work: Work, job: Job, runner: RunnerSpec, fold: Fold, result: RunnerResult, seconds: float) -> None:
     """Write the scores, then the JSON file that says that they are complete."""
     test = np.flatnonzero(fold.test)
     other = {method.name for method in runner.methods} ^ set(result.methods)
+    other -= {method.name for method in runner.methods if not method.always}
     if other:
         raise EpisodeError(f"runner {runner.name} fills other methods than listed: {', '.join(sorted(other))}")
     parts = []
@@ -388,5 +404,11 @@ def _write(work: Work, job: Job, runner: RunnerSpec, fold: Fold, result: RunnerR
         pd.concat(parts, ignore_index=True).to_parquet(temporary, index=False)
     extras = result.extras
     kept = extras.model_dump(mode="json") if isinstance(extras, RunFigures) else finite(dict(extras))
-    outcome = JobOutcome(seconds=round(seconds, 1), episode=__version__, scores_sha256=file_sha256(path), extras=kept)
+    outcome = JobOutcome(
+        seconds=round(seconds, 1),
+        pairs_drawn=result.pairs_drawn,
+        episode=__version__,
+        scores_sha256=file_sha256(path),
+        extras=kept,
+    )
     write_model(job.path(work.folder, ".json"), outcome)

@@ -37,7 +37,9 @@ CHROMOSOME = 1_000_000_000_000
 """More base pairs than any chromosome has."""
 MATCHED = "distance_matched"
 """Name of the subset with as many negatives as positives in each bin of distance."""
-TAKEN = (MATCHED, *MethodResults.model_fields, *METRICS)
+UNSEEN_LOCI, SEEN_LOCI = "unseen_loci", "seen_loci"
+"""Names of the subsets by what the training pairs of a row's own fold have seen of it."""
+TAKEN = (MATCHED, UNSEEN_LOCI, SEEN_LOCI, *MethodResults.model_fields, *METRICS)
 """Keys of a method in the results: no subset may be called so."""
 
 
@@ -71,8 +73,13 @@ class DataConfig(Model):
 class HoldoutConfig(Model):
     """What is held out."""
 
-    by: Literal["groups", "split"] = "groups"
-    """"groups" of cell lines and chromosomes, or the "split" column of the data (train, val, test)."""
+    by: Literal["groups", "cell-lines", "split"] = "groups"
+    """"groups" of cell lines and chromosomes, each of the "cell-lines" of the data by itself (loci are then shared
+    between training and test), or the "split" column of the data (train, val, test)."""
+    test_cell_lines: list[str] = Field(default_factory=list, exclude_if=lambda names: not names)
+    """With by = "cell-lines": those that are tested. None: every one. All others train in either case."""
+    balance: bool = Field(default=False, exclude_if=lambda on: not on)
+    """Draw, in the training and in the test rows of each fold, as many rows of the larger class as the smaller has."""
     cell_lines: Groups = Field(default_factory=list)
     """Groups of cell lines; each is tested once on every set of chromosomes. None: cell lines are not held out."""
     chromosomes: Groups = Field(default_factory=list)
@@ -80,18 +87,23 @@ class HoldoutConfig(Model):
 
     @model_validator(mode="after")
     def _groups_or_split(self) -> Self:
-        if self.by == "split" and (self.cell_lines or self.chromosomes):
-            raise ValueError('cell_lines and chromosomes have no meaning beside by = "split"')
+        if self.by != "groups" and (self.cell_lines or self.chromosomes):
+            raise ValueError(f'cell_lines and chromosomes have no meaning beside by = "{self.by}"')
+        if self.by != "cell-lines" and self.test_cell_lines:
+            raise ValueError(f'test_cell_lines has no meaning beside by = "{self.by}"; needed by = "cell-lines"')
         return self
 
 
 class SelectionConfig(Model):
     """What a choice inside a fold is judged on, where the data bring no "val" split."""
 
+    by: Literal["chromosome", "row"] = Field(default="chromosome", exclude_if=lambda by: by == "chromosome")
+    """What is held out for choosing: the end of each training "chromosome", by number of pairs, or single training
+    rows ("row"), drawn from seed 0: then it shares loci with what is learned from, and no gap is kept."""
     share: Annotated[float, Field(ge=1e-6, lt=1)] = 1 / 3
-    """Fraction of each training chromosome, its end by number of pairs, that is held out for choosing."""
+    """Fraction that is held out, of each training chromosome or of the training rows."""
     gap: Annotated[int, Field(ge=0, le=CHROMOSOME)] = 2_000_000
-    """Base pairs between that part and what is learned from."""
+    """Base pairs between that part of a chromosome and what is learned from."""
 
 
 class BootstrapConfig(Model):
@@ -175,8 +187,10 @@ class Protocol(Model):
     subsets: dict[str, Subset] = Field(default_factory=dict)
     distance_matched: MatchConfig = MatchConfig()
     collapse: CollapseConfig = CollapseConfig()
+    preset: str = ""
+    """Preset that the settings of EPIsode begin with."""
     settings: dict[str, JsonValue] = Field(default_factory=dict)
-    """Settings of EPIsode under this protocol, as in a configuration file."""
+    """Settings of EPIsode under this protocol that are not those of the preset, as in a configuration file."""
 
     @model_validator(mode="after")
     def _holds_something_out(self) -> Self:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import ConfigDict, JsonValue, model_validator
+from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from episode.data.pairs import Source
 from episode.evaluate.figures import FoldAlarm
@@ -22,6 +22,7 @@ __all__ = [
     "ComparisonResults",
     "EnvironmentResults",
     "FoldAudit",
+    "FoldBudget",
     "Intervals",
     "MethodResults",
     "ProtocolHeader",
@@ -45,6 +46,17 @@ class ProtocolHeader(Model):
     subsets: dict[str, str]
 
 
+class FoldBudget(Model):
+    """What one fold took of the runner that fills a method, mean over seeds."""
+
+    fold: str
+    pairs_drawn: int | None
+    """Labelled pairs drawn in the longest training run behind the scores, repeats counted; None where nothing is
+    trained."""
+    seconds: float
+    """Core seconds of the whole job: choosing, calibration and prediction too."""
+
+
 class MethodResults(MethodNumbers):
     """One method of the table."""
 
@@ -54,6 +66,19 @@ class MethodResults(MethodNumbers):
     """What a reader must know of the method; may be empty."""
     seconds: float | None
     """Core seconds of all its folds, mean over seeds; None where it follows from another method."""
+    budget: list[FoldBudget] = Field(default_factory=list, exclude_if=lambda folds: not folds)
+    """Absent where the method follows from another, and in files of older versions."""
+
+    @property
+    def pairs_a_fold(self) -> int | None:
+        """Pairs drawn in a fold, mean over folds; None where nothing is trained or it is not known."""
+        drawn = [fold.pairs_drawn for fold in self.budget if fold.pairs_drawn is not None]
+        return round(sum(drawn) / len(drawn)) if drawn else None
+
+    @property
+    def seconds_a_fold(self) -> float | None:
+        """Core seconds of a fold, mean over folds; None where it is not known."""
+        return sum(fold.seconds for fold in self.budget) / len(self.budget) if self.budget else None
 
 
 class EnvironmentResults(EnvironmentNumbers):

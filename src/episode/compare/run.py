@@ -16,18 +16,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+from scipy.special import logit as log_odds
 
 from episode import __version__
 from episode.compare.figures import comparison_figures
-from episode.compare.folds import Fold, audit_folds, make_folds, subset_masks
-from episode.compare.jobs import Job, Work, open_work, read_outcome, read_scores, run_jobs
-from episode.compare.methods.registry import BAYES, CLAIMS, METHODS, ORACLE, SPECTRUM_CLAIMS, RunnerSpec
-from episode.compare.protocol import MATCHED
+from episode.compare.folds import Fold, audit_folds, locus_masks, make_folds, subset_masks
+from episode.compare.jobs import Job, JobOutcome, Work, open_work, read_outcome, read_scores, run_jobs
+from episode.compare.methods.registry import BAYES, CLAIMS, METHODS, ORACLE, SPECTRUM_CLAIMS, TOLD, RunnerSpec
+from episode.compare.protocol import MATCHED, SEEN_LOCI, UNSEEN_LOCI
 from episode.compare.results import (
     Audit,
     ComparisonProvenance,
     ComparisonResults,
     EnvironmentResults,
+    FoldBudget,
     Intervals,
     MethodResults,
     ProtocolHeader,
@@ -44,13 +46,21 @@ from episode.seeds import generator
 
 __all__ = ["compare"]
 
+TITLES = {
+    MATCHED: "as many negatives as positives in each bin of log distance",
+    UNSEEN_LOCI: "pairs neither of whose elements overlaps one that training in their fold has seen",
+    SEEN_LOCI: "pairs of which some element overlaps one that training in their fold has seen",
+}
+"""What the subsets are that no protocol describes."""
+
 
 @dataclass(frozen=True)
 class _Table:
     """The scores of every method whose jobs are all done, over the test rows of all folds, and what the jobs left."""
 
     methods: dict[str, MethodScores]
-    seconds: dict[str, float]
+    outcomes: dict[str, dict[str, list[JobOutcome]]]
+    """Of each method and fold, one for each seed."""
     seeds: list[int]
     runs: list[tuple[Job, RunFigures]]
 
@@ -92,7 +102,7 @@ def compare(
     folds = make_folds(work.protocol, dataset)
     audit = audit_folds(work.protocol, dataset, folds, allow=allow_leakage)
     tested = np.any([fold.test for fold in folds], axis=0)
-    subsets = subset_masks(work.protocol, dataset, tested, seed=work.label_seed)
+    subsets = subset_masks(work.protocol, dataset, tested, seed=work.label_seed) | locus_masks(dataset, folds)
     if truth is not None:
         check_truth(dataset.pairs[tested], truth)
     open_work(work, dataset)
@@ -102,7 +112,9 @@ def compare(
         for seed in (seeds if runner.random else [work.label_seed])
         for fold in folds
     ]
-    run_jobs(work, dataset, jobs, workers=workers, report=report)
+    matched = {runner.name for runner in runners if runner.matched}
+    for now in ([job for job in jobs if (job.runner in matched) == later] for later in (False, True)):
+        run_jobs(work, dataset, now, workers=workers, report=report)
     report("judge all methods on the same draws of blocks")
     test = np.flatnonzero(tested & (dataset.pairs["label"].to_numpy() >= 0))
     table = _collect(work, dataset, folds, test, truth)
@@ -129,7 +141,7 @@ def _collect(work: Work, dataset: Dataset, folds: Sequence[Fold], test: np.ndarr
     place = np.full(len(dataset.pairs), -1, dtype=np.int64)
     place[test] = np.arange(len(test))
     found: dict[str, list[np.ndarray]] = {}
-    seconds: dict[str, float] = {}
+    outcomes: dict[str, dict[str, list[JobOutcome]]] = {}
     seeds: set[int] = set()
     runs: list[tuple[Job, RunFigures]] = []
     for folder in sorted((work.folder / "scores").glob("*/seed*")):
@@ -153,20 +165,60 @@ def _collect(work: Work, dataset: Dataset, folds: Sequence[Fold], test: np.ndarr
                 index = place[part["row"].to_numpy()]
                 known = index >= 0
                 target[:, index[known]] = part[["score", "logit", "call"]].to_numpy(np.float64).T[:, known]
-                seconds[str(name)] = seconds.get(str(name), 0.0) + outcome.seconds
+                outcomes.setdefault(str(name), {}).setdefault(job.fold, []).append(outcome)
         for name, target in values.items():
             found.setdefault(name, []).append(target)
     methods = {}
     for name, parts in found.items():
         stacked = np.stack(parts, axis=1)
         methods[name] = MethodScores(score=stacked[0], logit=stacked[1], call=stacked[2])
-        seconds[name] /= len(parts)
     if "episode.potential" in methods:
         methods[ORACLE.name] = _oracle(dataset, folds, test, methods["episode.potential"], methods["mean_impedance"])
+        methods[TOLD.name] = _told(dataset, folds, test, methods["mean_impedance"], runs)
     if truth is not None:
         logit = true_logit(dataset.pairs.iloc[test], truth)[None]
         methods[BAYES.name] = MethodScores(score=logit, logit=logit, call=np.full_like(logit, np.nan))
-    return _Table({name: methods[name] for name in METHODS if name in methods}, seconds, sorted(seeds), runs)
+    return _Table({name: methods[name] for name in METHODS if name in methods}, outcomes, sorted(seeds), runs)
+
+
+def _budget(by_fold: dict[str, list[JobOutcome]]) -> list[FoldBudget]:
+    """Return what each fold of a method took, mean over seeds."""
+    budget = []
+    for fold, outcomes in by_fold.items():
+        drawn = [outcome.pairs_drawn for outcome in outcomes if outcome.pairs_drawn is not None]
+        budget.append(
+            FoldBudget(
+                fold=fold,
+                pairs_drawn=round(sum(drawn) / len(drawn)) if drawn else None,
+                seconds=sum(outcome.seconds for outcome in outcomes) / len(outcomes),
+            )
+        )
+    return budget
+
+
+def _told(
+    dataset: Dataset,
+    folds: Sequence[Fold],
+    test: np.ndarray,
+    mean: MethodScores,
+    runs: Sequence[tuple[Job, RunFigures]],
+) -> MethodScores:
+    """Move the log-odds of each test environment of each fold from the usual prevalence to its own.
+
+    Where it has one class only, the mean impedance stays.
+    """
+    label = dataset.pairs["label"].to_numpy()[test]
+    environment = dataset.pairs["environment"].to_numpy()[test]
+    inside = {fold.name: fold.test[test] for fold in folds}
+    seeds = list(dict.fromkeys(job.seed for job, _ in runs))
+    logit = mean.logit.copy()
+    for job, run in runs:
+        for name, usual in (run.prevalence or {}).items():
+            here = inside[job.fold] & (environment == name)
+            share = label[here].mean() if here.any() else 0.0
+            if 0 < share < 1:
+                logit[seeds.index(job.seed), here] += log_odds(share) - log_odds(usual)
+    return MethodScores(score=logit, logit=logit, call=np.full_like(logit, np.nan))
 
 
 def _oracle(
@@ -217,18 +269,23 @@ def _judge(
         draws=protocol.bootstrap.draws,
         rng=generator(work.label_seed, "blocks"),
     )
-    titles = {name: subset.title for name, subset in protocol.subsets.items()}
-    if protocol.distance_matched.bins:
-        titles[MATCHED] = "as many negatives as positives in each bin of log distance"
+    titles = {name: subset.title for name, subset in protocol.subsets.items()} | TITLES
+    budgets = {name: _budget(table.outcomes.get(name, {})) for name in table.methods}
     return ComparisonResults(
         format_version=1,
-        protocol=ProtocolHeader(name=protocol.name, title=protocol.title, sentence=protocol.sentence, subsets=titles),
+        protocol=ProtocolHeader(
+            name=protocol.name,
+            title=protocol.title,
+            sentence=protocol.sentence,
+            subsets={name: titles[name] for name in subsets},
+        ),
         methods={
             name: MethodResults(
                 **dict(numbers),
                 group=METHODS[name].group,
                 note=METHODS[name].note,
-                seconds=table.seconds.get(name),
+                seconds=sum(fold.seconds for fold in budgets[name]) if budgets[name] else None,
+                budget=budgets[name],
             )
             for name, numbers in found.methods.items()
         },

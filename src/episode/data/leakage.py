@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from episode.data.dataset import Dataset
 from episode.data.pairs import SPLITS
@@ -102,8 +103,41 @@ class LeakageAuditor:
             shared(seen[:, 0]),
             shared(seen[:, 1]),
             shared(np.isin(self._pair, self._pair[part_a])),
-            shared(self._shares_place(part_a)),
+            shared(self.shares_locus(part_a)),
         )
+
+    def overlaps(self, part_a: Mask, part_b: Mask) -> NDArray[np.int64]:
+        """List which elements of part B overlap which elements of part A.
+
+        The `locus` of enhancers without coordinates is not looked at: it belongs to pairs.
+
+        Parameters
+        ----------
+        part_a, part_b : bool array, shape (n_pairs,)
+            Such as training and test pairs.
+
+        Returns
+        -------
+        int64 array, shape (n_overlaps, 2)
+            Rows of the elements table, of part A and of part B; each two elements once.
+        """
+        used_a, used_b, placed = self._used(part_a), self._used(part_b), self._placed
+        a, b = np.flatnonzero(used_a & placed), np.flatnonzero(used_b & placed)
+        a = a[np.argsort(self._start[a], kind="stable")]
+        longest = int((self._end[a] - self._start[a]).max(initial=0))
+        # Of the intervals of A, by start: those that may end past the start of one of B, and start before its end.
+        first = np.searchsorted(self._start[a], self._start[b] - longest, side="right")
+        count = np.maximum(np.searchsorted(self._start[a], self._end[b], side="left") - first, 0)
+        place = np.arange(int(count.sum())) + np.repeat(first - np.cumsum(count) + count, count)
+        near = np.stack([a[place], np.repeat(b, count)], axis=1)
+        found = [near[self._end[near[:, 0]] > self._start[near[:, 1]]]]
+        for which_a, which_b in ((used_a & ~placed, used_b), (used_a & placed, used_b & ~placed)):
+            sides = [
+                pd.DataFrame({name: np.flatnonzero(which), "sequence": self._identity[which]})
+                for name, which in (("a", which_a), ("b", which_b))
+            ]
+            found.append(sides[0].merge(sides[1], on="sequence")[["a", "b"]].to_numpy(np.int64))
+        return np.concatenate(found)
 
     def _used(self, part: Mask) -> Mask:
         """Elements of the pairs of a part; shape (n_elements,)."""
@@ -117,8 +151,19 @@ class LeakageAuditor:
         known[self._identity[used]] = True
         return known[self._identity]
 
-    def _shares_place(self, part: Mask) -> Mask:
-        """Pairs with an element that overlaps one of a part; shape (n_pairs,)."""
+    def shares_locus(self, part: Mask) -> Mask:
+        """Find the pairs with an element that overlaps one of a part: the rows that `Leakage.locus` counts.
+
+        Parameters
+        ----------
+        part : bool array, shape (n_pairs,)
+            Such as training pairs.
+
+        Returns
+        -------
+        bool array, shape (n_pairs,)
+            True in the pairs of the part itself, too.
+        """
         used, placed = self._used(part), self._placed
         # Of the intervals that start before this one ends, have all ended before it starts?
         begun = np.searchsorted(np.sort(self._start[used & placed]), self._end, side="left")

@@ -78,8 +78,10 @@ def check_names(what: str, asked: Iterable[str], present: Iterable[str]) -> None
             raise EpisodeError(f"{what} {name!r} is not in the dataset, which has {listed}{did_you_mean(name, exist)}")
 
 
-def held_out_part(pairs: pd.DataFrame, rows: Mask, *, share: float, gap: int, seed: int) -> tuple[Mask, Mask]:
-    """Hold out the end of every chromosome; of pairs without coordinates whole loci, chosen by their numbers.
+def held_out_part(
+    pairs: pd.DataFrame, rows: Mask, *, share: float, gap: int, seed: int, at: float = 1.0, span: float = 1.0
+) -> tuple[Mask, Mask]:
+    """Hold out a part of every chromosome; of pairs without coordinates whole loci, chosen by their numbers.
 
     Parameters
     ----------
@@ -90,9 +92,13 @@ def held_out_part(pairs: pd.DataFrame, rows: Mask, *, share: float, gap: int, se
     share : float
         Of the rows of each chromosome (of the loci, without coordinates), in (0, 1).
     gap : int
-        Minimum distance in bp from the end of a row that stays to the start of the held-out part.
+        Minimum distance in bp from a row that stays to the held-out part.
     seed : int
         Decides which loci are held out; the chromosomes do not depend on it.
+    span : float
+        The gap is at most this fraction of what the rows of a chromosome span.
+    at : float
+        Where along each chromosome, from 0 (its beginning, by number of rows) to 1 (its end).
 
     Returns
     -------
@@ -101,17 +107,22 @@ def held_out_part(pairs: pd.DataFrame, rows: Mask, *, share: float, gap: int, se
     """
     held_out = np.zeros(len(pairs), dtype=bool)
     near = held_out.copy()
+    low, high = (1 - share) * at, (1 - share) * at + share
     placed = rows & pairs["has_coordinates"].to_numpy(bool)
     chrom = pairs["enhancer_chrom"].to_numpy()
     starts = pairs[["enhancer_start", "promoter_start"]].to_numpy().min(axis=1)
     ends = pairs[["enhancer_end", "promoter_end"]].to_numpy().max(axis=1)
     for name in np.unique(chrom[placed]):
         here = placed & (chrom == name)
-        border = np.quantile(starts[here], 1 - share)
-        held_out |= here & (starts >= border)
-        near |= here & (starts < border) & (ends > border - gap)
+        near_by = min(gap, span * (ends[here].max() - starts[here].min()))
+        first = np.quantile(starts[here], low)
+        last = np.quantile(starts[here], high) if at < 1 else np.inf
+        inside = here & (starts >= first) & (starts < last)
+        held_out |= inside
+        near |= here & ~inside & (ends > first - near_by) & (starts < ends[inside].max(initial=0) + near_by)
     elsewhere = rows & ~placed
     locus = pairs["locus"].to_numpy()
-    chosen = [n for n in np.unique(locus[elsewhere]) if derive_seed(seed, "locus", int(n)) % 1000 < share * 1000]
+    place = {n: derive_seed(seed, "locus", int(n)) % 1000 for n in np.unique(locus[elsewhere])}
+    chosen = [n for n, at_thousand in place.items() if low * 1000 <= (at_thousand - share * 1000) % 1000 < high * 1000]
     held_out |= elsewhere & np.isin(locus, chosen)
     return held_out, near

@@ -16,11 +16,13 @@ from episode.episodes.sampler import EnvironmentPool
 from episode.errors import DatasetError
 from episode.seeds import derive_seed
 
-__all__ = ["Roles", "assign_roles"]
+__all__ = ["BUFFER", "SPAN", "Roles", "assign_roles", "environment_pools"]
 
 MANY_CELL_LINES = 8
 BUFFER = 2_000_000
 """Base pairs between training and validation loci on one chromosome."""
+SPAN = 0.05
+"""Of a chromosome: the most that lies between loci that are learned and loci that are not, however short it is."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Roles:
         Disjoint by rows; `training` pools are numbered in the Teacher's table.
     calibration : tuple of EnvironmentPool
         Held-out rows of every cell line, those of `validation` among them: loci that nothing was trained on.
+    unused : tuple of EnvironmentPool
+        Training rows of validation cell lines: nothing learns from them.
     unseen_validation : bool
         Validation cell lines take no part in training (else only their loci are held out).
     """
@@ -41,6 +45,7 @@ class Roles:
     pseudo_ood: tuple[EnvironmentPool, ...]
     validation: tuple[EnvironmentPool, ...]
     calibration: tuple[EnvironmentPool, ...]
+    unused: tuple[EnvironmentPool, ...]
     unseen_validation: bool
 
     @property
@@ -49,7 +54,14 @@ class Roles:
         return tuple(pool.name for pool in self.training)
 
 
-def assign_roles(pairs: pd.DataFrame, config: EpisodesConfig, seed: int, *, order: np.ndarray | None = None) -> Roles:
+def assign_roles(
+    pairs: pd.DataFrame,
+    config: EpisodesConfig,
+    seed: int,
+    *,
+    order: np.ndarray | None = None,
+    trust_split: bool = True,
+) -> Roles:
     """Assign roles to the rows of a dataset.
 
     Parameters
@@ -58,6 +70,9 @@ def assign_roles(pairs: pd.DataFrame, config: EpisodesConfig, seed: int, *, orde
         Pair table of a dataset; rows whose split is "test" are left out.
     order : ndarray, shape (n,), optional
         Rank of each row: the rows of a validation pool are sorted by it, so that its first ones are its support.
+    trust_split : bool
+        Validate on the rows of split "val", where there are any; else these are learned from as those of "train" are,
+        and loci are held out for validation, `BUFFER` or `SPAN` of a chromosome away.
 
     Raises
     ------
@@ -67,10 +82,13 @@ def assign_roles(pairs: pd.DataFrame, config: EpisodesConfig, seed: int, *, orde
     split = pairs["split"].to_numpy()
     train = (split == "") | (split == "train")
     validation = split == "val"
+    if not trust_split:
+        train, validation = train | validation, validation & False
     if not train.any():
         raise DatasetError('no training rows: every row has split "val" or "test"')
     if not validation.any():
-        validation, near = held_out_part(pairs, train, share=config.validation_loci, gap=BUFFER, seed=seed)
+        span = 1.0 if trust_split else SPAN
+        validation, near = held_out_part(pairs, train, share=config.validation_loci, gap=BUFFER, seed=seed, span=span)
         train &= ~(validation | near)
         if not train.any():
             raise DatasetError(
@@ -80,7 +98,7 @@ def assign_roles(pairs: pd.DataFrame, config: EpisodesConfig, seed: int, *, orde
     lines = sorted(map(str, np.unique(cell_line[train])), key=lambda name: derive_seed(seed, "roles", name))
     with_validation = set(np.unique(cell_line[validation]))
     held_out: set[str] = with_validation - set(lines)
-    if not held_out and len(lines) >= MANY_CELL_LINES:
+    if not held_out and len(lines) >= MANY_CELL_LINES and config.validation_share > 0:
         able = [line for line in lines if line in with_validation]
         held_out = set(able[: min(len(lines) - 2, max(2, round(config.validation_share * len(lines))))])
     remaining = [line for line in lines if line not in held_out]
@@ -93,17 +111,28 @@ def assign_roles(pairs: pd.DataFrame, config: EpisodesConfig, seed: int, *, orde
         raise DatasetError("training needs pairs of both labels, 1 and 0; the rows left for training lack one")
     judged = sorted(held_out) if held_out else sorted(remaining)
     return Roles(
-        training=_pools(pairs, train & np.isin(cell_line, known), teacher=True),
-        pseudo_ood=_pools(pairs, train & np.isin(cell_line, sorted(pseudo)), teacher=False),
-        validation=_pools(pairs, validation & np.isin(cell_line, judged), teacher=False, order=order),
-        calibration=_pools(pairs, validation, teacher=False, order=order),
+        training=environment_pools(pairs, train & np.isin(cell_line, known), teacher=True),
+        pseudo_ood=environment_pools(pairs, train & np.isin(cell_line, sorted(pseudo))),
+        validation=environment_pools(pairs, validation & np.isin(cell_line, judged), order=order),
+        calibration=environment_pools(pairs, validation, order=order),
+        unused=environment_pools(pairs, train & np.isin(cell_line, sorted(held_out))),
         unseen_validation=bool(held_out),
     )
 
 
-def _pools(
-    pairs: pd.DataFrame, mask: np.ndarray, *, teacher: bool, order: np.ndarray | None = None
+def environment_pools(
+    pairs: pd.DataFrame, mask: np.ndarray, *, teacher: bool = False, order: np.ndarray | None = None
 ) -> tuple[EnvironmentPool, ...]:
+    """Divide chosen rows of a pair table by environment, sorted by name.
+
+    Parameters
+    ----------
+    mask : ndarray, shape (n,), bool
+    teacher : bool
+        Number the environments for the Teacher's table.
+    order : ndarray, shape (n,), optional
+        Rank of each row, by which the rows of a pool are sorted.
+    """
     chosen = np.flatnonzero(mask)
     environment = pairs["environment"].to_numpy()[chosen]
     pools = []

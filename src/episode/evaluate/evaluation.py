@@ -6,7 +6,7 @@ FOLDER/
   figures.json         see `episode.evaluate.figures`: what a report draws
   predictions.parquet  every pair with U_I, R_E, logit, probability and label
   environments.tsv     one row an environment: the estimate of its impedance
-  training.jsonl       the run's training log
+  training.jsonl       the run's training log; of a cross-fitted run that of its first member
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from episode.evaluate.results import (
     EvaluationProvenance,
     EvaluationResults,
     ScopeEstimates,
+    StudentSummary,
     Summary,
 )
 from episode.evaluate.summary import Truth, metrics_table, summarise
@@ -42,7 +43,7 @@ from episode.predict.pairs import Predictions, predict_dataset
 from episode.predict.writers import write_parquet
 from episode.schema import write_model
 from episode.seeds import generator
-from episode.train.log import LOG, read_log
+from episode.train.log import log_file, read_log
 
 __all__ = ["Evaluation", "check_windows", "evaluate", "run_alarms", "training_lines", "write_evaluation"]
 
@@ -90,7 +91,7 @@ def evaluate(
     summary = summarise(
         predictions.pairs,
         predictions.environments.assign(warnings=own),
-        temperature=float(run.system.temperature()),
+        temperature=run.temperature,
         truth=truth,
         training_impedance=run.facts.calibration.training_impedance,
     )
@@ -100,6 +101,7 @@ def evaluate(
             **dict(summary),
             intervals=_intervals(dataset, predictions, summary, seed),
             provenance=_provenance(run, dataset, seed),
+            student=_student(run, predictions),
             training_alarms=run_alarms(run),
         ),
     )
@@ -128,14 +130,14 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, run_folder: Path) 
         with atomic_file(folder / name) as temporary:
             write_tsv(table, temporary)
     with atomic_file(folder / "training.jsonl") as temporary:
-        shutil.copyfile(run_folder / LOG, temporary)
+        shutil.copyfile(log_file(run_folder), temporary)
     write_model(folder / "figures.json", evaluation_figures(evaluation.predictions.pairs, evaluation.results, lines))
     write_model(folder / "metrics.json", evaluation.results)
 
 
 def training_lines(run_folder: Path) -> list[dict[str, object]]:
     """Read the log of a run, as `episode.evaluate.curves.training_series` takes it."""
-    return [line.model_dump(exclude_unset=True) for line in read_log(run_folder / LOG)]
+    return [line.model_dump(exclude_unset=True) for line in read_log(log_file(run_folder))]
 
 
 def run_alarms(run: Run) -> list[RunAlarm]:
@@ -174,6 +176,16 @@ def _intervals(dataset: Dataset, predictions: Predictions, summary: Summary, see
         environments={name: entry.methods[FUSED] for name, entry in found.environments.items()},
         mean_impedance=None if flat is None else ScopeEstimates(macro=flat.macro, pooled=flat.pooled),
         gain=found.differences.get(f"{FUSED}-{MEAN}"),
+    )
+
+
+def _student(run: Run, predictions: Predictions) -> StudentSummary:
+    scales = {} if run.student is None else run.student.fitted.scales
+    return StudentSummary(
+        kind="network" if run.student is None else "closed_form",
+        members=len(run.members),
+        views={entry.environment: entry.view for entry in predictions.estimates if entry.view is not None},
+        nothing_transfers=sorted(view for view, scale in scales.items() if scale.nothing_transfers),
     )
 
 

@@ -177,6 +177,8 @@ class RunFigures(Model):
     training: TrainingSeries
     level: float | None = Field(default=None, exclude_if=absent)
     """Constant impedance that the score of "episode.potential" was made with, units of U_I."""
+    prevalence: dict[str, float] | None = Field(default=None, exclude_if=absent)
+    """Of each test environment, the prevalence at which that score is calibrated."""
 
 
 class FoldAlarm(RunAlarm, _TrainingRun):

@@ -20,6 +20,7 @@ from pydantic import (
 
 from episode.data.pairs import Source
 from episode.evaluate.figures import Impedances, RunAlarm
+from episode.inference.closed_form import View
 from episode.metrics.intervals import ByMetric, Difference, Estimate, Resampling
 from episode.metrics.metrics import Metrics, Numbers
 from episode.schema import Model, absent
@@ -33,6 +34,7 @@ __all__ = [
     "MeanImpedance",
     "OracleSummary",
     "ScopeEstimates",
+    "StudentSummary",
     "Summary",
     "TruthSummary",
 ]
@@ -127,6 +129,23 @@ class Summary(Model):
     """Only of a simulated world."""
 
 
+class StudentSummary(Model):
+    """Which Student read R_S, and whose potential was averaged."""
+
+    kind: Literal["network", "closed_form"]
+    members: int
+    """Of the run; more than one where it is cross-fitted."""
+    views: dict[str, View]
+    """By environment, whether it was read as training pairs are at loci that training has seen ("shared") or at new
+    ones, as it always is by one member; empty for the network."""
+    nothing_transfers: list[View]
+    """Views in which scores rank nothing in cell lines that were left out."""
+
+    def count(self, view: View) -> int:
+        """Number of environments with a view."""
+        return sum(found == view for found in self.views.values())
+
+
 class ScopeEstimates(Model):
     """Numbers with intervals over environments and over all pairs together."""
 
@@ -178,6 +197,8 @@ class EvaluationResults(Summary):
     intervals: OrEmpty[EvaluationIntervals]
     """None where no pair is labelled."""
     provenance: EvaluationProvenance
+    student: StudentSummary | None = Field(default=None, exclude_if=absent)
+    """Files of older versions lack it, and are of the network."""
     training_alarms: list[RunAlarm] | None = Field(default=None, exclude_if=absent)
     """Of the run that was evaluated; files of older versions may lack them."""
 
@@ -190,6 +211,16 @@ class EvaluationResults(Summary):
     def reads_distance(self) -> bool:
         """Whether U_I of the run reads the distance beside the two sequences."""
         return bool(self._setting("potential", "distance"))
+
+    @property
+    def closed_form(self) -> bool:
+        """Whether R_S was read in closed form, so that potentials and impedances are in log-odds."""
+        return self.student is not None and self.student.kind == "closed_form"
+
+    @property
+    def members(self) -> int:
+        """Members whose potential was averaged."""
+        return 1 if self.student is None else self.student.members
 
     @property
     def channels(self) -> int:

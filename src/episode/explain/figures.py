@@ -55,6 +55,8 @@ def draw_tracks(explanation: Explanation, bank: MotifBank) -> Figure:
     marks = [("blue", ">", "knock-out, raises U_I"), ("red", ">", "lowers it")]
     if not all(math.isnan(effect.gradient) for effect in explanation.sites):
         marks.append(("ink", "D", "gradient"))
+    if len(explanation.potentials) > 1:
+        marks.append(("muted", "|", "SD between members"))
     for colour, marker, label in marks:
         fill = "none" if marker == "D" else COLOURS[colour]
         tracks[0].plot([], [], marker, color=COLOURS[colour], mfc=fill, ms=5, label=label)
@@ -64,9 +66,13 @@ def draw_tracks(explanation: Explanation, bank: MotifBank) -> Figure:
         axes.set_ylim(low, high)
     _joint(figure, tracks[2], explanation, bank)
     title = f"{explanation.chosen.name}: U_I {explanation.potential:.2f}"
-    title += f", {_signed(explanation.gradient.difference)} against the background"
+    if len(explanation.potentials) > 1:
+        title += f" (SD {explanation.potential_sd:.2f} between {len(explanation.potentials)} members)\n"
+    else:
+        title += ", "
+    title += f"{_signed(explanation.gradient.difference)} against the background"
     tracks[0].set_title(f"{title}\n{tracks[0].get_title(loc='left')}", **TITLE)
-    legend(figure, columns=3)
+    legend(figure, columns=3 if len(marks) < 4 else 2)
     figure.draw_without_rendering()  # from here on the layout holds, and names can be measured
     for axes, kind in zip(tracks[:2], KINDS, strict=True):
         _name_sites(axes, explanation, kind, bank)
@@ -86,6 +92,9 @@ def _track(axes: Axes, explanation: Explanation, kind: str, bank: MotifBank) -> 
         colour = COLOURS["blue"] if height >= 0 else COLOURS["red"]
         axes.plot([middle, middle], [0, height], color=colour, lw=1.4)
         axes.plot(middle, height, POINTERS[effect.site.strand], color=colour, ms=6, mew=0)
+        if len(effect.knockout.effects) > 1:
+            sd = effect.knockout.effect_sd
+            axes.plot([middle, middle], [height - sd, height + sd], color=COLOURS["muted"], lw=1, zorder=1)
         axes.plot(middle, effect.gradient, "D", mfc="none", mec=COLOURS["ink"], mew=0.8, ms=4)
     axes.set_xlim(0, placed.length)
     axes.margins(y=0.12)
@@ -187,6 +196,8 @@ def _observed(axes: Axes, explanation: Explanation, effect: SiteEffect, found: B
     axes.axvspan(effect.site.start, effect.site.end, color=COLOURS["grid"], alpha=0.5, lw=0, zorder=0)
     placed = explanation.chosen.elements[effect.kind]
     name = f"{_label(effect, bank)} in the {effect.kind}, effect {_signed(effect.knockout.effect)}"
+    if len(explanation.potentials) > 1:
+        name += f" (SD {effect.knockout.effect_sd:.2f})"
     at = f"\n{short(placed.chrom)}:{placed.origin + effect.site.start:,}" if placed.chrom else ""
     axes.set_title(name + at, **TITLE)
     axes.set_ylabel("mean fall\nof U_I", fontsize=8)
@@ -214,7 +225,8 @@ def draw_motifs(motifs: pd.DataFrame, pairs: int) -> Figure:
     place = np.arange(len(shown))
     value = shown["mean_own_effect"].to_numpy(np.float64)
     colours = [COLOURS["blue"] if entry >= 0 else COLOURS["red"] for entry in value]
-    axes.barh(place, value, color=colours, height=0.62)
+    sd = shown.get("mean_own_effect_sd")
+    axes.barh(place, value, color=colours, height=0.62, xerr=sd, error_kw={"ecolor": COLOURS["muted"], "lw": 1.6})
     axes.plot(shown["mean_gradient"], place, "D", mfc="none", mec=COLOURS["ink"], mew=0.9, ms=4.5)
     names = [f"{short(str(row.motif))} ({row.element}, {row.sites})" for row in shown.itertuples()]
     axes.set_yticks(place, names)
@@ -223,7 +235,9 @@ def draw_motifs(motifs: pd.DataFrame, pairs: int) -> Figure:
     axes.plot([], [], "s", color=COLOURS["blue"], label="knock-out")
     if shown["mean_gradient"].notna().any():
         axes.plot([], [], "D", mfc="none", mec=COLOURS["ink"], label="gradient")
-    legend(figure, columns=2)
+    if sd is not None:
+        axes.plot([], [], "-", color=COLOURS["muted"], lw=1.6, label="SD between members")
+    legend(figure, columns=3)
     axes.set_xlabel(f"mean effect of a site on U_I, {pairs:,} pairs")
     return figure
 

@@ -1,5 +1,7 @@
 """Integrated gradients of U_I on the scores of the stem: what each motif adds, on which strand and in which bin.
 
+U_I being the mean over the members of a run, so is what a score adds; each member has its own integral.
+
 The path goes from a background to the pair as it is. The background is the mean score of each channel over bins and
 strands of elements of the same kind, the same in every bin: all along the path the best bin of a channel stays the
 best, and a mirrored pair has a mirrored background. This module does NOT know where sites are.
@@ -7,6 +9,7 @@ best, and a mirrored pair has a mirrored background. This module does NOT know w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +20,11 @@ from torch import Tensor
 from episode.encode.scanner import FLOOR
 from episode.errors import EpisodeError
 from episode.explain.mutations import ElementScores
-from episode.explain.pair_scorer import KINDS, Pair
+from episode.explain.pair_scorer import KINDS, Pair, Reader, spread
 from episode.inference.orientation import gather_oriented, mean_orientation, mirror
 from episode.model.backbone import Backbone
 
-__all__ = ["TOLERANCE", "Background", "Gradient", "integrate", "require_captum"]
+__all__ = ["TOLERANCE", "Background", "Gradient", "Spread", "combine", "integrate", "require_captum"]
 
 STEPS = (64, 256, 1024)
 """Points on the path; more are taken while the sum is off by more than `TOLERANCE`."""
@@ -104,8 +107,16 @@ class Gradient:
         return self.total - self.difference
 
 
-def integrate(backbone: Backbone, scores: ElementScores, pair: Pair, background: Background) -> Gradient:
-    """Attribute U_I of a pair to the scores of its elements; `backbone` reads scores.
+@dataclass(frozen=True)
+class Spread:
+    """Standard deviation between members of what every score adds; parts as those of `Gradient`."""
+
+    scores: dict[str, np.ndarray]
+    gate: dict[str, np.ndarray]
+
+
+def integrate(reader: Reader, pair: Pair, background: Background) -> Gradient:
+    """Attribute U_I of a pair, as one member sees it, to the scores of its elements; in the units of predictions.
 
     Raises
     ------
@@ -118,9 +129,10 @@ def integrate(backbone: Backbone, scores: ElementScores, pair: Pair, background:
     """
     for steps in STEPS:
         parts = [
-            _integrate_oriented(backbone, scores, pair, mirrored, background, steps) for mirrored in pair.orientations
+            _integrate_oriented(reader.backbone, reader.scores, pair, mirrored, background, steps)
+            for mirrored in pair.orientations
         ]
-        gradient = _average(parts)
+        gradient = _in_units(_average(parts), reader.unit)
         if abs(gradient.gap) <= TOLERANCE:
             break
     return gradient
@@ -169,15 +181,30 @@ def _stored_frame(attribution: Tensor, mask: Tensor, mirrored: bool) -> np.ndarr
     return stored.astype(np.float64)
 
 
-def _average(parts: list[Gradient]) -> Gradient:
-    """Mean over orientations."""
+def _average(parts: Sequence[Gradient]) -> Gradient:
+    """Mean over orientations, or over members."""
     first = parts[0]
     return Gradient(
         {kind: mean_orientation([part.scores[kind] for part in parts]) for kind in first.scores},
         {kind: mean_orientation([part.gate[kind] for part in parts]) for kind in first.gate},
         mean_orientation([part.difference for part in parts]),
-        first.steps,
+        max(part.steps for part in parts),
     )
+
+
+def _in_units(gradient: Gradient, unit: float) -> Gradient:
+    scores = {kind: unit * part for kind, part in gradient.scores.items()}
+    gate = {kind: unit * part for kind, part in gradient.gate.items()}
+    return Gradient(scores, gate, unit * gradient.difference, gradient.steps)
+
+
+def combine(gradients: Sequence[Gradient]) -> tuple[Gradient, Spread | None]:
+    """Return the mean over members and how far they differ; None of one member alone."""
+    if len(gradients) == 1:
+        return gradients[0], None
+    scores = {kind: spread(np.stack([each.scores[kind] for each in gradients])) for kind in gradients[0].scores}
+    gate = {kind: spread(np.stack([each.gate[kind] for each in gradients])) for kind in gradients[0].gate}
+    return _average(gradients), Spread(scores, gate)
 
 
 def require_captum() -> Any:

@@ -2,7 +2,8 @@
 
 A site is knocked out by making its bases unknown: the stem then scores every site that needs one of them as absent, and
 no new site can arise at random, so one variant is enough and there is nothing to draw. Base by base the three other
-bases are tried. An effect is U_I as it is less U_I after the change: what raises U_I has a positive effect.
+bases are tried. An effect is U_I as it is less U_I after the change: what raises U_I has a positive effect. U_I being
+the mean over members, so is an effect.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from episode.dna import UNKNOWN
-from episode.explain.mutations import Edit, ElementScores
-from episode.explain.pair_scorer import PairProbe
+from episode.explain.mutations import Edit
+from episode.explain.pair_scorer import PairProbe, spread
 from episode.explain.sites import Site, lead_sites
 
 __all__ = ["BaseEffects", "Knockout", "base_effects", "interactions", "knock_out"]
@@ -30,18 +31,33 @@ class Knockout:
     Parameters
     ----------
     site : Site
-    effect : float
+    effects : ndarray, shape (members,)
         Fall of U_I when its bases are unknown, whatever reads them.
-    channel : float
+    channels : ndarray, shape (members,)
         Fall of U_I when only what this motif reads on this strand changes so; NaN where the stem has no channel of it.
     also : tuple of Site
         Overlapping sites of other motifs, or of the other strand, which explain less.
     """
 
     site: Site
-    effect: float
-    channel: float
+    effects: np.ndarray
+    channels: np.ndarray
     also: tuple[Site, ...]
+
+    @property
+    def effect(self) -> float:
+        """Mean of `effects`."""
+        return float(self.effects.mean())
+
+    @property
+    def effect_sd(self) -> float:
+        """Their standard deviation; NaN with one member."""
+        return float(spread(self.effects))
+
+    @property
+    def channel(self) -> float:
+        """Mean of `channels`."""
+        return float(self.channels.mean())
 
 
 @dataclass(frozen=True)
@@ -54,13 +70,19 @@ class BaseEffects:
         First base of the element.
     reference : ndarray, shape (n,), uint8
         Bases as they are.
-    effect : ndarray, shape (n, 4)
+    effects : ndarray, shape (members, n, 4)
         U_I as it is less U_I with A, C, G or T in place of the base; 0 at the base itself, NaN where it is unknown.
     """
 
     start: int
     reference: np.ndarray
-    effect: np.ndarray
+    effects: np.ndarray
+
+    @property
+    def effect(self) -> np.ndarray:
+        """Mean of `effects` over members, shape (n, 4)."""
+        effect: np.ndarray = self.effects.mean(axis=0)
+        return effect
 
     @property
     def mean(self) -> np.ndarray:
@@ -68,10 +90,13 @@ class BaseEffects:
         mean: np.ndarray = self.effect.sum(axis=1) / 3
         return mean
 
+    @property
+    def mean_sd(self) -> np.ndarray:
+        """Standard deviation of that mean between members, shape (n,); NaN with one."""
+        return spread(self.effects.sum(axis=2) / 3)
 
-def knock_out(
-    scores: ElementScores, probe: PairProbe, kind: str, sites: Sequence[Site], *, channels: int
-) -> list[Knockout]:
+
+def knock_out(probe: PairProbe, kind: str, sites: Sequence[Site], *, channels: int) -> list[Knockout]:
     """Knock out candidate sites of one element one by one, and find which motif explains each.
 
     Of overlapping candidates the one whose own channel moves U_I most leads, see `lead_sites`; where the stem has no
@@ -79,7 +104,6 @@ def knock_out(
 
     Parameters
     ----------
-    scores : ElementScores
     probe : PairProbe
     kind : str
     sites : sequence of Site
@@ -91,26 +115,25 @@ def knock_out(
     list of Knockout
         Sites that do not overlap, by start.
     """
-    element, whole = probe.pair.element(kind), probe.potential()
-    effects, own = np.zeros(len(sites)), np.full(len(sites), np.nan)
-    for part in _blocks(len(sites), scores.bins(element)):
-        edited = scores.edited(element, [_unknown(site) for site in sites[part]])
-        effects[part] = whole - probe.changed(kind, edited)
+    whole = probe.potential()[:, None]
+    effects = np.zeros((len(probe.readers), len(sites)))
+    own = np.full_like(effects, np.nan)
+    for part in _blocks(len(sites), probe.bins(kind)):
+        edited = probe.edited(kind, [_unknown(site) for site in sites[part]])
+        effects[:, part] = whole - probe.changed(kind, edited)
         read = [i for i, site in enumerate(sites[part]) if site.gate or site.motif < channels]
         if read:
-            changed = scores.own_channel(element, edited, {i: sites[part][i] for i in read})
-            own[part.start + np.array(read)] = whole - probe.changed(kind, changed)
-    groups = lead_sites(sites, np.abs(np.where(np.isnan(own), effects, own)).tolist())
+            changed = probe.own_channel(kind, edited, {i: sites[part][i] for i in read})
+            own[:, part.start + np.array(read)] = whole - probe.changed(kind, changed)
+    groups = lead_sites(sites, np.abs(np.where(np.isnan(own), effects, own).mean(axis=0)).tolist())
     found = [
-        Knockout(sites[lead], float(effects[lead]), float(own[lead]), tuple(sites[i] for i in others))
+        Knockout(sites[lead], effects[:, lead], own[:, lead], tuple(sites[i] for i in others))
         for lead, others in groups
     ]
     return sorted(found, key=lambda knockout: knockout.site.start)
 
 
-def interactions(
-    scores: ElementScores, probe: PairProbe, enhancer: Sequence[Site], promoter: Sequence[Site]
-) -> np.ndarray:
+def interactions(probe: PairProbe, enhancer: Sequence[Site], promoter: Sequence[Site]) -> np.ndarray:
     """What the sites of both elements do together that each does not do alone.
 
     ``U - U_-i - U_-j + U_-ij``: positive where two sites raise U_I more together than the sum of what each raises it
@@ -118,30 +141,31 @@ def interactions(
 
     Returns
     -------
-    ndarray, shape (len(enhancer), len(promoter))
+    ndarray, shape (members, len(enhancer), len(promoter))
     """
     if not enhancer or not promoter:
-        return np.zeros((len(enhancer), len(promoter)))
-    left = scores.edited(probe.pair.enhancer, [_unknown(site) for site in enhancer])
-    right = scores.edited(probe.pair.promoter, [_unknown(site) for site in promoter])
-    without_one, without_other = probe.changed("enhancer", left), probe.changed("promoter", right)
-    return probe.potential() - without_one[:, None] - without_other + probe.changed_both(left, right)
+        return np.zeros((len(probe.readers), len(enhancer), len(promoter)))
+    left = probe.edited("enhancer", [_unknown(site) for site in enhancer])
+    right = probe.edited("promoter", [_unknown(site) for site in promoter])
+    without_one = probe.changed("enhancer", left)[:, :, None]
+    without_other = probe.changed("promoter", right)[:, None]
+    return probe.potential()[:, None, None] - without_one - without_other + probe.changed_both(left, right)
 
 
-def base_effects(scores: ElementScores, probe: PairProbe, kind: str, start: int, end: int) -> BaseEffects:
+def base_effects(probe: PairProbe, kind: str, start: int, end: int) -> BaseEffects:
     """Try every other base at each position of a stretch of one element, 0-based half-open."""
-    element, whole = probe.pair.element(kind), probe.potential()
-    reference = scores.codes(element)[start:end]
+    whole = probe.potential()
+    reference = probe.codes(kind)[start:end]
     known = np.flatnonzero(reference != UNKNOWN)
     tries = [(at, base) for at in known.tolist() for base in range(UNKNOWN) if base != reference[at]]
-    effect = np.full((len(reference), UNKNOWN), np.nan)
-    effect[known, reference[known]] = 0.0
-    for part in _blocks(len(tries), scores.bins(element)):
+    effects = np.full((len(whole), len(reference), UNKNOWN), np.nan)
+    effects[:, known, reference[known]] = 0.0
+    for part in _blocks(len(tries), probe.bins(kind)):
         edits = [Edit(start + at, np.array([base], dtype=np.uint8)) for at, base in tries[part]]
-        potential = probe.changed(kind, scores.edited(element, edits))
-        for (at, base), value in zip(tries[part], potential.tolist(), strict=True):
-            effect[at, base] = whole - value
-    return BaseEffects(start, reference, effect)
+        potential = probe.changed(kind, probe.edited(kind, edits))
+        for (at, base), value in zip(tries[part], potential.T, strict=True):
+            effects[:, at, base] = whole - value
+    return BaseEffects(start, reference, effects)
 
 
 def _unknown(site: Site) -> Edit:

@@ -21,6 +21,7 @@ from episode.encode.motifs import MotifBank
 from episode.encode.scanner import Scanner
 from episode.encode.store import ElementStore
 from episode.explain.sites import Site
+from episode.model.backbone import Backbone
 from episode.model.stem import StoredScores
 
 __all__ = ["Edit", "ElementScores", "Rescanner"]
@@ -110,23 +111,26 @@ class ElementScores:
     dataset : Dataset
     store : ElementStore
         Of the dataset's elements, made with the run's bank.
+    backbone : Backbone, optional
+        That of a member; by default that of the run's first.
 
     Attributes
     ----------
     backbone : Backbone
-        That of the run, reading scores whatever its stem reads.
+        The same, reading scores whatever its stem reads.
     """
 
-    def __init__(self, run: Run, dataset: Dataset, store: ElementStore) -> None:
+    def __init__(self, run: Run, dataset: Dataset, store: ElementStore, backbone: Backbone | None = None) -> None:
         stem = run.facts.config.stem
         self._dataset, self._store = dataset, store
-        self.backbone, self._stem = run.system.backbone, run.system.backbone.stem
+        self.backbone = run.system.backbone if backbone is None else backbone
+        self._stem = self.backbone.stem
         self._layout: BaseLayout | None = None
         if stem.kind == "motif":
             self._rescan = Rescanner(run.bank, stem.bin, stem.precision)
         else:
             self._layout = BaseLayout(stem.bin)
-            self.backbone = copy.deepcopy(run.system.backbone)
+            self.backbone = copy.deepcopy(self.backbone)
             self.backbone.stem = StoredScores(self._stem.charge)
         self._gate_rescan = None
         if run.bank.gate is not None:

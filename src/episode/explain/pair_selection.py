@@ -21,9 +21,11 @@ from episode.data.readers.text import read_text
 from episode.encode.store import ElementStore
 from episode.errors import EpisodeError, InputError, Problem
 from episode.explain.pair_scorer import KINDS, Pair
+from episode.inference.members import Member
 from episode.inference.orientation import orientations
-from episode.inference.pairs import pair_rows
+from episode.inference.pairs import PairRows, pair_rows
 from episode.inference.scoring import score_rows
+from episode.predict.pairs import environment_views
 from episode.seeds import generator
 
 __all__ = ["Chosen", "Placed", "choose_pairs", "distinct_pairs", "read_pair_list"]
@@ -74,12 +76,15 @@ class Chosen:
         By kind.
     mirrored : bool
         The promoter lies upstream.
+    environment : str
+        The first in the dataset that has the pair.
     """
 
     number: int
     pair: Pair
     elements: dict[str, Placed]
     mirrored: bool
+    environment: str
 
     @property
     def name(self) -> str:
@@ -107,7 +112,7 @@ def choose_pairs(
     by: Literal["potential", "random"] = "potential",
     seed: int = 0,
 ) -> list[Chosen]:
-    """Choose distinct pairs: those of the highest U_I, or some drawn by the seed.
+    """Choose distinct pairs: those of the highest U_I as predictions have it, or some drawn by the seed.
 
     Raises
     ------
@@ -121,8 +126,18 @@ def choose_pairs(
         order = generator(seed, "explain", "pairs").permutation(len(distinct.pairs))
     else:
         rows = pair_rows(distinct, run.facts.shortcuts)
-        order = np.argsort(-score_rows(run.system.backbone, store, rows).potential.numpy(), kind="stable")
+        potential = np.mean([_standardised(member, store, rows) for member in run.members], axis=0)
+        views = environment_views(run, dataset, seed)
+        seen = distinct.pairs["environment"].map(views).to_numpy()
+        for view in set(views.values()) - {None}:
+            potential[seen == view] = run.potential(potential[seen == view], view)
+        order = np.argsort(-potential, kind="stable")
     return [_chosen(distinct, int(row), number) for number, row in enumerate(order[:count], start=1)]
+
+
+def _standardised(member: Member, store: ElementStore, rows: PairRows) -> np.ndarray:
+    """Score pairs by one member in units that all members share, shape (n,), float64."""
+    return member.standardised(score_rows(member.system.backbone, store, rows).potential.double()).cpu().numpy()
 
 
 def read_pair_list(path: Path, dataset: Dataset) -> list[Chosen]:
@@ -172,6 +187,7 @@ def _chosen(dataset: Dataset, row: int, number: int) -> Chosen:
         Pair(int(pair["enhancer_id"]), int(pair["promoter_id"]), tuple(read), float(pair["distance"])),
         {kind: _placed(dataset, pair, kind) for kind in KINDS},
         mirrored,
+        str(pair["environment"]),
     )
 
 

@@ -1,12 +1,14 @@
 """Explanations as tables: sites, interactions, pairs, scores, bases, and what motifs do over all pairs.
 
 The columns are described in ``docs/explain.md``. Positions are 0-based half-open; strands are those of the stored
-element, which is the forward strand of the genome where coordinates are known. This module does NOT know figures.
+element, which is the forward strand of the genome where coordinates are known. Columns that end in ``_sd`` are standard
+deviations between members, and only there where a run has several. This module does NOT know figures.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from episode.dna import DNA_ALPHABET, UNKNOWN
 from episode.encode.bins import bin_bounds
 from episode.encode.motifs import MotifBank
 from episode.explain.explanation import Explainer, Explanation, SiteEffect
-from episode.explain.pair_scorer import KINDS
+from episode.explain.pair_scorer import KINDS, spread
 from episode.explain.pair_selection import Chosen
 from episode.explain.sites import Site
 from episode.lines import write_tsv
@@ -52,32 +54,35 @@ def motif_names(bank: MotifBank, site: Site) -> tuple[str, str]:
 
 def site_table(explanations: Sequence[Explanation], bank: MotifBank) -> pd.DataFrame:
     """One row a site of a pair."""
-    columns = ["pair", "element", "element_name", *PLACE, "faces_partner", "score", "effect", "channel_effect"]
-    columns += ["gradient", "also", "chrom", "genome_start", "genome_end"]
+    columns = ["pair", "element", "element_name", *PLACE, "faces_partner", "score", "effect", "effect_sd"]
+    columns += ["channel_effect", "gradient", "gradient_sd", "also", "chrom", "genome_start", "genome_end"]
     rows = []
     for explanation in explanations:
         chosen = explanation.chosen
         for effect in explanation.sites:
             site, knockout, placed = effect.site, effect.knockout, chosen.elements[effect.kind]
             also = "; ".join(sorted({" ".join(motif_names(bank, other)) for other in knockout.also}))
-            effects = (site.score, knockout.effect, knockout.channel, effect.gradient, also)
+            effects = (site.score, knockout.effect, knockout.effect_sd, knockout.channel)
+            gradients = (effect.gradient, effect.gradient_sd)
             first = placed.origin
             genome = (placed.chrom, first + site.start, first + site.end) if placed.chrom else ("", -1, -1)
             element = (chosen.name, effect.kind, placed.name)
-            rows.append((*element, *_place(effect, bank), _faces(chosen, effect), *effects, *genome))
-    return pd.DataFrame(rows, columns=columns)
+            rows.append((*element, *_place(effect, bank), _faces(chosen, effect), *effects, *gradients, also, *genome))
+    return _known_spread(pd.DataFrame(rows, columns=columns), explanations)
 
 
 def interaction_table(explanations: Sequence[Explanation], bank: MotifBank) -> pd.DataFrame:
     """One row an enhancer site with a promoter site of a pair, by size of their interaction."""
     columns = ["pair", *(f"{kind}_{name}" for kind in KINDS for name in (*PLACE, "effect")), "interaction"]
+    columns += ["interaction_sd"]
     rows = []
     for explanation in explanations:
+        sd = spread(explanation.interactions)
         for (i, j), interaction in np.ndenumerate(explanation.interaction):
             sites = explanation.joint["enhancer"][i], explanation.joint["promoter"][j]
             facts = [fact for site in sites for fact in (*_place(site, bank), site.knockout.effect)]
-            rows.append((explanation.chosen.name, *facts, interaction))
-    return _by_size(pd.DataFrame(rows, columns=columns), "interaction")
+            rows.append((explanation.chosen.name, *facts, interaction, sd[i, j]))
+    return _known_spread(_by_size(pd.DataFrame(rows, columns=columns), "interaction"), explanations)
 
 
 def pair_table(explanations: Sequence[Explanation]) -> pd.DataFrame:
@@ -89,7 +94,9 @@ def pair_table(explanations: Sequence[Explanation]) -> pd.DataFrame:
             **{f"{kind}_{part}": getattr(e.chosen.elements[kind], part) for kind in KINDS for part in PARTS},
             "mirrored": e.chosen.mirrored,
             "has_coordinates": e.chosen.oriented,
+            "view": e.view,
             "potential": e.potential,
+            "potential_sd": e.potential_sd,
             "distance_term": e.distance_term,
             "above_background": e.gradient.difference,
             "gradient_sum": e.gradient.total,
@@ -101,41 +108,47 @@ def pair_table(explanations: Sequence[Explanation]) -> pd.DataFrame:
         }
         for e in explanations
     ]
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    closed = table["view"].notna().any()
+    return _known_spread(table if closed else table.drop(columns="view"), explanations)
 
 
 def gradient_table(explanations: Sequence[Explanation], explainer: Explainer) -> pd.DataFrame:
     """One row a score (motif, strand, bin, element) that adds at least `WORTH` of all that the pair's scores add."""
     columns = ["pair", "element", "motif_id", "motif", "gate", "bin", "start", "end", "strand", "gradient"]
+    columns += ["gradient_sd"]
     rows = []
     stem, gate = explainer.run.facts.config.stem, explainer.motifs.gate
     for explanation in explanations:
-        gradient, chosen = explanation.gradient, explanation.chosen
-        groups = [(gradient.scores, explainer.channels, stem.bin, False)]
+        gradient, sd, chosen = explanation.gradient, explanation.gradient_sd, explanation.chosen
+        groups = [(gradient.scores, None if sd is None else sd.scores, explainer.channels, stem.bin, False)]
         if gate is not None:
-            groups.append((gradient.gate, list(zip(gate.ids, gate.names, strict=True)), stem.gate_bin, True))
+            named = list(zip(gate.ids, gate.names, strict=True))
+            groups.append((gradient.gate, None if sd is None else sd.gate, named, stem.gate_bin, True))
         size = sum(np.abs(part).sum() for group, *_ in groups for part in group.values())
-        for group, names, width, gated in groups:
+        for group, differ, names, width, gated in groups:
             for kind, part in group.items():
                 for place, strand, motif in np.argwhere(np.abs(part) >= max(WORTH * size, 1e-12)).tolist():
                     bounds = bin_bounds(place, chosen.elements[kind].length, width)
-                    score = (*names[motif], gated, place, *bounds, STRANDS[strand], part[place, strand, motif])
-                    rows.append((chosen.name, kind, *score))
-    return pd.DataFrame(rows, columns=columns)
+                    at = place, strand, motif
+                    values = part[at], np.nan if differ is None else differ[kind][at]
+                    rows.append((chosen.name, kind, *names[motif], gated, place, *bounds, STRANDS[strand], *values))
+    return _known_spread(pd.DataFrame(rows, columns=columns), explanations)
 
 
 def base_table(explanations: Sequence[Explanation]) -> pd.DataFrame:
     """One row a base that was substituted."""
     bases = DNA_ALPHABET[:UNKNOWN]
     columns = ["pair", "element", "position", "chrom", "genome_position", "base"]
-    columns += [*(f"effect_{base}" for base in bases), "mean_effect", "greatest_effect"]
+    columns += [*(f"effect_{base}" for base in bases), "mean_effect", "mean_effect_sd", "greatest_effect"]
     frames = []
     for explanation in explanations:
         for kind, _, found in explanation.bases:
             placed = explanation.chosen.elements[kind]
             position = np.arange(found.start, found.start + len(found.reference))
             known = found.reference < UNKNOWN
-            largest = np.abs(np.nan_to_num(found.effect)).argmax(axis=1)
+            effect = found.effect
+            largest = np.abs(np.nan_to_num(effect)).argmax(axis=1)
             frame = pd.DataFrame(
                 {
                     "pair": explanation.chosen.name,
@@ -144,15 +157,17 @@ def base_table(explanations: Sequence[Explanation]) -> pd.DataFrame:
                     "chrom": placed.chrom,
                     "genome_position": position + placed.origin if placed.chrom else -1,
                     "base": [bases[code] if code < UNKNOWN else "N" for code in found.reference],
-                    **{f"effect_{base}": found.effect[:, code] for code, base in enumerate(bases)},
+                    **{f"effect_{base}": effect[:, code] for code, base in enumerate(bases)},
                     "mean_effect": found.mean,
-                    "greatest_effect": found.effect[np.arange(len(largest)), largest],
+                    "mean_effect_sd": found.mean_sd,
+                    "greatest_effect": effect[np.arange(len(largest)), largest],
                 }
             )
             frames.append(frame[known])
     if not frames:
-        return pd.DataFrame(columns=columns)
-    return pd.concat(frames, ignore_index=True).drop_duplicates(["pair", "element", "position"])
+        return _known_spread(pd.DataFrame(columns=columns), explanations)
+    table = pd.concat(frames, ignore_index=True).drop_duplicates(["pair", "element", "position"])
+    return _known_spread(table, explanations)
 
 
 def motif_table(sites: pd.DataFrame, pairs: int) -> pd.DataFrame:
@@ -215,20 +230,61 @@ def bed_table(sites: pd.DataFrame) -> pd.DataFrame:
 
 def write_tables(explanations: Sequence[Explanation], explainer: Explainer, folder: Path) -> dict[str, pd.DataFrame]:
     """Write all tables into a folder; return them."""
-    sites, joint = site_table(explanations, explainer.motifs), interaction_table(explanations, explainer.motifs)
+    bank, pairs = explainer.motifs, len(explanations)
+    sites, joint = site_table(explanations, bank), interaction_table(explanations, bank)
+    motifs, motif_pairs = motif_table(sites, pairs), motif_pair_table(joint, pairs)
+    members = len(explanations[0].potentials)
+    if members > 1:
+        alone = [[_alone(explanation, number) for explanation in explanations] for number in range(members)]
+        _add_spread(motifs, [motif_table(site_table(each, bank), pairs) for each in alone])
+        _add_spread(motif_pairs, [motif_pair_table(interaction_table(each, bank), pairs) for each in alone])
     tables = {
         "sites": sites,
         "interactions": joint,
         "pairs": pair_table(explanations).assign(alarms="; ".join(alarm_names(explainer.run.alarms))),
         "gradient": gradient_table(explanations, explainer),
         "bases": base_table(explanations),
-        "motifs": motif_table(sites, len(explanations)),
-        "motif_pairs": motif_pair_table(joint, len(explanations)),
+        "motifs": motifs,
+        "motif_pairs": motif_pairs,
     }
     for name, table in tables.items():
         write_tsv(table, folder / f"{name}.tsv")
     write_tsv(bed_table(sites), folder / "sites.bed", header=False, quoted=False)
     return tables
+
+
+def _known_spread(table: pd.DataFrame, explanations: Sequence[Explanation]) -> pd.DataFrame:
+    """Leave the columns that end in ``_sd`` out where there is one member, which differs from nothing."""
+    if any(len(explanation.potentials) > 1 for explanation in explanations):
+        return table
+    return table.drop(columns=[name for name in table if str(name).endswith("_sd")])
+
+
+def _alone(explanation: Explanation, member: int) -> Explanation:
+    """Return knock-outs and joint knock-outs as one member has them."""
+    mine = slice(member, member + 1)
+
+    def one(effect: SiteEffect) -> SiteEffect:
+        knockout = effect.knockout
+        own = replace(knockout, effects=knockout.effects[mine], channels=knockout.channels[mine])
+        return replace(effect, knockout=own, gradients=effect.gradients[mine])
+
+    return replace(
+        explanation,
+        potentials=explanation.potentials[mine],
+        sites=tuple(map(one, explanation.sites)),
+        joint={kind: tuple(map(one, effects)) for kind, effects in explanation.joint.items()},
+        interactions=explanation.interactions[mine],
+    )
+
+
+def _add_spread(ranking: pd.DataFrame, members: Sequence[pd.DataFrame]) -> None:
+    """Put behind the mean effect of a ranking its standard deviation between the rankings of members."""
+    names = list(map(str, ranking.columns))
+    place = names.index("sites") + 1
+    keys, value = names[: place - 1], names[place]
+    sd = pd.concat(members).groupby(keys)[value].std()
+    ranking.insert(place + 1, f"{value}_sd", sd.reindex(pd.MultiIndex.from_frame(ranking[keys])).to_numpy())
 
 
 def _place(effect: SiteEffect, bank: MotifBank) -> tuple[str, str, bool, int, int, str]:

@@ -69,10 +69,13 @@ class ElementCache:
     ----------
     folder : Path, optional
         Where the file may be written; made if absent (its parent must exist). Without it all codes stay in memory.
+    share : int
+        Caches that share `BUDGET`.
     """
 
-    def __init__(self, backbone: Backbone, store: ElementStore, folder: Path | None = None) -> None:
+    def __init__(self, backbone: Backbone, store: ElementStore, folder: Path | None = None, *, share: int = 1) -> None:
         self.backbone, self.store, self.folder = backbone, store, folder
+        self._budget = BUDGET // share
         self._blocks: dict[tuple[str, int], _Block] = {}
         self._held = 0
         self._file: IO[bytes] | None = None
@@ -128,7 +131,7 @@ class ElementCache:
         return tuple(tuple(field.shape[1:]) for field in fields), packed
 
     def _kept(self, rows: np.ndarray) -> Place:
-        if self.folder is None or self._held + rows.nbytes <= BUDGET:
+        if self.folder is None or self._held + rows.nbytes <= self._budget:
             self._held += rows.nbytes
             return rows
         try:

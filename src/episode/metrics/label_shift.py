@@ -1,9 +1,10 @@
-"""Prevalence of an environment from its scores alone, by EM or BBSE: baselines of the Student, and for pacing.
+"""Prevalence of an environment from its scores alone, by EM, BBSE or maximum a posteriori.
 
-Both estimators hold the class-conditional distributions fixed and let only the prevalence move; under concept
+All three hold the class-conditional distributions fixed and let only the prevalence move; under concept
 shift they have nothing to read and find about the training prevalence. They want probabilities that are
 calibrated on the training environments, so IMMAX logits of an uncalibrated model go
-through `inverse_link` first. Prediction does not use them.
+through `inverse_link` first. EM and BBSE are baselines of the Student, and for pacing. The Student in closed form
+reads `map_shift`, which cannot diverge.
 
 NumPy only: this is called inside the training loop. It does not know environments, models or labels of the
 target.
@@ -16,10 +17,29 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["SourceScores", "bbse_prior", "em_prior", "inverse_link", "prior_to_impedance", "source_scores"]
+__all__ = [
+    "SHIFT_SD",
+    "SourceScores",
+    "bbse_prior",
+    "em_prior",
+    "inverse_link",
+    "log_likelihood_ratio",
+    "map_shift",
+    "map_shifts",
+    "prior_to_impedance",
+    "source_scores",
+]
 
 PRIOR_FLOOR = 1e-4
 PROBABILITY_FLOOR = 1e-12
+SHIFT_SD = 1.5
+"""Standard deviation of the prior of a shift of the prevalence, in log-odds."""
+LARGEST_RATIO = 30.0
+"""Bound on the log-likelihood ratio of one pair, in nats."""
+SEARCH = np.linspace(-10.0, 10.0, 41)
+"""Shifts among which the search for the largest posterior density begins; it may end beyond them."""
+SEARCH_END = 50.0
+"""Shift, in log-odds, at which every prevalence is 0 or 1 in double precision."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +104,105 @@ def em_prior(probability: ArrayLike, train_prior: float, *, tol: float = 1e-5, m
         if abs(prior - previous) < tol:
             break
     return prior
+
+
+def log_likelihood_ratio(logit: ArrayLike, prevalence: float) -> NDArray[np.float64]:
+    """Log-likelihood ratio ``log p(x | y = 1) / p(x | y = 0)`` of scores that are calibrated where `prevalence` holds.
+
+    Parameters
+    ----------
+    logit : array_like, shape (n,), float
+        Log-odds of label 1.
+    prevalence : float
+        In (0, 1).
+
+    Returns
+    -------
+    ndarray, shape (n,), float
+        ``logit - logit(prevalence)``, kept within 30 nats.
+    """
+    _check_prior(prevalence)
+    return np.clip(_scores(logit) - _log_odds(prevalence), -LARGEST_RATIO, LARGEST_RATIO)
+
+
+def map_shift(logit: ArrayLike, prevalence: float, *, weight: ArrayLike | None = None, sd: float = SHIFT_SD) -> float:
+    """Estimate how far the prevalence moved, in log-odds, by maximum a posteriori.
+
+    The form of EM with a prior: ``argmax_s sum_i w_i log(1 + pi_s (r_i - 1)) - s^2 / (2 sd^2)``, with likelihood ratios
+    ``r_i`` and ``pi_s = sigmoid(logit prevalence + s)``.
+
+    Parameters
+    ----------
+    logit : array_like, shape (n,), float
+        Log-odds of label 1, calibrated where `prevalence` holds; n >= 1.
+    prevalence : float
+        In (0, 1).
+    weight : array_like, shape (n,), float, optional
+        At least 0; 1 a row by default.
+    sd : float
+        Standard deviation of the normal prior of the shift, log-odds; > 0.
+
+    Returns
+    -------
+    float
+        Finite; 0 where every ratio is 1.
+
+    Raises
+    ------
+    ValueError
+        If there are no scores, shapes differ, a score is not a number, a weight is negative or not finite, the
+        prevalence lies outside (0, 1), or `sd` is not positive.
+
+    References
+    ----------
+    Saerens, Latinne, Decaestecker. Adjusting the outputs of a classifier to new a priori probabilities: a
+    simple procedure. Neural Computation 14, 2002.
+    """
+    weights = np.ones(np.shape(logit)) if weight is None else np.asarray(weight, dtype=np.float64)
+    return float(map_shifts(logit, prevalence, weights[None], sd=sd)[0])
+
+
+def map_shifts(logit: ArrayLike, prevalence: float, weights: ArrayLike, *, sd: float = SHIFT_SD) -> NDArray[np.float64]:
+    """Estimate `map_shift` of the same scores under several weightings at once.
+
+    Parameters
+    ----------
+    weights : array_like, shape (m, n), float
+        One weighting a row, each at least 0.
+
+    Returns
+    -------
+    ndarray, shape (m,), float
+    """
+    excess = np.expm1(log_likelihood_ratio(logit, prevalence))
+    weighting = np.asarray(weights, dtype=np.float64)
+    if weighting.ndim != 2 or weighting.shape[1:] != excess.shape:
+        raise ValueError(f"shapes differ: {excess.size} scores, weights {weighting.shape}")
+    if np.isnan(excess).any():
+        raise ValueError("a score is not a number")
+    if not (np.isfinite(weighting).all() and (weighting >= 0).all()):
+        raise ValueError("a weight is negative or not finite")
+    if not sd > 0:
+        raise ValueError(f"the sd of the prior must be positive, not {sd}")
+    base = _log_odds(prevalence)
+    density = np.stack([weighting @ np.log1p(_sigmoid(base + shift) * excess) for shift in SEARCH], axis=1)
+    best = np.argmax(density - 0.5 * (SEARCH / sd) ** 2, axis=1)
+    edges = np.concatenate([[-SEARCH_END], SEARCH, [SEARCH_END]])
+    shift, low, high = SEARCH[best], edges[best], edges[best + 2]
+    for _ in range(100):
+        prior = _sigmoid(base + shift)[:, None]
+        pull = prior * (1 - prior) * excess / (1 + prior * excess)
+        slope = (weighting * pull).sum(axis=1) - shift / sd**2
+        curvature = (weighting * pull * (1 - 2 * prior - pull)).sum(axis=1) - 1 / sd**2
+        low, high = np.where(slope > 0, shift, low), np.where(slope > 0, high, shift)
+        newton = shift - slope / np.where(curvature < 0, curvature, -1.0)
+        inside = (curvature < 0) & (newton >= low) & (newton <= high)
+        moved = np.where(inside, newton, (low + high) / 2)
+        done = np.abs(moved - shift).max() < 1e-12
+        shift = moved
+        if done:
+            break
+    return shift
 
 
 def source_scores(label: ArrayLike, probability: ArrayLike, *, threshold: float | None = None) -> SourceScores:
@@ -160,7 +279,7 @@ def inverse_link(logit: ArrayLike, alpha: float) -> NDArray[np.float64]:
     _check_prior(alpha)
     value = np.asarray(logit, dtype=np.float64)
     log_odds = _log_odds(alpha) - np.logaddexp(0.0, -2 * alpha * value) + np.logaddexp(0.0, 2 * (1 - alpha) * value)
-    return np.asarray(np.exp(-np.logaddexp(0.0, -log_odds)))
+    return _sigmoid(log_odds)
 
 
 def prior_to_impedance(prior: float, train_prior: float, reference_impedance: float, temperature: float) -> float:
@@ -189,6 +308,10 @@ def prior_to_impedance(prior: float, train_prior: float, reference_impedance: fl
 
 def _log_odds(prevalence: float) -> float:
     return float(np.log(prevalence) - np.log1p(-prevalence))
+
+
+def _sigmoid(value: ArrayLike) -> NDArray[np.float64]:
+    return np.asarray(np.exp(-np.logaddexp(0.0, -np.asarray(value))))
 
 
 def _check_prior(prevalence: float) -> None:

@@ -14,6 +14,7 @@ This module does not know what an environment, a file or a model is.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -318,6 +319,7 @@ def fit_logistic(
     label: NDArray[np.float64],
     *,
     start: tuple[float, float],
+    weight: NDArray[np.float64] | None = None,
     min_slope: float | None = None,
     tolerance: tuple[float, float] = (2.220446049250313e-9, 1e-5),
 ) -> Calibration:
@@ -330,17 +332,20 @@ def fit_logistic(
         1 or 0, both present.
     start : tuple of float
         Slope and intercept at which the search begins.
+    weight : ndarray, shape (n,), optional
+        Positive weight of each row; equal by default.
     min_slope : float, optional
         Smallest slope allowed.
     tolerance : tuple of float
-        Relative decrease of the mean log-loss, and size of its gradient, at which the search ends.
+        Relative decrease of the (weighted) mean log-loss, and size of its gradient, at which the search ends.
     """
     sign = 2.0 * label - 1.0
+    average = partial(np.average, weights=weight)
 
     def loss(line: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         logit = line[0] * score + line[1]
         pull = -sign * expit(-sign * logit)
-        return float(np.logaddexp(0, -sign * logit).mean()), np.array([(pull * score).mean(), pull.mean()])
+        return float(average(np.logaddexp(0, -sign * logit))), np.array([average(pull * score), average(pull)])
 
     decrease, gradient = tolerance
     options = {"ftol": decrease, "gtol": gradient}

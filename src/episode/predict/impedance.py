@@ -11,17 +11,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy.special import expit, ndtri, stdtrit
+from scipy.special import expit
+from torch import Tensor
 
 from episode.checkpoint import Run
 from episode.data.dataset import Dataset
 from episode.encode.store import ElementStore
-from episode.inference.element_cache import ElementCache
+from episode.inference.closed_form import View
+from episode.inference.members import Source, score_members
 from episode.inference.pairs import PairRows, pair_rows
-from episode.inference.scoring import score_rows
-from episode.inference.support import bootstrap_sd, mean_impedance, student_impedance
+from episode.inference.scoring import BLOCK
+from episode.inference.support import mean_impedance
 from episode.model.backbone import PairOutput
 from episode.model.energy import fuse
+from episode.predict.student import NORMAL_REACH, Prevalence, read_closed_form, read_network, told_impedance
 from episode.schema import FloatOrNaN
 from episode.seeds import generator
 
@@ -36,9 +39,7 @@ __all__ = [
 ]
 
 OUTSIDE = 1.5
-LEVEL = 0.90
-NORMAL_REACH = float(ndtri(0.5 + LEVEL / 2))
-"""Standard deviations of a normal distribution in half of its interval at `LEVEL`."""
+"""Distance of a support set from training, in the largest distance within training, that brings a warning."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,11 @@ class EnvironmentEstimate:
         Support labels used by the MAP update; 0 for a label-free estimate.
     warnings : tuple of str
         Where the estimate should not be trusted, in words.
+    view : View or None
+        Which training pairs the support set resembles: at loci that training has seen, or new ones; None without a
+        closed-form Student.
+    prevalence : float
+        As the user told it, NaN if not; R_E then follows it and not R_S.
     """
 
     environment: str
@@ -85,91 +91,93 @@ class EnvironmentEstimate:
     support_size: int
     labels: int
     warnings: tuple[str, ...]
+    view: View | None
+    prevalence: FloatOrNaN
 
 
 def estimate_environment(
     run: Run,
-    source: ElementStore | ElementCache,
+    sources: Sequence[Source],
     support: PairRows,
     name: str,
     *,
     seed: int,
+    view: View | None = None,
+    told: Prevalence | None = None,
     labelled: tuple[Dataset, ElementStore] | None = None,
 ) -> EnvironmentEstimate:
     """Estimate the impedance of one environment from its unlabelled pairs.
 
     Parameters
     ----------
+    sources : sequence of ElementStore or ElementCache
+        One for each member of the run.
     support : PairRows
         The support set, see `episode.inference.support_sampling`; labels are not read.
     name : str
         Environment name; the Teacher is asked if it knows it.
     seed : int
         Of the bootstrap.
+    view : View, optional
+        Which training pairs the support set resembles, see `episode.checkpoint.ClosedStudent.view`; needed where the
+        run has a closed-form Student.
+    told : Prevalence, optional
+        Of the environment, in place of what Student and Teacher say.
     labelled : (Dataset, ElementStore), optional
         Labelled pairs; those of the environment then refine the estimate (one-dimensional MAP).
     """
-    facts, system = run.facts, run.system
-    output = score_rows(system.backbone, source, support)
-    student = student_impedance(system, output)
-    with torch.no_grad():
-        exposure = system.exposure(output.representation)
-    r_student = mean_impedance(system, student, exposure)
-    sd = bootstrap_sd(system, output, support.locus, generator(seed, "bootstrap"))
-    half = half_width(run, sd)
-    known = name in facts.environments
-    teacher, used, used_half = torch.full_like(student, math.nan), student, half
-    if known:
-        weight = facts.config.environment.fusion_weight
-        teacher = system.teacher()[facts.environments.index(name)]
-        used = fuse(teacher, student, weight)
-        used_half = (1 - weight) * half
-    r_used = mean_impedance(system, used, exposure)
-    distance = facts.domain.distance(output.representation.double().mean(0).cpu().numpy())
+    if run.student is None:
+        reading = read_network(run, sources, support, name, generator(seed, "bootstrap"))
+    else:
+        reading = read_closed_form(run, run.student, sources, support, name, view or "new")
+    known = reading.teacher is not None
+    teacher, used, used_half = torch.full_like(reading.student, math.nan), reading.student, reading.half_width
+    if reading.teacher is not None:
+        weight = run.facts.config.environment.fusion_weight
+        teacher = reading.teacher
+        used = fuse(teacher, reading.student, weight)
+        used_half = (1 - weight) * reading.half_width
+
+    def mean(impedance: Tensor) -> float:
+        return mean_impedance(run.system, impedance, reading.exposure)
+
+    r_student, r_used = mean(reading.student), mean(used)
+    if told is not None:
+        r_told, sd = told_impedance(run, told, view)
+        used, r_used, used_half = used + (r_told - r_used), r_told, NORMAL_REACH * sd
+    channels, student = used.tolist(), reading.student.tolist()
     estimate = EnvironmentEstimate(
         environment=name,
         known=known,
-        student=tuple(student.tolist()),
+        student=tuple(student),
         teacher=tuple(teacher.tolist()),
-        used=tuple(used.tolist()),
+        used=tuple(channels),
         r_student=r_student,
-        r_student_sd=sd,
-        r_student_low=max(min_impedance(student.tolist(), r_student), r_student - half),
-        r_student_high=r_student + half,
-        r_teacher=mean_impedance(system, teacher, exposure),
+        r_student_sd=reading.sd,
+        r_student_low=max(min_impedance(student, r_student), r_student - reading.half_width),
+        r_student_high=r_student + reading.half_width,
+        r_teacher=mean(teacher),
         r_used=r_used,
-        r_used_low=max(min_impedance(used.tolist(), r_used), r_used - used_half),
+        r_used_low=max(min_impedance(channels, r_used), r_used - used_half),
         r_used_high=r_used + used_half,
         support_size=len(support),
         labels=0,
-        warnings=_warnings(run, len(support), distance),
+        warnings=_warnings(run, len(support), reading.distance),
+        view=None if run.student is None else view,
+        prevalence=math.nan if told is None else told.mean,
     )
     if labelled is None:
         return estimate
     few, store = labelled
     rows = pair_rows(few.select((few.pairs["environment"] == name) & (few.pairs["label"] >= 0)))
-    output = score_rows(system.backbone, store, rows)
-    potential = (output.potential + system.temperature.offset).double().cpu().numpy()
-    ranked = potential - deviation(estimate, exposure_of(run, output))
-    return update_impedance(estimate, ranked, rows.label, float(system.temperature()))
+    standardised, output = score_members(run.members, [store] * len(run.members), rows, block=BLOCK)
+    ranked = run.potential(standardised, estimate.view) - deviation(estimate, exposure_of(run, output))
+    return update_impedance(estimate, ranked, rows.label, run.temperature)
 
 
 def min_impedance(channels: Sequence[float], mean: float) -> float:
     """Mean R_E below which a common shift would take the smallest channel below 0; 0 with one channel."""
     return max(0.0, mean - min(channels))
-
-
-def half_width(run: Run, sd: float) -> float:
-    """Half of the 90 % interval of R_S, in units of U_I.
-
-    The error measured on n validation environments holds the variation of supports of their size; only what the
-    bootstrap shows beyond that is added.
-    """
-    calibration = run.facts.calibration
-    extra = max(0.0, sd**2 - calibration.bootstrap_sd**2)
-    freedom = max(1, calibration.impedance_environments - 1)
-    quantile = float(stdtrit(freedom, 0.5 + LEVEL / 2))
-    return quantile * math.sqrt(calibration.impedance_error**2 + extra)
 
 
 @torch.no_grad()
@@ -230,12 +238,14 @@ def map_impedance(
     label : ndarray, shape (n,)
         1 or 0.
     prior, prior_sd : float
-        Mean and standard deviation of the prior, units of U_I.
+        Mean and standard deviation of the prior, units of U_I; with a deviation of 0 labels change nothing.
     lowest : float
         With a spectrum, what keeps every channel at 0 or above.
     """
     from scipy.optimize import minimize_scalar  # costs every start of a prediction a quarter of a second
 
+    if prior_sd == 0:
+        return max(lowest, prior), 0.0
     sign = 2.0 * label.astype(np.float64) - 1.0
 
     def loss(impedance: float) -> float:

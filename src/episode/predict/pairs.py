@@ -16,12 +16,13 @@ from episode.checkpoint import Alarm, Run
 from episode.data.dataset import Dataset
 from episode.encode.store import ElementStore
 from episode.errors import EpisodeError
-from episode.inference.element_cache import ElementCache
+from episode.inference.closed_form import View
+from episode.inference.members import Source, member_caches, score_members
 from episode.inference.pairs import PairRows, pair_rows
-from episode.inference.scoring import score_rows
 from episode.inference.support_sampling import content_ranks, draw_support
 from episode.predict.alarms import alarm_texts
 from episode.predict.impedance import EnvironmentEstimate, deviation, estimate_environment, exposure_of
+from episode.predict.student import Prevalence, support_size
 
 __all__ = [
     "COLUMNS",
@@ -29,7 +30,9 @@ __all__ = [
     "Predictions",
     "Scores",
     "distance_warning",
+    "draw_supports",
     "environment_frame",
+    "environment_views",
     "genome_warning",
     "predict_dataset",
     "score_pairs",
@@ -76,6 +79,7 @@ def predict_dataset(
     seed: int = 0,
     batch: int = 4096,
     support: tuple[Dataset, ElementStore] | None = None,
+    told: Prevalence | None = None,
     labelled: tuple[Dataset, ElementStore] | None = None,
 ) -> Predictions:
     """Predict every pair of a dataset; labels in it are not read.
@@ -89,6 +93,8 @@ def predict_dataset(
     support : (Dataset, ElementStore), optional
         Candidates that are not scored, from which the support sets are drawn; by default these are drawn from
         `dataset`.
+    told : Prevalence, optional
+        Of every environment, in place of what Student and Teacher say.
     labelled : (Dataset, ElementStore), optional
         Labelled pairs that refine the impedance of the environments they belong to.
 
@@ -100,19 +106,17 @@ def predict_dataset(
     pairs = dataset.pairs
     rows = pair_rows(dataset)
     environment, names = pd.factorize(pairs["environment"], sort=True)
-    codes = ElementCache(run.system.backbone, store)
-    candidates, source = (dataset, codes) if support is None else (support[0], support[1])
+    codes = member_caches(run.members, store)
+    candidates, sources = (dataset, codes) if support is None else (support[0], member_caches(run.members, support[1]))
     drawn = rows if support is None else pair_rows(candidates)
-    rank = content_ranks(seed, candidates.digests, drawn)
+    supports = draw_supports(run, candidates, drawn, list(map(str, names)), seed)
     estimates: list[EnvironmentEstimate] = []
-    supports: list[np.ndarray] = []
-    for name in map(str, names):
-        index = np.flatnonzero(candidates.pairs["environment"] == name)
-        if not len(index):
-            raise EpisodeError(f"the support has no pair of {name!r}; needs candidates of every environment")
-        chosen = index[draw_support(rank[index], drawn.take(index), run.facts.config.episodes.support_max)]
-        supports.append(chosen)
-        estimates.append(estimate_environment(run, source, drawn.take(chosen), name, seed=seed, labelled=labelled))
+    for name, chosen in supports.items():
+        mine = drawn.take(chosen)
+        view = None if run.student is None else run.student.view(candidates.elements, candidates.digests, mine)
+        estimates.append(
+            estimate_environment(run, sources, mine, name, seed=seed, view=view, told=told, labelled=labelled)
+        )
     scores = score_pairs(run, codes, rows, environment, estimates, batch=batch)
     result = pairs.drop(columns=[name for name in COLUMNS if name in pairs]).assign(**scores.columns)
     first = pairs.drop_duplicates("environment").set_index("environment")
@@ -121,8 +125,50 @@ def predict_dataset(
         for number, name in enumerate(names)
     ]
     return Predictions(
-        result, environment_frame(facts, estimates, run.alarms), tuple(estimates), tuple(supports), scores.exposure
+        result,
+        environment_frame(facts, estimates, run.alarms),
+        tuple(estimates),
+        tuple(supports.values()),
+        scores.exposure,
     )
+
+
+def draw_supports(
+    run: Run, candidates: Dataset, rows: PairRows, names: Sequence[str], seed: int
+) -> dict[str, np.ndarray]:
+    """Draw the support set of each environment: rows of `candidates`, in the order of `names`.
+
+    Parameters
+    ----------
+    rows : PairRows
+        Those of `candidates`.
+
+    Raises
+    ------
+    EpisodeError
+        If there is no pair of an environment.
+    """
+    rank = content_ranks(seed, candidates.digests, rows)
+    supports = {}
+    for name in names:
+        index = np.flatnonzero(candidates.pairs["environment"] == name)
+        if not len(index):
+            raise EpisodeError(f"the support has no pair of {name!r}; needs candidates of every environment")
+        supports[name] = index[draw_support(rank[index], rows.take(index), support_size(run))]
+    return supports
+
+
+def environment_views(run: Run, dataset: Dataset, seed: int) -> dict[str, View | None]:
+    """Tell which training pairs each environment resembles, as `predict_dataset` does; None without such a Student."""
+    names = sorted(map(str, dataset.pairs["environment"].unique()))
+    if run.student is None:
+        return dict.fromkeys(names)
+    rows = pair_rows(dataset)
+    supports = draw_supports(run, dataset, rows, names, seed)
+    return {
+        name: run.student.view(dataset.elements, dataset.digests, rows.take(chosen))
+        for name, chosen in supports.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -143,7 +189,7 @@ class Scores:
 
 def score_pairs(
     run: Run,
-    source: ElementStore | ElementCache,
+    sources: Sequence[Source],
     rows: PairRows,
     environment: np.ndarray,
     estimates: Sequence[EnvironmentEstimate],
@@ -154,23 +200,25 @@ def score_pairs(
 
     Parameters
     ----------
+    sources : sequence of ElementStore or ElementCache
+        One for each member of the run.
     rows : PairRows
         n pairs; neither labels nor shortcut statistics are read.
     environment : ndarray, shape (n,), int
         Of each pair, an index into `estimates`.
     """
-    temperature = float(run.system.temperature())
+    temperature = run.temperature
     potential = np.zeros(len(rows))
     exposure = np.ones((len(rows), run.system.exposure.channels))
     order = rows.element_order()
     for start in range(0, len(rows), batch):
         index = order[start : start + batch]
-        output = score_rows(run.system.backbone, source, rows.take(index), block=batch)
-        potential[index] = (output.potential + run.system.temperature.offset).double().cpu().numpy()
+        potential[index], output = score_members(run.members, sources, rows.take(index), block=batch)
         exposure[index] = exposure_of(run, output)
     impedance = np.zeros((3, len(rows)))
     for number, estimate in enumerate(estimates):
         index = np.flatnonzero(environment == number)
+        potential[index] = run.potential(potential[index], estimate.view)
         level = np.array([[estimate.r_used], [estimate.r_used_low], [estimate.r_used_high]])
         impedance[:, index] = level + deviation(estimate, exposure[index])
     logit = (potential - impedance[0]) / temperature

@@ -16,7 +16,6 @@ from episode import __version__
 from episode.checkpoint import require_finished
 from episode.data.build import ReadOptions
 from episode.data.readers.content import check_place
-from episode.errors import CheckpointError
 from episode.files import file_sha256
 from episode.identity import Identity, check_identity
 from episode.predict.streaming.blocks import parquet_files
@@ -47,6 +46,8 @@ NAMES = {
     "genome": "--genome",
     "support": "--support",
     "support_labels": "--support-labels",
+    "prevalence": "--prevalence",
+    "prevalence_sd": "--prevalence-sd",
     "content": "content of the pair tables",
     "written": "time of writing of the pair tables",
 }
@@ -75,6 +76,8 @@ class Request:
         Folder of encoded elements; by default one that goes with the job.
     columns : tuple of pairs of str
         Names of columns and the tables' own, see `episode.data.readers.read_pairs`.
+    prevalence, prevalence_sd : float
+        See `episode.predict.student.Prevalence`; None for what the Student reads.
     """
 
     run_folder: str
@@ -94,6 +97,8 @@ class Request:
     max_unknown: float = 0.0
     promoter_flank: int = 0
     columns: tuple[tuple[str, str], ...] = ()
+    prevalence: float | None = None
+    prevalence_sd: float = 0.0
 
     @cached_property
     def parquet(self) -> list[str] | None:
@@ -181,14 +186,10 @@ def check_same(begun: Identity, asked: Identity, where: Path, *, planned: bool =
 
 
 def _run_hash(folder: Path) -> str:
+    """Hash run.json, which holds the checksums of all else but in the oldest runs, and the weights."""
     require_finished(folder)
-    digest = hashlib.sha256()
-    for name in ("run.json", "model.safetensors"):
-        path = folder / name
-        if not path.is_file():
-            raise CheckpointError(f"{folder}: not a finished run (no {name} there)")
-        digest.update(file_sha256(path).encode())
-    return digest.hexdigest()
+    files = filter(Path.is_file, (folder / "run.json", folder / "model.safetensors"))
+    return hashlib.sha256("".join(map(file_sha256, files)).encode()).hexdigest()
 
 
 def _content(path: Path) -> str:

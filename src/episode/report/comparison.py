@@ -18,7 +18,7 @@ __all__ = ["comparison_contents"]
 POTENTIAL = "episode.potential"
 POLICIES = {
     "refuse": "A split that leaks is refused unless it is allowed on request.",
-    "audit": "This split comes as its makers made it: it is audited, not refused.",
+    "audit": "Under this protocol training and test may share loci: leaks are audited, not refused.",
 }
 
 

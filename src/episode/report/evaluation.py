@@ -5,7 +5,7 @@ from __future__ import annotations
 from episode.report.contents import Contents, Section, make_section, provenance_lines
 from episode.report.figures import curves, impedance, ranking, training
 from episode.report.findings.evaluation import find_evaluation, lead_sentence
-from episode.report.guide import evaluation_guide
+from episode.report.guide import evaluation_guide, student_text, training_text
 from episode.report.load import Evaluation
 from episode.report.tables.evaluation import environment_table, headline_table, impedance_table
 
@@ -26,6 +26,7 @@ def evaluation_contents(evaluation: Evaluation) -> Contents:
         make_section(
             "Impedance",
             "impedance",
+            student_text(results),
             impedance_table(evaluation),
             *impedance.student_figures(figures),
         ),
@@ -44,8 +45,8 @@ def evaluation_contents(evaluation: Evaluation) -> Contents:
             curves.reliability_pooled(figures, CLAIMED),
             curves.reliability_by_environment(figures, INSIDE),
         ),
-        make_section("Training", "training", *training.training_figures(figures)),
-        make_section("How to read this", "how", evaluation_guide(evaluation.potential_reads, results.temperature)),
+        make_section("Training", "training", training_text(results), *training.training_figures(figures)),
+        make_section("How to read this", "how", evaluation_guide(evaluation.potential_reads, results)),
     ]
     return Contents(
         title="EPIsode evaluation",

@@ -3,8 +3,9 @@
 This module does NOT know models: it makes the files a user would bring, and a truth that training never reads.
 """
 
-from episode.simulate.config import PRESETS, SETS, WORLDS, SetConfig, WorldConfig
+from episode.simulate.config import SETS, WORLDS, SetConfig, WorldConfig
 from episode.simulate.export import write_domain_kl, write_tidy
+from episode.simulate.presets import PRESETS
 from episode.simulate.reranking import RERANK, SpectrumConfig
 from episode.simulate.sequences import Genome, draw_genome
 from episode.simulate.world import World, simulate

@@ -1,26 +1,21 @@
-"""Cell lines: their impedance, the factors behind it, the pairs they are asked about, and the labels.
+"""Cell lines: their impedance and the factors behind it.
 
-The mathematics is in docs/simulator.md. This module does NOT know motifs or DNA: it sees burdens and potentials.
+The mathematics is in docs/simulator.md. This module does NOT know elements or pairs.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import brentq
-from scipy.special import expit, logit, ndtri
+from scipy.special import ndtri
 
-from episode.errors import ConfigError
-from episode.simulate.config import SetConfig, WorldConfig
-from episode.simulate.elements import Universe, channel_names
+from episode.simulate.config import WorldConfig
+from episode.simulate.elements import channel_names
 
-__all__ = ["draw_environments", "draw_pairs", "draw_spectrum"]
+__all__ = ["draw_environments", "draw_spectrum"]
 
 LOWEST_DEVIATION = -2.8
 """Clip of the impedance deviation; with a mean impedance of 3 T it keeps R_E positive."""
-
-GROWTH = 1.25
-"""Factor by which the active fraction grows where a cell line's candidates do not suffice."""
 
 
 def draw_environments(config: WorldConfig, kappa: float, role: str, n: int, rng: np.random.Generator) -> pd.DataFrame:
@@ -115,90 +110,3 @@ def _uncorrelated(values: np.ndarray, other: np.ndarray) -> np.ndarray:
     centred = other - other.mean()
     rest = values - values.mean() - centred * (centred @ values) / (centred @ centred)
     return rest * values.std() / rest.std()
-
-
-def draw_pairs(
-    config: WorldConfig,
-    universe: Universe,
-    potential: np.ndarray,
-    impedance: np.ndarray,
-    line: pd.Series,
-    prior: float,
-    part: str,
-    rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draw the pairs of one cell line on one set of chromosomes, and their labels.
-
-    Parameters
-    ----------
-    potential, impedance : ndarray, shape (n_pairs_of_universe,)
-        True U_I, and R_E in this cell line.
-    line : Series
-        A row of `draw_environments` or `draw_spectrum`.
-    prior : float
-        Prevalence of the reference environment (mean impedance) over the universe.
-    part : str
-        Name of the chromosome set.
-
-    Returns
-    -------
-    rows : ndarray, shape (n,), int64
-        Rows of ``universe.pairs``, all pairs of an enhancer together.
-    label : ndarray, shape (n,), int8
-
-    Raises
-    ------
-    ConfigError
-        If the set is too small for the wanted number of pairs.
-    """
-    sizes: SetConfig = getattr(config, part)
-    n = round(float(np.exp(rng.uniform(*np.log(sizes.pairs)))))
-    rows = np.flatnonzero(universe.pairs["set"].to_numpy() == part)
-    accepted = rows[_accept(config, potential[rows], line, prior, rng)]
-    enhancer, promoter = (universe.pairs[kind].to_numpy()[accepted] for kind in ("enhancer", "promoter"))
-    threshold = rng.random(len(universe.elements))
-    rank = rng.permutation(len(universe.elements))
-    score = _selection_score(config, universe.elements, line)
-    members = universe.elements["set"].to_numpy() == part
-    is_enhancer = universe.elements["kind"].to_numpy() == "enhancer"
-    share = np.where(is_enhancer, config.active_enhancers, config.active_promoters)
-    while True:
-        active = np.zeros(len(threshold), dtype=bool)
-        for kind in (is_enhancer, ~is_enhancer):
-            here = kind & members
-            active[here] = threshold[here] < _active_probability(score[here], min(0.95, float(share[here][0])))
-        kept = accepted[active[enhancer] & active[promoter]]
-        if len(kept) >= n:
-            break
-        if share.min() >= 0.95:
-            raise ConfigError(
-                f"the {part} chromosomes hold {len(kept)} pairs for a cell line that needs {n}; give them more loci"
-            )
-        share = share * GROWTH
-    order = np.argsort(rank[universe.pairs["enhancer"].to_numpy()[kept]], kind="stable")
-    chosen = kept[order][:n]
-    true_logit = (potential[chosen] - impedance[chosen]) / config.temperature
-    label = (rng.random(n) < expit(true_logit)).astype(np.int8)
-    return chosen, label
-
-
-def _selection_score(config: WorldConfig, elements: pd.DataFrame, line: pd.Series) -> np.ndarray:
-    factors = [name for name in line.index if name.startswith("trace_factor")]
-    score = sum(line[name] * elements[name.replace("_factor", "")].to_numpy() for name in factors)
-    return config.selection * (score + line["nuisance_factor"] * elements["nuisance"].to_numpy())
-
-
-def _active_probability(score: np.ndarray, share: float) -> np.ndarray:
-    """Return the logistic probability of being active, its level set so that `share` of the elements are."""
-    level = brentq(lambda a: float(expit(a + score).mean()) - share, -30.0, 30.0)
-    return expit(level + score)
-
-
-def _accept(
-    config: WorldConfig, potential: np.ndarray, line: pd.Series, prior: float, rng: np.random.Generator
-) -> np.ndarray:
-    """Thin pairs so that their potentials follow the label-shifted mixture; all stay if there is none."""
-    reference = expit(potential / config.temperature - config.impedance_mean)
-    shifted = expit(logit(prior) - line.get("label_shift", 0.0) / config.temperature)
-    weight = shifted / prior * reference + (1 - shifted) / (1 - prior) * (1 - reference)
-    return rng.random(len(weight)) < weight / weight.max()

@@ -5,7 +5,7 @@ This module does NOT know cell lines, weights or DNA: sites are known by slot an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import numpy as np
@@ -68,12 +68,20 @@ class Universe:
         All enhancer-promoter pairs inside a locus: enhancer, promoter (element ids), set, mirrored.
     chromosomes : dict
         Chromosome name to length in bp.
+    shared : tuple of int
+        Loci of the set "train" that belong to the set "test" too.
     """
 
     elements: pd.DataFrame
     sites: np.ndarray
     pairs: pd.DataFrame
     chromosomes: dict[str, int]
+    shared: tuple[int, ...] = ()
+
+    def members(self, part: str) -> np.ndarray:
+        """Return which elements belong to a chromosome set, shape (n_elements,), bool."""
+        inside: np.ndarray = self.elements["set"].to_numpy() == part
+        return inside | self.elements["locus"].isin(self.shared).to_numpy() if part == "test" else inside
 
 
 def draw_universe(
@@ -84,7 +92,10 @@ def draw_universe(
     chromosomes: dict[str, int] = {}
     first_locus = 0
     for name in SETS:
-        part, lengths = _lay_out(config, name, getattr(config, name), first_locus, len(chromosomes), rng)
+        own = _own_loci(config, name)
+        if own is None:
+            continue
+        part, lengths = _lay_out(config, name, own, first_locus, len(chromosomes), rng)
         parts.append(part)
         chromosomes.update(lengths)
         first_locus = int(part["locus"].iloc[-1]) + 1
@@ -98,7 +109,18 @@ def draw_universe(
         signs = np.where(np.arange(count) < count / 2, 1.0, -1.0)  # half of each, so that the mean burden is 0
         scale = np.sqrt(count * config.burden_presence * (1 - config.burden_presence))
         elements[kind] = (sites[:, slot] != 0) @ signs / scale
-    return Universe(elements, sites, _all_pairs(elements, is_enhancer), chromosomes)
+    # Training loci are numbered from 0; those in common lie evenly among them.
+    shared = np.flatnonzero(np.diff(np.arange(config.train.loci + 1) * config.loci_in_common // config.train.loci))
+    return Universe(elements, sites, _all_pairs(elements, is_enhancer), chromosomes, tuple(shared.tolist()))
+
+
+def _own_loci(config: WorldConfig, name: str) -> SetConfig | None:
+    """Return the loci of a set that are of no set before, None if there are none."""
+    part: SetConfig | None = getattr(config, name)
+    if part is None or name != "test":
+        return part
+    loci = part.loci - config.loci_in_common
+    return replace(part, chromosomes=min(part.chromosomes, loci), loci=loci) if loci else None
 
 
 def channel_names(stem: str, channels: int) -> tuple[str, ...]:

@@ -115,6 +115,11 @@ def _motif_names(world: World) -> list[str]:
     return [f"{world.bank.ids[i]} {world.bank.names[i]}" for i in world.motifs]
 
 
+def _given(parameters: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Parameters by name, without those of a selection or of shared loci that there is not."""
+    return {name: value for name, value in parameters if value is not None and (name != "shared_loci" or value)}
+
+
 def describe(world: World) -> dict[str, Any]:
     """Return the grammar and the parameters of a world as plain JSON values."""
     names = _motif_names(world)
@@ -143,6 +148,6 @@ def describe(world: World) -> dict[str, Any]:
         "trace_motifs": names[world.slots.trace],
         "nuisance_motifs": names[world.slots.nuisance],
         "prior": world.prior,
-        "parameters": dataclasses.asdict(world.config),
+        "parameters": dataclasses.asdict(world.config, dict_factory=_given),
         **spectrum,
     }

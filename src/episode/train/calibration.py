@@ -51,6 +51,7 @@ def calibrate(
     recalibration = calibration_line(label, logit) if judged else None
     return Calibration(
         temperature=fitted,
+        trained_temperature=temperature,
         offset=offset,
         log_loss=log_loss(label, logit) if judged else None,
         residual_slope=None if recalibration is None else recalibration.slope,

@@ -15,6 +15,7 @@ import pandas as pd
 from episode.checkpoint import DataIdentity
 from episode.config import Config
 from episode.data.dataset import Dataset
+from episode.data.leakage import LeakageAuditor
 from episode.data.manifest import Manifest
 from episode.data.shortcuts import Shortcuts, shortcut_statistics
 from episode.encode.motifs import MotifBank, load_bank
@@ -24,7 +25,14 @@ from episode.inference.pairs import PairRows, pair_rows
 from episode.inference.support_sampling import content_ranks
 from episode.train.memory import check_memory
 
-__all__ = ["RunIdentity", "TrainingData", "gather_data"]
+__all__ = ["RunIdentity", "TrainingData", "gather_data", "shared_validation"]
+
+MAX_SHARED = 0.05
+"""Fraction of validation rows that may share a locus with training."""
+SHARED = (
+    "{share:.0%} of the validation pairs share a locus with training pairs, too optimistic a test: so they are "
+    "learned from, and whole loci are held out for validation instead"
+)
 
 
 class RunIdentity(DataIdentity):
@@ -48,6 +56,10 @@ class TrainingData:
         Rows of training and pseudo-OOD environments.
     pairs_sha256 : str
         Of the columns that training reads.
+    rank : ndarray, shape (n,), int64
+        Of every row, see `episode.inference.support_sampling.content_ranks`.
+    notes : tuple of str
+        What the user should know of how the data are used.
     """
 
     config: Config
@@ -61,6 +73,8 @@ class TrainingData:
     manifest: Manifest
     genome_sha256: str | None
     pairs_sha256: str
+    rank: np.ndarray
+    notes: tuple[str, ...] = ()
 
     @property
     def labelled(self) -> int:
@@ -105,7 +119,8 @@ def gather_data(
         If `store` has other elements or rows than the dataset and the configuration ask for.
     """
     rank = content_ranks(seed, dataset.digests, pair_rows(dataset))
-    roles = assign_roles(dataset.pairs, config.episodes, seed, order=rank)
+    shared = shared_validation(dataset)
+    roles = assign_roles(dataset.pairs, config.episodes, seed, order=rank, trust_split=shared <= MAX_SHARED)
     bank = load_bank(config.stem)
     check_memory(config, bank, dataset, roles)
     if store is None:
@@ -132,4 +147,19 @@ def gather_data(
         manifest=dataset.manifest,
         genome_sha256=dataset.genome_hash,
         pairs_sha256=hashlib.sha256(pd.util.hash_pandas_object(used, index=False).to_numpy().tobytes()).hexdigest(),
+        rank=rank,
+        notes=(SHARED.format(share=shared),) if shared > MAX_SHARED else (),
     )
+
+
+def shared_validation(dataset: Dataset) -> float:
+    """Fraction of the rows of split "val" that share a locus with rows of training, in cell lines that train.
+
+    Such rows say how well pairs at known loci are ranked in known cell lines, which is not what prediction is asked
+    for. 0 where there are none, or where a cell line of "val" takes no part in training: then lines are held out.
+    """
+    split, line = (dataset.pairs[name].to_numpy() for name in ("split", "cell_line"))
+    train, validation = (split == "") | (split == "train"), split == "val"
+    if not validation.any() or not np.isin(line[validation], line[train]).all():
+        return 0.0
+    return LeakageAuditor(dataset).audit(train, validation).locus.share

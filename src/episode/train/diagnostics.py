@@ -105,9 +105,9 @@ def training_alarms(
     checks : list of EnvironmentCheck
         Validation environments.
     judged : list of EnvironmentCheck
-        Validation and pseudo-OOD environments, for the slope of the Student.
+        Environments for the slope of the Student: validation and pseudo-OOD ones, or all that were left out.
     teacher : ndarray, shape (environments,)
-        R_T of the training environments.
+        Impedances of the training environments that the Student is asked for: R_T, or what their labels call for.
     directions : int, optional
         Directions that the exposure of a spectrum started along; None with one channel.
     """

@@ -20,12 +20,15 @@ from episode.checkpoint import (
     Domain,
     Provenance,
     RoleNames,
+    Run,
     RunCalibration,
     RunFacts,
     load_run,
     save_run,
 )
 from episode.episodes.sampler import EnvironmentPool
+from episode.inference.composition import Composition
+from episode.inference.members import Member
 from episode.inference.scoring import Scorer
 from episode.model.energy import EnergySystem
 from episode.schema import write_model
@@ -36,6 +39,7 @@ from episode.train.diagnostics import CompetitionTotals, training_alarms
 from episode.train.log import LOG, ValidationLine, read_log
 from episode.train.pacing import PacingLock
 from episode.train.state import STATE, Progress, check_same_run, write_log
+from episode.train.unseen import FittedStudent, level_of, student_of_one
 from episode.train.validation import EnvironmentCheck, check_environments, mean_of_known, or_nan
 
 __all__ = ["TrainingResult", "close_training", "finished_run"]
@@ -51,6 +55,8 @@ class TrainingResult:
         Mean over validation environments of the AUPR of U_I.
     best_loss : float
         Log-loss over validation environments after calibration, in nats.
+    notes : tuple of str
+        What the user should know of how the data were used.
     """
 
     folder: Path
@@ -60,6 +66,7 @@ class TrainingResult:
     best_aupr: float
     best_loss: float
     alarms: list[Alarm]
+    notes: tuple[str, ...] = ()
 
 
 def close_training(
@@ -97,17 +104,27 @@ def close_training(
         system.temperature.log_temperature.fill_(math.log(fitted.temperature))
         system.temperature.offset.fill_(fitted.offset)
     teacher = system.teacher().detach().mean(1).cpu().numpy()
-    checks = check(roles.validation)
+    checks, calibration = (
+        check(roles.validation),
+        RunCalibration(**fitted.model_dump(), training_impedance=float(teacher.mean())),
+    )
+    judged, temperature, domain, student = checks + check(roles.pseudo_ood), fitted.temperature, None, None
+    if config.environment.student == "closed_form":
+        student = _student(data, system, score)
+        checks = judged = student.checks
+        calibration, domain, temperature = student.calibration, student.domain, 1.0
+        teacher = student.student.fitted.left_out.level
     leads = [pacing.student[name] - pacing.opportunist[name] for name in pacing.student]
     totals = CompetitionTotals(progress.pull_in, progress.push_away, progress.tasks, mean_of_known(leads))
     alarms = training_alarms(
         checks,
-        checks + check(roles.pseudo_ood),
-        fitted.temperature,
+        judged,
+        temperature,
         teacher,
         totals,
         directions=progress.directions if config.impedance.channels > 1 else None,
     )
+    alarms += [] if student is None else student.alarms
     facts = RunFacts(
         config=config,
         windows=data.manifest.windows,
@@ -117,9 +134,9 @@ def close_training(
         alpha=progress.alpha,
         genome_sha256=data.genome_sha256,
         shortcuts=data.shortcuts,
-        calibration=RunCalibration(**fitted.model_dump(), training_impedance=float(teacher.mean())),
+        calibration=calibration,
         roles=_names(data),
-        domain=_domain(data, score),
+        domain=domain or _domain(data, score),
         provenance=Provenance(
             episode=__version__,
             torch=torch.__version__,
@@ -127,18 +144,21 @@ def close_training(
             best_step=progress.best_step,
             steps=progress.step,
             epochs=progress.queried / data.labelled,
+            queried=progress.queried,
             sources=list(data.manifest.sources),
             unseen_validation=roles.unseen_validation,
             identity=DataIdentity(**data.identity.model_dump(exclude={"config", "seed"})),
         ),
+        student=None if student is None else student.facts,
     )
     if write:
         write_log(folder, progress)
         write_model(folder / "alarms.json", Alarms(alarms))
-        save_run(folder, system, data.bank, facts)
+        run = Run(facts, data.bank, system, tuple(alarms), None if student is None else student.student)
+        save_run(folder, run, None if student is None else student.unseen)
         (folder / STATE).unlink(missing_ok=True)
     best = progress.best_aupr, progress.best_loss
-    return TrainingResult(folder, facts.provenance, facts.roles, facts.calibration, *best, alarms)
+    return TrainingResult(folder, facts.provenance, facts.roles, facts.calibration, *best, alarms, data.notes)
 
 
 def finished_run(folder: Path, data: TrainingData) -> TrainingResult:
@@ -159,7 +179,24 @@ def finished_run(folder: Path, data: TrainingData) -> TrainingResult:
     checks = [line for line in read_log(folder / LOG) if isinstance(line, ValidationLine)]
     chosen = [line for line in checks if line.step == facts.provenance.best_step][-1]
     best = or_nan(chosen.aupr), or_nan(chosen.log_loss)
-    return TrainingResult(folder, facts.provenance, facts.roles, facts.calibration, *best, list(run.alarms))
+    alarms = list(run.alarms)
+    return TrainingResult(folder, facts.provenance, facts.roles, facts.calibration, *best, alarms, data.notes)
+
+
+def _student(data: TrainingData, system: EnergySystem, score: Scorer) -> FittedStudent:
+    """Fit the closed-form Student of a run with a single member."""
+    roles, label = data.roles, data.rows.label[data.learning]
+    temperature = float(system.temperature().detach())
+    level = level_of(score(data.learning).potential.double().cpu().numpy(), label, temperature)
+    return student_of_one(
+        Member(system, level, temperature, roles.names),
+        score,
+        Composition(data.store, data.bank, data.config.stem),
+        learned=(*roles.training, *roles.pseudo_ood, *roles.unused),
+        held_out=roles.calibration,
+        rank=data.rank,
+        seed=data.seed,
+    )
 
 
 def _names(data: TrainingData) -> RoleNames:

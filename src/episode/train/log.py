@@ -12,6 +12,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field, RootModel
 
+from episode.checkpoint import MEMBERS
 from episode.documents import read_lines
 from episode.errors import CheckpointError
 from episode.files import finite
@@ -151,6 +152,12 @@ class LogLine(RootModel[Line]):
 def log_text(line: Line) -> str:
     """Return a line of the log, with its line break."""
     return json.dumps(finite(line.model_dump(exclude_unset=True))) + "\n"
+
+
+def log_file(run_folder: Path) -> Path:
+    """Log of a run; of a cross-fitted one that of its first member."""
+    logs = (run_folder / LOG, *sorted((run_folder / MEMBERS).glob(f"*/{LOG}")))
+    return next((path for path in logs if path.exists()), logs[0])
 
 
 def read_log(path: Path) -> list[Line]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from episode.config import Config
 from episode.data.dataset import Dataset
 from episode.encode.store import ElementStore
 from episode.episodes.prior_shift import log_odds
-from episode.episodes.sampler import Task
+from episode.episodes.sampler import EnvironmentPool, Task
 from episode.episodes.tasks import TaskSource
 from episode.errors import ConfigError
 from episode.files import refuse_unwritable
@@ -135,6 +135,7 @@ class _Training:
         self.frozen: FrozenScorer | None = None
         self.source = TaskSource(self.roles.training, self.roles.pseudo_ood, self.config.episodes)
         self.progress = Progress(alpha=self._alpha())
+        self.learn_steps = steps_within(self.config, [*self.roles.training, *self.roles.pseudo_ood])
         self.saved, self.saved_step = time.monotonic(), 0
 
     @property
@@ -187,7 +188,7 @@ class _Training:
         """Steps of the whole training run as it now stands."""
         training = self.config.training
         if self.progress.stage == "learn":
-            return training.steps + training.settle_steps
+            return self.learn_steps + training.settle_steps
         return self.progress.step if self.finished() else self.progress.stage_start + training.settle_steps
 
     def finished(self) -> bool:
@@ -213,7 +214,10 @@ class _Training:
 
     def _freeze(self) -> None:
         """Compute once what the Backbone, which no longer moves, says of every row that training may use."""
-        used = [self.data.learning, *(pool.rows for pool in self.roles.calibration)]
+        pools = self.roles.calibration
+        if self.config.environment.student == "closed_form":
+            pools += self.roles.unused
+        used = [self.data.learning, *(pool.rows for pool in pools)]
         self.frozen = FrozenScorer(self.judge, np.concatenate(used))
 
     def _next_stage(self) -> None:
@@ -231,7 +235,7 @@ class _Training:
 
     def step(self) -> str:
         progress, training = self.progress, self.config.training
-        steps = training.steps if progress.stage == "learn" else training.settle_steps
+        steps = self.learn_steps if progress.stage == "learn" else training.settle_steps
         rng = generator(self.seed, "step", progress.step)
         with torch.no_grad():
             impedance = self.system.teacher().amin(1).cpu().numpy()
@@ -308,7 +312,9 @@ class _Training:
         )
         loss = mean_of_known([check.task for check in checks])
         log_loss = or_nan(calibrate(checks, float(self.system.temperature().detach())).log_loss)
-        aupr = mean_of_known([check.aupr for check in checks])
+        closed = self.config.environment.student == "closed_form"
+        sizes = [len(check.label) for check in checks] if closed else None
+        aupr = mean_of_known([check.aupr for check in checks], sizes)
         teacher = self.system.teacher().detach().mean(1).cpu().numpy()
         temperature = float(self.system.temperature().detach())
         known = dict(zip(self.roles.names, teacher.tolist(), strict=True))
@@ -341,10 +347,31 @@ class _Training:
             better = math.isnan(aupr) or aupr > progress.best_aupr
         else:
             better = math.isnan(log_loss) or log_loss < progress.best_loss
-        if better or not progress.best:
+        if better or not progress.best or self.config.training.keep == "last":
             progress.best_step, progress.stale = progress.step, 0
             progress.best_aupr, progress.best_loss = aupr, log_loss
             progress.best = {name: value.detach().cpu().clone() for name, value in self.system.state_dict().items()}
         else:
             progress.stale += 1
         return f"validation log-loss {log_loss:.4f}, AUPR {aupr:.3f}"
+
+
+def steps_within(config: Config, pools: Sequence[EnvironmentPool]) -> int:
+    """Steps in which everything learns: those asked for, or fewer that query each labelled pair often enough.
+
+    A task queries at most `EpisodesConfig.query` pairs of its environment, and at most about half of it; both halves
+    where it is two-way. A mixed task queries none.
+
+    Parameters
+    ----------
+    pools : sequence of EnvironmentPool
+        What is learned from.
+    """
+    training, episodes = config.training, config.episodes
+    if not training.epochs:
+        return training.steps
+    labelled = [int((pool.label >= 0).sum()) for pool in pools]
+    kinds = episodes.train + episodes.pseudo_ood + episodes.prior_shift
+    asked = kinds / (kinds + episodes.mixed) * (1 + episodes.two_way)
+    task = asked * sum(min(episodes.query, size / 2) for size in labelled) / len(labelled)
+    return max(1, min(training.steps, math.ceil(training.epochs * sum(labelled) / (training.tasks_per_step * task))))

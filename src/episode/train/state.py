@@ -21,9 +21,9 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer
 from torch import Tensor
 
-from episode.checkpoint import check_tensors, load_state, save_state
+from episode.checkpoint import MEMBERS, check_tensors, load_state, save_state
 from episode.documents import read_lines
-from episode.errors import CheckpointError, EpisodeError
+from episode.errors import CheckpointError, EpisodeError, FolderInUse
 from episode.files import atomic_file, locked, remove_leftovers
 from episode.identity import Identity, check_identity
 from episode.model.energy import EnergySystem
@@ -60,8 +60,8 @@ class Start(enum.Enum):
 
 
 def unfinished(folder: Path) -> bool:
-    """Tell whether a folder holds a training run that can be resumed."""
-    return (folder / STATE).is_file()
+    """Tell whether a folder holds a training run that can be resumed, cross-fitted or not."""
+    return (folder / STATE).is_file() or ((folder / MEMBERS).is_dir() and not (folder / "run.json").exists())
 
 
 @contextlib.contextmanager
@@ -112,7 +112,7 @@ def _claim(folder: Path, held: contextlib.ExitStack, *, resume: bool) -> Start:
 
 
 def _refuse_company(folder: Path) -> None:
-    raise EpisodeError(f"{folder}: another process is training into it")
+    raise FolderInUse(f"{folder}: another process is training into it")
 
 
 class Progress(Model):

@@ -19,6 +19,7 @@ from episode.metrics.metrics import average_precision, oracle_impedance
 from episode.model.backbone import PairOutput
 from episode.model.energy import EnergySystem
 from episode.train.divergence import require_finite
+from episode.train.student_fit import LINE_ROWS
 
 __all__ = ["EnvironmentCheck", "check_environments", "mean_of_known", "or_nan"]
 
@@ -117,10 +118,15 @@ def check_environments(
     return checks
 
 
-def mean_of_known(values: list[float]) -> float:
-    """Mean of the finite values; NaN if there are none."""
-    known = [value for value in values if math.isfinite(value)]
-    return sum(known) / len(known) if known else math.nan
+def mean_of_known(values: list[float], sizes: list[int] | None = None) -> float:
+    """Mean of the finite values; NaN if there are none.
+
+    With `sizes`, pairs of each environment, one of n pairs has the weight ``n / (n + 100)``: a small one counts little.
+    """
+    weights = [1.0] * len(values) if sizes is None else [size / (size + LINE_ROWS) for size in sizes]
+    known = [(value, weight) for value, weight in zip(values, weights, strict=True) if math.isfinite(value)]
+    total = sum(weight for _, weight in known)
+    return sum(value * weight for value, weight in known) / total if total else math.nan
 
 
 def or_nan(value: float | None) -> float:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,14 +19,15 @@ import episode.compare.methods.trained_run as trained_run
 import episode.train.data as train_data
 import episode.train.loop as loop
 import tiny_world
-from episode.checkpoint import Run, load_run, save_run
+from episode.checkpoint import Run, load_run, load_unseen, save_run
 from episode.compare.methods import ablations, with_distance
 from episode.compare.methods.base import FoldTask, RunnerResult, Scores
-from episode.compare.methods.episode_methods import score_fold, training_level
+from episode.compare.methods.episode_methods import reference_of_network, score_fold
 from episode.compare.methods.opportunist import shortcut_score
 from episode.config import Config
 from episode.data.dataset import Dataset
 from episode.data.shortcuts import shortcut_statistics
+from episode.episodes.sampler import Task
 from episode.errors import EpisodeError
 from episode.evaluate.figures import RunFigures
 from episode.inference.pairs import pair_rows
@@ -67,9 +69,23 @@ def task(fold_task: FoldTask, tmp_path_factory: pytest.TempPathFactory) -> FoldT
 
 
 @pytest.fixture(scope="module")
-def trained(task: FoldTask) -> RunnerResult:
+def queried() -> list[int]:
+    """Labelled pairs that each task of the training run queried, in their order."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def trained(task: FoldTask, queried: list[int]) -> RunnerResult:
     """The methods as trained."""
-    return score_fold(task)
+    count = loop._Training._labelled
+
+    def remember(self: Any, drawn: Task) -> int:
+        queried.append(count(self, drawn))
+        return queried[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop._Training, "_labelled", remember)
+        return score_fold(task)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +101,7 @@ def lively(task: FoldTask, trained: RunnerResult, tmp_path_factory: pytest.TempP
     run.system.temperature.log_temperature.fill_(float(np.log(potential.std() / 1.5)))
     level = float(potential.mean() + 0.5 * potential.std())
     calibration = run.facts.calibration.changed(**tiny_world.LIVELY, training_impedance=level)
-    save_run(folder / "run", run.system, run.bank, run.facts.changed(calibration=calibration))
+    save_run(folder / "run", replace(run, facts=run.facts.changed(calibration=calibration)))
     return replace(task, folder=folder)
 
 
@@ -190,7 +206,7 @@ def test_level_is_the_constant_of_smallest_log_loss_on_held_out_rows(
     assert all(loss(level) < loss(level + step * scale) for step in (-1, -0.1, -0.01, 0.01, 0.1, 1))
     assert expit((potential - level) / scale).mean() == pytest.approx(label.mean(), abs=1e-6)
     assert abs(level - run.facts.calibration.training_impedance) > 0.05 * scale
-    found = training_level(run, trained_run.read_part(run, lively, lively.fold.held_out))
+    found = reference_of_network(run, trained_run.read_part(run, lively, lively.fold.held_out)).levels[None]
     assert (found.impedance, found.prevalence) == (level, pytest.approx(label.mean()))
 
 
@@ -199,7 +215,7 @@ def test_a_level_without_both_classes_is_that_of_training(lively: FoldTask, run:
     table = pairs.assign(label=np.where(lively.fold.held_out, 0, pairs["label"]).astype(np.int8))
     task = replace(lively, dataset=replace(lively.dataset, pairs=table))
     for mask in (task.fold.held_out, np.zeros(len(pairs), dtype=bool)):
-        found = training_level(run, trained_run.read_part(run, task, mask))
+        found = reference_of_network(run, trained_run.read_part(run, task, mask)).levels[None]
         assert (found.impedance, found.prevalence) == (run.facts.calibration.training_impedance, run.facts.train_share)
 
 
@@ -356,6 +372,11 @@ def test_call_by_hand() -> None:
     assert np.isnan(nothing.call).all()
 
 
+def test_the_pairs_drawn_are_those_that_training_queried(trained: RunnerResult, queried: list[int]) -> None:
+    assert len(queried) > 4
+    assert trained.pairs_drawn == sum(queried) > 0
+
+
 def test_extras_are_ready_for_json(trained: RunnerResult, task: FoldTask) -> None:
     extras = json.loads(figures_of(trained).model_dump_json())
     run = load_run(task.folder / "run")
@@ -473,3 +494,71 @@ def test_single_pool(task: FoldTask, tmp_path: Path) -> None:
     threshold = best_f1_threshold(held_out["label"], held_out["logit"])
     assert np.array_equal(result.methods["ablation.single_pool"].call, predictions.pairs["logit"] >= threshold)
     assert "level" not in json.loads(figures_of(result).model_dump_json())
+
+
+# -- under a closed-form Student --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["single", "cross-fitted"])
+def closed(request: pytest.FixtureRequest, fold_task: FoldTask, tmp_path_factory: pytest.TempPathFactory) -> FoldTask:
+    """A task of EPIsode with a closed-form Student, of one member or of two."""
+    groups = 2 if request.param == "cross-fitted" else 0
+    settings = ("training.steps=3", "training.settle_steps=2", f"crossfit.groups={groups}", "crossfit.seeds=1")
+    config = tiny_world.config("environment.student=closed_form", *settings)
+    return replace(fold_task, config=config, folder=tmp_path_factory.mktemp("closed") / "runner")
+
+
+@pytest.fixture(scope="module")
+def filled(closed: FoldTask) -> RunnerResult:
+    return score_fold(closed)
+
+
+def test_methods_of_a_closed_form_student(closed: FoldTask, filled: RunnerResult) -> None:
+    run = load_run(closed.folder / "run")
+    assert run.student is not None
+    alone = len(run.members) == 1
+    assert set(filled.methods) == METHODS | ({"episode.network"} if alone else set())
+    assert filled.pairs_drawn == run.facts.provenance.queried != 0
+    found = predict_dataset(run, part(closed, closed.fold.test), closed.store)
+    potential = found.pairs["potential"].to_numpy()
+    np.testing.assert_allclose(filled.methods["mean_impedance"].logit, potential - 3)
+    np.testing.assert_allclose(filled.methods["episode.fused"].logit, found.pairs["logit"])
+    for estimate in found.estimates:
+        mine = (found.pairs["environment"] == estimate.environment).to_numpy()
+        np.testing.assert_allclose(filled.methods["episode.student"].logit[mine], potential[mine] - estimate.r_student)
+    usual: dict[str | None, float] = {view: scale.prevalence for view, scale in run.student.fitted.scales.items()}
+    assert figures_of(filled).prevalence == {one.environment: usual[one.view] for one in found.estimates}
+
+
+def test_calls_are_chosen_on_pairs_that_members_left_out(closed: FoldTask, filled: RunnerResult) -> None:
+    unseen = load_unseen(closed.folder / "run")
+    logits = {"mean_impedance": unseen["logit"], "episode.student": unseen["logit"] + unseen["level"]}
+    for name, logit_there in logits.items():
+        threshold = known(best_f1_threshold(unseen["label"], logit_there))
+        scores = filled.methods[name]
+        np.testing.assert_array_equal(scores.call, scores.score >= threshold)
+    variant = trained_run.score_variant("variant", closed, closed.config).methods["variant"]
+    np.testing.assert_array_equal(variant.call, filled.methods["episode.fused"].call)
+    np.testing.assert_array_equal(variant.logit, filled.methods["episode.fused"].logit)
+
+
+def test_the_network_that_the_student_stands_in_for(closed: FoldTask, filled: RunnerResult) -> None:
+    """The same weights, trained with the network as the Student, say the same; members have none in common."""
+    if closed.config.crossfit.groups:
+        assert "episode.network" not in filled.methods
+        return
+    environment = closed.config.environment.changed(student="network")
+    folder = closed.folder.with_name("network")
+    own = score_fold(replace(closed, config=closed.config.changed(environment=environment), folder=folder))
+    scores, wanted = filled.methods["episode.network"], own.methods["episode.fused"]
+    np.testing.assert_array_equal(scores.logit, wanted.logit)
+    np.testing.assert_array_equal(scores.call, wanted.call)
+
+
+def test_a_fold_with_one_training_line_is_not_cross_fitted(closed: FoldTask, tmp_path: Path) -> None:
+    line = closed.dataset.pairs["cell_line"] == "train01"
+    settings = ("environment.student=closed_form", "training.steps=1", "training.settle_steps=0", "crossfit.groups=3")
+    task = replace(closed, config=tiny_world.config(*settings), folder=tmp_path)
+    learning = closed.dataset.select((line & (closed.dataset.pairs["split"] != "test")).to_numpy())
+    assert len(trained_run.trained_run(task, learning).members) == 1
+    assert len(trained_run.trained_run(task, learning).members) == 1, "a finished run is used"

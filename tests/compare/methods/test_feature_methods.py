@@ -200,6 +200,18 @@ def test_the_sign_of_the_degree_is_learned_in_training(sign: int, fold_task: Fol
     assert area is not None and area > 0.8
 
 
+@pytest.mark.parametrize("name", RUNNERS)
+def test_the_pairs_drawn_are_those_of_the_longest_training_run(name: str, fold_task: FoldTask) -> None:
+    """Trees draw every row once a tree, 30 or 120 where they choose; the regression once; a number learns nothing."""
+    result, fold = RUNNERS[name](fold_task), fold_task.fold
+    most = {"motif_gbm": 30, "ctcf_gbm": 120, "kmer_lr": 1}
+    if name in NUMBERS:
+        assert result.pairs_drawn is None
+    else:
+        passes = extras_of(result).get("rounds", 1)
+        assert result.pairs_drawn == max(fold.fit.sum() * most[name], fold.train.sum() * passes) > 0
+
+
 def numbered(task: FoldTask, number: NDArray[np.float64]) -> Scores:
     return score_number(task, number, number_log_odds(task, number))
 
@@ -245,6 +257,9 @@ class Recorder:
     fallback: float = 9.0
     seen: list[tuple[list[int], list[float]]] = field(default_factory=list)
 
+    def passes(self, setting: float) -> int:
+        return round(10 * setting)
+
     def learn(
         self,
         features: NDArray[np.float32],
@@ -288,6 +303,9 @@ def test_chosen_on_selection_by_models_of_fit_calibrated_beside_held_out_rows_le
         (np.flatnonzero(fold.train).tolist(), [0.5]),
     ]
     assert (chosen.setting, chosen.from_selection) == (0.5, True)
+    assert chosen.pairs_drawn == max(
+        40 * fold.fit.sum(), 5 * fold.train.sum()
+    )  # 10 times the largest setting, 10 times 0.5
     value = 0.5 * features(oriented_pairs(task.dataset, np.arange(len(fold.test))))[:, 0].astype(np.float64)
     label = task.dataset.pairs["label"].to_numpy()
     line = calibration_line(label[fold.held_out], value[fold.held_out])

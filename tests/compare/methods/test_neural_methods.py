@@ -264,6 +264,7 @@ def test_learned_beside_held_out_rows_and_from_all_of_train_but_never_twice_from
         "split": [("fit", fit, 4)],
     }[by]
     assert taught == expected
+    assert result.pairs_drawn == 16 * max(steps for _, _, steps in expected)
     assert extras_of(result)["steps"] == expected[-1][2]
 
 
@@ -319,6 +320,30 @@ def test_steps_grow_with_the_data_and_are_bounded(simulated: tuple[FoldTask, np.
     assert extras_of(epivan.score_fold(task))["steps"] == 6
     few = task.fold.fit & (np.arange(PAIRS) < 24)
     assert extras_of(epivan.score_fold(replace(task, fold=replace(task.fold, fit=few))))["steps"] == 8
+
+
+@pytest.mark.parametrize("by", ["groups", "chromosomes", "split"])
+def test_no_training_run_draws_more_than_its_budget(
+    by: str, simulated: tuple[FoldTask, np.ndarray], short: Any, taught: list[tuple[str, list[int], int]]
+) -> None:
+    """100 pairs are 6 batches of 16; learned for long enough, all runs but the first would take more steps."""
+    short(steps=4, checks=1, batch=16)
+    task = replace(simulated[0], fold=folds_of(simulated[0].fold)[by], budget=100)
+    result = epivan.score_fold(task)
+    assert set(result.methods) == {"epivan.matched"}
+    assert taught[0][2] == 6
+    assert all(steps <= 6 for _, _, steps in taught)
+    assert result.pairs_drawn == 96
+
+
+@pytest.mark.parametrize(
+    ("budget", "steps", "checks"),
+    [(25_600, 200, 10), (51_200, 400, 20), (10_000_000, 78_125, 50), (1280, 10, 10), (5, 1, 10)],
+)
+def test_a_recipe_within_a_budget_is_judged_as_often_a_step(budget: int, steps: int, checks: int) -> None:
+    """200 steps of 128 pairs, judged ten times: twice as many pairs are judged twice as often, but not without end."""
+    recipe = replace(cross_attention.RECIPE, steps=200, checks=10, batch=128)
+    assert recipe.within(budget) == replace(recipe, steps=steps, checks=checks)
 
 
 def test_reverse_gradient_by_hand() -> None:

@@ -68,6 +68,9 @@ class FoldTask:
         The runner's own, for what it keeps; may not exist yet.
     own_store : ElementStore
         Every element as EPIsode's own stem reads it: `store` where `config.stem.kind` is "motif".
+    budget : int or None
+        Pairs that a training run may draw, of a runner that is given as many as EPIsode's own; None for the runner's
+        own number.
     """
 
     dataset: Dataset
@@ -79,6 +82,7 @@ class FoldTask:
     seed: int
     folder: Path
     own_store: ElementStore
+    budget: int | None = None
 
     @property
     def rows(self) -> NDArray[np.int64]:
@@ -127,10 +131,20 @@ class Scores:
 
 @dataclass(frozen=True)
 class RunnerResult:
-    """The methods that a runner fills, and what it keeps (JSON-ready): of a training run its figures."""
+    """The methods that a runner fills, and what it keeps.
+
+    Parameters
+    ----------
+    extras : RunFigures or mapping
+        JSON-ready: of a training run of EPIsode its figures.
+    pairs_drawn : int or None
+        Labelled pairs that were drawn, each as often as it was, in the longest training run behind the scores: a run
+        that chooses among its steps counts to its end. None where nothing is trained.
+    """
 
     methods: Mapping[str, Scores]
     extras: RunFigures | Mapping[str, JsonValue] = field(default_factory=dict)
+    pairs_drawn: int | None = None
 
 
 class Runner(Protocol):

@@ -3,15 +3,16 @@
 A network learns from the rows `fit` and is judged a few times on `selection` by average precision. The best number of
 steps, scaled by the size of the data, is then learned from the start twice: from the training rows beside the held-out
 part, to calibrate and call by `held_out`, and from all of `train`, to score. A network that has learned from the same
-rows is not learned again (see `episode.compare.methods.select`). This module knows no particular network and no
-environment: batches mix the cell lines.
+rows is not learned again (see `episode.compare.methods.select`). With a budget (`FoldTask.budget`) the same is done
+with other numbers of steps, see `Recipe.within`. This module knows no particular network and no environment: batches
+mix the cell lines.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,8 @@ MAX_JUDGED = 4096
 """Selection or held-out rows that are scored; of more, a random part is drawn once."""
 MAX_GROWTH = 2.0
 """Training after the choice has at most this many times the steps of `Recipe`, however much larger its data are."""
+MAX_CHECKS = 50
+"""Judgements on the selection rows under a budget, at most."""
 
 Rows = NDArray[np.int64]
 
@@ -68,6 +71,16 @@ class Recipe:
     rate: float
     weight_decay: float
     balanced: bool
+
+    def within(self, budget: int) -> Recipe:
+        """Return the recipe whose longest training run draws `budget` pairs, in whole batches, one at least.
+
+        It is judged as often a step as before, within `checks` and `MAX_CHECKS` times: so what was best of fewer steps
+        may still be chosen.
+        """
+        steps = max(1, budget // self.batch)
+        checks = min(max(self.checks, round(self.checks * steps / self.steps)), MAX_CHECKS)
+        return replace(self, steps=steps, checks=checks)
 
 
 @dataclass(frozen=True)
@@ -122,7 +135,8 @@ def score_network(
     Parameters
     ----------
     method : str
-        Name of the method; decides the randomness together with `task.seed`.
+        Name of the method; decides the randomness together with `task.seed`. With `task.budget` the method is called
+        ``<method>.matched``, and no training run draws more pairs.
     build : callable
         From the number of training cell lines to a new network, called as ``network(enhancers, promoters,
         enhancer_of, promoter_of)`` with two `ElementBatch` of distinct elements and, for each pair, the places
@@ -134,36 +148,50 @@ def score_network(
         The one method; `score` and `logit` are the log-odds, calibrated on `held_out`. Where `fit`, `selection` or
         `held_out` lacks a class, `recipe.steps` are taken, and nothing is calibrated or called.
     """
-    learner = _Learner(task, method, inputs, build, recipe)
+    most = round(MAX_GROWTH * recipe.steps)
+    if task.budget is not None:
+        method, recipe = f"{method}.matched", recipe.within(task.budget)
+        most = recipe.steps
+    learner = _Learner(task, method, inputs, build, recipe, most)
     with torch.random.fork_rng(devices=[]):
         return learner.score_fold()
 
 
 class _Learner:
     def __init__(
-        self, task: FoldTask, method: str, inputs: ElementInputs, build: Callable[[int], nn.Module], recipe: Recipe
+        self,
+        task: FoldTask,
+        method: str,
+        inputs: ElementInputs,
+        build: Callable[[int], nn.Module],
+        recipe: Recipe,
+        most: int,
     ) -> None:
         self.fold, self.seed, self.method, self.build, self.recipe = task.fold, task.seed, method, build, recipe
+        self.most = most
         self.pairs = _Pairs(task.dataset, inputs)
 
     def score_fold(self) -> RunnerResult:
         fold, label = self.fold, self.pairs.label
         fit, beside, train = (self.pairs.labelled(mask) for mask in (fold.fit, rest(fold), fold.train))
         selection, held_out = (self._some(self.pairs.labelled(mask)) for mask in (fold.selection, fold.held_out))
-        steps, known, judged = self.recipe.steps, held_out[:0], np.zeros(0)
+        steps = longest = self.recipe.steps
+        known, judged = held_out[:0], np.zeros(0)
         network: nn.Module | None = None
         checks: list[JsonValue] = []
         if all(np.unique(label[rows]).size == 2 for rows in (fit, selection, held_out)):
             best, network, checks = self._choose(fit, selection)
             if not np.array_equal(beside, fit):
-                network = self._learn("rest", beside, self._scaled(best, beside, fit))
+                scaled = self._scaled(best, beside, fit)
+                network, longest = self._learn("rest", beside, scaled), max(longest, scaled)
             known, judged = held_out, self.pairs.log_odds(network, held_out) + self._offset(beside)
             steps = self._scaled(best, train, fit)
         if network is None or not np.array_equal(train, beside):
-            network = self._learn("train", train, steps)
+            network, longest = self._learn("train", train, steps), max(longest, steps)
         score = self.pairs.log_odds(network, np.flatnonzero(fold.test)) + self._offset(train)
         scores = calibrated(score, label[known], judged)
-        return RunnerResult({self.method: scores}, {"steps": steps, "selection": checks})
+        drawn = longest * self.recipe.batch
+        return RunnerResult({self.method: scores}, {"steps": steps, "selection": checks}, drawn)
 
     def _choose(self, fit: Rows, selection: Rows) -> tuple[int, nn.Module, list[JsonValue]]:
         """Learn from `fit`; the number of steps, the first of equals, and the network then, and every check."""
@@ -182,7 +210,7 @@ class _Learner:
 
     def _scaled(self, steps: int, rows: Rows, fit: Rows) -> int:
         """As many passes over `rows` as `steps` make over `fit`, within bounds."""
-        return min(round(steps * len(rows) / len(fit)), round(MAX_GROWTH * self.recipe.steps))
+        return min(round(steps * len(rows) / len(fit)), self.most)
 
     def _some(self, rows: Rows) -> Rows:
         """At most `MAX_JUDGED` of the rows, the same of the same."""

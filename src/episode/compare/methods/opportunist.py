@@ -54,7 +54,8 @@ def shortcut_score(run: Run, store: ElementStore, reading: Reading) -> NDArray[n
     rows = pair_rows(reading.dataset, run.facts.shortcuts)
     score = np.zeros(len(rows))
     for (estimate, index), support in zip(reading.environments(), reading.predictions.supports, strict=True):
-        embedding = embed_support(system, score_rows(system.backbone, store, rows.take(support)))
+        read = rows.take(support[: run.facts.config.episodes.support_max])
+        embedding = embed_support(system, score_rows(system.backbone, store, read))
         delta = system.opportunist(torch.from_numpy(rows.shortcuts[index]), embedding).double().numpy()
-        score[index] = -(estimate.r_student + delta) / float(system.temperature())
+        score[index] = -estimate.r_student / reading.temperature - delta / float(system.temperature())
     return score

@@ -22,9 +22,11 @@ __all__ = [
     "BAYES",
     "CLAIMS",
     "EPISODE",
+    "EPISODE_RUNNER",
     "FEW_LABELS",
     "GROUPS",
     "IMPEDANCE",
+    "MATCHED_BUDGET",
     "METHODS",
     "ORACLE",
     "OTHER",
@@ -32,6 +34,7 @@ __all__ = [
     "SEQUENCE",
     "SHORTCUT",
     "SPECTRUM_CLAIMS",
+    "TOLD",
     "WITH_DISTANCE",
     "Method",
     "RunnerSpec",
@@ -42,17 +45,20 @@ __all__ = [
 ]
 
 EPISODE, IMPEDANCE, SEQUENCE = "EPIsode", "impedance", "sequence"
-SHORTCUT, WITH_DISTANCE, ABLATION, OTHER = "shortcut", "with_distance", "ablation", "other"
+MATCHED_BUDGET, SHORTCUT, WITH_DISTANCE, ABLATION, OTHER = "matched", "shortcut", "with_distance", "ablation", "other"
 GROUPS = {
     EPISODE: "EPIsode",
     IMPEDANCE: "impedance baseline",
     SEQUENCE: "sequence baseline",
+    MATCHED_BUDGET: "sequence baseline, matched budget",
     SHORTCUT: "shortcut",
     WITH_DISTANCE: "with distance",
     ABLATION: "ablation",
     OTHER: "other",
 }
 """What a group of methods is called, in the order of the table."""
+EPISODE_RUNNER = "episode"
+"""Name of the runner that trains EPIsode itself."""
 FEW_LABELS = (0, 8, 32, 128)
 """Numbers of labels of an environment that the methods ``episode.few_label_<number>`` are shown."""
 
@@ -73,6 +79,8 @@ class Method:
         What a reader must know of it; may be empty.
     random : bool
         Another seed gives other scores.
+    always : bool
+        Its runner fills it in every fold.
     """
 
     name: str
@@ -80,6 +88,7 @@ class Method:
     meaning: str = ""
     note: str = ""
     random: bool = True
+    always: bool = True
 
 
 @dataclass(frozen=True)
@@ -94,6 +103,8 @@ class RunnerSpec:
         Of this package.
     by_default : bool
         Runs when no methods are asked for.
+    matched : bool
+        Is given as many pairs to draw as the training run of EPIsode on the same fold with the same seed has drawn.
     """
 
     name: str
@@ -101,6 +112,7 @@ class RunnerSpec:
     module: str
     function: str = "score_fold"
     by_default: bool = True
+    matched: bool = False
 
     @property
     def random(self) -> bool:
@@ -124,12 +136,18 @@ def _single(method: Method, module: str, function: str = "score_fold", *, by_def
     return RunnerSpec(method.name, (method,), module, function, by_default)
 
 
+def _matched(name: str, meaning: str, note: str = "") -> RunnerSpec:
+    """Return the runner of a neural baseline that draws as many pairs as EPIsode."""
+    method = Method(f"{name}.matched", MATCHED_BUDGET, f"{meaning}, as many pairs drawn as EPIsode", note)
+    return RunnerSpec(method.name, (method,), name, by_default=False, matched=True)
+
+
 LESS_LABELLED = "{} labels an environment and fold; every labelled pair is left out of all few-label methods"
 SMALLER = "own implementation, smaller than published"
 
 RUNNERS = (
     RunnerSpec(
-        "episode",
+        EPISODE_RUNNER,
         (
             Method("episode.potential", EPISODE, "U_I alone: DNA only", "U_I alone: ranks, claims no probability"),
             Method("episode.student", EPISODE, "U_I with R_S, no labels"),
@@ -140,6 +158,13 @@ RUNNERS = (
                 "only environments that the Teacher knows",
             ),
             Method("episode.fused", EPISODE, "U_I with the impedance in use"),
+            Method(
+                "episode.network",
+                EPISODE,
+                "U_I with R_S of the network, no labels",
+                "runs with one member only: R_S of the set encoder, which the closed form stands in for",
+                always=False,
+            ),
             *(
                 Method(
                     f"episode.few_label_{count}",
@@ -170,6 +195,10 @@ RUNNERS = (
     _single(Method("decoupled", SEQUENCE, "domain discriminator"), "decoupled"),
     _single(Method("epivan", SEQUENCE, "CNN, BiGRU, attention", SMALLER), "epivan"),
     _single(Method("sept", SEQUENCE, "domain-adversarial CNN-LSTM", SMALLER), "sept"),
+    _matched("cross_attention", "plain cross attention"),
+    _matched("decoupled", "domain discriminator"),
+    _matched("epivan", "CNN, BiGRU, attention", SMALLER),
+    _matched("sept", "domain-adversarial CNN-LSTM", SMALLER),
     _single(Method("motif_gbm", SEQUENCE, "trees on motif scores"), "motif_gbm"),
     _single(
         Method("ctcf_convergence", SEQUENCE, "convergent CTCF, one number", random=False), "ctcf", "score_convergence"
@@ -194,6 +223,16 @@ RUNNERS = (
     ),
     _single(
         Method(
+            "locus_memory",
+            SHORTCUT,
+            "rate of positives among overlapping training pairs",
+            "no sequence: what training says of the pair's places",
+            random=False,
+        ),
+        "memory",
+    ),
+    _single(
+        Method(
             "episode_distance",
             WITH_DISTANCE,
             "DNA and distance",
@@ -213,6 +252,13 @@ RUNNERS = (
         )
     ),
 )
+TOLD = Method(
+    "episode.prevalence_told",
+    EPISODE,
+    "U_I with R_E of the true prevalence",
+    "reads the prevalence of each test environment off its labels; predict --prevalence would be told it",
+)
+"""Follows from the scores of mean_impedance and the labels; no runner fills it."""
 ORACLE = Method(
     "oracle",
     IMPEDANCE,
@@ -227,7 +273,7 @@ BAYES = Method("bayes", IMPEDANCE, "the simulated truth", "the simulated truth",
 METHODS = {
     method.name: method
     for method in sorted(
-        (*(method for runner in RUNNERS for method in runner.methods), ORACLE, BAYES),
+        (*(method for runner in RUNNERS for method in runner.methods), TOLD, ORACLE, BAYES),
         key=lambda method: (list(GROUPS).index(method.group), method.name == "opportunist"),
     )
 }
@@ -247,12 +293,15 @@ CLAIMS = (
             "sept",
             "distance",
             "promoter_degree",
+            "locus_memory",
             "opportunist",
+            *(runner.name for runner in RUNNERS if runner.matched),
         )
     ),
     ("episode_distance", "distance"),
     ("episode_distance", "episode.potential"),
-    *(("episode.student", baseline) for baseline in ("mean_impedance", "em", "bbse", "oracle")),
+    *(("episode.student", baseline) for baseline in ("mean_impedance", "em", "bbse", "episode.network", "oracle")),
+    ("episode.prevalence_told", "mean_impedance"),
     *(("episode.fused", baseline) for baseline in ("episode.student", "episode.teacher", "mean_impedance")),
     *((f"episode.few_label_{count}", "episode.few_label_0") for count in FEW_LABELS[1:]),
     *(("episode.fused", method) for method, about in METHODS.items() if about.group == ABLATION),
@@ -265,7 +314,8 @@ SPECTRUM_CLAIMS = (("episode.student", "episode.potential"), ("episode.fused", "
 def choose_runners(asked: Sequence[str]) -> list[RunnerSpec]:
     """Find the runners that fill the methods asked for; none asked for means those that run by default.
 
-    A runner may be asked for by its own name, by a method, or by a group.
+    A runner may be asked for by its own name, by a method, or by a group. One whose budget is that of EPIsode brings
+    the runner of EPIsode.
 
     Raises
     ------
@@ -274,12 +324,14 @@ def choose_runners(asked: Sequence[str]) -> list[RunnerSpec]:
     """
     if not asked:
         return [runner for runner in RUNNERS if runner.by_default]
-    known = {ORACLE.name, BAYES.name}.union(*(runner.names for runner in RUNNERS))
+    known = {TOLD.name, ORACLE.name, BAYES.name}.union(*(runner.names for runner in RUNNERS))
     for name in asked:
         if name not in known:
             hint = did_you_mean(name, sorted(known))
             raise EpisodeError(f"--methods: no method {name!r}{hint} There are: {', '.join(sorted(known))}")
-    wanted = {"episode" if name in (ORACLE.name, BAYES.name) else name for name in asked}
+    wanted = {EPISODE_RUNNER if name in (TOLD.name, ORACLE.name, BAYES.name) else name for name in asked}
+    if any(wanted & runner.names for runner in RUNNERS if runner.matched):
+        wanted.add(EPISODE_RUNNER)
     return [runner for runner in RUNNERS if wanted & runner.names]
 
 

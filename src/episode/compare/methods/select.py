@@ -61,6 +61,9 @@ class Learner(Protocol):
     def fallback(self) -> float:
         """The setting where none can be chosen."""
 
+    def passes(self, setting: float) -> int:
+        """Return how often a model of a setting draws every row."""
+
     def learn(
         self,
         features: NDArray[np.float32],
@@ -81,15 +84,19 @@ class Chosen:
         That of the model.
     from_selection : bool
         It was chosen; False for the fallback.
+    pairs_drawn : int or None
+        See `RunnerResult`.
     """
 
     scores: Scores
     setting: float
     from_selection: bool
+    pairs_drawn: int | None
 
     def result(self, method: str, **setting: float) -> RunnerResult:
         """Fill one method; keeps `setting`, by its own name, and whether it was chosen."""
-        return RunnerResult({method: self.scores}, setting | {"chosen_on_selection": self.from_selection})
+        kept = setting | {"chosen_on_selection": self.from_selection}
+        return RunnerResult({method: self.scores}, kept, self.pairs_drawn)
 
 
 @dataclass(frozen=True)
@@ -119,6 +126,10 @@ class BoostedTrees:
     learning_rate: float = 0.05
     feature_fraction: float = 1.0
     min_leaf: int = 20
+
+    def passes(self, setting: float) -> int:
+        """Return one pass a tree."""
+        return int(setting)
 
     def learn(
         self,
@@ -198,13 +209,17 @@ def choose_and_learn(task: FoldTask, features: Features, learner: Learner) -> Ch
         same = np.array_equal(beside, fit)
         model = models[best] if same else _learn(task, features, learner, beside, [setting])[0]
         known, judged = held_out, _apply(task, features, [model], held_out)[0]
+    drawn = None
     if _both_classes(label[train]):
+        drawn = max(len(train), len(beside)) * learner.passes(setting)
+        if chosen:
+            drawn = max(drawn, len(fit) * max(map(learner.passes, learner.settings)))
         if model is None or not np.array_equal(train, beside):
             model = _learn(task, features, learner, train, [setting])[0]
         score = _apply(task, features, [model], np.flatnonzero(fold.test))[0]
     else:
         score = np.full(int(fold.test.sum()), _prevalence_log_odds(label[train]))
-    return Chosen(calibrated(score, label[known], judged), float(setting), chosen)
+    return Chosen(calibrated(score, label[known], judged), float(setting), chosen, drawn)
 
 
 def calibrated(score: NDArray[np.float64], label: NDArray[np.int_], judged: NDArray[np.float64]) -> Scores:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from episode.checkpoint import Run, load_run
+from episode.checkpoint import Run, load_run, load_unseen
 from episode.compare.methods.base import FoldTask, RunnerResult, Scores
 from episode.config import Config
 from episode.data.dataset import Dataset
@@ -22,7 +22,7 @@ from episode.evaluate.evaluation import run_alarms, training_lines
 from episode.evaluate.figures import RunFigures
 from episode.predict.impedance import EnvironmentEstimate
 from episode.predict.pairs import Predictions, predict_dataset
-from episode.train.loop import train
+from episode.train.crossfit import applied_config, train
 
 __all__ = ["Reading", "describe", "learning_part", "read_part", "score_variant", "trained_run"]
 
@@ -35,10 +35,13 @@ class Reading:
     ----------
     dataset : Dataset
         The part.
+    temperature : float
+        T of the run.
     """
 
     dataset: Dataset
     predictions: Predictions
+    temperature: float
 
     @property
     def potential(self) -> NDArray[np.float64]:
@@ -87,7 +90,7 @@ def trained_run(task: FoldTask, dataset: Dataset) -> Run:
     if not (folder / "run.json").exists():
         train(dataset, task.config, seed=task.seed, folder=folder, store=task.own_store, resume=True)
     run = load_run(folder)
-    if (run.facts.config, run.facts.seed) != (task.config, task.seed):
+    if (run.facts.config, run.facts.seed) != (applied_config(dataset, task.config), task.seed):
         raise EpisodeError(f"{folder}: holds a run of another configuration or seed; give a new folder or remove it")
     return run
 
@@ -95,7 +98,8 @@ def trained_run(task: FoldTask, dataset: Dataset) -> Run:
 def score_variant(method: str, task: FoldTask, config: Config, learning: Dataset | None = None) -> RunnerResult:
     """Train EPIsode under another configuration, and fill one method with what prediction does.
 
-    The threshold of the call is chosen on the held-out training rows, as EPIsode's own is.
+    The threshold of the call is chosen as EPIsode's own is: on the training pairs that members left out under a
+    closed-form Student, else on the held-out training rows.
 
     Parameters
     ----------
@@ -103,10 +107,17 @@ def score_variant(method: str, task: FoldTask, config: Config, learning: Dataset
         What to learn from; by default what EPIsode itself learns from.
     """
     task = replace(task, config=config)
-    run = trained_run(task, learning_part(task) if learning is None else learning)
-    test, calibration = read_part(run, task, task.fold.test), read_part(run, task, task.fold.held_out)
-    scores = Scores.called(test.logit, test.logit, calibration.logit, calibration.label)
-    return RunnerResult({method: scores}, describe(task, run, test))
+    learning = learning_part(task) if learning is None else learning
+    run = trained_run(task, learning)
+    test = read_part(run, task, task.fold.test)
+    if run.student is None:
+        held_out = read_part(run, task, task.fold.held_out)
+        scores = Scores.called(test.logit, test.logit, held_out.logit, held_out.label)
+    else:
+        unseen = load_unseen(task.folder / "run")
+        chosen = (unseen["logit"] + unseen["level"]).to_numpy()
+        scores = Scores.called(test.logit, test.logit, chosen, unseen["label"].to_numpy())
+    return RunnerResult({method: scores}, describe(task, run, test), run.facts.provenance.queried)
 
 
 def read_part(run: Run, task: FoldTask, part: NDArray[np.bool_]) -> Reading:
@@ -117,7 +128,7 @@ def read_part(run: Run, task: FoldTask, part: NDArray[np.bool_]) -> Reading:
     part : ndarray, shape (n_pairs,), bool
     """
     dataset = task.dataset.select(part)
-    return Reading(dataset, predict_dataset(run, dataset, task.own_store))
+    return Reading(dataset, predict_dataset(run, dataset, task.own_store), run.temperature)
 
 
 def describe(task: FoldTask, run: Run, test: Reading, *, level: float | None = None) -> RunFigures:
@@ -135,8 +146,8 @@ def describe(task: FoldTask, run: Run, test: Reading, *, level: float | None = N
         impedance=impedance_records(
             {estimate.environment: estimate for estimate in test.predictions.estimates}, fold=fold
         ),
-        temperature=float(run.system.temperature()),
-        offset=float(run.system.temperature.offset),
+        temperature=run.temperature,
+        offset=float(run.system.temperature.offset) if run.student is None else 0.0,
         alarms=run_alarms(run),
         roles=run.facts.roles.model_dump(),
         training=training_series(training_lines(task.folder / "run"), fold=fold, seed=task.seed),

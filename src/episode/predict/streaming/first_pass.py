@@ -28,6 +28,7 @@ from episode.predict.request import Request
 from episode.predict.streaming.blocks import Part, Staging, plan_parts, stage_dataset, write_lines
 from episode.predict.streaming.elements import CATALOGUE, Catalogue, collect_elements, write_elements
 from episode.predict.streaming.summary import Survey
+from episode.predict.student import Prevalence, support_size
 from episode.schema import Model
 
 __all__ = ["Opened", "Plan", "Report", "make_plan", "read_labels", "read_support", "read_tables"]
@@ -145,7 +146,7 @@ def read_tables(opened: Opened, genome: Genome | None, report: Report) -> tuple[
         read = _read_whole(opened, genome)
     else:
         read = _read_blocks(opened, genome, request.parquet, report)
-    survey = Survey(opened.run.facts.config.episodes.support_max, request.seed)
+    survey = Survey(support_size(opened.run), request.seed)
     for done, _ in enumerate(survey.run(opened.folder, read.parts, opened.catalogue, read.files, genome), start=1):
         report("survey blocks", done, len(read.parts))
     read.check(survey, opened.catalogue, request, genome)
@@ -203,11 +204,18 @@ def make_plan(
     drawn = candidates or Candidates(opened, 0, survey)
     if candidates is not None:
         store = candidates.opened.store
-    supports = drawn.survey.supports(drawn.opened.catalogue.elements)
+    elements = drawn.opened.catalogue.elements
+    digests = [text.encode() for text in elements["digest"]]
+    supports = drawn.survey.supports(elements)
+    told = None if request.prevalence is None else Prevalence(request.prevalence, request.prevalence_sd)
+    sources = [store] * len(run.members)
     estimates = []
     for name in sorted(survey.environments):
         rows = supports[name]
-        estimates.append(estimate_environment(run, store, rows, name, seed=request.seed, labelled=labelled))
+        view = None if run.student is None else run.student.view(elements, digests, rows)
+        estimates.append(
+            estimate_environment(run, sources, rows, name, seed=request.seed, view=view, told=told, labelled=labelled)
+        )
         report("estimate environments", len(estimates), len(survey.environments))
     pairs = sum(facts.n for facts in survey.environments.values())
     reasons = read.outside or survey.reasons

@@ -43,6 +43,7 @@ from episode.files import (
 )
 from episode.identity import Identity
 from episode.inference.element_cache import ElementCache
+from episode.inference.members import member_caches
 from episode.lines import first_line, write_tsv
 from episode.predict.pairs import score_pairs
 from episode.predict.request import Request, check_same
@@ -224,8 +225,8 @@ class Job:
         return self.opened.catalogue.table["id"].to_numpy()
 
     @cached_property
-    def _codes(self) -> ElementCache:
-        return ElementCache(self.opened.run.system.backbone, self.opened.store, self.folder / "codes")
+    def _codes(self) -> list[ElementCache]:
+        return member_caches(self.opened.run.members, self.opened.store, self.folder / "codes")
 
     def _scored(self, part: Part) -> Path:
         return self.folder / "scored" / f"{part.name}.parquet"

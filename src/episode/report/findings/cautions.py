@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from episode.compare.methods.registry import SEQUENCE, SHORTCUT, find_method
+from episode.compare.protocol import UNSEEN_LOCI
 from episode.compare.results import Audit, ComparisonResults
 from episode.evaluate.figures import Figures
 from episode.metrics.claims import MIN_BLOCKS, MIN_DRAWS, MIN_ENVIRONMENTS
@@ -38,7 +39,7 @@ def leak(audit: Audit) -> str:
         for key, fraction in worst.items()
         if fraction
     )
-    why = "it was allowed on request" if audit.allowed else "it is as its makers split it"
+    why = "it was allowed on request" if audit.allowed else "its protocol audits leaks, it does not refuse them"
     where = f": in the worst fold {seen} that training has seen" if seen else ""
     return f"This split leaks, and {why}{where}. Every number below is too optimistic for a method that can remember."
 
@@ -51,7 +52,8 @@ def cautions(results: ComparisonResults) -> Iterable[str]:
         "seeds."
     )
     if leak(results.audit):
-        yield "The split leaks (in red above)."
+        beside = UNSEEN_LOCI in results.protocol.subsets
+        yield "The split leaks (in red above)" + (f"; the subset {UNSEEN_LOCI} has no seen locus." if beside else ".")
     if blocks < FEW_BLOCKS:
         nothing = f" Nothing is claimed from fewer than {MIN_BLOCKS}." if blocks < MIN_BLOCKS else ""
         yield f"Only {blocks} blocks: intervals from so few are rough and tend to be too narrow.{nothing}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from episode.compare.methods.registry import ORACLE, SEQUENCE, SHORTCUT, WITH_DISTANCE
+from episode.compare.methods.registry import MATCHED_BUDGET, ORACLE, SEQUENCE, SHORTCUT, WITH_DISTANCE
 from episode.compare.results import ComparisonResults
 from episode.metrics.claims import judge, lead
 from episode.report.findings import BARRED, Claim, Findings, barred_by, decimal, listing, signed, spell, within
@@ -62,7 +62,7 @@ def claimed(results: ComparisonResults, pair: str, measure: Measure, alarms: Col
 
 def best_baselines(results: ComparisonResults) -> list[str]:
     """Return the best sequence baseline by macro AUROC and, if another, by macro AUPR."""
-    names = methods_of(results, SEQUENCE)
+    names = [*methods_of(results, SEQUENCE), *methods_of(results, MATCHED_BUDGET)]
     found = [best(results, names, metric) for metric in ("auroc", "aupr")]
     return list(dict.fromkeys(method for method in found if method is not None))
 

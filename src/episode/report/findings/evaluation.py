@@ -35,8 +35,10 @@ def find_evaluation(evaluation: Evaluation) -> Findings:
     """Put an evaluation into words."""
     raised = list(_raised(evaluation))
     names = {name for name, _ in raised}
+    student = evaluation.results.student
+    lost = student is not None and bool(set(student.nothing_transfers) & set(student.views.values()))
     return Findings(
-        ranking=_ranking(evaluation, barred_by("ranking", names)),
+        ranking=_ranking(evaluation, barred_by("ranking", names) or ("nothing transfers" if lost else "")),
         impedance=_impedance(evaluation, barred_by("impedance", names)),
         cautions=tuple(_cautions(evaluation)),
         alarms=tuple(text for _, text in raised),
@@ -206,9 +208,10 @@ def _cautions(evaluation: Evaluation) -> Iterable[str]:
         blocks = results.intervals.blocks
         few = "; from so few they are rough" if blocks < FEW_BLOCKS else ""
         few += f", and nothing is claimed from fewer than {MIN_BLOCKS}" if blocks < MIN_BLOCKS else ""
+        parts = f" of {results.members} members" if results.members > 1 else ""
         yield (
             f"Intervals resample {blocks} blocks of the genome{few}. They do not cover other cell lines than these, "
-            "nor other seeds: this is one training run."
+            f"nor other seeds: this is one training run{parts}."
         )
     ranked = len(_ranked(results))
     if 0 < ranked < FEW_ENVIRONMENTS:
@@ -264,7 +267,8 @@ def _raised(evaluation: Evaluation) -> Iterable[tuple[str, str]]:
             f"{MIN_SLOPE}); it repeats the average rather than reading the environment.",
         )
     competing = [entry for run in evaluation.figures.training for entry in run.pacing.values()]
-    idle = bool(competing) and not any(any(entry.pull) or any(entry.push) for entry in competing)
+    alone = results.members == 1  # else the log is of one member, and what most of them did is an alarm of the run
+    idle = alone and bool(competing) and not any(any(entry.pull) or any(entry.push) for entry in competing)
     if idle:
         yield "idle_competition", "Idle competition: pull-in and push-away stayed at zero throughout training."
     texts: dict[str, list[str]] = {}

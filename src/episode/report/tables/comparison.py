@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 from episode.compare.methods.registry import GROUPS, find_method, ordered
-from episode.compare.results import SEEN, Audit, ComparisonResults
+from episode.compare.results import SEEN, Audit, ComparisonResults, MethodResults
 from episode.metrics.claims import MIN_BLOCKS, MIN_SIZE, ORACLE_SHARE
 from episode.report.contents import Notes
 from episode.report.findings import verbatim
@@ -28,6 +28,11 @@ __all__ = [
 Column = tuple[str, str]
 """Scope and metric."""
 HEADLINE: tuple[Column, ...] = (("macro", "auroc"), ("macro", "aupr"), ("pooled", "log_loss"), ("pooled", "ece"))
+BUDGET_HEADS = ("pairs drawn a fold", "core seconds a fold")
+BUDGET = (
+    "Pairs drawn: in the longest training run behind the scores, repeats counted. Core seconds: of the whole job, "
+    "which may fill several methods. "
+)
 WHERE = {"macro": "mean over environments", "pooled": "all pairs together"}
 SUBSET = ("auroc", "aupr", "precision_at_recall_70", "log_loss", "ece")
 DIFFERENCES: tuple[Column, ...] = (
@@ -44,11 +49,13 @@ SEEDS = ("auroc", "aupr", "log_loss", "ece")
 def headline_table(results: ComparisonResults, *, warning: str) -> Table:
     """Show every method by the numbers that matter most."""
     remarks = {method: note for note in _notes(results) for method in note.methods}
+    budget = any(entry.budget for entry in results.methods.values())
     return Table(
         "All methods. Small: 95 % intervals by resampling blocks of the genome. Mean over environments (macro): "
         "ranking, which one impedance cannot change inside an environment; all pairs together (pooled): probabilities. "
-        "Lower is better for log-loss and ECE. Click on a heading to sort, a third time to restore this order.",
-        ("method", *map(_head, HEADLINE), "kind", "pairs", "seeds"),
+        "Lower is better for log-loss and ECE. "
+        f"{BUDGET if budget else ''}Click on a heading to sort, a third time to restore this order.",
+        ("method", *map(_head, HEADLINE), "kind", "pairs", "seeds", *(BUDGET_HEADS if budget else ())),
         tuple(
             (
                 text(method, detail=find_method(method).meaning, note=remarks.get(method), starts=starts),
@@ -56,6 +63,7 @@ def headline_table(results: ComparisonResults, *, warning: str) -> Table:
                 _group(method),
                 count(results.methods[method].n),
                 count(results.methods[method].seeds),
+                *(_budget_cells(results.methods[method]) if budget else ()),
             )
             for method, starts in _grouped(ordered(results.methods))
         ),
@@ -240,6 +248,10 @@ def _grouped(methods: Sequence[str]) -> list[tuple[str, bool]]:
     """Return each method and whether a group starts with it."""
     groups = [find_method(method).group for method in methods]
     return [(method, group != before) for method, group, before in zip(methods, groups, [None, *groups], strict=False)]
+
+
+def _budget_cells(method: MethodResults) -> tuple[Cell, Cell]:
+    return count(method.pairs_a_fold), figure(method.seconds_a_fold, 0)
 
 
 def _head(column: Column) -> str:

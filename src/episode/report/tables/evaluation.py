@@ -126,6 +126,8 @@ def environment_table(evaluation: Evaluation) -> Table | None:
 def impedance_table(evaluation: Evaluation) -> Table:
     """Show the impedance of each environment by every way of estimating it."""
     simulated = evaluation.results.truth is not None
+    student = evaluation.results.student
+    views = {} if student is None or student.members == 1 else student.views
 
     def row(name: str, entry: EnvironmentSummary) -> Row:
         low, high = entry.r_student_low, entry.r_student_high
@@ -133,6 +135,7 @@ def impedance_table(evaluation: Evaluation) -> Table:
         return (
             text(verbatim(name), order=name),
             text("known" if entry.known else "unseen"),
+            *([text(views.get(name, ""))] if views else []),
             count(entry.support_size),
             Cell(decimal(entry.r_student, 2), entry.r_student, between),
             figure(entry.r_teacher, 2),
@@ -142,15 +145,17 @@ def impedance_table(evaluation: Evaluation) -> Table:
             text(entry.warnings),
         )
 
-    heads = ("environment", "status", "support (pairs)", "R_S", "R_T", "used", "oracle")
+    names = ("environment", "status", *(["loci"] if views else []))
+    heads = (*names, "support (pairs)", "R_S", "R_T", "used", "oracle")
+    unit = "log-odds" if evaluation.results.closed_form else "units of U_I"
     return Table(
-        "Impedances in units of U_I. R_S read by the Student from the support set, with its 90 % interval; R_T of the "
+        f"Impedances in {unit}. R_S read by the Student from the support set, with its 90 % interval; R_T of the "
         "Teacher (known environments only); the one used"
         + ("; and the oracle that the labels call for." if evaluation.results.labelled else ".")
         + (" The true impedance is in the units of the simulated potential." if simulated else ""),
         (*heads, *(["true"] if simulated else []), "warnings"),
         tuple(row(name, entry) for name, entry in evaluation.results.environments.items()),
-        text_columns=(0, 1, len(heads) + simulated),
+        text_columns=(*range(len(names)), len(heads) + simulated),
         name="impedances",
     ).trimmed()
 
