@@ -346,7 +346,10 @@ def _alarms(fitted: FittedStudent, runs: Sequence[Run]) -> list[Alarm]:
     """What needs attention: of the mean of the members, and what more than half of them raised in training."""
     totals = CompetitionTotals(0, 0, 0, math.nan)
     checks = fitted.checks
-    alarms = training_alarms(checks, checks, 1.0, fitted.student.fitted.left_out.level, totals) + fitted.alarms
+    alarms = training_alarms(
+        checks, checks, 1.0, fitted.student.fitted.left_out.level, totals, judged_on="cell lines that were left out"
+    )
+    alarms += fitted.alarms
     for name in ("idle_competition", "shortcut_dependence"):
         raised = [alarm for run in runs for alarm in run.alarms if alarm.name == name]
         if 2 * len(raised) > len(runs):

@@ -97,6 +97,7 @@ def training_alarms(
     competition: CompetitionTotals,
     *,
     directions: int | None = None,
+    judged_on: str = "validation environments",
 ) -> list[Alarm]:
     """Return the alarms of a finished training run.
 
@@ -110,6 +111,8 @@ def training_alarms(
         Impedances of the training environments that the Student is asked for: R_T, or what their labels call for.
     directions : int, optional
         Directions that the exposure of a spectrum started along; None with one channel.
+    judged_on : str
+        What `checks` are, in words.
     """
     alarms = []
     for check in checks:
@@ -123,7 +126,7 @@ def training_alarms(
             "it repeats the average impedance rather than reading the support set"
         )
         alarms.append(Alarm(name="mean_impedance_student", text=text))
-    weak = weak_potential(checks)
+    weak = weak_potential(checks, judged_on)
     if weak:
         alarms.append(weak)
     if competition.tasks and competition.pull_in == 0 and competition.push_away == 0:
@@ -141,17 +144,17 @@ def training_alarms(
     return alarms
 
 
-def weak_potential(checks: list[EnvironmentCheck]) -> Alarm | None:
+def weak_potential(checks: list[EnvironmentCheck], judged_on: str = "validation environments") -> Alarm | None:
     """Alarm if a 95 % interval of the macro AUROC of U_I over environments holds `NO_SKILL`."""
     judged = [check for check in checks if len(np.unique(check.label)) == 2]
     if not judged:
-        text = "no validation environment has both classes: the ranking was not judged"
+        text = f"none of the {judged_on} has both classes: the ranking was not judged"
         return Alarm(name="weak_potential", text=text)
     by_potential = [binary_metrics(check.label, check.potential, check.potential) for check in judged]
     auroc = sum(metrics.auroc or 0.0 for metrics in by_potential) / len(judged)
     half = 1.96 * math.sqrt(sum(_auroc_error(check) ** 2 for check in judged)) / len(judged)
     judgement = "the ranking does not differ significantly from chance"
-    text = f"macro AUROC {auroc:.3f} +- {half:.3f} on validation environments: {judgement}"
+    text = f"macro AUROC {auroc:.3f} +- {half:.3f} on {judged_on}: {judgement}"
     return Alarm(name="weak_potential", text=text) if auroc - half <= NO_SKILL else None
 
 

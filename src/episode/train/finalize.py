@@ -123,6 +123,7 @@ def close_training(
         teacher,
         totals,
         directions=progress.directions if config.impedance.channels > 1 else None,
+        judged_on="validation environments" if student is None else "held-out loci of the training environments",
     )
     alarms += [] if student is None else student.alarms
     facts = RunFacts(

@@ -176,7 +176,7 @@ def fit_student(
     for view in (view for view in judged if view in usable):
         for line in usable[view]:
             rows.append(_unseen_rows(line, view, fitted))
-            checks.append(_check(line, view, fitted))
+            checks.append(_check(line, view, fitted, len(judged) > 1))
     unseen = pd.concat(rows, ignore_index=True)
     used = {view: averaged_scale(scale, usable[view], factor) for view, scale in scales.items()}
     student = ClosedStudent(replace(fitted, scales=used), places, members)
@@ -213,14 +213,14 @@ def _unseen_rows(line: LineScores, view: View, fitted: ClosedForm) -> pd.DataFra
     )
 
 
-def _check(line: LineScores, view: View, fitted: ClosedForm) -> EnvironmentCheck:
+def _check(line: LineScores, view: View, fitted: ClosedForm, by_view: bool) -> EnvironmentCheck:
     known = line.label >= 0
     label, logit = line.label[known], fitted.scale(view).logit(line.potential[known])
     student = GAUGE - left_out_level(fitted, line.environment, view)
     potential = (logit + GAUGE).astype(np.float32)
     aupr = or_nan(average_precision(label, potential))
     return EnvironmentCheck(
-        name=line.environment,
+        name=f"{line.environment} at {view} loci" if by_view else line.environment,
         potential=potential,
         label=label,
         ranked=potential,
