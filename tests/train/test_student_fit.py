@@ -133,6 +133,12 @@ class TestAveraging:
         moved = [potential + 10 * number for number, potential in enumerate(lines)]
         assert averaging_factor(moved, members=6) == pytest.approx(averaging_factor(lines, members=6))
 
+    def test_a_line_of_one_class_moves_nothing(self) -> None:
+        lines = [cells("a", [(0.0, 10, 40), (1.0, 20, 30)]), cells("b", [(0.0, 30, 20), (2.0, 10, 10)])]
+        assert fit_scale([*lines, cells("c", [(1.0, 0, 500)])]) == fit_scale(lines)
+        pooled = fit_scale([cells("c", [(1.0, 0, 30), (0.0, 0, 20)]), cells("d", [(1.0, 20, 0), (0.0, 30, 0)])])
+        assert pooled.prevalence == pytest.approx(0.5)
+
     def test_the_mean_of_the_table_stays(self) -> None:
         lines = [cells("a", [(0.0, 10, 40), (1.0, 20, 30)]), cells("b", [(3.0, 60, 90), (1.0, 120, 30)], unknown=9)]
         scale = fit_scale(lines)

@@ -34,7 +34,8 @@ LINE_ROWS = 100
 def fit_scale(lines: Sequence[LineScores]) -> Scale:
     """Calibrate the potentials of one view: one slope and intercept for all lines, by log-loss.
 
-    A pair has the weight ``1 / (n + 100)``, n the labelled pairs of its line, so that no line rules by its size.
+    A pair has the weight ``1 / (n + 100)``, n the labelled pairs of its line, so that no line rules by its size. Lines
+    of one class take no part unless all lines are.
 
     Parameters
     ----------
@@ -204,8 +205,12 @@ def _leave_out(records: Records, seed: int) -> tuple[LeftOut, float]:
 
 
 def _weighted_rows(lines: Sequence[LineScores]) -> tuple[NDArray[np.float64], ...]:
-    """Potential, label and weight of the labelled pairs, lines in the order of their names."""
-    ordered = sorted(lines, key=lambda line: line.environment)
+    """Potential, label and weight of the labelled pairs, lines in the order of their names.
+
+    A line of one class says nothing of a slope, and its level is not known: it would only move that of the others.
+    """
+    both = [line for line in lines if {0, 1} <= set(line.label.tolist())]
+    ordered = sorted(both or lines, key=lambda line: line.environment)
     known = [line.label >= 0 for line in ordered]
     score = [line.potential[labelled] for line, labelled in zip(ordered, known, strict=True)]
     label = [line.label[labelled] for line, labelled in zip(ordered, known, strict=True)]
