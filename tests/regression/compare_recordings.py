@@ -53,6 +53,7 @@ NEW_KEYS = (
     "student",
     "crossfit",
     "keep",
+    "epochs",
     "files",
     "content_sha256",
     "sha256",

@@ -33,4 +33,4 @@ def test_two_recordings_are_equal(tmp_path: Path) -> None:
         assert record(recorder, choose(NAMES)) == []
     result = compare_recordings(*folders)
     assert result.differences == []
-    assert result.steps == 7 and result.files["parquet"] >= 6 and result.files["tensors"] == 1
+    assert result.steps == 7 and result.files["parquet"] >= 6 and result.files["tensors"] == 2
