@@ -387,7 +387,7 @@ def shipped_presets() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
-def load_preset(name: str, settings: Mapping[str, object] | None = None, *, where: str = "settings") -> Config:
+def load_preset(name: str | None, settings: Mapping[str, object] | None = None, *, where: str = "settings") -> Config:
     """Read a preset by its name, with some settings changed; without a name these are changes of the defaults.
 
     Parameters
@@ -403,9 +403,9 @@ def load_preset(name: str, settings: Mapping[str, object] | None = None, *, wher
         If there is no such preset, or the settings do not fit.
     """
     shipped = shipped_presets()
-    if name and name not in shipped:
+    if name is not None and name not in shipped:
         raise ConfigError(f"{where}: no preset {name!r}{did_you_mean(name, shipped)}; there are {', '.join(shipped)}")
-    content = tomllib.loads(shipped[name].read_text(encoding="utf-8")) if name else {}
+    content = tomllib.loads(shipped[name].read_text(encoding="utf-8")) if name is not None else {}
     for section, values in (settings or {}).items():
         known = content.get(section)
         content[section] = known | dict(values) if isinstance(known, dict) and isinstance(values, Mapping) else values

@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     protocol = _with_options(load_protocol(args.protocol), args)
     runners = choose_runners(args.methods)
     truth = None if args.truth is None else load_truth(args.truth)
-    config = load_preset(protocol.preset, protocol.settings, where=f"protocol {protocol.name}, settings")
+    config = load_preset(protocol.preset or None, protocol.settings, where=f"protocol {protocol.name}, settings")
     config = read_settings(args, config)
     if config.potential.distance:
         raise EpisodeError(

@@ -158,7 +158,7 @@ def read_settings(args: argparse.Namespace, given: Config | None = None) -> Conf
         if values.setdefault(name, value) != value:
             raise EpisodeError(f"--set {name} is given twice, {values[name]} and {value}; give it once")
     if given is None:
-        given = load_config(args.config) if args.config else load_preset(args.preset or "", where="--preset")
+        given = load_config(args.config) if args.config else load_preset(args.preset, where="--preset")
     return override(given, args.set)
 
 
