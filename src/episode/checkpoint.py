@@ -414,8 +414,13 @@ def require_finished(folder: Path) -> None:
         raise CheckpointError(f"{folder}: not a finished run ({need})")
 
 
-def load_run(folder: Path) -> Run:
+def load_run(folder: Path, *, members_bank: MotifBank | None = None) -> Run:
     """Rebuild a trained model from its folder.
+
+    Parameters
+    ----------
+    members_bank : MotifBank, optional
+        Of a member of a cross-fitted run, where the bank that lies beside it is read already.
 
     Raises
     ------
@@ -435,8 +440,10 @@ def load_run(folder: Path) -> Run:
             text = json.dumps(_with_network(content))
         stored = parse_json(text, RunFile, where=str(path), error=CheckpointError)
         check_seal(path, content, _sealed(stored), old=version <= UNSEALED, remedy=REMEDY, error=CheckpointError)
-        shared = stored.bank or read_model(folder.parent / BANK, BankContent, error=CheckpointError)
-        bank = MotifBank.from_content(shared)
+        bank = members_bank
+        if bank is None or stored.bank is not None:
+            shared = stored.bank or read_model(folder.parent / BANK, BankContent, error=CheckpointError)
+            bank = MotifBank.from_content(shared)
         path = folder / "alarms.json"
         alarms = read_model(path, Alarms, error=CheckpointError).root if path.exists() else []
         if stored.student is None:
@@ -496,7 +503,7 @@ def _load_system(folder: Path, facts: RunFacts, bank: MotifBank) -> EnergySystem
 def _load_member(folder: Path, facts: RunFacts, member: MemberFacts, bank: MotifBank) -> Member:
     """Load one member of a run: one of members/, or the run itself."""
     if member.name:
-        run = load_run(folder / MEMBERS / member.name)
+        run = load_run(folder / MEMBERS / member.name, members_bank=bank)
         return Member(run.system, member.level, member.temperature, run.facts.environments)
     return Member(_load_system(folder, facts, bank), member.level, member.temperature, facts.environments)
 

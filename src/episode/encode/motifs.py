@@ -188,7 +188,15 @@ class MotifBank:
         """
         if not 0 < p < 1:
             raise ValueError(f"a tail probability in (0, 1) is needed, not {p}")
-        return np.array([_threshold(self.log_odds(i), p) for i in range(len(self))], dtype=np.float32)
+        if p not in self._thresholds:
+            found = [_threshold(self.log_odds(i), p) for i in range(len(self))]
+            self._thresholds[p] = np.array(found, dtype=np.float32)
+        return self._thresholds[p].copy()
+
+    @cached_property
+    def _thresholds(self) -> dict[float, np.ndarray]:
+        """Thresholds that were computed, by their tail probability."""
+        return {}
 
     def content(self) -> BankContent:
         """Return what is stored of the bank; `from_content` gives back the same bits."""
