@@ -149,7 +149,7 @@ def test_every_number_by_hand(made: Callable[[], Run], view: Callable[[str], Vie
         assert estimate.view == seen
         assert len(support) == mine.sum() == estimate.support_size, "the whole environment is read"
         rows = pair_rows(content).take(support)
-        reading = fitted.read(seen, u[support], composition.pairs(rows), rows.locus)
+        reading = fitted.read(seen, u[support], composition.pairs(rows), rows.clusters)
         forecast = fitted.forecast(reading, seen)
         student = max(0.0, 3 - forecast.level)
         assert estimate.r_student == pytest.approx(student, abs=TOLERANCE)

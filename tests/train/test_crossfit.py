@@ -27,6 +27,7 @@ from episode.encode.motifs import load_bank
 from episode.encode.store import ElementStore, build_store
 from episode.episodes.roles import BUFFER
 from episode.errors import CheckpointError, EpisodeError
+from episode.inference.closed_form import View
 from episode.inference.composition import Composition
 from episode.inference.pairs import pair_rows
 from episode.inference.scoring import score_rows
@@ -34,7 +35,7 @@ from episode.metrics.metrics import oracle_impedance
 from episode.predict.pairs import predict_dataset
 from episode.train.crossfit import Group, make_groups
 from episode.train.finalize import TrainingResult
-from episode.train.student_fit import averaging_factor, fit_scale
+from episode.train.student_fit import averaging_factor, fit_scales
 from episode.train.student_records import LineScores
 from known import known
 from made_once import made_once
@@ -294,27 +295,35 @@ def test_unseen_pairs_are_scored_by_the_members_that_left_their_line_out(run: Ru
     label, line = table["label"].to_numpy(), table["environment"].to_numpy()
     groups = make_groups(table, CrossfitConfig(groups=3), run.facts.seed)
     unseen = load_unseen(crossfit_folder())
-    spread: list[np.ndarray] = []
-    scales, composition = {}, np.zeros((1, 1), np.float32)
-    for view, part in (("shared", "known_loci"), ("new", "new_loci")):
-        lines: list[LineScores] = []
+    means: list[np.ndarray] = []
+    differences: list[np.ndarray] = []
+    lines: dict[View, list[LineScores]] = {"shared": [], "new": []}
+    composition = np.zeros((1, 1), np.float32)
+    parts: tuple[tuple[View, str], ...] = (("shared", "known_loci"), ("new", "new_loci"))
+    for view, part in parts:
         for number, group in enumerate(groups):
             for name in group.lines:
                 rows = np.flatnonzero(getattr(group, part) & (line == name))
                 u = standardised(run, [2 * number, 2 * number + 1], rows, store)
-                spread.append(u)
+                means.append(u.mean(0))
+                for other, held in enumerate(groups):
+                    if other != number and held.block[rows].any():
+                        theirs = standardised(run, [2 * other, 2 * other + 1], rows[held.block[rows]], store)
+                        differences.append(u.mean(0)[held.block[rows]] - theirs.mean(0))
                 nothing = np.broadcast_to(composition, (len(rows), 1))
-                lines.append(LineScores(name, u.mean(0), label[rows].astype(np.int8), np.arange(len(rows)), nothing))
-        scales[view] = fit_scale(lines)
-        for scores in lines:
+                clusters = pair_rows(dataset()).take(rows).clusters
+                lines[view].append(LineScores(name, u.mean(0), label[rows].astype(np.int8), clusters, nothing))
+    scales = fit_scales(lines)
+    for view, same in lines.items():
+        for scores in same:
             known_rows = scores.label >= 0
             mine = unseen[(unseen["view"] == view) & (unseen["environment"] == scores.environment)]
             wanted = np.sort(scales[view].logit(scores.potential[known_rows]))
             np.testing.assert_allclose(np.sort(mine["logit"]), wanted, atol=1e-5)
             assert mine["label"].sum() == (scores.label == 1).sum()
             assert (mine["level"] == mine["level"].iloc[0]).all()
-    factor = averaging_factor(spread, members=6)
-    assert factor >= 1
+    factor = averaging_factor(means, differences, groups=3)
+    assert factor > 1
     for view, scale in run.student.fitted.scales.items():
         assert scale.slope == pytest.approx(factor * scales[view].slope, rel=1e-4)
         assert scale.prevalence == pytest.approx(scales[view].prevalence)

@@ -8,12 +8,24 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from episode.inference.closed_form import ClosedForm, View
-from episode.inference.level_model import Regression
-from episode.train.student_fit import LineScores, averaged_scale, averaging_factor, fit_closed_form, fit_scale
-from episode.train.student_records import fit_axes, make_records
-from episode.train.student_regression import NATURAL, SlopePrior, fit_regression
-from simulated_lines import Line, by_view, simulated_line
+from episode.inference.closed_form import ClosedForm, Scale, View, project, read_support
+from episode.inference.level_model import Regression, SupportReading
+from episode.train.student_fit import (
+    LineScores,
+    averaged_scale,
+    averaging_factor,
+    fit_closed_form,
+    fit_scale,
+    fit_scales,
+)
+from episode.train.student_records import Axes, beyond_chance, fit_axes, make_records
+from episode.train.student_regression import NATURAL, SlopePrior, fit_regression, fit_scaling
+from simulated_lines import CHANNELS, Line, Loci, by_view, simulated_line, simulated_loci
+
+
+def own_clusters(size: int, locus: np.ndarray | None = None) -> np.ndarray:
+    """Clusters of pairs with a promoter each, and a locus each or those given."""
+    return np.column_stack([np.arange(size) if locus is None else locus, np.arange(size)]).astype(np.int64)
 
 
 def cells(name: str, counts: Sequence[tuple[float, int, int]], unknown: int = 0) -> LineScores:
@@ -25,7 +37,7 @@ def cells(name: str, counts: Sequence[tuple[float, int, int]], unknown: int = 0)
         environment=name,
         potential=np.array(potential + [50.0] * unknown),
         label=np.array(label + [-1] * unknown, dtype=np.int8),
-        locus=np.arange(size, dtype=np.int64),
+        clusters=own_clusters(size),
         composition=np.zeros((size, 1), dtype=np.float32),
     )
 
@@ -33,7 +45,7 @@ def cells(name: str, counts: Sequence[tuple[float, int, int]], unknown: int = 0)
 def shuffled(line: LineScores, rng: np.random.Generator) -> LineScores:
     order = rng.permutation(len(line.potential))
     return LineScores(
-        line.environment, line.potential[order], line.label[order], line.locus[order], line.composition[order]
+        line.environment, line.potential[order], line.label[order], line.clusters[order], line.composition[order]
     )
 
 
@@ -60,8 +72,24 @@ def forecasts(form: ClosedForm, lines: Sequence[Line], view: View = "new") -> tu
     found = []
     for line in lines:
         scores = line.scores[view]
-        found.append(form.forecast(form.read(view, scores.potential, scores.composition, scores.locus), view))
+        found.append(form.forecast(form.read(view, scores.potential, scores.composition, scores.clusters), view))
     return np.array([result.level for result in found]), np.array([result.half_width for result in found])
+
+
+def raw(line: LineScores, scale: Scale, axes: Axes) -> SupportReading:
+    """Reading of a line as prediction reads it."""
+    place = project(line.composition, axes.centre, axes.vectors)
+    return read_support(scale.logit(line.potential), scale.prevalence, place, line.clusters)
+
+
+def mirrored(line: LineScores) -> LineScores:
+    return replace(line, composition=-line.composition)
+
+
+def slope_variance(*at: tuple[int, int]) -> float:
+    """Variance of a slope through two cells (positives, negatives) of independent pairs."""
+    size = sum(positive + negative for positive, negative in at)
+    return sum(1 / positive + 1 / negative for positive, negative in at) * size / (size - 1)
 
 
 class TestScale:
@@ -110,28 +138,35 @@ class TestScale:
 
 class TestAveraging:
     def test_by_hand(self) -> None:
-        # variance between the two members .5 in every pair, and no more in their mean than that explains
-        potential = np.array([[1.0, -1.0, 0.0, 0.0], [0.0, 0.0, 1.0, -1.0]])
-        assert averaging_factor([potential], members=4) == pytest.approx(2)
-        assert averaging_factor([potential], members=2) == pytest.approx(1)
+        # variance of the means 1, of their differences 1, hence .5 of one mean: 1 / (.5 + .5 / 4)
+        mean, difference = np.array([1.0, -1.0]), np.array([3.0, 1.0])
+        assert averaging_factor([mean], [difference], groups=4) == pytest.approx(1.6)
+        assert averaging_factor([mean + 5, mean - 2], [difference], groups=2) == pytest.approx(4 / 3)
 
-    def test_members_that_agree_but_for_their_level(self) -> None:
-        potential = np.random.default_rng(5).normal(size=50)
-        assert averaging_factor([np.stack([potential, potential + 3])], members=9) == pytest.approx(1)
-        assert averaging_factor([potential[None]], members=2) == 1.0
-        assert averaging_factor([np.ones((3, 4))], members=5) == 1.0
+    def test_groups_that_agree_but_for_their_level(self) -> None:
+        mean = np.random.default_rng(5).normal(size=50)
+        assert averaging_factor([mean], [np.full(9, 3.0)], groups=9) == 1.0
+        assert averaging_factor([mean], [], groups=9) == 1.0
+        assert averaging_factor([np.ones(4)], [np.ones(3)], groups=5) == 1.0
+
+    def test_noise_is_at_most_all_there_is(self) -> None:
+        assert averaging_factor([np.array([1.0, -1.0])], [np.array([9.0, -9.0])], groups=5) == pytest.approx(5)
 
     def test_ratio_of_slopes(self) -> None:
-        # signal 1, noise 2 a member: the mean of two has variance 2, the mean of ten 1.2
+        # signal 1, noise 2 a group: slopes of labels on means of one and of five
         rng = np.random.default_rng(6)
-        potential = rng.normal(size=40_000) + math.sqrt(2) * rng.normal(size=(2, 40_000))
-        assert averaging_factor([potential], members=10) == pytest.approx(2 / 1.2, rel=0.02)
+        signal = rng.normal(size=40_000)
+        groups = signal + math.sqrt(2) * rng.normal(size=(5, 40_000))
+        factor = averaging_factor([groups[0]], [groups[1] - groups[2], groups[3] - groups[4]], groups=5)
+        assert factor == pytest.approx(3 / 1.4, rel=0.02)
+        slopes = [np.polyfit(mean, signal, 1)[0] for mean in (groups[0], groups.mean(0))]
+        assert slopes[1] / slopes[0] == pytest.approx(factor, rel=0.03)
 
     def test_levels_of_lines_are_no_noise(self) -> None:
         rng = np.random.default_rng(7)
-        lines = [rng.normal(size=1000) + rng.normal(size=(2, 1000)) for _ in range(3)]
-        moved = [potential + 10 * number for number, potential in enumerate(lines)]
-        assert averaging_factor(moved, members=6) == pytest.approx(averaging_factor(lines, members=6))
+        means, differences = list(rng.normal(size=(3, 1000))), list(rng.normal(size=(2, 500)))
+        moved = [mean + 10 * number for number, mean in enumerate(means)], [found - 4 for found in differences]
+        assert averaging_factor(*moved, groups=6) == pytest.approx(averaging_factor(means, differences, groups=6))
 
     def test_a_line_of_one_class_moves_nothing(self) -> None:
         lines = [cells("a", [(0.0, 10, 40), (1.0, 20, 30)]), cells("b", [(0.0, 30, 20), (2.0, 10, 10)])]
@@ -148,16 +183,17 @@ class TestAveraging:
         assert moved.logit(np.array([mean])) == pytest.approx(scale.logit(np.array([mean])))
         assert moved.prevalence == scale.prevalence
 
-    @pytest.mark.parametrize("shapes", [[(3,)], [(0, 4)], [], [(2, 4), (3, 4)], [(3, 4)]])
-    def test_wrong_input(self, shapes: list[tuple[int, ...]]) -> None:
-        with pytest.raises(ValueError, match="potentials"):
-            averaging_factor([np.zeros(shape) for shape in shapes], members=2)
+    @pytest.mark.parametrize("wrong", [np.array([math.nan, 1.0]), np.array([math.inf, 1.0])])
+    def test_wrong_input(self, wrong: np.ndarray) -> None:
+        for means, differences in (([wrong], []), ([np.ones(2)], [wrong])):
+            with pytest.raises(ValueError, match="finite"):
+                averaging_factor(means, differences, groups=2)
 
 
 def by_evidence(found: Regression, records: tuple[np.ndarray, ...], prior: SlopePrior) -> tuple[np.ndarray, ...]:
     """Moments of the coefficients from the 40 marginal densities and dense covariances, one after another."""
-    level, level_se, shift, shift_se, axes, axes_se = records
-    rows, noise = found.scaling.regressors(shift, shift_se, axes, axes_se)
+    level, level_se, reading, se = records
+    rows, noise = found.scaling.regressors(reading, se)
     columns, parts = rows.shape[1], []
     for (centre, sd, share), tau, sigma in product(
         ((0.0, 0.0, prior.null), (1.0, prior.sd, 1 - prior.null)), (0, 0.25, 0.5, 1), (0.05, 0.1, 0.2, 0.4, 0.8)
@@ -185,10 +221,8 @@ class TestRegression:
         records = (
             rng.normal(size=lines),
             rng.uniform(0.05, 0.3, lines),
-            rng.normal(size=lines),
-            rng.uniform(0.05, 0.5, lines),
-            rng.normal(size=(lines, axes)),
-            rng.uniform(0.05, 0.4, (lines, axes)),
+            rng.normal(size=(lines, 1 + axes)),
+            rng.uniform(0.05, 0.5, (lines, 1 + axes)),
         )
         found = fit_regression(*records, prior=prior)
         mean, covariance, residual, gate = by_evidence(found, records, prior)
@@ -198,25 +232,39 @@ class TestRegression:
 
     def test_many_fits_at_once_equal_single_ones(self) -> None:
         rng = np.random.default_rng(8)
-        level, shift, axes = rng.normal(size=(3, 6)), rng.normal(size=(3, 6)), rng.normal(size=(3, 6, 2))
-        level_se, shift_se, axes_se = rng.uniform(0.1, 0.3, 6), rng.uniform(0.1, 0.3, 6), rng.uniform(0.1, 0.3, (6, 2))
-        together = fit_regression(level, level_se, shift, shift_se, axes, axes_se, prior=NATURAL)
-        query = (0.7, 0.2, np.array([0.3, -1.0]), np.array([0.1, 0.1]))
+        level, reading = rng.normal(size=(3, 6)), rng.normal(size=(3, 6, 3))
+        level_se, se = rng.uniform(0.1, 0.3, 6), rng.uniform(0.1, 0.3, (6, 3))
+        together = fit_regression(level, level_se, reading, se, prior=NATURAL)
+        query = (np.array([0.7, 0.3, -1.0]), np.array([0.2, 0.1, 0.1]))
         for index in range(3):
-            alone = fit_regression(level[index], level_se, shift[index], shift_se, axes[index], axes_se, prior=NATURAL)
+            alone = fit_regression(level[index], level_se, reading[index], se, prior=NATURAL)
             mean, variance = together.predict(*query)
             assert (mean[index], variance[index]) == pytest.approx(alone.predict(*query))
 
     def test_scaling_by_hand(self) -> None:
-        shift, axes = np.array([-1.0, 0.0, 4.0]), np.array([[1.0], [3.0], [5.0]])
-        found = fit_regression(
-            np.zeros(3), np.ones(3), shift, np.full(3, 0.5), axes, np.ones((3, 1)), prior=NATURAL
-        ).scaling
-        assert (found.shift_mean, found.shift_range) == (1.0, 3.0)
+        reading, se = np.array([[-1.0, 1.0], [0.0, 3.0], [4.0, 5.0]]), np.tile([0.5, 1.0], (3, 1))
+        found = fit_scaling(reading, se)
+        assert found.mean.tolist() == [1.0, 3.0]
+        assert found.limit.tolist() == [3 * 3.0, 1.5 * 2.0]
         # squares 4 + 1 + 9, one line's worth of prior .5 with noise .25 added, over 3; then the noise taken off
-        assert found.shift_signal == pytest.approx((14 + 0.5 + 0.25) / 3 - 0.25)
-        assert (found.axes_mean, found.axes_range) == (3.0, 2.0)
-        assert (found.axes_signal, found.axes_reliability) == (pytest.approx(4 - 1), pytest.approx(1 - 1 / 4))
+        shift, axis = (14 + 0.5 + 0.25) / 3 - 0.25, 4 - 1
+        # products 4 + 0 + 6; two lines more that show no correlation, beside two degrees of freedom
+        together = 10 / math.sqrt(14 * 8) * 2 / 4 * math.sqrt(shift * axis)
+        np.testing.assert_allclose(found.between, [[shift, together], [together, axis]])
+        np.testing.assert_allclose(found.unit, [1.0, math.sqrt((1 - 1 / 4) / axis)])
+
+    def test_readings_of_two_lines_are_not_held_to_be_one(self) -> None:
+        # two lines always lie on a line: the correlation is drawn to 1 / 3, and the shift's variance is not 0
+        found = fit_scaling(np.array([[0.0, 0.0], [2.0, -3.0]]), np.full((2, 2), 0.1))
+        correlation = found.between[0, 1] / math.sqrt(found.between[0, 0] * found.between[1, 1])
+        assert correlation == pytest.approx(-1 / 3)
+
+    def test_lines_that_read_alike_have_a_scaling(self) -> None:
+        found = fit_scaling(np.ones((4, 3)), np.full((4, 3), 0.2))
+        rows, noise = found.regressors(np.array([[1.0, 1.0, 7.0]]), np.array([[0.2, 0.2, np.inf]]))
+        assert np.isfinite(rows).all() and np.isfinite(noise).all()
+        np.testing.assert_allclose(rows[0, 2:], 0, atol=1e-6)
+        np.testing.assert_allclose(noise[0, 2:], 0, atol=1e-6)
 
 
 class TestAxes:
@@ -257,9 +305,9 @@ class TestAxes:
             line = replace(
                 cells(f"{index}", [(0.0, 1, 1)] * 200), composition=np.repeat(few, 50, axis=0).astype(np.float32)
             )
-            lines.append(replace(line, locus=np.repeat(np.arange(8), 50)))
+            lines.append(replace(line, clusters=own_clusters(400, np.repeat(np.arange(8), 50))))
         clustered = np.count_nonzero(fit_axes(lines, 1).vectors)
-        apart = np.count_nonzero(fit_axes([replace(line, locus=np.arange(400)) for line in lines], 1).vectors)
+        apart = np.count_nonzero(fit_axes([replace(line, clusters=own_clusters(400)) for line in lines], 1).vectors)
         assert apart == 20 and clustered < 20
 
 
@@ -288,64 +336,268 @@ class TestRecords:
     def test_views_are_pooled_by_their_information(self) -> None:
         views = by_view(lines_of("both", 4, seed=53))
         scales, axes = {view: fit_scale(same) for view, same in views.items()}, fit_axes(views["new"], 2)
+        scales["shared"] = replace(scales["shared"], intercept=scales["shared"].intercept + 0.9)
         pooled, offsets = make_records(views, scales, axes)
         new, shared = (make_records({view: views[view]}, scales, axes)[0] for view in ("new", "shared"))
-        assert offsets["shared"].shift == pytest.approx(np.mean(shared.shift - new.shift))
         weight = [1 / new.level_se**2, 1 / shared.level_se**2]
         level = np.average([new.level, shared.level - offsets["shared"].level], axis=0, weights=weight)
         np.testing.assert_allclose(pooled.level, level, atol=1e-9)
         np.testing.assert_allclose(pooled.level_se, 1 / np.sqrt(sum(weight)), rtol=1e-6)
-        axes_weight = [1 / new.axes_se**2, 1 / shared.axes_se**2]
-        place = np.average([new.axes, shared.axes], axis=0, weights=axes_weight)
-        np.testing.assert_allclose(pooled.axes, place, atol=1e-6)
+        here, there = ([raw(line, scales[view], axes).numbers for line in views[view]] for view in ("new", "shared"))
+        place, place_se = (np.array([[view[part] for view in both] for both in (here, there)]) for part in (0, 1))
+        apart = np.array([offsets["shared"].shift, 0, 0])
+        assert apart[0] > 0.1
+        reading = np.average([place[0], place[1] - apart], axis=0, weights=1 / place_se**2)
+        np.testing.assert_allclose(np.column_stack([pooled.shift, pooled.axes]), reading, atol=1e-6)
+        # what the errors of two lines have in common is no part of a record's own: the variance of a mean of four is
+        # a quarter of a line's and three quarters of that; a tenth stays a line's own
+        both_variance = 1 / (1 / place_se**2).sum(axis=0)
+        common = np.append(offsets["new"].shift_se, offsets["new"].axes_se)
+        shared = np.maximum(0, (4 * common**2 - both_variance.mean(axis=0)) / 3)
+        own = np.maximum(both_variance - shared, 0.1 * both_variance)
+        np.testing.assert_allclose(np.column_stack([pooled.shift_se, pooled.axes_se]), np.sqrt(own), rtol=1e-6)
+
+    def test_level_between_views_by_hand(self) -> None:
+        # one line, scores that say nothing: levels 0 and log 3, of variance 1 / ((n - 1) p (1 - p)) by their pairs
+        scales: dict[View, Scale] = {"new": Scale(1.0, 0.0, 0.5), "shared": Scale(1.0, 0.0, 0.5)}
+        axes = Axes(np.zeros(1), np.zeros((1, 0)))
+        views: dict[View, list[LineScores]] = {
+            "new": [cells("a", [(0.0, 30, 30)], unknown=0)],
+            "shared": [cells("a", [(0.0, 60, 20)], unknown=0)],
+        }
+        variance = 1 / (59 / 4) + 1 / (79 * 3 / 16)
+        offset = make_records(views, scales, axes)[1]["shared"]
+        assert offset.level == pytest.approx(math.log(3) - variance / math.log(3), abs=1e-6)
+        alike: dict[View, list[LineScores]] = {**views, "shared": [cells("a", [(0.0, 41, 39)])]}
+        assert make_records(alike, scales, axes)[1]["shared"].level == 0
 
     def test_offset_between_views(self) -> None:
         lines = lines_of("label", 6, seed=13)
         views = by_view(lines)
         scales = {view: fit_scale(same) for view, same in views.items()}
         axes = fit_axes(views["new"], 2)
-        moved = {**scales, "shared": replace(scales["shared"], intercept=scales["shared"].intercept + 0.3)}
-        before, offset = make_records(views, scales, axes)
-        after, with_constant = make_records(views, moved, axes)
-        assert with_constant["shared"].level == pytest.approx(offset["shared"].level - 0.3, abs=1e-6)
-        np.testing.assert_allclose(after.level, before.level, atol=1e-6)
+        new, shared = (make_records({view: views[view]}, scales, axes)[0] for view in ("new", "shared"))
+        precision = 1 / (new.level_se**2 + shared.level_se**2)
+        apart = np.average(shared.level - new.level, weights=precision)
+        assert abs(apart) < 0.2
+        before, _ = make_records({"new": views["new"], "shared": views["shared"]}, scales, axes)
+        taken = []
+        for constant in (0.6, 1.2, 2.4):
+            moved = {**scales, "shared": replace(scales["shared"], intercept=scales["shared"].intercept + constant)}
+            after, offsets = make_records(views, moved, axes)
+            taken.append((apart - constant - offsets["shared"].level) * (apart - constant))
+            # of the constant that much remains which chance would make of none
+            assert np.abs(after.level - before.level).max() < abs(apart) + taken[-1] / constant
+            assert offsets["new"].level == offsets["new"].shift == 0
+        np.testing.assert_allclose(taken, taken[0], rtol=1e-4)
+        # pairs of these lines are independent but for their scores: the clustered variance is about Fisher's
+        assert taken[0] == pytest.approx(1 / precision.sum(), rel=0.3)
 
-    def test_resampling_is_a_weighting(self) -> None:
-        # at the line's own prevalence nothing moves; to others, scores follow and levels are known
-        views = by_view(lines_of("label", 5, seed=14))
-        records, _ = make_records(views, {view: fit_scale(views[view]) for view in views}, fit_axes(views["new"], 2))
-        np.testing.assert_allclose(records.shift_moved[:, 2], 0, atol=1e-9)
-        np.testing.assert_allclose(records.axes_moved[:, 2], 0, atol=1e-9)
-        assert (np.diff(records.shift_moved, axis=1) > 0.3).all()
-        np.testing.assert_allclose(np.median(records.shift_moved, axis=0), [-1.8, -0.8, 0, 0.8, 1.8], atol=0.4)
+    def test_the_error_that_lines_have_in_common_by_hand(self) -> None:
+        # two loci of 20 pairs at +1 and -1: sums of 20 / 40 a locus, so a mean of variance (1/4 + 1/4) * 2. A promoter
+        # a pair adds nothing to that, for its pairs lie at one locus. The shift of scores that say nothing has no pull
+        scale, axes = Scale(1.0, 0.0, 0.5), Axes(np.zeros(1), np.ones((1, 1)))
 
-    def test_which_lines_give_a_record(self) -> None:
-        rng = np.random.default_rng(15)
-        good = [simulated_line(f"good {index}", rng).scores["new"] for index in range(3)]
-        few = cells("few", [(0.0, 10, 5), (1.0, 10, 4)], unknown=100)
-        enough = cells("enough", [(0.0, 10, 5), (1.0, 10, 5)], unknown=100)
-        one_class = cells("one class", [(0.0, 0, 40), (1.0, 0, 40)])
-        one_locus = replace(cells("one locus", [(0.0, 20, 20), (1.0, 20, 20)]), locus=np.zeros(80, dtype=np.int64))
-        wide = [
-            replace(line, composition=np.zeros((len(line.label), good[0].composition.shape[1]), dtype=np.float32))
-            for line in (few, enough, one_class, one_locus)
-        ]
-        form = fit_closed_form({"new": [*wide, *good]}, seed=0)
-        assert form.left_out.environment == ("enough", "good 0", "good 1", "good 2")
-        assert form.lines == 4 and form.vectors.shape[1] == 3
+        def line(name: str, locus: int) -> LineScores:
+            found = replace(cells(name, [(0.0, 20, 20)]), clusters=own_clusters(40, locus + np.arange(40) // 20))
+            return replace(found, composition=np.repeat([[1.0], [-1.0]], 20, axis=0).astype(np.float32))
 
-    @pytest.mark.parametrize(
-        ("change", "message"),
-        [
-            ({"potential": np.array([0.0, np.inf])}, "not finite"),
-            ({"label": np.array([0, 2], dtype=np.int8)}, "none of -1, 0, 1"),
-            ({"locus": np.zeros(3, dtype=np.int64)}, "shapes differ"),
-            ({"composition": np.zeros(2, dtype=np.float32)}, r"composition \(n, F\)"),
-        ],
-    )
-    def test_wrong_lines(self, change: dict[str, Any], message: str) -> None:
-        with pytest.raises(ValueError, match=f"K562: .*{message}"):
-            replace(cells("K562", [(0.0, 1, 1)]), **change)
+        alike, same = make_records({"new": [line("a", 0), line("b", 0)]}, {"new": scale}, axes)
+        assert same["new"].axes_se == pytest.approx([1.0])
+        np.testing.assert_allclose(alike.axes_se, math.sqrt(0.1))  # all is common: a tenth is kept
+        assert same["new"].shift_se == pytest.approx(0, abs=1e-12)
+        np.testing.assert_allclose(alike.shift_se, 1.5)
+        # of one locus in common, sums of 1/2, -1/4 and -1/4: 3/8 * 3 / 2
+        chained, one = make_records({"new": [line("a", 0), mirrored(line("b", 1))]}, {"new": scale}, axes)
+        assert one["new"].axes_se == pytest.approx([math.sqrt(6 / 16 * 3 / 2)])
+        np.testing.assert_allclose(chained.axes_se, math.sqrt(1 - (2 * 9 / 16 - 1)))
+
+    def test_the_error_in_common_is_that_of_new_loci_alone(self) -> None:
+        rng = np.random.default_rng(54)
+        loci = simulated_loci("train", rng, 20, composition=1.0, score=0.5)
+        lines = [simulated_line(f"line {index}", rng, rows=600, loci=loci) for index in range(6)]
+        views = by_view(lines)
+        scales, axes = fit_scales(views), fit_axes(views["new"], 2)
+        records, offsets = make_records(views, scales, axes)
+        assert offsets["new"].shift_se > 0.03 and (offsets["new"].axes_se > 0).all()
+        assert offsets["shared"].shift_se == 0 and (offsets["shared"].axes_se == 0).all()
+        form = fit_closed_form(views, seed=0)
+        assert form.offsets["new"].shift_se > 0
+        reading = replace(records.reading(0), size=9, axes=np.zeros(form.vectors.shape[1]))
+        reading = replace(reading, axes_se=np.full(form.vectors.shape[1], 0.05))
+        blind = replace(
+            form, offsets={view: replace(o, shift_se=0.0, axes_se=0 * o.axes_se) for view, o in form.offsets.items()}
+        )
+        assert form.forecast(reading, "new").sd > blind.forecast(reading, "new").sd
+        assert form.forecast(reading, "shared") == blind.forecast(reading, "shared")
+
+    def test_readings_at_loci_of_their_own_err_by_what_is_told(self) -> None:
+        # lines that do not differ: between training lines readings vary by their own error, at other loci by both
+        among, told, full, elsewhere, new = [], [], [], [], []
+        axes = Axes(np.zeros(CHANNELS), np.random.default_rng(0).normal(size=(CHANNELS, 2)))
+        scale = Scale(2.5, -1.125 + math.log(3 / 7), 0.3)
+
+        def line(name: str, rng: np.random.Generator, loci: Loci) -> LineScores:
+            return simulated_line(name, rng, shown=0.0, loci=loci).scores["new"]
+
+        for seed in range(100):
+            rng = np.random.default_rng([55, seed])
+            train, test = (simulated_loci(name, rng, 25, composition=1.0, score=0.5) for name in ("train", "test"))
+            lines = [line(f"line {index}", rng, train) for index in range(6)]
+            records, offsets = make_records({"new": lines}, {"new": scale}, axes)
+            reading = np.column_stack([records.shift, records.axes])
+            own = np.column_stack([records.shift_se, records.axes_se])
+            found, se = raw(line("new", rng, test), scale, axes).numbers
+            common = np.append(offsets["new"].shift_se, offsets["new"].axes_se)
+            among.append(np.square(reading - reading.mean(axis=0)).mean(axis=0))
+            told.append(np.square(own).mean(axis=0))
+            full.append(np.mean([raw(line, scale, axes).numbers[1] ** 2 for line in lines], axis=0))
+            elsewhere.append(np.square(found - reading.mean(axis=0)))
+            new.append(se**2 + common**2)
+        spread, told, full, elsewhere, new = (np.mean(part, axis=0) for part in (among, told, full, elsewhere, new))
+        between, without = np.sqrt(spread / told), np.sqrt(spread / full)
+        assert (between > 0.75).all() and (between < 1.15).all() and (without < 0.65).all()
+        apart, alone = np.sqrt(elsewhere / new), np.sqrt(elsewhere / full)
+        assert (apart > 0.85).all() and (apart < 1.15).all() and (alone > 1.15).all()
+
+
+class TestBeyondChance:
+    def test_by_hand(self) -> None:
+        difference, variance = [2.0, -2.0, 1.0, 0.5, 3.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 1.0]
+        found = beyond_chance(difference, variance)
+        np.testing.assert_allclose(found, [1.5, -1.5, 0.0, 0.0, 3.0, 0.0, 0.0])
+        assert beyond_chance(5.0, np.inf) == 0
+
+    def test_errs_less_than_the_difference(self) -> None:
+        # where there is no difference; a large one keeps its error
+        noise = np.random.default_rng(56).normal(size=20_000)
+        assert np.square(beyond_chance(noise, np.ones(20_000))).mean() < 0.7
+        assert np.square(beyond_chance(noise + 20, np.ones(20_000)) - 20).mean() == pytest.approx(1, rel=0.04)
+
+
+class TestScales:
+    def two(self, shared: Sequence[tuple[float, int, int]], new: Sequence[tuple[float, int, int]]) -> Any:
+        views: dict[View, list[LineScores]] = {"shared": [cells("a", shared)], "new": [cells("a", new)]}
+        return fit_scales(views), {view: fit_scale(lines) for view, lines in views.items()}
+
+    def test_views_that_agree_up_to_noise_become_one(self) -> None:
+        both, alone = self.two([(0.0, 100, 400), (1.0, 200, 300)], [(0.0, 12, 38), (1.0, 19, 31)])
+        assert both["shared"].slope == pytest.approx(both["new"].slope)
+        assert both["shared"].intercept == pytest.approx(both["new"].intercept)
+        assert both["shared"].prevalence == pytest.approx(both["new"].prevalence)
+        # log-odds of a prevalence have variance 1 / ((n - 1) p (1 - p)), a slope through two cells the sum of theirs
+        information = np.array([999 * 0.3 * 0.7, 99 * 0.31 * 0.69])
+        odds = np.average([math.log(0.3 / 0.7), math.log(0.31 / 0.69)], weights=information)
+        assert both["new"].prevalence == pytest.approx(1 / (1 + math.exp(-odds)), abs=1e-9)
+        large, small = slope_variance((100, 400), (200, 300)), slope_variance((12, 38), (19, 31))
+        slopes = [alone["shared"].slope, alone["new"].slope]
+        assert both["new"].slope == pytest.approx(np.average(slopes, weights=[1 / large, 1 / small]), abs=1e-5)
+        # the likelihood ratio at the mean score, 1/2: the mean log-odds of both cells, less those of the prevalence
+        ratio = {}
+        for view, cell in (("shared", ((100, 400), (200, 300))), ("new", ((12, 38), (19, 31)))):
+            size, positive = sum(map(sum, cell)), sum(one for one, _ in cell)
+            even = positive / size
+            squares = 0.0
+            for one, none in cell:
+                rate, pull = one / (one + none), 0.5 / (one + none)
+                for label, count in ((1, one), (0, none)):
+                    own, all_pairs = (label - rate) / (rate * (1 - rate)), (label - even) / (even * (1 - even))
+                    squares += count * (own * pull - all_pairs / size) ** 2
+            level = sum(math.log(one / none) for one, none in cell) / 2 - math.log(even / (1 - even))
+            ratio[view] = (level, size / (size - 1) * squares)
+        (level, variance), (other, other_variance) = ratio.values()
+        pooled = np.average([level, other], weights=[1 / variance, 1 / other_variance])
+        assert both["new"].logit(np.array([0.5]))[0] - odds == pytest.approx(pooled, abs=1e-6)
+
+    def test_views_that_differ_by_much_stay(self) -> None:
+        both, alone = self.two([(0.0, 100, 400), (1.0, 200, 300)], [(0.0, 350, 150), (1.0, 490, 10)])
+        variance = slope_variance((100, 400), (200, 300)) + slope_variance((350, 150), (490, 10))
+        apart = alone["new"].slope - alone["shared"].slope
+        assert both["new"].slope - both["shared"].slope == pytest.approx(apart - variance / apart, abs=1e-5)
+        odds = [math.log(scale.prevalence / (1 - scale.prevalence)) for scale in both.values()]
+        far = math.log(840 / 160) - math.log(3 / 7)
+        noise = 1 / (999 * 0.3 * 0.7) + 1 / (999 * 0.84 * 0.16)
+        assert abs(odds[0] - odds[1]) == pytest.approx(far - noise / far, abs=1e-6)
+        for view, scale in both.items():
+            assert 0 < abs(scale.slope - alone[view].slope) < variance / apart
+            assert scale.prevalence == pytest.approx(alone[view].prevalence, abs=0.002)
+            at = np.array([0.0, 1.0])
+            np.testing.assert_allclose(scale.logit(at), alone[view].logit(at), atol=0.1)
+
+    def test_pairs_of_few_loci_are_little_evidence(self) -> None:
+        # of the same pairs, some at few loci: the scale is drawn to the view of many
+        rng = np.random.default_rng(57)
+        shared, new = (simulated_line("a", rng, rows=2_700).scores[view] for view in ("shared", "new"))
+        few = replace(new, clusters=own_clusters(900, np.argsort(np.argsort(new.potential + new.label)) // 225))
+        alone = {view: fit_scale([line]) for view, line in (("shared", shared), ("new", new))}
+        by_many, by_few = (fit_scales({"shared": [shared], "new": [line]})["new"] for line in (new, few))
+        odds = [math.log(s.prevalence / (1 - s.prevalence)) for s in (alone["shared"], by_few, by_many, alone["new"])]
+        assert abs(odds[1] - odds[0]) < 0.5 * abs(odds[2] - odds[0])
+
+    def test_a_single_locus_is_none(self) -> None:
+        lines = by_view(lines_of("label", 3, seed=58))
+        lone = [replace(line, clusters=0 * line.clusters) for line in lines["new"]]
+        found = fit_scales({"shared": lines["shared"], "new": lone})
+        alone = fit_scale(lines["shared"])
+        for scale in found.values():
+            assert (scale.slope, scale.intercept) == pytest.approx((alone.slope, alone.intercept), rel=1e-6)
+            assert scale.prevalence == pytest.approx(alone.prevalence, rel=1e-6)
+        nowhere = [replace(line, clusters=0 * line.clusters) for line in lines["shared"]]
+        halfway = fit_scales({"shared": nowhere, "new": lone})
+        slopes = [fit_scale(same).slope for same in (nowhere, lone)]
+        assert halfway["new"].slope == halfway["shared"].slope == pytest.approx(np.mean(slopes))
+
+    def test_labels_that_are_even_in_all_loci(self) -> None:
+        # no variance between loci at all: what differs stays
+        def even(pairs: int) -> LineScores:
+            line = cells("a", [(0.0, 1, 3), (1.0, 3, 1)] * pairs)
+            return replace(line, clusters=np.column_stack([np.arange(8 * pairs) // 8] * 2))
+
+        one, other = even(5), replace(even(7), potential=2 * even(7).potential)
+        found = fit_scales({"shared": [one], "new": [other]})
+        assert found["shared"].slope == pytest.approx(2 * math.log(3), abs=1e-5)
+        assert found["new"].slope == pytest.approx(math.log(3), abs=1e-5)
+        assert [scale.prevalence for scale in found.values()] == pytest.approx([0.5, 0.5])
+
+    def test_scores_that_are_constant(self) -> None:
+        both, _ = self.two([(2.0, 30, 30)], [(2.0, 29, 31)])
+        for scale in both.values():
+            assert scale.logit(np.array([2.0])) == pytest.approx(math.log(59 / 61), abs=0.02)
+
+    def test_where_nothing_transfers_the_mark_stays(self) -> None:
+        both, alone = self.two([(0.0, 1000, 4000), (1.0, 2000, 3000)], [(0.0, 300, 200), (1.0, 200, 300)])
+        assert alone["new"].nothing_transfers and not alone["shared"].nothing_transfers
+        assert [scale.nothing_transfers for scale in both.values()] == [True, False]
+        assert 0.02 <= both["new"].slope < both["shared"].slope
+
+    def test_where_nothing_transfers_at_all_chance_does_not_set_the_views_apart(self) -> None:
+        both, alone = self.two([(0.0, 110, 390), (1.0, 100, 400)], [(0.0, 12, 38), (1.0, 11, 39)])
+        assert [scale.nothing_transfers for scale in both.values()] == [True, True]
+        assert alone["new"].intercept != pytest.approx(alone["shared"].intercept, abs=0.02)
+        assert both["new"].intercept == pytest.approx(both["shared"].intercept, abs=1e-6)
+        assert [scale.slope for scale in both.values()] == pytest.approx([0.02, 0.02])
+
+    def test_one_view_stays(self) -> None:
+        line = cells("a", [(0.0, 10, 40), (1.0, 20, 30)])
+        assert fit_scales({"new": [line]}) == {"new": fit_scale([line])}
+
+    def test_order_does_not_matter(self) -> None:
+        views, rng = by_view(lines_of("both", 5, seed=59)), np.random.default_rng(60)
+        found = fit_scales(views)
+        assert fit_scales({"new": views["new"][::-1], "shared": views["shared"][::-1]}) == found
+        rows = fit_scales({view: [shuffled(line, rng) for line in same] for view, same in views.items()})
+        for view, scale in found.items():
+            assert (rows[view].slope, rows[view].intercept) == pytest.approx((scale.slope, scale.intercept), rel=1e-5)
+
+    def test_a_constant_and_a_factor_of_all_potentials_change_nothing(self) -> None:
+        views = by_view(lines_of("both", 4, seed=61))
+        moved = {
+            view: [replace(line, potential=3 * line.potential - 7) for line in same] for view, same in views.items()
+        }
+        found, again = fit_scales(views), fit_scales(moved)
+        for view, scale in found.items():
+            for line, other in zip(views[view], moved[view], strict=True):
+                np.testing.assert_allclose(again[view].logit(other.potential), scale.logit(line.potential), atol=1e-4)
 
 
 class TestFit:
@@ -377,6 +629,25 @@ class TestFit:
             inside.extend(np.abs(level - [line.level for line in unseen]) <= half_width)
             assert 0.8 <= form.left_out.coverage <= 1
         assert 0.85 <= np.mean(inside) <= 0.99
+
+    def test_coverage_at_loci_that_no_training_line_has(self) -> None:
+        # training lines share eight loci, which read alike in all of them; each unseen line has eight of its own
+        inside: list[bool] = []
+        wider: list[float] = []
+        for seed in range(8):
+            rng = np.random.default_rng([62, seed])
+            train, *own = (simulated_loci(f"{number}", rng, 8, composition=2.0, score=0.5) for number in range(13))
+            lines = [
+                simulated_line(f"line {index}", rng, concept=0.8, noise=0.05, shown=1.0, loci=loci)
+                for index, loci in enumerate([train] * 8 + own)
+            ]
+            form, unseen = fit_closed_form(by_view(lines[:8]), seed=0), lines[8:]
+            level, half_width = forecasts(form, unseen)
+            inside.extend(np.abs(level - [line.level for line in unseen]) <= half_width)
+            none = {view: replace(one, shift_se=0.0, axes_se=0 * one.axes_se) for view, one in form.offsets.items()}
+            wider.extend(half_width / forecasts(replace(form, offsets=none), unseen)[1])
+        assert 0.85 <= np.mean(inside) <= 0.98
+        assert np.median(wider) > 1.04
 
     def test_a_shift_outside_the_training_range(self) -> None:
         # five lines of equal prevalence, then lines shifted by 1.4: training alone has no evidence for it
@@ -426,8 +697,8 @@ class TestFit:
         form, other = fit_closed_form(views, seed=0), fit_closed_form(moved, seed=0)
         for view, line in product(views, range(2)):
             one, two = views[view][line], moved[view][line]
-            expected = form.forecast(form.read(view, one.potential, one.composition, one.locus), view)
-            found = other.forecast(other.read(view, two.potential, two.composition, two.locus), view)
+            expected = form.forecast(form.read(view, one.potential, one.composition, one.clusters), view)
+            found = other.forecast(other.read(view, two.potential, two.composition, two.clusters), view)
             assert (found.level, found.sd) == pytest.approx((expected.level, expected.sd), abs=1e-5)
 
     def test_left_out_lines_are_forecast_by_the_others(self) -> None:
@@ -465,7 +736,7 @@ class TestFit:
             for line in lines_of("label", 6, seed=49)
         ]
         form = fit_closed_form({"shared": lines}, seed=0)
-        found = form.read("shared", lines[0].potential, lines[0].composition, lines[0].locus)
+        found = form.read("shared", lines[0].potential, lines[0].composition, lines[0].clusters)
         assert found.axes.shape == (0,)
         assert form.forecast(found, "shared").level == pytest.approx(form.left_out.level[0], abs=0.3)
 

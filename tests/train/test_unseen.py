@@ -31,7 +31,7 @@ def line(name: str, sign: float, *, seed: int, rows: int = ROWS) -> LineScores:
     label = (rng.random(rows) < expit(2 * sign * potential)).astype(np.int8)
     label[-(rows // 10) :] = -1
     composition = rng.random((rows, 3)).astype(np.float32)
-    return LineScores(name, potential, label, np.arange(rows) // 2, composition)
+    return LineScores(name, potential, label, np.column_stack([np.arange(rows) // 2, np.arange(rows)]), composition)
 
 
 def fit(sign: float = 1.0, views: tuple[View, ...] = ("shared", "new"), **changes: Any) -> FittedStudent:
@@ -100,7 +100,7 @@ def test_a_line_without_a_record_has_no_forecast() -> None:
 
 def test_a_view_of_one_class_is_left_out() -> None:
     one_class = [
-        LineScores(one.environment, one.potential, np.minimum(one.label, 0), one.locus, one.composition)
+        LineScores(one.environment, one.potential, np.minimum(one.label, 0), one.clusters, one.composition)
         for one in (line(name, 1.0, seed=number) for number, name in enumerate("abc"))
     ]
     assert set(fit(lines={"shared": one_class}).student.fitted.scales) == {"new"}

@@ -21,6 +21,7 @@ from scipy.special import expit, ndtri, stdtrit
 from scipy.special import logit as log_odds
 
 from episode.inference.level_model import LevelModel, Regression, Scaling, SupportReading
+from episode.metrics.clustered import clustered_variance
 from episode.metrics.label_shift import SHIFT_SD, log_likelihood_ratio, map_shift
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "ViewOffset",
     "project",
     "read_support",
+    "shift_pull",
 ]
 
 Array = NDArray[np.float64]
@@ -93,10 +95,23 @@ class Forecast:
 
 @dataclass(frozen=True)
 class ViewOffset:
-    """Mean difference of a view from the one that the forecasts hold in: of levels and of shifts."""
+    """How readings of a view differ from those that the forecasts were fitted on.
 
-    level: float = 0.0
-    shift: float = 0.0
+    Parameters
+    ----------
+    level, shift : float
+        Mean difference from the view that the forecasts hold in.
+    shift_se : float
+        Standard error of the mean shift of all training lines by the elements that they share. At loci of its own a
+        line has another such error, so there its shift is less certain by this.
+    axes_se : ndarray, shape (K,)
+        The same of the mean compositions.
+    """
+
+    level: float
+    shift: float
+    shift_se: float
+    axes_se: Array
 
 
 @dataclass(frozen=True)
@@ -167,7 +182,7 @@ class ClosedForm:
         view: View,
         potential: NDArray[np.floating],
         composition: NDArray[np.floating],
-        locus: NDArray[np.integer],
+        clusters: NDArray[np.integer],
     ) -> SupportReading:
         """Read a support set.
 
@@ -178,8 +193,8 @@ class ClosedForm:
             Standardised potential u.
         composition : ndarray, shape (n, F)
             Motif presences of both elements, or another composition, as in training.
-        locus : ndarray, shape (n,)
-            Pairs of one locus have one number.
+        clusters : ndarray, shape (n, 2)
+            Numbers of the locus of the enhancer and of the promoter.
 
         Raises
         ------
@@ -188,13 +203,13 @@ class ClosedForm:
         """
         scale = self.scale(view)
         rows = len(potential)
-        if composition.shape != (rows, len(self.centre)) or locus.shape != (rows,):
+        if composition.shape != (rows, len(self.centre)) or clusters.shape != (rows, 2):
             raise ValueError(
-                f"shapes differ: {rows} potentials, composition {composition.shape}, locus {locus.shape};"
+                f"shapes differ: {rows} potentials, composition {composition.shape}, clusters {clusters.shape};"
                 f" {len(self.centre)} channels are needed"
             )
         axes = project(composition, self.centre, self.vectors)
-        return read_support(scale.logit(potential), scale.prevalence, axes, locus)
+        return read_support(scale.logit(potential), scale.prevalence, axes, clusters)
 
     def forecast(self, reading: SupportReading, view: View) -> Forecast:
         """Forecast the level of a cell line.
@@ -213,7 +228,11 @@ class ClosedForm:
             return Forecast(level=0.0, sd=SHIFT_SD, half_width=widest, outside=0.0)
         offset = self.offsets[view]
         moved = SupportReading(
-            reading.size, reading.shift - offset.shift, reading.shift_se, reading.axes, reading.axes_se
+            size=reading.size,
+            shift=reading.shift - offset.shift,
+            shift_se=float(np.hypot(reading.shift_se, offset.shift_se)),
+            axes=reading.axes,
+            axes_se=np.hypot(reading.axes_se, offset.axes_se),
         )
         level, variance, outside = self.model.predict(moved)
         sd = float(np.sqrt(variance))
@@ -247,7 +266,8 @@ class ClosedForm:
             numbers = [scale.slope, scale.intercept, scale.prevalence]
             flat[f"scale.{view}"] = np.array(numbers, dtype=np.float64)
             flat[f"nothing_transfers.{view}"] = np.array(scale.nothing_transfers, dtype=np.int64)
-            flat[f"offset.{view}"] = np.array([self.offsets[view].level, self.offsets[view].shift], dtype=np.float64)
+            offset = self.offsets[view]
+            flat[f"offset.{view}"] = np.array([offset.level, offset.shift, offset.shift_se, *offset.axes_se])
         for name in _array_names(LeftOut):
             flat[f"left_out.{name}"] = getattr(self.left_out, name)
         if self.model is not None:
@@ -276,7 +296,7 @@ class ClosedForm:
         left_out = {name: np.asarray(arrays[f"left_out.{name}"], np.float64) for name in _array_names(LeftOut)}
         return cls(
             scales=scales,
-            offsets={view: ViewOffset(*arrays[f"offset.{view}"].tolist()) for view in views},
+            offsets={view: _offset(np.asarray(arrays[f"offset.{view}"], np.float64)) for view in views},
             centre=np.asarray(arrays["centre"], np.float64),
             vectors=np.asarray(arrays["vectors"], np.float64),
             lines=lines,
@@ -307,8 +327,8 @@ def project(composition: NDArray[np.floating], centre: Array, vectors: Array) ->
     return np.concatenate(blocks) if blocks else np.zeros((0, vectors.shape[1]))
 
 
-def read_support(logit: Array, prevalence: float, axes: Array, locus: NDArray[np.integer]) -> SupportReading:
-    """Read shift and composition of one support set, with standard errors that count loci.
+def read_support(logit: Array, prevalence: float, axes: Array, clusters: NDArray[np.integer]) -> SupportReading:
+    """Read shift and composition of one support set, with standard errors that count loci and promoters, not pairs.
 
     Parameters
     ----------
@@ -318,14 +338,14 @@ def read_support(logit: Array, prevalence: float, axes: Array, locus: NDArray[np
         Prevalence at which `logit` is calibrated.
     axes : ndarray, shape (n, K)
         Of `project`.
-    locus : ndarray, shape (n,)
-        Pairs of one locus have one number.
+    clusters : ndarray, shape (n, 2)
+        Numbers of the locus of the enhancer and of the promoter.
 
     Returns
     -------
     SupportReading
-        The standard error of the shift is the larger of the one clustered by locus and the model's own. At a single
-        locus it is at least the prior's sd, and those of the axes are infinite.
+        The standard error of the shift is the larger of the clustered one and the model's own. At a single locus, or
+        with a single promoter, it is at least the prior's sd, and those of the axes are infinite.
 
     Raises
     ------
@@ -335,20 +355,35 @@ def read_support(logit: Array, prevalence: float, axes: Array, locus: NDArray[np
     if not (np.isfinite(logit).all() and np.isfinite(axes).all()):
         raise ValueError("a potential or a composition of the support set is not finite")
     shift = map_shift(logit, prevalence)
+    pull, information = shift_pull(logit, prevalence, shift)
+    mean = axes.mean(axis=0)
+    influence = np.column_stack([pull / information, (axes - mean) / len(axes)])
+    error = np.sqrt(clustered_variance(influence, clusters))
+    clustered = float(error[0]) if np.isfinite(error[0]) else SHIFT_SD
+    return SupportReading(len(logit), shift, max(float(1 / np.sqrt(information)), clustered), mean, error[1:])
+
+
+def shift_pull(logit: Array, prevalence: float, shift: float) -> tuple[Array, float]:
+    """What each pair pulls at a shift that was read, and the information that it is divided by.
+
+    Parameters
+    ----------
+    logit : ndarray, shape (n,)
+    prevalence : float
+    shift : float
+        Of `map_shift` on these.
+
+    Returns
+    -------
+    pull : ndarray, shape (n,)
+        Centred: ``pull / information`` is the influence of a pair on the shift.
+    information : float
+        That of the prior included.
+    """
     moved = float(expit(log_odds(prevalence) + shift))
     excess = np.expm1(log_likelihood_ratio(logit, prevalence))
     score = moved * (1 - moved) * excess / (1 + moved * excess)
-    information = float((score**2).sum()) + 1 / SHIFT_SD**2
-    loci, cluster = np.unique(locus, return_inverse=True)
-    mean = axes.mean(axis=0)
-    shift_se = 1 / np.sqrt(information)
-    if len(loci) == 1:
-        return SupportReading(len(logit), shift, float(max(shift_se, SHIFT_SD)), mean, np.full(len(mean), np.inf))
-    columns = np.column_stack([score - score.mean(), axes - mean])
-    sums = np.stack([np.bincount(cluster, column, len(loci)) for column in columns.T])
-    error = np.sqrt((sums**2).sum(axis=1) * len(loci) / (len(loci) - 1))
-    clustered = float(error[0]) / information
-    return SupportReading(len(logit), shift, float(max(shift_se, clustered)), mean, error[1:] / len(logit))
+    return score - score.mean(), float((score**2).sum()) + 1 / SHIFT_SD**2
 
 
 def _array_names(kind: type[Scaling] | type[Regression] | type[LeftOut]) -> list[str]:
@@ -366,6 +401,11 @@ def _model(arrays: Mapping[str, NDArray[np.float64] | NDArray[np.int64]], lines:
     return LevelModel(
         lines=lines, natural=_regression(arrays, "natural"), resampled=_regression(arrays, "resampled"), **numbers
     )
+
+
+def _offset(numbers: Array) -> ViewOffset:
+    level, shift, shift_se = numbers[:3].tolist()
+    return ViewOffset(level, shift, shift_se, numbers[3:])
 
 
 def _codes(names: tuple[str, ...]) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ are in log-odds. This module knows no pairs, scores or files.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,8 @@ __all__ = ["LevelModel", "Regression", "Scaling", "SupportReading"]
 Array = NDArray[np.float64]
 
 RELIABILITY_FLOOR = 1e-3
-SHIFT_WINSOR = 3.0
-AXES_WINSOR = 1.5
-TINY = 1e-12
+WIDEST = 1e9
+"""Largest variance of a reading's noise, in variances between lines."""
 MOVES = np.linspace(-5.0, 5.0, 201) * SHIFT_SD
 """Shifts of the prevalence over which the hypothesis of a shift outside training is integrated."""
 
@@ -50,63 +49,60 @@ class SupportReading:
     axes: Array
     axes_se: Array
 
+    @property
+    def numbers(self) -> tuple[Array, Array]:
+        """Shift and axes as one array, and their standard errors, each of shape (1 + K,)."""
+        return np.append(self.shift, self.axes), np.append(self.shift_se, self.axes_se)
+
 
 @dataclass(frozen=True)
 class Scaling:
-    """How readings become the regressors of a `Regression`: centred, winsorised, shrunken by their reliability.
+    """How readings become the regressors of a `Regression`: centred, winsorised, and the noise taken out.
+
+    Readings are the shift and the axes, in this order. Each is moved to what is likely by all of them: between training
+    lines they go together, so that one that is noisy is told by the others.
 
     Shapes have the leading axes of the fits, ``...``, none for a single one.
 
     Parameters
     ----------
-    shift_mean, shift_signal, shift_range : ndarray, shape (...)
-        Mean over training lines, variance without noise, largest distance from the mean.
-    axes_mean, axes_signal, axes_range : ndarray, shape (..., K)
-        The same of the composition axes.
-    axes_reliability : ndarray, shape (..., K)
-        Signal variance over total variance between training lines, in [0, 1].
+    mean, limit : ndarray, shape (..., 1 + K)
+        Mean over training lines, and the largest distance from it that is read.
+    between : ndarray, shape (..., 1 + K, 1 + K)
+        Covariance between lines, without noise.
+    unit : ndarray, shape (..., 1 + K)
+        Factor of a reading among the regressors.
     """
 
-    shift_mean: Array
-    shift_signal: Array
-    shift_range: Array
-    axes_mean: Array
-    axes_signal: Array
-    axes_range: Array
-    axes_reliability: Array
+    mean: Array
+    limit: Array
+    between: Array
+    unit: Array
 
-    def regressors(self, shift: Array, shift_se: Array, axes: Array, axes_se: Array) -> tuple[Array, Array]:
+    def regressors(self, reading: Array, se: Array) -> tuple[Array, Array]:
         """Turn the readings of n lines into regressors.
 
         Parameters
         ----------
-        shift, shift_se : ndarray, shape (..., n) or (n,)
-        axes, axes_se : ndarray, shape (..., n, K) or (n, K)
+        reading, se : ndarray, shape (..., n, 1 + K) or (n, 1 + K)
+            A standard error may be infinite.
 
         Returns
         -------
         regressors : ndarray, shape (..., n, 2 + K)
-            1, shrunken shift, shrunken axes over their signal's standard deviation.
+            1, then the posterior mean of each reading's distance from `mean`, times `unit`.
         noise : ndarray, shape (..., n, 2 + K)
-            Variance that each regressor has left after shrinkage.
+            Posterior variance of each regressor.
         """
-        limit = SHIFT_WINSOR * self.shift_range[..., None]
-        centred = np.clip(shift - self.shift_mean[..., None], -limit, limit)
-        signal = self.shift_signal[..., None]
-        keep = signal / (signal + shift_se**2)
-        axes_limit = AXES_WINSOR * self.axes_range[..., None, :]
-        axes_centred = np.clip(axes - self.axes_mean[..., None, :], -axes_limit, axes_limit)
-        axes_signal, reliability = self.axes_signal[..., None, :], self.axes_reliability[..., None, :]
-        axes_keep = axes_signal / (axes_signal + axes_se**2)
-        unit = np.sqrt(reliability / (axes_signal + TINY))
-        shrunken, left = centred * keep, np.broadcast_to(signal * (1 - keep), centred.shape)
-        axes_shrunken = axes_centred * axes_keep * unit
-        axes_left = np.broadcast_to((1 - axes_keep) * reliability, axes_shrunken.shape)
-        one, zero = np.ones((*centred.shape, 1)), np.zeros((*centred.shape, 1))
-        return (
-            np.concatenate([one, shrunken[..., None], axes_shrunken], axis=-1),
-            np.concatenate([zero, left[..., None], axes_left], axis=-1),
-        )
+        limit, between = self.limit[..., None, :], self.between[..., None, :, :]
+        centred = np.clip(reading - self.mean[..., None, :], -limit, limit)
+        signal = np.diagonal(between, axis1=-2, axis2=-1)
+        noise = np.minimum(se**2, WIDEST * signal)
+        gain = between @ np.linalg.inv(between + noise[..., None] * np.eye(noise.shape[-1]))
+        shrunken = (gain @ centred[..., None])[..., 0] * self.unit[..., None, :]
+        left = np.maximum(signal - (gain * between).sum(axis=-1), 0) * self.unit[..., None, :] ** 2
+        edge = np.zeros((*shrunken.shape[:-1], 1))
+        return np.concatenate([edge + 1, shrunken], axis=-1), np.concatenate([edge, left], axis=-1)
 
 
 @dataclass(frozen=True)
@@ -134,19 +130,19 @@ class Regression:
     residual: Array
     gate: Array
 
-    def predict(self, shift: float, shift_se: float, axes: Array, axes_se: Array) -> tuple[Array, Array]:
+    def predict(self, reading: Array, se: Array) -> tuple[Array, Array]:
         """Forecast one line.
 
         Parameters
         ----------
-        axes, axes_se : ndarray, shape (K,)
+        reading, se : ndarray, shape (1 + K,)
+            See `SupportReading.numbers`.
 
         Returns
         -------
         mean, variance : ndarray, shape (...)
         """
-        values = np.array([shift]), np.array([shift_se]), axes[None], axes_se[None]
-        rows, noises = self.scaling.regressors(*values)
+        rows, noises = self.scaling.regressors(reading[None], se[None])
         row, noise = rows[..., 0, :], noises[..., 0, :]
         spread = np.einsum("...i,...ij,...j->...", row, self.covariance, row)
         squared = self.coefficient**2 + np.diagonal(self.covariance, axis1=-2, axis2=-1)
@@ -193,8 +189,8 @@ class LevelModel:
         """
         reliability = max(1 - reading.shift_se**2 / SHIFT_SD**2, RELIABILITY_FLOOR)
         wide_se = reading.shift_se / reliability
-        near, near_variance = self.natural.predict(reading.shift, reading.shift_se, reading.axes, reading.axes_se)
-        means, variances = self.resampled.predict(reading.shift, wide_se, reading.axes, reading.axes_se)
+        near, near_variance = self.natural.predict(*reading.numbers)
+        means, variances = self.resampled.predict(*replace(reading, shift_se=wide_se).numbers)
         far, far_variance = means.mean(), variances.mean() + means.var()
         outside = self.outside(reading.shift, wide_se)
         level = (1 - outside) * near + outside * far

@@ -50,6 +50,12 @@ class PairRows:
     def __len__(self) -> int:
         return len(self.enhancer)
 
+    @property
+    def clusters(self) -> np.ndarray:
+        """Numbers of the locus of the enhancer and of the promoter, shape (n, 2), int64; pairs that share one depend on
+        each other."""
+        return np.column_stack([self.locus, self.promoter])
+
     def take(self, index: np.ndarray) -> PairRows:
         """Return the rows `index`."""
         return PairRows(*(getattr(self, name)[index] for name in self.__dataclass_fields__))

@@ -155,7 +155,7 @@ def read_closed_form(
     store = source.store if isinstance(source, ElementCache) else source
     potential, _ = score_members(run.members, sources, support, block=BLOCK)
     composition = Composition(store, run.bank, run.facts.config.stem).pairs(support)
-    forecast = student.fitted.forecast(student.fitted.read(view, potential, composition, support.locus), view)
+    forecast = student.fitted.forecast(student.fitted.read(view, potential, composition, support.clusters), view)
     deviations = []
     for member in run.members:
         if name in member.environments:

@@ -318,28 +318,34 @@ def _write(dataset: Dataset, data: TrainingData, groups: Sequence[Group], folder
 def _left_out(
     dataset: Dataset, data: TrainingData, groups: Sequence[Group], members: Sequence[Member]
 ) -> tuple[dict[View, list[LineScores]], float]:
-    """Score every environment by the members that left it out; also return the factor of `averaging_factor`."""
+    """Score every environment by the members that left it out; also return the factor of `averaging_factor`.
+
+    Pairs at the held-out loci of another group are scored by that group too: both have not learned from them.
+    """
     composition = Composition(data.store, data.bank, data.config.stem)
-    views: dict[View, list[LineScores]] = {"shared": [], "new": []}
-    spread = []
     seeds = data.config.crossfit.seeds
+    scorers = [LiveScorer(member.system.backbone, data.store, data.rows) for member in members]
+
+    def mean_of(number: int, rows: np.ndarray) -> np.ndarray:
+        chosen = range(number * seeds, (number + 1) * seeds)
+        potential = [members[member].standardised(scorers[member](rows).potential) for member in chosen]
+        return torch.stack(potential).double().mean(0).cpu().numpy()
+
+    views: dict[View, list[LineScores]] = {"shared": [], "new": []}
+    means, differences = [], []
     for number, group in enumerate(groups):
-        mine = members[number * seeds : (number + 1) * seeds]
-        scorers = [LiveScorer(member.system.backbone, data.store, data.rows) for member in mine]
         parts: tuple[tuple[View, np.ndarray], ...] = (("shared", group.known_loci), ("new", group.new_loci))
         for view, mask in parts:
             for pool in environment_pools(dataset.pairs, mask):
                 pool = drawn(pool, data.rank)
-                potential = np.stack(
-                    [
-                        member.standardised(score(pool.rows).potential).double().cpu().numpy()
-                        for member, score in zip(mine, scorers, strict=True)
-                    ]
-                )
-                spread.append(potential)
-                features = composition.pairs(data.rows.take(pool.rows))
-                views[view].append(line_scores(pool, potential.mean(0), features))
-    return views, averaging_factor(spread, members=len(members))
+                mean = mean_of(number, pool.rows)
+                means.append(mean)
+                views[view].append(line_scores(pool, mean, composition.pairs(data.rows.take(pool.rows)), data.rows))
+                for other, held in enumerate(groups):
+                    both = held.block[pool.rows]
+                    if other != number and both.any():
+                        differences.append(mean[both] - mean_of(other, pool.rows[both]))
+    return views, averaging_factor(means, differences, groups=len(groups))
 
 
 def _alarms(fitted: FittedStudent, runs: Sequence[Run]) -> list[Alarm]:

@@ -12,23 +12,44 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 from scipy.special import logit as log_odds
 from scipy.stats import norm
 from scipy.stats import t as student_t
 
 from episode.inference.closed_form import UPPER, ClosedForm, LeftOut, Scale, View
+from episode.metrics.clustered import clustered_variance
 from episode.metrics.label_shift import SHIFT_SD
 from episode.metrics.metrics import fit_logistic
 from episode.seeds import generator
-from episode.train.student_records import MAX_PAIRS, LineScores, Records, fit_axes, gives_record, make_records
+from episode.train.student_records import (
+    MAX_PAIRS,
+    LineScores,
+    Records,
+    beyond_chance,
+    fit_axes,
+    gives_record,
+    make_records,
+)
 from episode.train.student_regression import fit_level_model
 
-__all__ = ["LINE_ROWS", "MIN_SLOPE", "LineScores", "averaged_scale", "averaging_factor", "fit_closed_form", "fit_scale"]
+__all__ = [
+    "LINE_ROWS",
+    "MIN_SLOPE",
+    "LineScores",
+    "averaged_scale",
+    "averaging_factor",
+    "fit_closed_form",
+    "fit_scale",
+    "fit_scales",
+]
 
 MIN_SLOPE = 0.02
 """Smallest slope of ``lambda`` by the standardised potential. Reached, nothing transfers between lines."""
 LINE_ROWS = 100
 """Labelled pairs that are added to a line's own before it is weighted by their inverse."""
+VARIANCE_RANGE = (1e-12, 1e9)
+"""Bounds of the variance of a scale's numbers: it is infinite at a single locus, and may be 0 where labels are even."""
 
 
 def fit_scale(lines: Sequence[LineScores]) -> Scale:
@@ -52,7 +73,7 @@ def fit_scale(lines: Sequence[LineScores]) -> Scale:
     ValueError
         If the labelled pairs lack a class.
     """
-    score, label, weight = _weighted_rows(lines)
+    score, label, weight, _ = _weighted_rows(lines)
     if len(np.unique(label)) < 2:
         raise ValueError(
             f"{len(label)} labelled pairs of {len(lines)} lines hold one class: a scale needs positives and negatives"
@@ -73,42 +94,103 @@ def fit_scale(lines: Sequence[LineScores]) -> Scale:
     return Scale(slope, line.intercept - slope * centre, prevalence, nothing_transfers=at_bound)
 
 
-def averaging_factor(potentials: Sequence[NDArray[np.float64]], *, members: int) -> float:
-    """Factor of a slope that was fitted on means of some members and is used on means of `members`.
+def fit_scales(views: Mapping[View, Sequence[LineScores]]) -> dict[View, Scale]:
+    """Calibrate the potentials of each view, and take off what chance between loci makes them differ by.
 
-    ``(s2 + n2 / k) / (s2 + n2 / M)``: n2 the variance between the k members on the same pairs, s2 the rest. The mean
-    of more members has less noise, so its slope is steeper.
-
-    Parameters
-    ----------
-    potentials : sequence of ndarray, shape (k, n)
-        Standardised potentials of the pairs of one line each, by the k members whose mean was fitted; no label is
-        needed.
-    members : int
-        M, at least k.
-
-    Returns
-    -------
-    float
-        1 where k is 1, for then n2 is not known, or where the potentials do not vary.
+    Slope, level and prevalence of two views are moved towards their mean, weighted by inverse variance: what remains of
+    each difference is `episode.train.student_records.beyond_chance`. So a view of few loci is read by the loci of both
+    where they agree.
 
     Raises
     ------
     ValueError
-        If an array is not (k, n) with one k >= 1, holds a value that is not finite, or `members` is below k.
+        As `fit_scale`.
     """
-    sizes = {len(found) for found in potentials if found.ndim == 2 and np.isfinite(found).all()}
-    if len(sizes) != 1 or any(found.ndim != 2 or not np.isfinite(found).all() for found in potentials):
-        raise ValueError(f"finite potentials (k, n) are needed, not {[found.shape for found in potentials]}")
-    count = sizes.pop()
-    if not 1 <= count <= members:
-        raise ValueError(f"the potentials are of {count} members of {members}")
-    centred = np.concatenate([found - found.mean(axis=1, keepdims=True) for found in potentials], axis=1)
-    if count == 1 or not centred.any():
-        return 1.0
-    between = float(centred.var(axis=0, ddof=1).mean())
-    rest = max(0.0, float(centred.mean(axis=0).var()) - between / count)
-    return (rest + between / count) / (rest + between / members)
+    scales = {view: fit_scale(views[view]) for view in sorted(views)}
+    if len(scales) < 2:
+        return scales
+    rows = {view: _weighted_rows(views[view]) for view in scales}
+    every = np.concatenate([score for score, *_ in rows.values()])
+    centre = float(np.average(every, weights=np.concatenate([weight for _, _, weight, _ in rows.values()])))
+    numbers = np.array([_numbers(scales[view], centre) for view in scales])
+    variance = np.clip([_variance(scales[view], centre, *rows[view]) for view in scales], *VARIANCE_RANGE)
+    mean = np.average(numbers, axis=0, weights=1 / variance)
+    kept = beyond_chance(numbers[1] - numbers[0], variance.sum(axis=0)) / np.where(
+        numbers[0] == numbers[1], 1.0, numbers[1] - numbers[0]
+    )
+    pooled = mean + kept * (numbers - mean)
+    return {
+        view: Scale(
+            slope, level + prevalence - slope * centre, float(expit(prevalence)), scales[view].nothing_transfers
+        )
+        for view, (slope, level, prevalence) in zip(scales, pooled.tolist(), strict=True)
+    }
+
+
+def _numbers(scale: Scale, centre: float) -> tuple[float, float, float]:
+    """Slope, log-likelihood ratio at a potential, and log-odds of the prevalence."""
+    prevalence = float(log_odds(scale.prevalence))
+    return scale.slope, scale.slope * centre + scale.intercept - prevalence, prevalence
+
+
+def _variance(
+    scale: Scale,
+    centre: float,
+    score: NDArray[np.float64],
+    label: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    clusters: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Clustered variance of `_numbers`, shape (3,)."""
+    probability = expit(scale.logit(score))
+    design = np.column_stack([score - centre, np.ones(len(score))])
+    curvature = weight * probability * (1 - probability)
+    inverse = np.linalg.pinv(design.T @ (curvature[:, None] * design), hermitian=True)
+    line = (weight * (label - probability))[:, None] * design @ inverse
+    prevalence = scale.prevalence
+    share = weight * (label - prevalence) / (weight.sum() * prevalence * (1 - prevalence))
+    return clustered_variance(np.column_stack([line[:, 0], line[:, 1] - share, share]), clusters)
+
+
+def averaging_factor(
+    means: Sequence[NDArray[np.float64]], differences: Sequence[NDArray[np.float64]], *, groups: int
+) -> float:
+    """Factor of a slope that was fitted on means over a group's members and is used on means over all groups.
+
+    ``(s2 + n2) / (s2 + n2 / G)``: n2 the variance of a group's mean around the mean of ever more groups, s2 the rest.
+    The mean of more groups has less noise, so its slope is steeper. Members of a group have learned from the same
+    pairs, so only groups that differ show all of n2.
+
+    Parameters
+    ----------
+    means : sequence of ndarray, shape (n,)
+        Mean standardised potential of the pairs of one line each, by the group that left them out; no label is needed.
+    differences : sequence of ndarray, shape (m,)
+        Difference of such means of two groups, on pairs of one line that both have left out.
+    groups : int
+        G.
+
+    Returns
+    -------
+    float
+        1 where no pair was left out by two groups, for then n2 is not known, or where the potentials do not vary.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite.
+    """
+    if not all(np.isfinite(found).all() for found in (*means, *differences)):
+        raise ValueError("a potential is not finite")
+    total = _variance_inside(means)
+    noise = min(_variance_inside(differences) / 2, total)
+    return total / (total - noise + noise / groups) if total > 0 else 1.0
+
+
+def _variance_inside(lines: Sequence[NDArray[np.float64]]) -> float:
+    """Mean square around the means of the lines; 0 without a pair."""
+    centred = [found - found.mean() for found in lines if len(found)]
+    return float(np.mean(np.concatenate(centred) ** 2)) if centred else 0.0
 
 
 def averaged_scale(scale: Scale, lines: Sequence[LineScores], factor: float) -> Scale:
@@ -121,7 +203,7 @@ def averaged_scale(scale: Scale, lines: Sequence[LineScores], factor: float) -> 
     factor : float
         > 0.
     """
-    score, _, weight = _weighted_rows(lines)
+    score, _, weight, _ = _weighted_rows(lines)
     slope = scale.slope * factor
     moved = (scale.slope - slope) * float(np.average(score, weights=weight))
     return replace(scale, slope=slope, intercept=scale.intercept + moved)
@@ -136,16 +218,16 @@ def fit_closed_form(
 ) -> ClosedForm:
     """Fit the Student in closed form.
 
-    A line of one class, under 30 labelled pairs or at a single locus gives no record of that view. Each line is also
-    forecast without it, which widens the intervals where these forecasts err by more than they say. The order of
-    lines and of their pairs does not matter.
+    A line of one class, under 30 labelled pairs or of a single locus or promoter gives no record of that view. Each
+    line is also forecast without it, which widens the intervals where these forecasts err by more than they say. The
+    order of lines and of their pairs does not matter.
 
     Parameters
     ----------
     views : mapping of View to sequence of LineScores
         Each environment at most once a view, with at most 16,384 pairs.
     scales : mapping of View to Scale, optional
-        Those of these potentials; `fit_scale` by default. To predict with means of more members, replace
+        Those of these potentials; `fit_scales` by default. To predict with means of more members, replace
         `ClosedForm.scales` by `averaged_scale` afterwards.
     seed : int
         The user's seed; the draws derive from it by name.
@@ -159,7 +241,7 @@ def fit_closed_form(
         their channels, or a view lacks a class.
     """
     _check(views)
-    given = {view: fit_scale(views[view]) for view in views} if scales is None else scales
+    given = fit_scales(views) if scales is None else scales
     fitted = {view: given[view] for view in views}
     lines = [line for view in sorted(views) for line in views[view]]
     recorded = {line.environment for line in lines if gives_record(line)}
@@ -204,8 +286,10 @@ def _leave_out(records: Records, seed: int) -> tuple[LeftOut, float]:
     return left_out, inflation
 
 
-def _weighted_rows(lines: Sequence[LineScores]) -> tuple[NDArray[np.float64], ...]:
-    """Potential, label and weight of the labelled pairs, lines in the order of their names.
+def _weighted_rows(
+    lines: Sequence[LineScores],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Potential, label, weight and clusters of the labelled pairs, lines in the order of their names.
 
     A line of one class says nothing of a slope, and its level is not known: it would only move that of the others.
     """
@@ -215,8 +299,14 @@ def _weighted_rows(lines: Sequence[LineScores]) -> tuple[NDArray[np.float64], ..
     score = [line.potential[labelled] for line, labelled in zip(ordered, known, strict=True)]
     label = [line.label[labelled] for line, labelled in zip(ordered, known, strict=True)]
     weight = [np.full(len(rows), 1 / (len(rows) + LINE_ROWS)) for rows in score]
-    nothing = [np.zeros(0)]
-    return tuple(np.concatenate(part or nothing).astype(np.float64) for part in (score, label, weight))
+    clusters = [line.clusters[labelled] for line, labelled in zip(ordered, known, strict=True)]
+    nothing, none = [np.zeros(0)], np.zeros((0, 2), dtype=np.int64)
+    return (
+        np.concatenate(score or nothing),
+        np.concatenate(label or nothing).astype(np.float64),
+        np.concatenate(weight or nothing),
+        np.concatenate([none, *clusters]),
+    )
 
 
 def _check(views: Mapping[View, Sequence[LineScores]]) -> None:

@@ -31,6 +31,11 @@ PRIOR_SQUARES = 0.25
 VARIANCE_FLOOR = 0.02
 MOVE_SD = 0.35
 """Spread of the training lines' log-odds of prevalence at which a move outside it has probability one half."""
+SHIFT_WINSOR = 3.0
+AXES_WINSOR = 1.5
+"""Furthest reading of shift and axes, in largest distances of a training line from the mean."""
+UNRELATED = 2.0
+"""Lines of unrelated readings that are held likely before any line was seen."""
 TINY = 1e-12
 
 
@@ -46,58 +51,59 @@ NATURAL = SlopePrior(null=0.8, sd=1.0)
 RESAMPLED = SlopePrior(null=0.5, sd=0.5)
 
 
-def fit_scaling(shift: Array, shift_se: Array, axes: Array, axes_se: Array) -> Scaling:
-    """Measure means, ranges and signal variances of readings.
+def fit_scaling(reading: Array, se: Array) -> Scaling:
+    """Measure means, ranges and the covariance of readings between lines.
+
+    Variances are those of the lines less noise; correlations are drawn towards 0 as by `UNRELATED` lines that show
+    none.
 
     Parameters
     ----------
-    shift : ndarray, shape (..., n)
-        n >= 2.
-    shift_se : ndarray, shape (n,)
-    axes : ndarray, shape (..., n, K)
-    axes_se : ndarray, shape (n, K)
+    reading : ndarray, shape (..., n, 1 + K)
+        Shift and axes; n >= 2.
+    se : ndarray, shape (n, 1 + K)
     """
-    lines = shift.shape[-1]
-    shift_mean, axes_mean = shift.mean(axis=-1), axes.mean(axis=-2)
-    distance, axes_distance = shift - shift_mean[..., None], axes - axes_mean[..., None, :]
-    noise, axes_noise = np.mean(shift_se**2), np.mean(axes_se**2, axis=0)
-    squares = (distance**2).sum(axis=-1)
-    total = (axes_distance**2).sum(axis=-2) / (lines - 1)
+    lines = reading.shape[-2]
+    mean = reading.mean(axis=-2)
+    distance = reading - mean[..., None, :]
+    noise = np.mean(se**2, axis=0)
+    moment = np.swapaxes(distance, -1, -2) @ distance
+    squares = np.diagonal(moment, axis1=-2, axis2=-1)
+    total = squares / (lines - 1)
+    signal = np.maximum(total - noise, 1e-3 * total + TINY)
+    with_prior = (squares[..., 0] + SHIFT_VARIANCE + noise[0]) / lines - noise[0]
+    signal[..., 0] = np.maximum(with_prior, 0.3 * squares[..., 0] / lines + 1e-4)
+    unit = np.sqrt(np.clip(1 - noise / (total + TINY), 0, 1) / (signal + TINY))
+    root = np.sqrt(squares + TINY)
+    correlation = moment / root[..., :, None] / root[..., None, :] * (lines - 1) / (lines - 1 + UNRELATED)
+    one = np.eye(signal.shape[-1])
+    correlation = correlation * (1 - one) + one
+    winsor = np.full(signal.shape[-1], AXES_WINSOR)
+    winsor[0], unit[..., 0] = SHIFT_WINSOR, 1.0
     return Scaling(
-        shift_mean=shift_mean,
-        shift_signal=np.maximum((squares + SHIFT_VARIANCE + noise) / lines - noise, 0.3 * squares / lines + 1e-4),
-        shift_range=np.abs(distance).max(axis=-1),
-        axes_mean=axes_mean,
-        axes_signal=np.maximum(total - axes_noise, 1e-3 * total + TINY),
-        axes_range=np.abs(axes_distance).max(axis=-2),
-        axes_reliability=np.clip(1 - axes_noise / (total + TINY), 0, 1),
+        mean=mean,
+        limit=winsor * np.abs(distance).max(axis=-2),
+        between=correlation * np.sqrt(signal)[..., :, None] * np.sqrt(signal)[..., None, :],
+        unit=unit,
     )
 
 
-def fit_regression(
-    level: Array,
-    level_se: Array,
-    shift: Array,
-    shift_se: Array,
-    axes: Array,
-    axes_se: Array,
-    *,
-    prior: SlopePrior,
-) -> Regression:
+def fit_regression(level: Array, level_se: Array, reading: Array, se: Array, *, prior: SlopePrior) -> Regression:
     """Fit the mixture of posteriors, for several sets of records at once.
 
     Parameters
     ----------
-    level, shift : ndarray, shape (..., n)
+    level : ndarray, shape (..., n)
         n >= 2; the leading axes are independent fits.
-    level_se, shift_se : ndarray, shape (n,)
-    axes : ndarray, shape (..., n, K)
-    axes_se : ndarray, shape (n, K)
+    level_se : ndarray, shape (n,)
+    reading : ndarray, shape (..., n, 1 + K)
+        Shift and axes.
+    se : ndarray, shape (n, 1 + K)
     prior : SlopePrior
     """
-    scaling = fit_scaling(shift, shift_se, axes, axes_se)
-    rows, noise = scaling.regressors(shift, shift_se, axes, axes_se)
-    mean, variance, sigma, log_prior = _grid(prior, axes.shape[-1])
+    scaling = fit_scaling(reading, se)
+    rows, noise = scaling.regressors(reading, se)
+    mean, variance, sigma, log_prior = _grid(prior, reading.shape[-1] - 1)
     own = level_se**2 + sigma[:, None] ** 2 + np.swapaxes(noise @ (mean**2 + variance).T, -1, -2)
     residual = level[..., None, :] - np.swapaxes(rows @ mean.T, -1, -2)
     scaled = np.swapaxes(rows, -1, -2)[..., None, :, :] / own[..., None, :]
@@ -137,17 +143,16 @@ def fit_level_model(records: Records, rng: np.random.Generator) -> LevelModel | 
     lines = len(records.environment)
     if lines < 2:
         return None
-    level_se, shift_se, axes_se = records.level_se, records.shift_se, records.axes_se
-    natural = fit_regression(records.level, level_se, records.shift, shift_se, records.axes, axes_se, prior=NATURAL)
+    reading, se = np.column_stack([records.shift, records.axes]), np.column_stack([records.shift_se, records.axes_se])
+    natural = fit_regression(records.level, records.level_se, reading, se, prior=NATURAL)
     drawn = np.stack([_one_delta_a_line(lines, rng) for _ in range(DRAWS)])
     line = np.arange(lines)
+    moved = np.concatenate([records.shift_moved[..., None], records.axes_moved], axis=-1)
     resampled = fit_regression(
         records.level + DELTAS[drawn] * records.resampled,
-        level_se,
-        records.shift + records.shift_moved[line, drawn],
-        shift_se,
-        records.axes + records.axes_moved[line, drawn],
-        axes_se,
+        records.level_se,
+        reading + moved[line, drawn],
+        se,
         prior=RESAMPLED,
     )
     shift_mean = float(records.shift.mean())
@@ -159,7 +164,7 @@ def fit_level_model(records: Records, rng: np.random.Generator) -> LevelModel | 
         natural=natural,
         resampled=resampled,
         shift_mean=shift_mean,
-        shift_variance=max((squares + PRIOR_SQUARES) / lines - float(np.mean(shift_se**2)), VARIANCE_FLOOR),
+        shift_variance=max((squares + PRIOR_SQUARES) / lines - float(np.mean(records.shift_se**2)), VARIANCE_FLOOR),
         transfer=float(np.median(slopes)) if len(slopes) else 0.0,
         outside_prior=1 / (1 + moves / MOVE_SD**2) if len(slopes) else 0.0,
     )

@@ -27,9 +27,10 @@ from episode.errors import DatasetError
 from episode.inference.closed_form import ClosedForm, View
 from episode.inference.composition import Composition
 from episode.inference.members import Member
+from episode.inference.pairs import PairRows
 from episode.inference.scoring import Scorer
 from episode.metrics.metrics import average_precision, calibration_line, log_loss, oracle_impedance
-from episode.train.student_fit import averaged_scale, fit_closed_form, fit_scale
+from episode.train.student_fit import averaged_scale, fit_closed_form, fit_scales
 from episode.train.student_records import MAX_PAIRS, MIN_LABELLED, LineScores
 from episode.train.validation import EnvironmentCheck, or_nan
 
@@ -72,7 +73,7 @@ class FittedStudent:
         return [Alarm(name="nothing_transfers", text=text)] if views else []
 
 
-def line_scores(pool: EnvironmentPool, potential: np.ndarray, composition: np.ndarray) -> LineScores:
+def line_scores(pool: EnvironmentPool, potential: np.ndarray, composition: np.ndarray, rows: PairRows) -> LineScores:
     """Gather what the fit reads of one environment in one view.
 
     Parameters
@@ -80,8 +81,10 @@ def line_scores(pool: EnvironmentPool, potential: np.ndarray, composition: np.nd
     potential : ndarray, shape (n,)
         Mean standardised potential of the rows of `pool`.
     composition : ndarray, shape (n, features)
+    rows : PairRows
+        Those that `pool.rows` number.
     """
-    return LineScores(pool.name, potential, pool.label, pool.locus, composition)
+    return LineScores(pool.name, potential, pool.label, rows.take(pool.rows).clusters, composition)
 
 
 def level_of(potential: np.ndarray, label: np.ndarray, temperature: float) -> float:
@@ -129,7 +132,7 @@ def student_of_one(
         for pool in (drawn(pool, rank) for pool in pools):
             potential = member.standardised(score(pool.rows).potential).double().cpu().numpy()
             features = composition.pairs(score.rows.take(pool.rows))
-            views[view].append(line_scores(pool, potential, features))
+            views[view].append(line_scores(pool, potential, features, score.rows))
     facts = MemberFacts(name="", left_out=(), level=member.level, temperature=member.temperature)
     nowhere = Places.of(pd.DataFrame({"chrom": [], "start": [], "end": []}), [])
     return fit_student(views, (facts,), (member,), nowhere, factor=1.0, judged=("new",), seed=seed)
@@ -170,7 +173,7 @@ def fit_student(
     }
     if not set(usable) & set(judged):
         raise DatasetError("the pairs that no member learned from lack a class; needed labelled pairs of both")
-    scales = {view: fit_scale(lines) for view, lines in usable.items()}
+    scales = fit_scales(usable)
     fitted = fit_closed_form(usable, scales=scales, seed=seed)
     rows, checks = [], []
     for view in (view for view in judged if view in usable):
