@@ -60,9 +60,12 @@ def _judge(out: Path, world: str, prevalence: float, seed: int, scale: float) ->
     methods = results["methods"]
     loss = {name: methods[name]["pooled"]["log_loss"]["value"] for name in LOSSES}
     scores = pd.read_parquet(compared / "scores" / "episode" / "seed0" / "test.parquet")
-    best = scores[scores["name"] == "oracle"]
-    label = pd.read_parquet(compared / "dataset" / "pairs.parquet", columns=["label"])["label"]
-    line = calibration_line(label.to_numpy()[best["row"]], best["logit"].to_numpy())
+    scores = scores[scores["name"] == "episode.potential"]
+    pairs = pd.read_parquet(compared / "dataset" / "pairs.parquet", columns=["environment", "label"])
+    pairs = pairs.iloc[scores["row"].to_numpy()]
+    best = {record["environment"]: record["r_oracle"] for record in figures["impedance"]}
+    logit = scores["score"].to_numpy() - pairs["environment"].map(best).to_numpy(float)
+    line = calibration_line(pairs["label"].to_numpy(), logit)
     inside = [
         record["r_student_low"] <= record["r_oracle"] <= record["r_student_high"]
         for record in figures["impedance"]
