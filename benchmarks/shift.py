@@ -3,26 +3,24 @@
     python benchmarks/shift.py OUT RESULT.json --worlds label,both,concept --seeds 51 --scale 0.3
 
 For each world and seed: simulate preset `domain-kl-shift` (five training lines at 20 % positives, eight unseen ones at
-50 %), run `episode compare domain-kl` and read what impedances, U_I and intervals are worth. Beside each world stands
-its control with `--control`: the same with the unseen lines at 20 % too. What is done is kept in OUT, so an interrupted
-call goes on. Seed 0 is that of the training run; the seeds are those of the worlds.
+50 %), run `episode compare domain-kl` and read what impedances, U_I and intervals are worth. With `--control` a world
+of kind label whose unseen lines have 20 % too stands beside them. What is done is kept in OUT, so an interrupted call
+goes on. Seed 0 is that of the training run; the seeds are those of the worlds.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from episode.documents import read_json
 from episode.files import write_json
 from episode.metrics.metrics import calibration_line
 from episode.simulate import PRESETS, simulate, write_domain_kl
+from student import compared, impedances
 
 LOSSES = ("mean_impedance", "em", "bbse", "episode.student", "oracle")
 
@@ -51,37 +49,24 @@ def _judge(out: Path, world: str, prevalence: float, seed: int, scale: float) ->
     if not (folder / "world").exists():
         config = replace(PRESETS["domain-kl-shift"], unseen_prevalence=prevalence).scaled(scale)
         write_domain_kl(simulate(config, world, seed), folder / "world")
-    compared = folder / "compared"
-    if not (compared / "results.json").exists():
-        command = [sys.executable, "-m", "episode.cli.main", "compare", "domain-kl", folder / "world"]
-        options = ["--out", compared, "--methods", "episode", "--truth", folder / "world" / "truth"]
-        subprocess.run(list(map(str, [*command, *options])), check=True, stdout=subprocess.DEVNULL)
-    results, figures = read_json(compared / "results.json"), read_json(compared / "figures.json")
+    truth = folder / "world" / "truth"
+    results, figures = compared(folder, "domain-kl", folder / "world", "--truth", truth)
     methods = results["methods"]
-    loss = {name: methods[name]["pooled"]["log_loss"]["value"] for name in LOSSES}
-    scores = pd.read_parquet(compared / "scores" / "episode" / "seed0" / "test.parquet")
+    scores = pd.read_parquet(folder / "compared" / "scores" / "episode" / "seed0" / "test.parquet")
     scores = scores[scores["name"] == "episode.potential"]
-    pairs = pd.read_parquet(compared / "dataset" / "pairs.parquet", columns=["environment", "label"])
+    pairs = pd.read_parquet(folder / "compared" / "dataset" / "pairs.parquet", columns=["environment", "label"])
     pairs = pairs.iloc[scores["row"].to_numpy()]
     best = {record["environment"]: record["r_oracle"] for record in figures["impedance"]}
     logit = scores["score"].to_numpy() - pairs["environment"].map(best).to_numpy(float)
     line = calibration_line(pairs["label"].to_numpy(), logit)
-    inside = [
-        record["r_student_low"] <= record["r_oracle"] <= record["r_student_high"]
-        for record in figures["impedance"]
-        if record["r_oracle"] is not None
-    ]
     return {
         "world": world,
         "unseen_prevalence": prevalence,
         "seed": seed,
-        "log_loss": loss,
-        "gain": (loss["mean_impedance"] - loss["episode.student"]) / (loss["mean_impedance"] - loss["oracle"]),
+        **impedances(results, figures, LOSSES),
         "f1": {name: methods[name]["pooled"]["f1"]["value"] for name in ("episode.student", "oracle")},
         "aupr": {name: methods[name]["macro"]["aupr"]["value"] for name in ("episode.potential", "bayes")},
         "residual_slope": None if line is None else line.slope,
-        "covered": sum(inside),
-        "judged": len(inside),
         "budget": methods["episode.potential"]["budget"],
     }
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,25 +48,32 @@ def _judge(out: Path, world: str, lines: int, seed: int, workers: str) -> dict[s
     folder = out / f"{world}-{lines}-{seed}"
     if not (folder / "world").exists():
         write_tidy(simulate(replace(PRESETS["demo"], training_lines=lines), world, seed), folder / "world")
-    compared = folder / "compared"
-    if not (compared / "results.json").exists():
-        command = [sys.executable, "-m", "episode.cli.main", "compare", "simulated", folder / "world" / "pairs.tsv"]
-        options = ["--genome", folder / "world" / "genome.fa", "--out", compared, "--methods", "episode"]
-        subprocess.run([*map(str, [*command, *options]), "--workers", workers], check=True, stdout=subprocess.DEVNULL)
-    results, figures = read_json(compared / "results.json"), read_json(compared / "figures.json")
-    loss = {name: results["methods"][name]["pooled"]["log_loss"]["value"] for name in METHODS}
-    gain = loss["mean_impedance"] - loss["oracle"]
+    pairs, genome = folder / "world" / "pairs.tsv", folder / "world" / "genome.fa"
+    results, figures = compared(folder, "simulated", pairs, "--genome", genome, "--workers", workers)
+    return {"world": world, "lines": lines, "seed": seed, **impedances(results, figures, METHODS)}
+
+
+def compared(folder: Path, protocol: str, *arguments: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Run ``episode compare`` of EPIsode into folder/compared unless done; return results.json and figures.json."""
+    out = folder / "compared"
+    if not (out / "results.json").exists():
+        command = [sys.executable, "-m", "episode.cli.main", "compare", protocol, *arguments]
+        options = ["--out", out, "--methods", "episode"]
+        subprocess.run(list(map(str, [*command, *options])), check=True, stdout=subprocess.DEVNULL)
+    return read_json(out / "results.json"), read_json(out / "figures.json")
+
+
+def impedances(results: dict[str, Any], figures: dict[str, Any], methods: Iterable[str]) -> dict[str, Any]:
+    """Read pooled log-loss, the Student's part of the oracle's gain, and how many intervals hold the oracle's R_E."""
+    loss = {name: results["methods"][name]["pooled"]["log_loss"]["value"] for name in methods}
     inside = [
         record["r_student_low"] <= record["r_oracle"] <= record["r_student_high"]
         for record in figures["impedance"]
         if record["r_oracle"] is not None
     ]
     return {
-        "world": world,
-        "lines": lines,
-        "seed": seed,
         "log_loss": loss,
-        "gain": (loss["mean_impedance"] - loss["episode.student"]) / gain,
+        "gain": (loss["mean_impedance"] - loss["episode.student"]) / (loss["mean_impedance"] - loss["oracle"]),
         "covered": sum(inside),
         "judged": len(inside),
     }

@@ -35,6 +35,7 @@ __all__ = [
     "ViewOffset",
     "project",
     "read_support",
+    "reading_influence",
     "shift_pull",
 ]
 
@@ -355,12 +356,21 @@ def read_support(logit: Array, prevalence: float, axes: Array, clusters: NDArray
     if not (np.isfinite(logit).all() and np.isfinite(axes).all()):
         raise ValueError("a potential or a composition of the support set is not finite")
     shift = map_shift(logit, prevalence)
-    pull, information = shift_pull(logit, prevalence, shift)
+    influence, information = reading_influence(logit, prevalence, axes, shift)
     mean = axes.mean(axis=0)
-    influence = np.column_stack([pull / information, (axes - mean) / len(axes)])
     error = np.sqrt(clustered_variance(influence, clusters))
     clustered = float(error[0]) if np.isfinite(error[0]) else SHIFT_SD
     return SupportReading(len(logit), shift, max(float(1 / np.sqrt(information)), clustered), mean, error[1:])
+
+
+def reading_influence(logit: Array, prevalence: float, axes: Array, shift: float) -> tuple[Array, float]:
+    """How each pair moves what is read of its support set: shift, then axes, shape (n, 1 + K).
+
+    Also return the information of the shift, see `shift_pull`; parameters are those of `read_support`, with the shift
+    that was read.
+    """
+    pull, information = shift_pull(logit, prevalence, shift)
+    return np.column_stack([pull / information, (axes - axes.mean(axis=0)) / len(axes)]), information
 
 
 def shift_pull(logit: Array, prevalence: float, shift: float) -> tuple[Array, float]:

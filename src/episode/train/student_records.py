@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 from scipy.special import logit as log_odds
 
-from episode.inference.closed_form import Scale, View, ViewOffset, project, read_support, shift_pull
+from episode.inference.closed_form import Scale, View, ViewOffset, project, read_support, reading_influence
 from episode.inference.level_model import SupportReading
 from episode.metrics.clustered import clustered_variance
 from episode.metrics.label_shift import map_shifts
@@ -342,14 +342,13 @@ def _view_record(line: LineScores, scale: Scale, axes: Axes) -> _ViewRecord:
     weight = np.where(positive, moved / prevalence, (1 - moved) / (1 - prevalence))
     shifts = map_shifts(logit[known], scale.prevalence, np.concatenate([np.ones((1, labelled)), weight]))
     reading = read_support(logit, scale.prevalence, place, line.clusters)
-    pull, information = shift_pull(logit, scale.prevalence, reading.shift)
     return _ViewRecord(
         line=line,
         level=level,
         level_se=level_se,
         level_influence=level_influence,
         reading=reading,
-        reading_influence=np.column_stack([pull / information, (place - reading.axes) / len(place)]),
+        reading_influence=reading_influence(logit, scale.prevalence, place, reading.shift)[0],
         labelled=labelled,
         positives=positives,
         shift_moved=shifts[1:] - shifts[0],
