@@ -9,8 +9,8 @@ RESULTS := benchmarks/results
 COMPACT := $(BIN)/python benchmarks/compact.py
 WORLDS := label concept both
 WORLD_SEED := 11
-WORLD_ROWS := episode,shortcut,ctcf_convergence
-DOMAIN_KL_ROWS := episode,shortcut,cross_attention,decoupled
+WORLD_METHODS := episode,shortcut,ctcf_convergence
+DOMAIN_KL_METHODS := episode,shortcut,cross_attention,decoupled
 
 .PHONY: help install demo demo-seeds test test-all torture check format clean benchmark benchmark-l benchmark-b benchmark-t benchmark-shared benchmark-worlds benchmark-attribution benchmark-page benchmark-speed
 
@@ -46,10 +46,10 @@ benchmark-l: $(STAMP)
 	mkdir -p $(RESULTS)
 	$(BIN)/episode compare L $(EPISODE_DATA)/hic_loops/pairs.tsv.gz --genome $(GENOME) --out benchmark-out/protocol_l
 	$(BIN)/episode compare L $(EPISODE_DATA)/hic_loops/pairs.tsv.gz --genome $(GENOME) --out benchmark-out/protocol_l \
-	  --rows episode_distance
+	  --methods episode_distance
 	$(COMPACT) benchmark-out/protocol_l/results.json $(RESULTS)/protocol_l.json.gz
 	$(BIN)/episode compare L $(EPISODE_DATA)/hic_loops/pairs.tsv.gz --genome $(GENOME) \
-	  --out benchmark-out/protocol_l_channels_2 --rows episode --set impedance.channels=2 \
+	  --out benchmark-out/protocol_l_channels_2 --methods episode --set impedance.channels=2 \
 	  --set environment.student=network
 	$(COMPACT) benchmark-out/protocol_l_channels_2/results.json $(RESULTS)/protocol_l_channels_2.json.gz
 
@@ -80,21 +80,21 @@ benchmark-worlds: $(STAMP)
 	for world in $(WORLDS); do \
 	  test -d benchmark-out/$$world || $(BIN)/episode simulate --world $$world --seed $(WORLD_SEED) --out benchmark-out/$$world && \
 	  $(BIN)/episode compare simulated benchmark-out/$$world/pairs.tsv --genome benchmark-out/$$world/genome.fa \
-	    --truth benchmark-out/$$world/truth --out benchmark-out/world_$$world --rows $(WORLD_ROWS) && \
+	    --truth benchmark-out/$$world/truth --out benchmark-out/world_$$world --methods $(WORLD_METHODS) && \
 	  $(COMPACT) benchmark-out/world_$$world/results.json $(RESULTS)/world_$$world.json.gz || exit 1; \
 	done
 	$(BIN)/episode compare simulated benchmark-out/both/pairs.tsv --genome benchmark-out/both/genome.fa \
-	  --truth benchmark-out/both/truth --out benchmark-out/world_both --rows ablation
+	  --truth benchmark-out/both/truth --out benchmark-out/world_both --methods ablation
 	$(COMPACT) benchmark-out/world_both/results.json $(RESULTS)/world_both.json.gz
 	test -d benchmark-out/rerank || $(BIN)/episode simulate --world rerank --seed $(WORLD_SEED) --out benchmark-out/rerank
 	$(BIN)/episode compare simulated benchmark-out/rerank/pairs.tsv --genome benchmark-out/rerank/genome.fa \
-	  --truth benchmark-out/rerank/truth --out benchmark-out/world_rerank --rows $(WORLD_ROWS) --set impedance.channels=2 \
+	  --truth benchmark-out/rerank/truth --out benchmark-out/world_rerank --methods $(WORLD_METHODS) --set impedance.channels=2 \
 	  --set environment.student=network
 	$(COMPACT) benchmark-out/world_rerank/results.json $(RESULTS)/world_rerank.json.gz
 	test -d benchmark-out/tissues || \
 	  $(BIN)/episode simulate --preset domain-kl --format domain-kl --seed $(WORLD_SEED) --out benchmark-out/tissues
 	$(BIN)/episode compare domain-kl benchmark-out/tissues --truth benchmark-out/tissues/truth \
-	  --out benchmark-out/domain_kl_simulated --rows $(DOMAIN_KL_ROWS)
+	  --out benchmark-out/domain_kl_simulated --methods $(DOMAIN_KL_METHODS)
 	$(COMPACT) benchmark-out/domain_kl_simulated/results.json $(RESULTS)/domain_kl_simulated.json.gz
 
 benchmark-attribution: $(STAMP)

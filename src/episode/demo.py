@@ -32,7 +32,7 @@ __all__ = ["DEMO_CONFIG", "DemoResult", "run_demo", "summarise_seeds"]
 DEMO_CONFIG = Config(
     stem=StemConfig(bin=200),
     episodes=EpisodesConfig(query=128, support_max=1024),
-    training=TrainConfig(steps=700, settle_steps=500),
+    training=TrainConfig(steps=700, settle_steps=200),
 )
 """Settings of the demo: smaller tasks and fewer steps than the defaults, so that two cores need minutes."""
 
