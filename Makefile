@@ -50,7 +50,7 @@ benchmark-l: $(STAMP)
 	$(COMPACT) benchmark-out/protocol_l/results.json $(RESULTS)/protocol_l.json.gz
 	$(BIN)/episode compare L $(EPISODE_DATA)/hic_loops/pairs.tsv.gz --genome $(GENOME) \
 	  --out benchmark-out/protocol_l_channels_2 --methods episode --set impedance.channels=2 \
-	  --set environment.student=network
+	  --set environment.student=network --set crossfit.groups=0
 	$(COMPACT) benchmark-out/protocol_l_channels_2/results.json $(RESULTS)/protocol_l_channels_2.json.gz
 
 benchmark-b: $(STAMP)
