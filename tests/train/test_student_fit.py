@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
+from scipy.special import expit
 from scipy.stats import multivariate_normal
 
 from episode.inference.closed_form import ClosedForm, Scale, View, project, read_support
@@ -100,15 +102,31 @@ class TestScale:
         assert scale.intercept == pytest.approx(-math.log(3), abs=1e-6)
         assert (scale.prevalence, scale.nothing_transfers) == (0.5, False)
 
+    def test_the_slope_is_that_inside_lines(self) -> None:
+        # odds double from 0 to 1 in both lines, whatever their weights; all pairs together would fall
+        low, high = cells("a", [(0.0, 10, 40), (1.0, 100, 200)]), cells("b", [(0.0, 300, 100), (1.0, 60, 10)])
+        scale = fit_scale([low, high])
+        assert scale.slope == pytest.approx(math.log(2), abs=1e-6) and not scale.nothing_transfers
+        assert fit_scale([high, low]) == scale
+        one = cells("one", [(0.0, 310, 140), (1.0, 160, 210)])
+        assert fit_scale([one]).nothing_transfers
+
     def test_weights_of_lines_by_hand(self) -> None:
-        # 100 pairs weigh 1/200 each, 300 pairs 1/400
+        # 100 pairs weigh 1/200 each, 300 pairs 1/400; odds ratios 8/3 and 6
         small, large = cells("a", [(0.0, 10, 40), (1.0, 20, 30)]), cells("b", [(0.0, 60, 90), (1.0, 120, 30)])
-        low = (10 / 200 + 60 / 400) / (50 / 200 + 150 / 400)
-        high = (20 / 200 + 120 / 400) / (50 / 200 + 150 / 400)
         scale = fit_scale([small, large])
-        assert scale.intercept == pytest.approx(math.log(low / (1 - low)), abs=1e-6)
-        assert scale.slope == pytest.approx(math.log(high / (1 - high)) - scale.intercept, abs=1e-6)
-        assert scale.prevalence == pytest.approx((low + high) / 2)
+        pulls = []
+        for line, weight in ((small, 1 / 200), (large, 1 / 400)):
+            rank, label = line.potential, line.label
+
+            def left(level: float, rank: np.ndarray = rank, label: np.ndarray = label) -> float:
+                return float((label - expit(scale.slope * rank + level)).sum())
+
+            pulls.append(weight * (rank @ (label - expit(scale.slope * rank + brentq(left, -9, 9)))))
+        assert pulls[0] < -0.01 and sum(pulls) == pytest.approx(0, abs=1e-6)
+        called = [float((line.label - expit(scale.logit(line.potential))).sum()) for line in (small, large)]
+        assert called[0] < -1 and called[0] / 200 + called[1] / 400 == pytest.approx(0, abs=1e-6)
+        assert scale.prevalence == pytest.approx((30 / 200 + 180 / 400) / (100 / 200 + 300 / 400))
         assert fit_scale([large, small]) == scale
 
     def test_a_constant_moves_the_intercept(self) -> None:

@@ -8,7 +8,8 @@ where scores come from.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from scipy.stats import t as student_t
 from episode.inference.closed_form import UPPER, ClosedForm, LeftOut, Scale, View
 from episode.metrics.clustered import clustered_variance
 from episode.metrics.label_shift import SHIFT_SD
-from episode.metrics.metrics import fit_logistic
+from episode.metrics.metrics import fit_logistic, oracle_impedance
 from episode.seeds import generator
 from episode.train.student_records import (
     MAX_PAIRS,
@@ -55,8 +56,10 @@ VARIANCE_RANGE = (1e-12, 1e9)
 def fit_scale(lines: Sequence[LineScores]) -> Scale:
     """Calibrate the potentials of one view: one slope and intercept for all lines, by log-loss.
 
-    A pair has the weight ``1 / (n + 100)``, n the labelled pairs of its line, so that no line rules by its size. Lines
-    of one class take no part unless all lines are.
+    The slope is that inside lines: each line has its own level while it is fitted, as it has its own R_E in use, so
+    that lines of different prevalence do not tell how far the potential ranks. The intercept is that of all lines at
+    this slope. A pair has the weight ``1 / (n + 100)``, n the labelled pairs of its line, so that no line rules by its
+    size. Lines of one class take no part; where all are, they are taken as one line.
 
     Parameters
     ----------
@@ -73,7 +76,8 @@ def fit_scale(lines: Sequence[LineScores]) -> Scale:
     ValueError
         If the labelled pairs lack a class.
     """
-    score, label, weight, _ = _weighted_rows(lines)
+    rows = _weighted_rows(lines)
+    score, label, weight = rows.score, rows.label, rows.weight
     if len(np.unique(label)) < 2:
         raise ValueError(
             f"{len(label)} labelled pairs of {len(lines)} lines hold one class: a scale needs positives and negatives"
@@ -81,17 +85,14 @@ def fit_scale(lines: Sequence[LineScores]) -> Scale:
     prevalence = float(np.average(label, weights=weight))
     centre = float(np.average(score, weights=weight))
     unit = float(np.sqrt(np.average((score - centre) ** 2, weights=weight))) or 1.0
-    line = fit_logistic(
-        (score - centre) / unit,
-        label,
-        start=(max(1.0, MIN_SLOPE * unit), float(log_odds(prevalence))),
-        weight=weight,
-        min_slope=MIN_SLOPE * unit,
-        tolerance=(0.0, 1e-9),
-    )
-    at_bound = line.slope <= MIN_SLOPE * unit * (1 + 1e-9)
-    slope = MIN_SLOPE if at_bound else line.slope / unit
-    return Scale(slope, line.intercept - slope * centre, prevalence, nothing_transfers=at_bound)
+    bound = MIN_SLOPE * unit
+    fitted = partial(fit_logistic, (score - centre) / unit, label, weight=weight, tolerance=(0.0, 1e-9))
+    start = float(log_odds(prevalence))
+    found = fitted(start=(max(1.0, bound), start), group=rows.line, slopes=(bound, None)).slope
+    at_bound = found <= bound * (1 + 1e-9)
+    intercept = fitted(start=(found, start), slopes=(found, found)).intercept
+    slope = MIN_SLOPE if at_bound else found / unit
+    return Scale(slope, intercept - slope * centre, prevalence, nothing_transfers=at_bound)
 
 
 def fit_scales(views: Mapping[View, Sequence[LineScores]]) -> dict[View, Scale]:
@@ -110,10 +111,10 @@ def fit_scales(views: Mapping[View, Sequence[LineScores]]) -> dict[View, Scale]:
     if len(scales) < 2:
         return scales
     rows = {view: _weighted_rows(views[view]) for view in scales}
-    every = np.concatenate([score for score, *_ in rows.values()])
-    centre = float(np.average(every, weights=np.concatenate([weight for _, _, weight, _ in rows.values()])))
+    every = np.concatenate([found.score for found in rows.values()])
+    centre = float(np.average(every, weights=np.concatenate([found.weight for found in rows.values()])))
     numbers = np.array([_numbers(scales[view], centre) for view in scales])
-    variance = np.clip([_variance(scales[view], centre, *rows[view]) for view in scales], *VARIANCE_RANGE)
+    variance = np.clip([_variance(scales[view], centre, rows[view]) for view in scales], *VARIANCE_RANGE)
     mean = np.average(numbers, axis=0, weights=1 / variance)
     kept = beyond_chance(numbers[1] - numbers[0], variance.sum(axis=0)) / np.where(
         numbers[0] == numbers[1], 1.0, numbers[1] - numbers[0]
@@ -133,23 +134,27 @@ def _numbers(scale: Scale, centre: float) -> tuple[float, float, float]:
     return scale.slope, scale.slope * centre + scale.intercept - prevalence, prevalence
 
 
-def _variance(
-    scale: Scale,
-    centre: float,
-    score: NDArray[np.float64],
-    label: NDArray[np.float64],
-    weight: NDArray[np.float64],
-    clusters: NDArray[np.int64],
-) -> NDArray[np.float64]:
+def _variance(scale: Scale, centre: float, rows: _Rows) -> NDArray[np.float64]:
     """Clustered variance of `_numbers`, shape (3,)."""
+    score, weight, label = rows.score, rows.weight, rows.label
+    own = np.array(
+        [
+            oracle_impedance(scale.slope * score[rows.line == line], label[rows.line == line], 1.0)
+            for line in range(int(rows.line.max()) + 1)
+        ]
+    )
+    inside = expit(scale.slope * score - own[rows.line])
+    curvature = weight * inside * (1 - inside)
+    middle = np.bincount(rows.line, curvature * score) / np.bincount(rows.line, curvature)
+    away = score - middle[rows.line]
+    information = float(curvature @ away**2)
+    slope = weight * (label - inside) * away / information if information > 0 else np.zeros(len(score))
     probability = expit(scale.logit(score))
-    design = np.column_stack([score - centre, np.ones(len(score))])
-    curvature = weight * probability * (1 - probability)
-    inverse = np.linalg.pinv(design.T @ (curvature[:, None] * design), hermitian=True)
-    line = (weight * (label - probability))[:, None] * design @ inverse
+    spread = weight * probability * (1 - probability)
+    level = (weight * (label - probability) - (spread @ (score - centre)) * slope) / spread.sum()
     prevalence = scale.prevalence
     share = weight * (label - prevalence) / (weight.sum() * prevalence * (1 - prevalence))
-    return clustered_variance(np.column_stack([line[:, 0], line[:, 1] - share, share]), clusters)
+    return clustered_variance(np.column_stack([slope, level - share, share]), rows.clusters)
 
 
 def averaging_factor(
@@ -203,9 +208,9 @@ def averaged_scale(scale: Scale, lines: Sequence[LineScores], factor: float) -> 
     factor : float
         > 0.
     """
-    score, _, weight, _ = _weighted_rows(lines)
+    rows = _weighted_rows(lines)
     slope = scale.slope * factor
-    moved = (scale.slope - slope) * float(np.average(score, weights=weight))
+    moved = (scale.slope - slope) * float(np.average(rows.score, weights=rows.weight))
     return replace(scale, slope=slope, intercept=scale.intercept + moved)
 
 
@@ -286,26 +291,36 @@ def _leave_out(records: Records, seed: int) -> tuple[LeftOut, float]:
     return left_out, inflation
 
 
-def _weighted_rows(
-    lines: Sequence[LineScores],
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Potential, label, weight and clusters of the labelled pairs, lines in the order of their names.
+@dataclass(frozen=True)
+class _Rows:
+    """Labelled pairs of the lines of a view: arrays of shape (n,), clusters (n, 2).
+
+    `line` counts the lines from 0. Where each line has one class it is 0 everywhere: no slope inside lines is known.
+    """
+
+    score: NDArray[np.float64]
+    label: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    line: NDArray[np.int64]
+    clusters: NDArray[np.int64]
+
+
+def _weighted_rows(lines: Sequence[LineScores]) -> _Rows:
+    """Labelled pairs, lines in the order of their names.
 
     A line of one class says nothing of a slope, and its level is not known: it would only move that of the others.
     """
     both = [line for line in lines if {0, 1} <= set(line.label.tolist())]
     ordered = sorted(both or lines, key=lambda line: line.environment)
     known = [line.label >= 0 for line in ordered]
-    score = [line.potential[labelled] for line, labelled in zip(ordered, known, strict=True)]
-    label = [line.label[labelled] for line, labelled in zip(ordered, known, strict=True)]
-    weight = [np.full(len(rows), 1 / (len(rows) + LINE_ROWS)) for rows in score]
-    clusters = [line.clusters[labelled] for line, labelled in zip(ordered, known, strict=True)]
+    count = [int(labelled.sum()) for labelled in known]
     nothing, none = [np.zeros(0)], np.zeros((0, 2), dtype=np.int64)
-    return (
-        np.concatenate(score or nothing),
-        np.concatenate(label or nothing).astype(np.float64),
-        np.concatenate(weight or nothing),
-        np.concatenate([none, *clusters]),
+    return _Rows(
+        score=np.concatenate([*nothing, *(line.potential[own] for line, own in zip(ordered, known, strict=True))]),
+        label=np.concatenate([*nothing, *(line.label[own] for line, own in zip(ordered, known, strict=True))]),
+        weight=np.repeat([1 / (rows + LINE_ROWS) for rows in count], count),
+        line=np.repeat(np.arange(len(both)) if both else np.zeros(len(ordered), dtype=np.int64), count),
+        clusters=np.concatenate([none, *(line.clusters[own] for line, own in zip(ordered, known, strict=True))]),
     )
 
 
