@@ -259,6 +259,15 @@ class TestLevelModel:
         # constant 0.1 +- 0.4; its square enters no noise, for the constant has none
         assert wider[1] == pytest.approx(variance + 0.16)
 
+    def test_a_move_outside_that_may_not_be_widens(self) -> None:
+        model = level_model()
+        far = reading(4.0)
+        moved, variance, outside = model.predict(far)
+        stayed, wider, same = model.predict(far, may_move=False)
+        near, _ = model.natural.predict(*far.numbers)
+        assert (stayed, same) == (near, outside) and outside > 0.5 and moved > near + 0.5
+        assert wider == pytest.approx(variance + (moved - near) ** 2)
+
     def test_outside_by_numerical_integration(self) -> None:
         model = level_model()
         scale = math.sqrt(0.25 * 1.2 + 0.09)
@@ -285,18 +294,20 @@ class TestLevelModel:
 
 
 class TestForecast:
-    def test_interval_by_hand(self) -> None:
+    @pytest.mark.parametrize("views", [("new",), ("new", "shared")])
+    def test_interval_by_hand(self, views: tuple[View, ...]) -> None:
         form = closed_form(level_model())
+        form = replace(form, scales={view: form.scales[view] for view in views})
         result = form.forecast(reading(), "new")
         # the error that training lines have in common is added: 0.3 and 0.4 make 0.5, 0.5 and 1.2 make 1.3
-        level, variance, outside = level_model().predict(reading(se=0.5, axis_se=1.3))
+        level, variance, outside = level_model().predict(reading(se=0.5, axis_se=1.3), may_move=len(views) == 1)
         assert (result.level, result.outside) == pytest.approx((level, outside))
         assert result.sd == pytest.approx(math.sqrt(variance))
         assert result.half_width == pytest.approx(2.131846786 * 1.5 * result.sd)  # t, 4 degrees of freedom, 0.95
 
     def test_the_other_view(self) -> None:
         form = closed_form(level_model())
-        home = form.forecast(reading(1.0), "new")
+        home = replace(form, scales={"new": form.scales["new"]}).forecast(reading(1.0), "new")
         other = form.forecast(reading(1.1, se=0.5, axis_se=1.3), "shared")
         assert other.level == pytest.approx(home.level + 0.2)
         assert (other.sd, other.outside) == pytest.approx((home.sd, home.outside))

@@ -675,13 +675,18 @@ class TestFit:
         form = fit_closed_form(by_view(train), seed=0)
         assert form.model is not None and form.model.outside_prior > 0.8
         assert form.model.transfer == pytest.approx(0.9, abs=0.15)
-        level, half_width = forecasts(form, unseen)
-        assert (level > 0.9).all() and level.mean() == pytest.approx(1.4, abs=0.25)
-        assert (np.abs(level - [line.level for line in unseen]) < half_width).all()
+        alone = fit_closed_form({"new": by_view(train)["new"]}, seed=0)
+        for one, view in ((form, "shared"), (alone, "new")):
+            level, half_width = forecasts(one, unseen, view)
+            assert (level > 0.9).all() and level.mean() == pytest.approx(1.4, abs=0.25)
+            assert (np.abs(level - [line.level for line in unseen]) < half_width).all()
+            stayed, _ = forecasts(one, [simulated_line(f"as before {index}", rng) for index in range(8)], view)
+            assert np.abs(stayed).mean() < 0.25
+        # with both views, scores at new loci may have shifted by themselves
         natural = replace(form, model=replace(form.model, outside_prior=0.0))
-        assert (forecasts(natural, unseen)[0] < 0.7).all()
-        stayed, _ = forecasts(form, [simulated_line(f"as before {index}", rng) for index in range(8)])
-        assert np.abs(stayed).mean() < 0.25
+        level, half_width = forecasts(form, unseen)
+        assert (level < 0.7).all() and (np.abs(level - [line.level for line in unseen]) < half_width).all()
+        np.testing.assert_array_equal(level, forecasts(natural, unseen)[0])
 
     def test_spread_prevalences_make_a_move_outside_unlikely(self) -> None:
         form = fit_closed_form(by_view(lines_of("label", 12, seed=41)), seed=0)

@@ -216,7 +216,9 @@ class ClosedForm:
         """Forecast the level of a cell line.
 
         With fewer than 2 training lines the level is 0 and the sd that of the prior, 1.5. With 2 lines neither the sd
-        nor the interval is wider than the prior's.
+        nor the interval is wider than the prior's. At new loci scores shift by themselves, by what the loci of training
+        do not tell; so where pairs at shared loci were fitted too, a shift outside training at new ones widens the
+        interval, and does not move the level.
 
         Parameters
         ----------
@@ -235,7 +237,7 @@ class ClosedForm:
             axes=reading.axes,
             axes_se=np.hypot(reading.axes_se, offset.axes_se),
         )
-        level, variance, outside = self.model.predict(moved)
+        level, variance, outside = self.model.predict(moved, may_move=view == "shared" or "shared" not in self.scales)
         sd = float(np.sqrt(variance))
         half_width = float(stdtrit(self.lines - 1, UPPER)) * self.inflation * sd
         if self.lines == 2:

@@ -179,8 +179,14 @@ class LevelModel:
     transfer: float
     outside_prior: float
 
-    def predict(self, reading: SupportReading) -> tuple[float, float, float]:
+    def predict(self, reading: SupportReading, *, may_move: bool = True) -> tuple[float, float, float]:
         """Forecast one line.
+
+        Parameters
+        ----------
+        may_move : bool
+            Whether a shift of the scores outside training moves the level. Where it does not, it widens the variance as
+            far as it would have moved it.
 
         Returns
         -------
@@ -193,7 +199,7 @@ class LevelModel:
         means, variances = self.resampled.predict(*replace(reading, shift_se=wide_se).numbers)
         far, far_variance = means.mean(), variances.mean() + means.var()
         outside = self.outside(reading.shift, wide_se)
-        level = (1 - outside) * near + outside * far
+        level = (1 - outside) * near + outside * far if may_move else near
         variance = (1 - outside) * (near_variance + (near - level) ** 2) + outside * (far_variance + (far - level) ** 2)
         return float(level), float(variance), outside
 
