@@ -676,7 +676,8 @@ class TestFit:
         assert form.model is not None and form.model.outside_prior > 0.8
         assert form.model.transfer == pytest.approx(0.9, abs=0.15)
         alone = fit_closed_form({"new": by_view(train)["new"]}, seed=0)
-        for one, view in ((form, "shared"), (alone, "new")):
+        cases: tuple[tuple[ClosedForm, View], ...] = ((form, "shared"), (alone, "new"))
+        for one, view in cases:
             level, half_width = forecasts(one, unseen, view)
             assert (level > 0.9).all() and level.mean() == pytest.approx(1.4, abs=0.25)
             assert (np.abs(level - [line.level for line in unseen]) < half_width).all()
