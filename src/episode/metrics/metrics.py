@@ -321,7 +321,7 @@ def fit_logistic(
     start: tuple[float, float],
     weight: NDArray[np.float64] | None = None,
     group: NDArray[np.int64] | None = None,
-    slopes: tuple[float | None, float | None] = (None, None),
+    min_slope: float | None = None,
     tolerance: tuple[float, float] = (2.220446049250313e-9, 1e-5),
 ) -> Calibration:
     """Fit ``logit P(y = 1) = intercept + slope * score`` by L-BFGS-B; the one logistic fit of a slope.
@@ -336,31 +336,43 @@ def fit_logistic(
     weight : ndarray, shape (n,), optional
         Positive weight of each row; equal by default.
     group : ndarray, shape (n,), int, optional
-        From 0, each with rows of both classes. One slope is fitted and an intercept of each group; what is returned is
-        the mean intercept over the rows.
-    slopes : tuple of float or None
-        Smallest and largest slope allowed.
+        From 0, each with rows of both classes. The slope is that inside groups: each has an intercept of its own while
+        it is fitted. The intercept is then that of all rows at this slope.
+    min_slope : float, optional
+        Smallest slope allowed.
     tolerance : tuple of float
         Relative decrease of the (weighted) mean log-loss, and size of its gradient, at which the search ends.
     """
     sign = 2.0 * label - 1.0
     average = partial(np.average, weights=weight)
-    of = np.zeros(len(label), dtype=np.int64) if group is None else group
-    inside = [of == number for number in range(int(of.max()) + 1)]
+    decrease, steepness = tolerance
 
-    def loss(line: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        logit = line[0] * score + line[1:][of]
-        pull = -sign * expit(-sign * logit)
-        gradient = [average(pull * score), *(average(pull * rows) for rows in inside)]
-        return float(average(np.logaddexp(0, -sign * logit))), np.array(gradient)
+    def search(
+        of: NDArray[np.int64], start: tuple[float, float], slopes: tuple[float | None, float | None]
+    ) -> tuple[float, float]:
+        inside = [of == number for number in range(int(of.max()) + 1)]
 
-    decrease, gradient = tolerance
-    options = {"ftol": decrease, "gtol": gradient}
-    bounds = [slopes, *[(None, None)] * len(inside)]
-    first = np.array([start[0], *[start[1]] * len(inside)])
-    result = minimize(loss, first, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-    intercept = float(result.x[1] if group is None else average(result.x[1:][of]))
-    return Calibration(slope=float(result.x[0]), intercept=intercept)
+        def loss(line: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+            logit = line[0] * score + line[1:][of]
+            pull = -sign * expit(-sign * logit)
+            gradient = [average(pull * score), *(average(pull * rows) for rows in inside)]
+            return float(average(np.logaddexp(0, -sign * logit))), np.array(gradient)
+
+        result = minimize(
+            loss,
+            np.array([start[0], *[start[1]] * len(inside)]),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[slopes, *[(None, None)] * len(inside)],
+            options={"ftol": decrease, "gtol": steepness},
+        )
+        return float(result.x[0]), float(result.x[1])
+
+    together = np.zeros(len(label), dtype=np.int64)
+    slope, intercept = search(together if group is None else group, start, (min_slope, None))
+    if group is not None:
+        slope, intercept = search(together, (slope, start[1]), (slope, slope))
+    return Calibration(slope=slope, intercept=intercept)
 
 
 def oracle_impedance(potential: ArrayLike, label: ArrayLike, temperature: float) -> float | None:

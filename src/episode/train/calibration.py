@@ -35,7 +35,7 @@ def calibrate(
     slope, offset = 1 / temperature, 0.0
     if len(np.unique(label)) == 2:
         line = fit_logistic(
-            gap.astype(np.float64), label.astype(np.float64), start=(slope, 0.0), slopes=(MIN_INVERSE_TEMPERATURE, None)
+            gap.astype(np.float64), label.astype(np.float64), start=(slope, 0.0), min_slope=MIN_INVERSE_TEMPERATURE
         )
         slope, offset = line.slope, line.intercept / line.slope
     fitted = 1 / slope

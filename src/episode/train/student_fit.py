@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,14 +84,18 @@ def fit_scale(lines: Sequence[LineScores]) -> Scale:
     prevalence = float(np.average(label, weights=weight))
     centre = float(np.average(score, weights=weight))
     unit = float(np.sqrt(np.average((score - centre) ** 2, weights=weight))) or 1.0
-    bound = MIN_SLOPE * unit
-    fitted = partial(fit_logistic, (score - centre) / unit, label, weight=weight, tolerance=(0.0, 1e-9))
-    start = float(log_odds(prevalence))
-    found = fitted(start=(max(1.0, bound), start), group=rows.line, slopes=(bound, None)).slope
-    at_bound = found <= bound * (1 + 1e-9)
-    intercept = fitted(start=(found, start), slopes=(found, found)).intercept
-    slope = MIN_SLOPE if at_bound else found / unit
-    return Scale(slope, intercept - slope * centre, prevalence, nothing_transfers=at_bound)
+    line = fit_logistic(
+        (score - centre) / unit,
+        label,
+        start=(max(1.0, MIN_SLOPE * unit), float(log_odds(prevalence))),
+        weight=weight,
+        group=rows.line,
+        min_slope=MIN_SLOPE * unit,
+        tolerance=(0.0, 1e-9),
+    )
+    at_bound = line.slope <= MIN_SLOPE * unit * (1 + 1e-9)
+    slope = MIN_SLOPE if at_bound else line.slope / unit
+    return Scale(slope, line.intercept - slope * centre, prevalence, nothing_transfers=at_bound)
 
 
 def fit_scales(views: Mapping[View, Sequence[LineScores]]) -> dict[View, Scale]:
@@ -312,15 +315,15 @@ def _weighted_rows(lines: Sequence[LineScores]) -> _Rows:
     """
     both = [line for line in lines if {0, 1} <= set(line.label.tolist())]
     ordered = sorted(both or lines, key=lambda line: line.environment)
-    known = [line.label >= 0 for line in ordered]
-    count = [int(labelled.sum()) for labelled in known]
-    nothing, none = [np.zeros(0)], np.zeros((0, 2), dtype=np.int64)
+    labelled = [(line, line.label >= 0) for line in ordered]
+    count = [int(known.sum()) for _, known in labelled]
+    nothing = np.zeros(0)
     return _Rows(
-        score=np.concatenate([*nothing, *(line.potential[own] for line, own in zip(ordered, known, strict=True))]),
-        label=np.concatenate([*nothing, *(line.label[own] for line, own in zip(ordered, known, strict=True))]),
+        score=np.concatenate([nothing, *(line.potential[known] for line, known in labelled)]),
+        label=np.concatenate([nothing, *(line.label[known] for line, known in labelled)]),
         weight=np.repeat([1 / (rows + LINE_ROWS) for rows in count], count),
         line=np.repeat(np.arange(len(both)) if both else np.zeros(len(ordered), dtype=np.int64), count),
-        clusters=np.concatenate([none, *(line.clusters[own] for line, own in zip(ordered, known, strict=True))]),
+        clusters=np.concatenate([np.zeros((0, 2), np.int64), *(line.clusters[known] for line, known in labelled)]),
     )
 
 
